@@ -1,0 +1,27 @@
+"""segjax: semantic segmentation in JAX, with DLStudio's mUnet as its starting point.
+
+Names are loaded on first use, so that ``import segjax.losses`` brings in jax and nothing heavier.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "segjax.config",
+    "MUnet": "segjax.model",
+    "TrainState": "segjax.train",
+    "init_state": "segjax.train",
+    "make_eval_step": "segjax.evaluate",
+    "make_train_step": "segjax.train",
+    "run": "segjax.runner",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'segjax' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Segmentation losses: pure functions of arrays, usable without the rest of segjax."""

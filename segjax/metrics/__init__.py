@@ -1,0 +1,1 @@
+"""Segmentation metrics: counts that merge exactly, and scores computed from them."""
