@@ -1,0 +1,219 @@
+"""Confusion counts per class that merge exactly over batches, devices and hosts."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from segjax.errors import ConfigError
+
+_INT32_MAX = 2**31 - 1
+# A count is sent between hosts as two int32 words, low word first, because JAX without x64 would
+# cut an int64 to its lower half without a sound.
+_WORD_BITS = 31
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Counts:
+    """Pixels per class that are true or false positives or negatives; a pytree of four arrays.
+
+    Each array has shape [C], or [N, C] when images are kept apart. What :func:`count` gives is
+    int32 on the device; on the host the numbers are int64. ``a + b`` adds exactly:
+
+    - outside a trace the sum is taken on the host in int64, whatever came in;
+    - inside ``jit``, ``scan`` or ``shard_map`` it stays int32 on the device, so that there a
+      running total may cover at most 2^31 - 1 pixels per class (8191 images of 512 x 512).
+
+    ``a + b`` of device arrays outside a trace waits for both. A loop that must not wait keeps
+    the counts in a list and merges them at the end with ``Counts.merge(list)``.
+    """
+
+    tp: Any
+    fp: Any
+    fn: Any
+    tn: Any
+
+    @classmethod
+    def zero(cls, classes: int) -> Self:
+        """Return counts of nothing: int64 zeros on the host, shape [classes]."""
+        if classes < 1:
+            raise ConfigError(f"Counts.zero: needs at least one class, got {classes}")
+        return cls(*(np.zeros(classes, np.int64) for _ in range(4)))
+
+    @classmethod
+    def merge(cls, parts: Iterable[Self]) -> Self:
+        """Return the sum of ``parts`` (at least one), exact, int64 on the host."""
+        parts = list(parts)
+        if not parts:
+            raise ConfigError("Counts.merge: nothing to merge; start from Counts.zero(classes)")
+        total = parts[0].to_host()
+        for part in parts[1:]:
+            total = total + part
+        return total
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Return per-image counts [N1 + N2 + ..., C] from parts of shape [Ni, C], on the host."""
+        hosts = [part.to_host() for part in parts]
+        if not hosts or any(part.tp.ndim != 2 for part in hosts):
+            raise ConfigError(
+                "Counts.concatenate: needs per-image counts [N, C]; use count(..., per_image=True)"
+            )
+        return cls(*(np.concatenate(column) for column in zip(*map(_leaves, hosts), strict=True)))
+
+    @property
+    def classes(self) -> int:
+        """The number of classes C."""
+        return int(np.shape(self.tp)[-1])
+
+    @property
+    def traced(self) -> bool:
+        """Whether the numbers are still unknown because this is inside a JAX trace."""
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in _leaves(self))
+
+    def to_host(self) -> Self:
+        """Return the same counts as int64 NumPy arrays; waits for the device."""
+        return type(self)(*(np.asarray(leaf).astype(np.int64) for leaf in _leaves(self)))
+
+    def total(self) -> Self:
+        """Return counts of shape [C]: images, if kept apart, are summed (int64 on the host)."""
+        counts = self if self.traced else self.to_host()
+        axes = tuple(range(counts.tp.ndim - 1))
+        return type(self)(*(leaf.sum(axis=axes) for leaf in _leaves(counts)))
+
+    def select(self, classes: Sequence[int]) -> Self:
+        """Return the counts of some classes only, for instance without the background.
+
+        Raises:
+            ConfigError: a class index is outside [0, C), or none is given.
+        """
+        index = np.asarray(classes, np.int64).reshape(-1)
+        if not index.size or index.min() < 0 or index.max() >= self.classes:
+            raise ConfigError(
+                f"Counts.select: class indices {list(classes)} must be within 0..{self.classes - 1}"
+            )
+        return type(self)(*(leaf[..., index] for leaf in _leaves(self)))
+
+    def __add__(self, other: Self) -> Self:
+        if not isinstance(other, Counts):
+            return NotImplemented
+        if np.shape(self.tp) != np.shape(other.tp):
+            raise ConfigError(
+                f"Counts: cannot add shapes {np.shape(self.tp)} and {np.shape(other.tp)}; sum "
+                "per-image counts first with .total(), or join them with Counts.concatenate"
+            )
+        if self.traced or other.traced:
+            pairs = zip(_leaves(self), _leaves(other), strict=True)
+            return type(self)(*(_to_device(a) + _to_device(b) for a, b in pairs))
+        pairs = zip(_leaves(self.to_host()), _leaves(other.to_host()), strict=True)
+        return type(self)(*(a + b for a, b in pairs))
+
+    def __radd__(self, other: Any) -> Self:
+        # Lets the builtin sum() start from its 0.
+        return self.to_host() if isinstance(other, int) and other == 0 else NotImplemented
+
+
+def _leaves(counts: Counts) -> tuple[Any, Any, Any, Any]:
+    return counts.tp, counts.fp, counts.fn, counts.tn
+
+
+def _to_device(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray):
+        most = np.iinfo(jax.dtypes.canonicalize_dtype(np.int64)).max
+        if leaf.size and leaf.max() > most:
+            raise ConfigError(
+                f"Counts: {leaf.max()} does not fit the device's int32; add on the host, not in jit"
+            )
+    return jnp.asarray(leaf)
+
+
+def count(
+    pred: jax.typing.ArrayLike,
+    target: jax.typing.ArrayLike,
+    *,
+    valid: jax.typing.ArrayLike | None = None,
+    per_image: bool = False,
+) -> Counts:
+    """Count true and false positives and negatives per class.
+
+    Pure; works under jit, vmap, scan and shard_map. Classes are judged one by one, so masks may
+    overlap. On a sharded batch under jit the counts are those of the whole batch; inside
+    ``shard_map`` they are the shard's, and ``jax.lax.psum(counts, axis_name)`` completes them.
+
+    Args:
+        pred: bool or integer [B, ..., C] (images: [B, H, W, C]); a pixel is on where not 0.
+        target: the same shape, bool or integer; file masks of 0 and 50..250 work as they are.
+        valid: bool [B, ...] for all classes or [B, ..., C]; pixels that are not valid are left
+            out of all four counts. None: all pixels are valid.
+        per_image: keep images apart.
+
+    Returns:
+        Counts of int32 [C], or [B, C] with ``per_image``; tp + fp + fn + tn is the number of
+        valid pixels.
+
+    Raises:
+        ConfigError: at trace time, for shapes that do not fit, fewer than 2 dimensions, floating
+            inputs (threshold them first), or more than 2^31 - 1 pixels per class.
+    """
+    on = _as_mask(pred, name="pred")
+    true = _as_mask(target, name="target")
+    if on.shape != true.shape or on.ndim < 2:
+        raise ConfigError(
+            f"count: pred {on.shape} and target {true.shape} must have one shape [B, ..., C]"
+        )
+    if on.size // max(on.shape[-1], 1) > _INT32_MAX:
+        raise ConfigError(f"count: {on.shape} has more than 2^31 - 1 pixels; count smaller batches")
+    axes = tuple(range(1 if per_image else 0, on.ndim - 1))
+    if valid is None:
+        kept = jnp.ones((1,) * on.ndim, bool)
+    else:
+        kept = _as_mask(valid, name="valid")
+        if kept.shape == on.shape[:-1]:
+            kept = kept[..., None]
+        elif kept.shape not in (on.shape, (*on.shape[:-1], 1)):
+            raise ConfigError(
+                f"count: valid {kept.shape} must be {on.shape[:-1]} or {on.shape}, as pred is"
+            )
+
+    def pixels(mask: jax.Array) -> jax.Array:
+        return jnp.sum(mask, axis=axes, dtype=jnp.int32)
+
+    tp = pixels(on & true & kept)
+    predicted = pixels(on & kept)
+    actual = pixels(true & kept)
+    everything = pixels(jnp.broadcast_to(kept, on.shape))
+    return Counts(tp=tp, fp=predicted - tp, fn=actual - tp, tn=everything - predicted - actual + tp)
+
+
+def _as_mask(array: jax.typing.ArrayLike, *, name: str) -> jax.Array:
+    array = jnp.asarray(array)
+    if array.dtype == jnp.bool_:
+        return array
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        return array != 0
+    raise ConfigError(
+        f"count: {name} is {array.dtype}, but must be bool or integer; threshold it first, "
+        f"for instance {name} > 0.5"
+    )
+
+
+def merge_hosts(counts: Counts) -> Counts:
+    """Return the sum of every process's counts, the same on all of them.
+
+    Every process must call this, with counts of one shape. int64 survives the journey: counts
+    travel as two 31-bit words. With one process the counts come back as they are, on the host.
+    """
+    host = counts.to_host()
+    if jax.process_count() == 1:
+        return host
+    from jax.experimental import multihost_utils
+
+    stacked = np.stack(_leaves(host))
+    words = np.stack([stacked & _INT32_MAX, stacked >> _WORD_BITS]).astype(np.int32)
+    gathered = np.asarray(multihost_utils.process_allgather(words)).astype(np.int64)
+    summed = gathered.sum(axis=0)
+    return type(counts)(*(summed[0] + (summed[1] << _WORD_BITS)))

@@ -1,0 +1,206 @@
+"""Counts are right, and merge to exactly what one pass over everything gives."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from segjax.errors import ConfigError
+from segjax.metrics import Counts, count
+
+FIELDS = ("tp", "fp", "fn", "tn")
+# One shape for hypothesis: every new shape would be compiled anew.
+SHAPE = (4, 3, 5, 2)
+masks = hnp.arrays(bool, SHAPE)
+
+
+def as_lists(counts):
+    return {name: np.asarray(getattr(counts, name)).tolist() for name in FIELDS}
+
+
+def loop_count(pred, target, valid):
+    """Count pixel by pixel in plain Python."""
+    found = {name: [0] * pred.shape[-1] for name in FIELDS}
+    for index in np.ndindex(pred.shape):
+        if valid[index[:-1]]:
+            name = ("t" if pred[index] == target[index] else "f") + ("p" if pred[index] else "n")
+            found[name][index[-1]] += 1
+    return found
+
+
+def random_masks(seed, shape=(8, 6, 7, 3)):
+    rng = np.random.default_rng(seed)
+    return rng.random(shape) < 0.4, rng.random(shape) < 0.3, rng.random(shape[:-1]) < 0.8
+
+
+def test_hand_counted_image():
+    pred = np.array([[1, 1, 0, 0]], bool)[None, ..., None]
+    target = np.array([[1, 0, 1, 0]], bool)[None, ..., None]
+    assert as_lists(count(pred, target)) == {"tp": [1], "fp": [1], "fn": [1], "tn": [1]}
+    valid = np.array([[[True, False, True, True]]])
+    assert as_lists(count(pred, target, valid=valid)) == {
+        "tp": [1],
+        "fp": [0],
+        "fn": [1],
+        "tn": [1],
+    }
+
+
+@settings(max_examples=50, deadline=None)
+@given(masks, masks, hnp.arrays(bool, SHAPE[:-1]))
+def test_equals_counting_pixel_by_pixel(pred, target, valid):
+    assert as_lists(count(pred, target, valid=valid)) == loop_count(pred, target, valid)
+
+
+@settings(max_examples=50, deadline=None)
+@given(masks, masks)
+def test_swapping_prediction_and_target_swaps_fp_and_fn(pred, target):
+    a, b = as_lists(count(pred, target)), as_lists(count(target, pred))
+    assert (a["tp"], a["fp"], a["fn"], a["tn"]) == (b["tp"], b["fn"], b["fp"], b["tn"])
+    c = as_lists(count(~pred, ~target))
+    assert (a["tp"], a["fp"]) == (c["tn"], c["fn"])
+
+
+def test_pixel_order_does_not_matter():
+    pred, target, _ = random_masks(0)
+    order = np.random.default_rng(1).permutation(pred[..., 0].size)
+    flat = [m.reshape(-1, m.shape[-1])[order] for m in (pred, target)]
+    assert as_lists(count(*flat)) == as_lists(count(pred, target))
+
+
+def test_integers_count_where_not_zero():
+    pred, target, _ = random_masks(2)
+    values = np.array([50, 100, 250], np.uint8)
+    assert as_lists(count(pred.astype(np.int8), target * values)) == as_lists(count(pred, target))
+
+
+def test_valid_per_class_and_all_ignored():
+    pred, target, valid = random_masks(3)
+    per_class = np.broadcast_to(valid[..., None], pred.shape)
+    once = as_lists(count(pred, target, valid=valid))
+    assert as_lists(count(pred, target, valid=per_class)) == once
+    assert as_lists(count(pred, target, valid=valid[..., None])) == once
+    nothing = count(pred, target, valid=np.zeros_like(valid))
+    assert as_lists(nothing) == as_lists(Counts.zero(3))
+
+
+def test_jit_vmap_scan_equal_eager():
+    pred, target, valid = random_masks(4)
+    whole = as_lists(count(pred, target, valid=valid))
+    jitted = jax.jit(lambda p, t, v: count(p, t, valid=v))(pred, target, valid)
+    assert jitted.tp.dtype == jnp.int32
+    assert as_lists(jitted) == whole
+
+    mapped = jax.vmap(lambda p, t, v: count(p[None], t[None], valid=v[None]))(pred, target, valid)
+    apart = count(pred, target, valid=valid, per_image=True)
+    assert as_lists(mapped) == as_lists(apart)
+    assert apart.tp.shape == (8, 3)
+    assert as_lists(apart.total()) == whole
+
+    def body(total, batch):
+        p, t, v = batch
+        return total + count(p[None], t[None], valid=v[None]), None
+
+    @jax.jit
+    def scanned(p, t, v):
+        return jax.lax.scan(body, Counts.zero(3), (p, t, v))[0]
+
+    assert as_lists(scanned(pred, target, valid)) == whole
+
+
+@settings(max_examples=50, deadline=None)
+@given(masks, masks, st.permutations(range(4)))
+def test_merging_batches_in_any_order_equals_the_whole(pred, target, order):
+    parts = [count(pred[i : i + 1], target[i : i + 1]) for i in order]
+    whole = as_lists(count(pred, target))
+    merged = Counts.merge(parts)
+    assert merged.tp.dtype == np.int64
+    assert as_lists(merged) == whole
+    assert as_lists(sum(parts)) == whole
+    assert as_lists(sum(parts[1:], Counts.zero(2) + parts[0])) == whole
+    joined = Counts.concatenate([count(pred, target, per_image=True)] * 2)
+    assert joined.tp.shape == (8, 2)
+    assert as_lists(joined.total()) == as_lists(merged + merged)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_sharded_equals_one_device(devices):
+    pred, target, valid = random_masks(5)
+    whole = as_lists(count(pred, target, valid=valid))
+    mesh = jax.make_mesh((devices,), ("batch",), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, P("batch"))
+    placed = [jax.device_put(a, sharding) for a in (pred, target, valid)]
+    assert len(placed[0].sharding.device_set) == devices
+    assert as_lists(jax.jit(lambda p, t, v: count(p, t, valid=v))(*placed)) == whole
+
+    def shard(p, t, v):
+        return jax.lax.psum(count(p, t, valid=v), "batch")
+
+    summed = jax.jit(jax.shard_map(shard, mesh=mesh, in_specs=P("batch"), out_specs=P()))
+    assert as_lists(summed(*placed)) == whole
+
+
+def test_host_sums_do_not_overflow():
+    big = Counts(*(np.full(2, 2**31 - 1, np.int32) for _ in range(4)))
+    assert as_lists(big + big + big)["tp"] == [3 * (2**31 - 1)] * 2
+    on_device = jax.tree.map(jnp.asarray, big)
+    assert as_lists(on_device + on_device)["fn"] == [2 * (2**31 - 1)] * 2
+    with pytest.raises(ConfigError, match="does not fit"):
+        jax.jit(lambda c: c + (big + big))(on_device)
+
+
+def test_too_many_pixels_is_refused_before_anything_runs():
+    huge = jax.ShapeDtypeStruct((2**13, 2**9, 2**9, 1), jnp.bool_)
+    with pytest.raises(ConfigError, match=r"2\^31"):
+        jax.eval_shape(count, huge, huge)
+    fits = jax.ShapeDtypeStruct((2**13 - 1, 2**9, 2**9, 1), jnp.bool_)
+    assert jax.eval_shape(count, fits, fits).tp.shape == (1,)
+
+
+def test_wrong_inputs_say_what_to_do():
+    pred, target, valid = random_masks(6)
+    with pytest.raises(ConfigError, match="one shape"):
+        count(pred, target[..., :2])
+    with pytest.raises(ConfigError, match="one shape"):
+        count(pred.ravel(), target.ravel())
+    with pytest.raises(ConfigError, match=r"pred > 0\.5"):
+        count(pred.astype(np.float32), target)
+    with pytest.raises(ConfigError, match="valid"):
+        count(pred, target, valid=valid[:2])
+    with pytest.raises(ConfigError, match="cannot add shapes"):
+        count(pred, target) + count(pred, target, per_image=True)
+    with pytest.raises(ConfigError, match="per_image"):
+        Counts.concatenate([count(pred, target)])
+    with pytest.raises(ConfigError, match="at least one"):
+        Counts.zero(0)
+    with pytest.raises(ConfigError, match="nothing to merge"):
+        Counts.merge([])
+    with pytest.raises(ConfigError, match=r"0\.\.2"):
+        count(pred, target).select([3])
+    with pytest.raises(TypeError):
+        count(pred, target) + 1
+
+
+def test_select_keeps_the_named_classes():
+    pred, target, _ = random_masks(7)
+    chosen = count(pred, target).select([2, 0])
+    assert as_lists(chosen) == as_lists(count(pred[..., [2, 0]], target[..., [2, 0]]))
+
+
+def test_import_is_light():
+    heavy = ["flax", "optax", "orbax", "torch", "matplotlib", "absl.flags", "scipy.ndimage"]
+    code = (
+        "import sys, jax; before = set(sys.modules); import segjax.metrics; "
+        "new = {m.split('.')[0] for m in set(sys.modules) - before}; "
+        f"print(sorted(new), [m for m in {heavy} if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "['segjax'] []"

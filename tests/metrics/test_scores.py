@@ -1,0 +1,190 @@
+"""Scores have their hand-computed values, and absent classes follow the one rule."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from segjax.errors import ConfigError
+from segjax.metrics import (
+    SCORES,
+    Counts,
+    accuracy,
+    count,
+    dice,
+    iou,
+    mcc,
+    mean_over_images,
+    precision,
+    recall,
+    specificity,
+)
+
+NAN = math.nan
+
+
+def counts(*classes):
+    """Return counts from one (tp, fp, fn, tn) per class."""
+    return Counts(*np.array(classes, np.int64).T)
+
+
+# Class 0: 6 right, 2 made up, 4 missed of 100. Class 1: absent. Class 2: only made up.
+# Class 3: only missed. Class 4: perfect and everywhere.
+MIXED = counts((6, 2, 4, 88), (0, 0, 0, 100), (0, 5, 0, 95), (0, 0, 10, 90), (100, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (iou, [6 / 12, NAN, 0, 0, 1]),
+        (dice, [12 / 18, NAN, 0, 0, 1]),
+        (precision, [6 / 8, NAN, 0, 0, 1]),
+        (recall, [6 / 10, NAN, 0, 0, 1]),
+        (specificity, [88 / 90, 1, 95 / 100, 1, 1]),
+        (accuracy, [94 / 100, 1, 95 / 100, 90 / 100, 1]),
+        (mcc, [(6 * 88 - 2 * 4) / math.sqrt(8 * 10 * 90 * 92), NAN, 0, 0, 1]),
+    ],
+)
+def test_hand_values_per_class(score, expected):
+    np.testing.assert_allclose(score(MIXED), expected, rtol=1e-15)
+
+
+def test_averages_by_hand():
+    np.testing.assert_allclose(iou(MIXED, average="macro"), (0.5 + 0 + 0 + 1) / 4, rtol=1e-15)
+    np.testing.assert_allclose(iou(MIXED, average="micro"), 106 / (106 + 7 + 14), rtol=1e-15)
+    weighted = (10 * 0.5 + 0 + 10 * 0 + 100 * 1) / 120
+    np.testing.assert_allclose(iou(MIXED, average="weighted"), weighted, rtol=1e-15)
+
+
+def test_the_four_choices_for_an_absent_class():
+    assert iou(MIXED, absent="one")[1] == 1
+    assert iou(MIXED, absent="zero")[1] == 0
+    assert np.isnan(iou(MIXED, absent="nan")[1])
+    assert np.isnan(iou(MIXED, absent="skip")[1])
+    np.testing.assert_allclose(iou(MIXED, average="macro", absent="one"), 2.5 / 5, rtol=1e-15)
+    np.testing.assert_allclose(iou(MIXED, average="macro", absent="zero"), 1.5 / 5, rtol=1e-15)
+    np.testing.assert_allclose(iou(MIXED, average="macro", absent="skip"), 1.5 / 4, rtol=1e-15)
+    for average in ("macro", "weighted"):
+        assert np.isnan(iou(MIXED, average=average, absent="nan"))
+    # Pooled counts are not absent, so micro never asks.
+    micro = [iou(MIXED, average="micro", absent=a) for a in ("nan", "zero", "one", "skip")]
+    assert len(set(micro)) == 1
+
+
+@pytest.mark.parametrize("score", SCORES.values())
+@pytest.mark.parametrize("average", ["none", "micro", "macro", "weighted"])
+@pytest.mark.parametrize(
+    ("absent", "value"), [("nan", NAN), ("skip", NAN), ("zero", 0), ("one", 1)]
+)
+def test_no_valid_pixel_at_all(score, average, absent, value):
+    scores = score(Counts.zero(3), average=average, absent=absent)
+    assert np.shape(scores) == ((3,) if average == "none" else ())
+    np.testing.assert_array_equal(scores, np.full(np.shape(scores), value))
+
+
+def test_false_positives_are_never_excused():
+    made_up = counts((0, 5, 0, 95), (0, 0, 0, 100))
+    for score in (iou, dice, precision, recall, mcc):
+        assert score(made_up)[0] == 0
+        for average in ("micro", "macro", "weighted"):
+            assert score(made_up, average=average) == 0
+
+
+def test_mcc_at_its_ends():
+    assert mcc(counts((5, 0, 0, 5)))[0] == 1
+    assert mcc(counts((0, 5, 5, 0)))[0] == -1
+    assert mcc(counts((0, 10, 0, 0)))[0] == -1
+    assert mcc(counts((0, 0, 10, 0)))[0] == -1
+    assert mcc(counts((10, 0, 0, 0)))[0] == 1
+    assert mcc(counts((5, 5, 0, 0)))[0] == 0
+    assert mcc(counts((10**11, 0, 0, 10**11)))[0] == pytest.approx(1, abs=1e-15)
+
+
+table = hnp.arrays(np.int64, (4, 3), elements=st.integers(0, 50))
+
+
+@settings(max_examples=100, deadline=None)
+@given(table)
+def test_identities(leaves):
+    c = Counts(*leaves)
+    j, d, p, r = iou(c), dice(c), precision(c), recall(c)
+    np.testing.assert_allclose(d, 2 * j / (1 + j), rtol=1e-12)
+    harmonic = np.where(p + r > 0, 2 * p * r / np.where(p + r > 0, p + r, 1), p + r)
+    np.testing.assert_allclose(d, harmonic, rtol=1e-12)
+    swapped = Counts(c.tp, c.fn, c.fp, c.tn)
+    np.testing.assert_array_equal(recall(swapped), p)
+    np.testing.assert_array_equal(iou(swapped), j)
+    np.testing.assert_allclose(mcc(swapped), mcc(c), rtol=1e-12)
+    complement = Counts(c.tn, c.fn, c.fp, c.tp)
+    there = (leaves[1:].sum(axis=0) > 0) & (leaves[:3].sum(axis=0) > 0)
+    np.testing.assert_allclose(recall(complement)[there], specificity(c)[there], rtol=1e-12)
+    np.testing.assert_array_equal(accuracy(complement), accuracy(c))
+    for name, score in SCORES.items():
+        value = score(c)
+        value = value[~np.isnan(value)]
+        assert np.all(value <= 1 + 1e-12)
+        assert np.all(value >= (-1 - 1e-12 if name == "mcc" else 0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(table, st.permutations(range(3)))
+def test_class_order_changes_no_average(leaves, order):
+    c = Counts(*leaves)
+    for score in SCORES.values():
+        for average in ("micro", "macro", "weighted"):
+            np.testing.assert_allclose(
+                score(c.select(order), average=average), score(c, average=average), rtol=1e-12
+            )
+        np.testing.assert_array_equal(score(c.select(order)), score(c)[list(order)])
+
+
+def test_repeating_the_set_changes_nothing():
+    for score in SCORES.values():
+        np.testing.assert_allclose(score(MIXED + MIXED), score(MIXED), rtol=1e-15)
+
+
+def test_per_image_against_the_set():
+    rng = np.random.default_rng(0)
+    pred, target = rng.random((2, 5, 4, 4, 3)) < 0.4
+    target[0, ..., 1] = pred[0, ..., 1] = False
+    apart = count(pred, target, per_image=True)
+    np.testing.assert_array_equal(iou(apart), iou(count(pred, target)))
+    images = iou(apart, over="image")
+    assert images.shape == (5, 3)
+    for i in range(5):
+        np.testing.assert_array_equal(images[i], iou(count(pred[i : i + 1], target[i : i + 1])))
+    assert iou(apart, over="image", average="macro").shape == (5,)
+    np.testing.assert_allclose(
+        iou(apart, over="image", average="macro")[0], images[0, [0, 2]].mean(), rtol=1e-15
+    )
+    assert np.isnan(images[0, 1])
+    np.testing.assert_allclose(mean_over_images(images)[1], images[1:, 1].mean(), rtol=1e-15)
+    assert np.isnan(mean_over_images(np.full((3, 2), NAN))).all()
+    with pytest.raises(ConfigError, match="per_image"):
+        iou(count(pred, target), over="image")
+
+
+def test_in_a_trace_equals_the_host():
+    def every(c):
+        return {
+            (name, average, absent): score(c, average=average, absent=absent)
+            for name, score in SCORES.items()
+            for average in ("none", "micro", "macro", "weighted")
+            for absent in ("nan", "skip", "one")
+        }
+
+    traced = jax.jit(every)(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.int32), MIXED))
+    for key, expected in every(MIXED).items():
+        assert traced[key].dtype == jnp.float32
+        np.testing.assert_allclose(traced[key], expected, rtol=2e-6, err_msg=str(key))
+
+
+def test_unknown_choices_are_refused():
+    for name in ("average", "absent", "over"):
+        with pytest.raises(ConfigError, match=f"{name}='sometimes' is not one of"):
+            iou(MIXED, **{name: "sometimes"})
