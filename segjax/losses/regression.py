@@ -1,0 +1,104 @@
+"""The homework report's three losses: raw outputs against raw mask values."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from segjax.losses._arguments import (
+    Reduction,
+    as_float,
+    broadcast_valid,
+    check_number,
+    check_same_shape,
+    reduce_cells,
+)
+
+
+def mse(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    valid: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """Return the mean squared error, ``mean((pred - target)**2)``.
+
+    Args:
+      pred: raw values [...], any floating dtype; squared and summed in float32 or wider.
+      target: values of the same shape, any real dtype.
+      valid: None, or bool of the same shape (or without the last axis): pixels that count.
+      reduction: 'mean' over the elements that count, 'sum', or 'none' (0 where not valid).
+
+    Returns:
+      float32 or float64 scalar, or [...] for 'none'; in [0, inf).
+
+    Raises:
+      ConfigError: shapes differ, or a wrong reduction; at trace time.
+    """
+    check_same_shape(pred, target)
+    p, t = as_float(pred, target)
+    if valid is None:
+        return reduce_cells(jnp.square(p - t), None, reduction)
+    mask = broadcast_valid(valid, p.shape)
+    return reduce_cells(jnp.square(jnp.where(mask, p - t, 0)), mask.astype(p.dtype), reduction)
+
+
+def dice(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    smooth: float = 1e-6,
+    valid: ArrayLike | None = None,
+) -> jax.Array:
+    """Return the report's Dice loss: the whole batch as one vector, no sigmoid, squared sums.
+
+    ``1 - 2 * sum(p * t) / (sum(p * p) + sum(t * t) + smooth)``, as in the report. With p = 0 the
+    loss is 1 whatever the target, an empty target included. It lies in [0, 2]: negative outputs
+    on the object give more than 1. See `dice_prob` for Dice on probabilities.
+
+    Args:
+      pred: raw values [...], any floating dtype; summed in float32 or wider.
+      target: values of the same shape, any real dtype.
+      smooth: added to the denominator only; must be above 0.
+      valid: None, or bool of the same shape (or without the last axis): pixels that count. With
+        none left the loss is 0.
+
+    Returns:
+      float32 or float64 scalar.
+
+    Raises:
+      ConfigError: shapes differ, or smooth is not above 0; at trace time.
+    """
+    check_same_shape(pred, target)
+    check_number("smooth", smooth, above=True)
+    p, t = as_float(pred, target)
+    if valid is not None:
+        mask = broadcast_valid(valid, p.shape)
+        p, t = jnp.where(mask, p, 0), jnp.where(mask, t, 0)
+    loss = 1 - 2 * jnp.sum(p * t) / (jnp.sum(p * p) + jnp.sum(t * t) + smooth)
+    return loss if valid is None else jnp.where(jnp.any(mask), loss, 0)
+
+
+def combo(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    dice_scale: float,
+    valid: ArrayLike | None = None,
+) -> jax.Array:
+    """Return the report's combined loss, ``mse + dice_scale * dice``.
+
+    Args:
+      pred: raw values [...], any floating dtype.
+      target: values of the same shape, any real dtype.
+      dice_scale: weight of the Dice term; the report uses 20 and 400.
+      valid: None, or bool of the same shape (or without the last axis): pixels that count.
+
+    Returns:
+      float32 or float64 scalar.
+
+    Raises:
+      ConfigError: shapes differ, or dice_scale is negative; at trace time.
+    """
+    check_number("dice_scale", dice_scale)
+    return mse(pred, target, valid=valid) + dice_scale * dice(pred, target, valid=valid)

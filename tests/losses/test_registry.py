@@ -1,0 +1,74 @@
+"""Losses by name: the table, the sums, the errors; and the table agrees with the functions."""
+
+import inspect
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax.errors import ConfigError
+from segjax.loss_table import LOSSES, PARAMETERS
+from segjax.losses import check_pairing, combo, dice, make_loss, mse, registry, spec
+
+PRED = np.array([[[[1.0], [2.0]], [[3.0], [0.5]]]], np.float32)
+TARGET = np.array([[[[0.0], [2.0]], [[1.0], [0.0]]]], np.float32)
+
+
+def test_names_give_the_functions():
+    np.testing.assert_allclose(make_loss("mse")(PRED, TARGET), mse(PRED, TARGET))
+    np.testing.assert_allclose(make_loss("dice")(PRED, TARGET), dice(PRED, TARGET))
+    named = make_loss("combo", parameters={"dice_scale": 400.0})
+    np.testing.assert_allclose(named(PRED, TARGET), combo(PRED, TARGET, dice_scale=400.0))
+
+
+def test_table_agrees_with_the_functions():
+    assert set(LOSSES) == set(registry._FUNCTIONS)
+    used = set()
+    for name, (function, fixed, keywords) in registry._FUNCTIONS.items():
+        accepted = inspect.signature(function).parameters
+        assert set(LOSSES[name].parameters) == set(keywords), name
+        assert set(fixed) | set(keywords.values()) <= set(accepted), name
+        used |= set(keywords)
+    assert used == set(PARAMETERS)
+
+
+def test_sum_with_numbers_and_with_a_schedule():
+    np.testing.assert_allclose(
+        make_loss("mse+0.5*dice")(PRED, TARGET), mse(PRED, TARGET) + 0.5 * dice(PRED, TARGET)
+    )
+    moving = make_loss("mse + linear(0, 20, 100) * dice")
+    for step, weight in [(0, 0.0), (50, 10.0), (1000, 20.0)]:
+        np.testing.assert_allclose(
+            moving(PRED, TARGET, step=jnp.asarray(step)),
+            mse(PRED, TARGET) + weight * dice(PRED, TARGET),
+            rtol=1e-6,
+        )
+
+
+def test_spec_of_a_sum_has_the_settings_of_all_terms():
+    assert spec("mse+0.5*combo").parameters == {"dice_scale": 20.0}
+    assert spec("mse").reads == "values"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dcie", "did you mean dice"),
+        ("mse+", "cannot read 'the end'"),
+        ("mse-dice", r"expected \+ before '-dice'"),
+        ("mse+mse", "twice"),
+        ("linear(0,1,0)*mse", "at least 1 step"),
+    ],
+)
+def test_a_wrong_name_says_why(name, message):
+    with pytest.raises(ConfigError, match=message):
+        spec(name)
+
+
+def test_a_setting_of_another_loss_is_refused():
+    with pytest.raises(ConfigError, match="mse has no setting 'dice_scale'"):
+        make_loss("mse", parameters={"dice_scale": 3.0})
+
+
+def test_values_take_any_targets():
+    check_pairing("combo", 250)
