@@ -1,0 +1,207 @@
+"""The few layers that mUnet is made of, with PyTorch's initial values and batch-norm statistics.
+
+All arrays are NHWC. Transposed convolutions are written as what they compute, so that no program
+multiplies the zeros that a transposed convolution inserts:
+
+* stride 1: an ordinary convolution (kernels are stored in that orientation, already flipped);
+* kernel 1, stride 2, output_padding 1: a matrix product whose result fills the even pixels;
+* kernel 2, stride 2: a matrix product whose result is laid out as 2x2 blocks.
+
+``tests/test_layers.py`` holds each against ``flax.linen.ConvTranspose``.
+"""
+
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Array = jax.Array
+Dtype = Any
+
+BATCH_NORM_EPSILON = 1e-5
+BATCH_NORM_MOMENTUM = 0.9  # Flax's convention: PyTorch calls this 0.1
+
+
+def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
+    """Return PyTorch's default initialiser, uniform in +-1/sqrt(fan_in).
+
+    PyTorch uses it for the kernels and the biases of convolutions. ``fan_in`` is in*k*k for a
+    convolution and, because PyTorch reads it off the kernel's second axis, out*k*k for a
+    transposed one.
+    """
+    bound = 1.0 / math.sqrt(fan_in)
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32, **_: Any) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+def conv(x: Array, kernel: Array) -> Array:
+    """Correlate ``x`` [B, H, W, I] with ``kernel`` [k, k, I, O], zero-padded to the same size."""
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def spread_even(x: Array) -> Array:
+    """Place ``x`` [B, H, W, C] on the even rows and columns of zeros [B, 2H, 2W, C]."""
+    gaps = (0, 1, 1)
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), gaps, gaps, (0, 0, 0)])
+
+
+def depth_to_space(x: Array) -> Array:
+    """Lay ``x`` [B, H, W, 2*2*C], its channels ordered (row, column, c), out as [B, 2H, 2W, C]."""
+    batch, height, width, channels = x.shape
+    x = x.reshape(batch, height, width, 2, 2, channels // 4)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
+
+
+def max_pool_2x2(x: Array) -> Array:
+    """Take the maximum of each 2x2 window of ``x`` [B, H, W, C]; H and W even.
+
+    Of equal values the first in reading order gets the gradient, as in PyTorch and
+    ``nn.max_pool``. Written with slices because select-and-scatter, the usual gradient, is slow on
+    CPUs and not deterministic on GPUs.
+    """
+    rows = _first_larger(x[:, :, 0::2], x[:, :, 1::2])
+    return _first_larger(rows[:, 0::2], rows[:, 1::2])
+
+
+def _first_larger(a: Array, b: Array) -> Array:
+    return jnp.where(a >= b, a, b)
+
+
+class Conv(nn.Module):
+    """A 3x3 convolution, stride 1, padding 1, with bias.
+
+    With ``transposed`` it computes PyTorch's ConvTranspose2d(kernel 3, padding 1), which is the
+    same sum over a flipped kernel; only the initial distribution differs.
+    """
+
+    features: int
+    transposed: bool = False
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [B, H, W, I] to [B, H, W, features]."""
+        kernel, bias = _weights(self, x, 3, transposed=self.transposed)
+        return conv(x.astype(self.dtype), kernel) + bias
+
+
+class Downsample(nn.Module):
+    """A 1x1 convolution with stride 2 and bias."""
+
+    features: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [B, H, W, I] to [B, H/2, W/2, features]; odd rows and columns are not read."""
+        kernel, bias = _weights(self, x, 1, transposed=False)
+        return x[:, ::2, ::2].astype(self.dtype) @ kernel[0, 0] + bias
+
+
+class Upsample(nn.Module):
+    """A 1x1 transposed convolution with stride 2, output_padding 1 and bias.
+
+    It writes the even rows and columns; every other pixel is the bias, as in DLStudio.
+    """
+
+    features: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [B, H, W, I] to [B, 2H, 2W, features]."""
+        kernel, bias = _weights(self, x, 1, transposed=True)
+        return spread_even(x.astype(self.dtype) @ kernel[0, 0]) + bias
+
+
+class DLStudioHead(nn.Module):
+    """DLStudio's output layer: ConvTranspose2d(k=3, stride=2, dilation=2, padding=2).
+
+    Stride and dilation are equal, so every tap lands on an even row and column: one pixel in four
+    is computed, the other three are the channel's bias, whatever the image.
+    """
+
+    features: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [B, H, W, I] to [B, 2H, 2W, features]."""
+        kernel, bias = _weights(self, x, 3, transposed=True)
+        return spread_even(conv(x.astype(self.dtype), kernel)) + bias
+
+
+class DenseHead(nn.Module):
+    """The repaired output layer: a transposed convolution (k=2, stride 2) that writes every pixel.
+
+    It has fewer weights than DLStudio's (4 taps instead of 9) and does less arithmetic.
+    """
+
+    features: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [B, H, W, I] to [B, 2H, 2W, features]."""
+        kernel, bias = _weights(self, x, 2, transposed=True)
+        taps = kernel.transpose(2, 0, 1, 3).reshape(x.shape[-1], 4 * self.features)
+        return depth_to_space(x.astype(self.dtype) @ taps) + bias
+
+
+def _weights(module: Any, x: Array, size: int, *, transposed: bool) -> tuple[Array, Array]:
+    """Declare kernel [k, k, I, O] and bias [O] on ``module``, in its compute dtype."""
+    inputs, outputs = x.shape[-1], module.features
+    init = torch_uniform((outputs if transposed else inputs) * size * size)
+    kernel = module.param("kernel", init, (size, size, inputs, outputs), module.param_dtype)
+    bias = module.param("bias", init, (outputs,), module.param_dtype)
+    return kernel.astype(module.dtype), bias.astype(module.dtype)
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over all axes but the last, with PyTorch's running statistics.
+
+    Differs from ``flax.linen.BatchNorm`` in one number: the running variance takes in the unbiased
+    batch variance (n - 1), as PyTorch's does; the batch itself is normalised by the biased one.
+    Statistics are float32 at least, whatever the compute dtype.
+    """
+
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool) -> Array:
+        """Normalise ``x`` [..., C] by its own statistics if ``train``, else by the running ones."""
+        channels = (x.shape[-1],)
+        wide = jnp.promote_types(self.param_dtype, jnp.float32)
+        scale = self.param("scale", nn.initializers.ones, channels, self.param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, wide)
+        running_var = self.variable("batch_stats", "var", jnp.ones, channels, wide)
+        if train:
+            x_wide = x.astype(wide)
+            axes = tuple(range(x.ndim - 1))
+            mean = x_wide.mean(axes)
+            var = jnp.square(x_wide - mean).mean(axes)
+            if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+                count = x.size // x.shape[-1]
+                keep, take = BATCH_NORM_MOMENTUM, 1.0 - BATCH_NORM_MOMENTUM
+                unbiased = var * (count / max(count - 1, 1))
+                running_mean.value = keep * running_mean.value + take * mean
+                running_var.value = keep * running_var.value + take * unbiased
+        else:
+            mean, var = running_mean.value, running_var.value
+        factor = scale.astype(wide) * lax.rsqrt(var + BATCH_NORM_EPSILON)
+        return ((x.astype(wide) - mean) * factor + bias.astype(wide)).astype(self.dtype)
