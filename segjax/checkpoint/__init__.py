@@ -1,0 +1,5 @@
+"""Checkpoints that are whole or absent: saved atomically, checked byte by byte when read."""
+
+from segjax.checkpoint.checkpoints import Checkpoints, Restored, load_params
+
+__all__ = ["Checkpoints", "Restored", "load_params"]

@@ -1,0 +1,314 @@
+"""The checkpoints of one run: save, keep the last and the best, restore the newest good one."""
+
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from segjax.checkpoint import leaves, storage
+from segjax.errors import CheckpointError
+
+Notify = Callable[[str], None]
+Which = int | Literal["newest", "best"]
+
+
+class Restored(NamedTuple):
+    """A state with its meta and its step."""
+
+    state: Any
+    meta: dict[str, Any]
+    step: int
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class Checkpoints:
+    """The checkpoints in one folder, which belongs to one run and one process at a time.
+
+    Args:
+        folder: made by the first save.
+        keep: how many of the newest steps are kept; the best one is kept besides.
+        notify: gets one line for each damaged step or leftover; by default it goes to stderr.
+
+    Raises:
+        CheckpointError: keep is less than 1.
+    """
+
+    def __init__(self, folder: str | Path, *, keep: int = 2, notify: Notify = _to_stderr) -> None:
+        if keep < 1:
+            raise CheckpointError(f"keep={keep}: at least one checkpoint has to be kept")
+        self.folder = Path(folder).absolute()
+        self.keep = keep
+        self._notify = notify
+        self._damaged: set[Path] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: Future[Path] | None = None
+
+    def save(
+        self, step: int, state: Any, meta: Mapping[str, Any], *, best_score: float | None = None
+    ) -> Path:
+        """Saves a state and returns when it is on the disk and would survive a kill or power cut.
+
+        Args:
+            step: 0 or more; a step saved again replaces the earlier one.
+            state: any pytree of arrays, typed PRNG keys and Python numbers.
+            meta: what JSON can hold; tuples come back as lists.
+            best_score: higher is better, the first of equals stays best, NaN never is; None keeps
+                the score that the step may have from an earlier save.
+
+        Returns:
+            The step's folder.
+
+        Raises:
+            CheckpointError: the state or meta cannot be stored, or the disk refuses.
+        """
+        self.wait()
+        return self._write(*self._prepare(step, state, meta, best_score))
+
+    def save_async(
+        self, step: int, state: Any, meta: Mapping[str, Any], *, best_score: float | None = None
+    ) -> None:
+        """Copies the state to the host and writes it in the background; see `save`.
+
+        The state may be donated at once. The step is not safe before `wait` has returned; every
+        other method waits first.
+        """
+        self.wait()
+        prepared = self._prepare(step, state, meta, best_score)
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending = self._pool.submit(self._write, *prepared)
+
+    def wait(self) -> None:
+        """Returns when the last `save_async` is on the disk, or raises what went wrong in it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def steps(self) -> list[int]:
+        """The steps that look whole, oldest first: manifest readable, all files of full size."""
+        self.wait()
+        return sorted({folder.step for folder, _ in self._whole()})
+
+    def best(self) -> tuple[int, float] | None:
+        """Step and score of the best checkpoint that looks whole; None if none has a score."""
+        self.wait()
+        return _best(self._whole())
+
+    def restore(
+        self,
+        template: Any,
+        *,
+        which: Which = "newest",
+        expected: Mapping[str, Any] | None = None,
+    ) -> Restored:
+        """Restores the newest good checkpoint, bit for bit, onto the devices of the template.
+
+        Steps that are damaged in any way are named through `notify` with the reason and passed
+        over. A checkpoint of another network or setting is an error, never passed over.
+
+        Args:
+            template: a state of the same structure, shapes and dtypes, of arrays or of
+                `jax.ShapeDtypeStruct`; arrays come back with its shardings.
+            which: 'newest'; 'best', then newest; or one step, and then no other is tried.
+            expected: settings, compared with those in meta or in meta['config'] under the same
+                name; a setting that meta does not have is not compared.
+
+        Raises:
+            CheckpointError: no good checkpoint; or structure, shape, dtype or setting differ.
+        """
+        self.wait()
+        named = leaves.named_leaves(template)
+        here = {name: leaves.describe(leaf) for name, leaf in named.items()}
+
+        def fits(folder: storage.StepFolder, manifest: Mapping[str, Any]) -> None:
+            told = leaves.difference(
+                manifest["arrays"], here, meta=manifest["meta"], expected=expected or {}
+            )
+            if told:
+                raise CheckpointError(
+                    f"checkpoint {folder.path} does not belong to this run: {told}. Use the "
+                    f"settings it was made with, or another run folder"
+                )
+
+        step, manifest, values = self._read(which, fits)
+        try:
+            placed = [
+                leaves.place(values[name], manifest["arrays"][name], leaf)
+                for name, leaf in named.items()
+            ]
+        except CheckpointError as error:
+            raise CheckpointError(f"checkpoint step {step} in {self.folder}: {error}") from error
+        state = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(template), placed)
+        return Restored(state, manifest["meta"], step)
+
+    def _read(
+        self, which: Which, fits: Callable[[storage.StepFolder, Mapping[str, Any]], None]
+    ) -> tuple[int, dict[str, Any], dict[str, np.ndarray]]:
+        reasons = []
+        for leftover in storage.leftovers(self.folder):
+            reasons.append(f"{leftover.name} is left over from an interrupted save or deletion")
+            self._notify(
+                f"checkpoint {leftover}: left over from an interrupted save or deletion, not used"
+            )
+        for folder in self._candidates(which):
+            try:
+                manifest = storage.read_manifest(folder)
+                fits(folder, manifest)
+                values = storage.read_arrays(folder, manifest)
+            except storage.DamageError as damage:
+                self._damaged.add(folder.path)
+                reasons.append(f"{folder.path.name}: {damage}")
+                self._notify(f"checkpoint {folder.path} is damaged and not used: {damage}")
+            else:
+                if reasons:
+                    self._notify(f"checkpoint {folder.path} is the one used")
+                return folder.step, manifest, values
+        wanted = f"step {which}" if isinstance(which, int) else "checkpoint"
+        if reasons:
+            raise CheckpointError(f"no good {wanted} in {self.folder}: {'; '.join(reasons)}")
+        there = ", ".join(str(step) for step in self.steps())
+        raise CheckpointError(
+            f"no {wanted} in {self.folder}" + (f": it has the steps {there}" if there else "")
+        )
+
+    def _candidates(self, which: Which) -> list[storage.StepFolder]:
+        folders = storage.step_folders(self.folder)
+        if which == "newest":
+            return folders
+        if which == "best":
+            best = _best(self._whole())
+            return sorted(folders, key=lambda folder: best is None or folder.step != best[0])
+        if isinstance(which, int):
+            return [folder for folder in folders if folder.step == which]
+        raise CheckpointError(f"which={which!r}: give 'newest', 'best' or a step")
+
+    def _whole(self) -> list[tuple[storage.StepFolder, dict[str, Any]]]:
+        """The last attempt of each step that passes the cheap checks, newest first."""
+        whole: dict[int, tuple[storage.StepFolder, dict[str, Any]]] = {}
+        for folder in storage.step_folders(self.folder):
+            if folder.step not in whole and folder.path not in self._damaged:
+                try:
+                    manifest = storage.read_manifest(folder)
+                    storage.check_sizes(folder, manifest)
+                except storage.DamageError:
+                    continue
+                whole[folder.step] = folder, manifest
+        return list(whole.values())
+
+    def _prepare(
+        self, step: int, state: Any, meta: Mapping[str, Any], best_score: float | None
+    ) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
+        if isinstance(step, bool) or step != int(step) or step < 0:
+            raise CheckpointError(f"step={step!r}: it has to be a whole number, 0 or more")
+        values, arrays = {}, {}
+        for name, leaf in leaves.named_leaves(state).items():
+            values[name], arrays[name] = leaves.to_host(name, leaf)
+        if not values:
+            raise CheckpointError("the state has no arrays: there is nothing to save")
+        score = None if best_score is None else float(best_score)
+        return int(step), values, {"score": score, "meta": _plain(meta, "meta"), "arrays": arrays}
+
+    def _write(
+        self, step: int, values: Mapping[str, np.ndarray], manifest: Mapping[str, Any]
+    ) -> Path:
+        try:
+            for leftover in storage.leftovers(self.folder):
+                storage.remove(leftover)
+            if manifest["score"] is None:
+                earlier = [old["score"] for folder, old in self._whole() if folder.step == step]
+                manifest = {**manifest, "score": earlier[0] if earlier else None}
+            committed = storage.write(self.folder, step, values, manifest)
+            self._tidy()
+        except Exception as error:  # Orbax, tensorstore and the disk raise many kinds.
+            raise CheckpointError(
+                f"cannot save checkpoint step {step} in {self.folder}: {storage.one_line(error)}"
+            ) from error
+        return committed.path
+
+    def _tidy(self) -> None:
+        """Deletes what is superseded, after a save has succeeded.
+
+        Damaged steps do not count as kept. They are deleted when `restore` has named them; others
+        (of a newer format, say) are not ours to delete.
+        """
+        whole = self._whole()
+        kept = {folder.path for folder, _ in whole[: self.keep]}
+        best = _best(whole)
+        kept |= {folder.path for folder, _ in whole if best and folder.step == best[0]}
+        newest_attempt = {folder.step: folder.attempt for folder, _ in whole}
+        for folder in storage.step_folders(self.folder):
+            superseded = folder.attempt <= newest_attempt.get(folder.step, 0)
+            if folder.path not in kept and (superseded or folder.path in self._damaged):
+                storage.remove(folder.path)
+                self._damaged.discard(folder.path)
+
+
+def load_params(
+    path: str | Path, *, which: Which = "best", notify: Notify = _to_stderr
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Reads the network alone, without an optimizer or a template, for prediction.
+
+    Args:
+        path: a folder of checkpoints or one step's folder.
+        which: 'best' (the newest where no step has a score), 'newest' or a step.
+        notify: as in `Checkpoints`.
+
+    Returns:
+        params, batch_stats and meta: the first two nested dicts of NumPy arrays as saved.
+
+    Raises:
+        CheckpointError: no good checkpoint, or a state without params.
+    """
+    path = Path(path).absolute()
+    folder = storage.parse_step(path)
+    if folder is not None:
+        path, which = path.parent, folder.step
+
+    def fits(found: storage.StepFolder, manifest: Mapping[str, Any]) -> None:
+        if not any(name.startswith("params/") for name in manifest["arrays"]):
+            raise CheckpointError(f"checkpoint {found.path} holds no network: it has no params")
+
+    _, manifest, values = Checkpoints(path, notify=notify)._read(which, fits)
+    network = leaves.nested({name: value for name, value in values.items() if _of_network(name)})
+    return network["params"], network.get("batch_stats", {}), manifest["meta"]
+
+
+def _of_network(name: str) -> bool:
+    return name.startswith(("params/", "batch_stats/"))
+
+
+def _best(whole: list[tuple[storage.StepFolder, dict[str, Any]]]) -> tuple[int, float] | None:
+    # NaN equals not even itself; of equal scores the earliest step wins.
+    scored = [
+        (manifest["score"], -folder.step)
+        for folder, manifest in whole
+        if manifest["score"] is not None and manifest["score"] == manifest["score"]
+    ]
+    if not scored:
+        return None
+    score, negative_step = max(scored)
+    return -negative_step, score
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Checks that JSON will bring back the same value, tuples aside."""
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise CheckpointError(f"{where} has the key {key!r}: JSON needs text as keys")
+        return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    raise CheckpointError(
+        f"{where} is a {type(value).__module__}.{type(value).__name__}: JSON holds only Python "
+        f"numbers, text, lists and dicts"
+    )
