@@ -1,0 +1,293 @@
+"""Damage is named and passed over; another network is an error; nothing wrong is restored."""
+
+import json
+import random
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from checkpoint_states import assert_same, bits, make_state
+
+from segjax.checkpoint import Checkpoints, load_params, storage
+from segjax.errors import CheckpointError
+
+
+def small(seed):
+    rng = np.random.default_rng(seed)
+    return {
+        "params": {
+            "kernel": jnp.asarray(rng.standard_normal((3, 3, 2, 4)), jnp.float32),
+            "bias": jnp.asarray(rng.standard_normal(4), jnp.bfloat16),
+        },
+        "opt_state": (jnp.asarray(rng.standard_normal(300), jnp.float32),),
+        "key": jax.random.key(seed),
+    }
+
+
+@pytest.fixture
+def lines():
+    return []
+
+
+@pytest.fixture
+def pair(tmp_path, lines):
+    """A folder with the good steps 10 and 20."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints", notify=lines.append)
+    for step in (10, 20):
+        checkpoints.save(step, small(step), {"epoch": step // 10})
+    return checkpoints
+
+
+def files_of(path):
+    return sorted(p for p in path.rglob("*") if p.is_file())
+
+
+def data_file(path):
+    return max(files_of(path / "arrays"), key=lambda file: file.stat().st_size)
+
+
+def newest(checkpoints):
+    return checkpoints.folder / "step_00000020"
+
+
+def expect_fallback(checkpoints, lines, reason):
+    restored, meta, step = checkpoints.restore(small(0))
+    assert (step, meta) == (10, {"epoch": 1})
+    assert_same(restored, small(10))
+    assert len(lines) == 2, lines
+    assert "step_00000020 is damaged" in lines[0]
+    assert reason in lines[0]
+    assert "step_00000010 is the one used" in lines[1]
+
+
+def test_flipped_bits_are_noticed_in_every_file(pair, lines):
+    """Each file in turn, at its ends and at random places: noticed, or without any effect."""
+    rng = random.Random(0)
+    noticed = harmless = 0
+    for file in files_of(newest(pair)):
+        intact = file.read_bytes()
+        if not intact:
+            continue
+        places = {0, len(intact) - 1, *(rng.randrange(len(intact)) for _ in range(12))}
+        for place in sorted(places):
+            damaged = bytearray(intact)
+            damaged[place] ^= 1 << rng.randrange(8)
+            file.write_bytes(damaged)
+            lines.clear()
+            fresh = Checkpoints(pair.folder, notify=lines.append)
+            restored, meta, step = fresh.restore(small(0))
+            assert bits(restored) == bits(small(step))
+            assert meta == {"epoch": step // 10}
+            if step == 10:
+                assert file.relative_to(newest(pair)).as_posix() in lines[0]
+                noticed += 1
+            else:
+                # Only the manifest, in white space that JSON ignores.
+                assert (file.name, lines) == ("manifest.json", [])
+                harmless += 1
+        file.write_bytes(intact)
+    assert noticed > 80
+    assert harmless < 15
+
+
+def test_every_byte_of_a_small_manifest_is_guarded(tmp_path):
+    rng = random.Random(0)
+    path = Checkpoints(tmp_path).save(1, {"w": np.zeros((0,), np.int8)}, {"e": 1}, best_score=0.5)
+    file = path / "manifest.json"
+    intact = file.read_bytes()
+    content = json.loads(intact)
+    folder = storage.StepFolder(1, 1, path)
+    for place in range(len(intact)):
+        damaged = bytearray(intact)
+        damaged[place] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            manifest = storage.read_manifest(folder)
+        except storage.DamageError:
+            continue
+        assert {**manifest, "manifest_sha256": content["manifest_sha256"]} == content
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5, 0.99])
+def test_truncated_files_are_named(pair, lines, left):
+    for file in files_of(newest(pair)):
+        intact = file.read_bytes()
+        if not intact:
+            continue
+        file.write_bytes(intact[: int(len(intact) * left)])
+        lines.clear()
+        fresh = Checkpoints(pair.folder, notify=lines.append)
+        expect_fallback(fresh, lines, file.relative_to(newest(pair)).as_posix())
+        file.write_bytes(intact)
+
+
+def test_missing_files_are_named(pair, lines):
+    for file in files_of(newest(pair)):
+        intact = file.read_bytes()
+        file.unlink()
+        lines.clear()
+        fresh = Checkpoints(pair.folder, notify=lines.append)
+        expect_fallback(fresh, lines, f"{file.relative_to(newest(pair)).as_posix()} is missing")
+        file.write_bytes(intact)
+
+
+def test_empty_step_folder_is_not_the_newest(pair, lines):
+    (pair.folder / "step_00000030").mkdir()
+    assert pair.steps() == [10, 20]
+    restored, _, step = pair.restore(small(0))
+    assert step == 20
+    assert_same(restored, small(20))
+    assert "step_00000030 is damaged and not used: the folder is empty" in lines[0]
+
+
+def test_leftover_of_a_save_is_named_and_cleaned_by_the_next(pair, lines):
+    shutil.copytree(newest(pair), pair.folder / ".saving-step_00000030-1-ab")
+    assert pair.steps() == [10, 20]
+    assert pair.restore(small(0)).step == 20
+    assert ".saving-step_00000030-1-ab: left over from an interrupted save" in lines[0]
+    pair.save(30, small(30), {"epoch": 3})
+    assert sorted(p.name for p in pair.folder.iterdir()) == ["step_00000020", "step_00000030"]
+
+
+def test_renamed_step_is_noticed(pair, lines):
+    newest(pair).rename(pair.folder / "step_00000040")
+    assert pair.restore(small(0)).step == 10
+    assert "manifest.json is of step 20: was the folder renamed?" in lines[0]
+
+
+def test_manifest_of_another_format_is_left_alone(pair, lines):
+    file = newest(pair) / "manifest.json"
+    content = json.loads(file.read_text())
+    content.pop("manifest_sha256")
+    file.write_text(storage._sealed({**content, "format": 99}))
+    assert pair.steps() == [10]
+    for step in (30, 40, 50):
+        pair.save(step, small(step), {"epoch": step // 10})
+    assert newest(pair).is_dir()
+    assert pair.steps() == [40, 50]
+
+
+def test_wrong_values_from_the_reader_are_noticed(pair, lines, monkeypatch):
+    """Were Orbax to cast or mix up arrays of intact files, the checksum per array would tell."""
+    genuine = storage._orbax()
+
+    class Casting:
+        @staticmethod
+        def load(path):
+            loaded = genuine.load(path)
+            if "step_00000020" in str(path):
+                loaded["params/bias"] = np.asarray(loaded["params/bias"]).astype(np.float32)
+            return loaded
+
+    monkeypatch.setattr(storage, "_orbax", lambda: Casting)
+    expect_fallback(pair, lines, "array params/bias is not what was saved")
+
+
+def test_unreadable_arrays_are_damage_too(pair, lines, monkeypatch):
+    genuine = storage._orbax()
+
+    class Failing:
+        @staticmethod
+        def load(path):
+            if "step_00000020" in str(path):
+                raise ValueError("first line\nsecond line")
+            return genuine.load(path)
+
+    monkeypatch.setattr(storage, "_orbax", lambda: Failing)
+    expect_fallback(pair, lines, "Orbax cannot read arrays: first line")
+    assert "second line" not in lines[0]
+
+
+def test_nothing_good_lists_all_reasons(pair, lines):
+    (newest(pair) / "manifest.json").unlink()
+    target = data_file(pair.folder / "step_00000010")
+    target.write_bytes(target.read_bytes()[:-1])
+    with pytest.raises(CheckpointError) as caught:
+        pair.restore(small(0))
+    told = str(caught.value)
+    assert "no good checkpoint in" in told
+    assert "step_00000020: manifest.json is missing" in told
+    assert f"step_00000010: file {target.relative_to(pair.folder / 'step_00000010')} has" in told
+    assert "\n" not in told
+
+
+def test_no_checkpoint_at_all(tmp_path, pair):
+    with pytest.raises(CheckpointError, match=r"no checkpoint in .*/none"):
+        Checkpoints(tmp_path / "none").restore(small(0))
+    with pytest.raises(CheckpointError, match=r"no step 15 in .*: it has the steps 10, 20"):
+        pair.restore(small(0), which=15)
+    with pytest.raises(CheckpointError, match="which='latest'"):
+        pair.restore(small(0), which="latest")
+
+
+def test_a_step_asked_for_has_no_stand_in(pair):
+    (newest(pair) / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no good step 20 .*manifest.json is missing"):
+        pair.restore(small(0), which=20)
+    assert pair.restore(small(0), which=10).step == 10
+
+
+def test_params_alone_are_checked_too(pair, lines):
+    data = data_file(newest(pair))
+    damaged = bytearray(data.read_bytes())
+    damaged[len(damaged) // 2] ^= 4
+    data.write_bytes(damaged)
+    params, _, meta = load_params(pair.folder, which="newest", notify=lines.append)
+    assert meta == {"epoch": 1}
+    np.testing.assert_array_equal(params["kernel"], small(10)["params"]["kernel"])
+    assert "step_00000020 is damaged" in lines[0]
+
+
+def test_other_depth_is_an_error_in_words(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    meta = {"config": {"depth": 2, "head": "dense", "loss": "mse"}}
+    checkpoints.save(5, make_state(1, depth=2), meta)
+    with pytest.raises(CheckpointError) as caught:
+        checkpoints.restore(make_state(1, depth=3), expected={"depth": 3, "head": "dense"})
+    told = str(caught.value)
+    assert "step_00000005 does not belong to this run" in told
+    assert "depth is 2 in the checkpoint and 3 here; 6 arrays only here: params/conv_2/" in told
+    assert "head" not in told
+    with pytest.raises(CheckpointError, match=r"made with depth=2, head='dense', loss='mse'; 6 ar"):
+        checkpoints.restore(make_state(1, depth=3))
+    with pytest.raises(CheckpointError, match="6 arrays only in the checkpoint: params/conv_1/"):
+        checkpoints.restore(make_state(1, depth=1))
+
+
+def test_other_dtype_or_shape_is_an_error_and_no_cast(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(5, make_state(1), {})
+    with pytest.raises(
+        CheckpointError,
+        match=r"params/conv_0/bias is float32\[8\] in the checkpoint and bfloat16\[8\] here",
+    ):
+        checkpoints.restore(make_state(1, dtype=jnp.bfloat16))
+    with pytest.raises(
+        CheckpointError, match=r"kernel is float32\[3, 3, 8, 8\] in .* float32\[3, 3, 9, 9\] here"
+    ):
+        checkpoints.restore(make_state(1, width=9))
+    other = make_state(1)._replace(key=jax.random.key(1, impl="rbg"))
+    with pytest.raises(CheckpointError, match=r"key is key<fry>\[\] in .* key<rbg>\[\] here"):
+        checkpoints.restore(other)
+
+
+def test_other_optimizer_or_setting_is_an_error(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    state = make_state(1)
+    checkpoints.save(5, state, {"loss": "mse", "optimizer": "adamw"})
+    bare = state._replace(opt_state=())
+    with pytest.raises(CheckpointError, match="optimizer is 'adamw' in the checkpoint and 'sgd'"):
+        checkpoints.restore(bare, expected={"optimizer": "sgd"})
+    # The same arrays, and yet another run.
+    with pytest.raises(CheckpointError, match="loss is 'mse' in the checkpoint and 'dice' here"):
+        checkpoints.restore(state, expected={"loss": "dice", "unknown": 1})
+
+
+def test_another_network_is_never_passed_over(pair, lines):
+    """Older steps would fit, but to use one would hide a mistake in the settings."""
+    pair.save(30, make_state(1), {})
+    with pytest.raises(CheckpointError, match="step_00000030 does not belong to this run"):
+        pair.restore(small(0))
+    assert lines == []
