@@ -1,0 +1,22 @@
+"""Figures of a run: pure functions from arrays and logged rows to matplotlib figures.
+
+Nothing here trains or reads a run folder, and matplotlib's global state stays as it was: each
+function returns a ``Figure`` of the object API, and ``save`` writes one as a small PNG. Colours are
+Okabe and Ito's, which colour-blind readers can tell apart; every curve also has its own dash and
+every row of pictures its name.
+"""
+
+from segjax.plots._curves import loss_figure, normalised_losses_figure
+from segjax.plots._files import save
+from segjax.plots._predictions import comparison_figure, dlstudio_panel, predictions_figure
+from segjax.plots._style import class_colour
+
+__all__ = [
+    "class_colour",
+    "comparison_figure",
+    "dlstudio_panel",
+    "loss_figure",
+    "normalised_losses_figure",
+    "predictions_figure",
+    "save",
+]

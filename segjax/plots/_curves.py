@@ -1,0 +1,231 @@
+"""Losses over the iterations: a run's own, and several runs normalised as in the report."""
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from segjax.errors import ConfigError
+from segjax.plots._style import DPI, STYLE, verbatim
+
+# On white paper yellow is too pale for a line, so the curves have their own order.
+_CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1, 1, 1, 1, 1)))
+_MARKERS = "osD^vPX"
+
+
+def _curve_style(index: int, points: int) -> dict[str, Any]:
+    style: dict[str, Any] = {
+        "color": _CURVES[index % len(_CURVES)],
+        "linestyle": _DASHES[index % len(_DASHES)],
+        "linewidth": 1.8,
+    }
+    if points <= 30:
+        style |= {"marker": _MARKERS[index % len(_MARKERS)], "markersize": 5}
+    return style
+
+
+def _loosen(figure: Figure) -> None:
+    """Keeps the last tick's label off the edge of the page."""
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
+
+
+def _plain_ticks(axes: Axes) -> None:
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def _epoch_ends(records: Sequence[Mapping[str, Any]], steps_per_epoch: int | None, last: int):
+    """Pairs each finished epoch (counted from 1) with its last iteration, at most twelve pairs."""
+    if steps_per_epoch:
+        ends = [(e, e * steps_per_epoch) for e in range(1, last // steps_per_epoch + 1)]
+    else:
+        seen: dict[int, int] = {}
+        for row in records:
+            if row.get("epoch") is not None and row.get("step") is not None:
+                epoch = int(row["epoch"])
+                seen[epoch] = max(seen.get(epoch, 0), int(row["step"]))
+        validated = {int(r["epoch"]) for r in records if _validates(r) and "epoch" in r}
+        # The last epoch may still be running; only a validation row says that it ended.
+        ends = sorted((e, s) for e, s in seen.items() if e < max(seen) or e in validated)
+    stride = math.ceil(len(ends) / 12) if ends else 1
+    return ends[stride - 1 :: stride]
+
+
+def _validates(row: Mapping[str, Any]) -> bool:
+    return row.get("val_loss") is not None or row.get("val_miou") is not None
+
+
+def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one key; a step logged twice (a resumed run) counts with its last row."""
+    rows = {int(r["step"]): float(r[key]) for r in records if r.get(key) is not None}
+    steps = np.array(sorted(rows), np.float64)
+    return steps, np.array([rows[int(step)] for step in steps], np.float64)
+
+
+def _wide_range(values: np.ndarray) -> bool:
+    """Whether a log axis reads better: all positive, and the largest over 20 times the smallest."""
+    return values.size > 1 and values.min() > 0 and values.max() > 20 * values.min()
+
+
+@mpl.rc_context(STYLE)
+def loss_figure(
+    records: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    floor: float | None = None,
+    floor_label: str = "lowest reachable",
+    loss_label: str = "loss",
+    steps_per_epoch: int | None = None,
+) -> Figure:
+    """Draws a run's loss over its iterations, and its validation mIoU below if it was logged.
+
+    Args:
+      records: rows of a log in any order, each with `step` (iterations since the start) and any of
+        `loss` (mean over the iterations since the last such row), `val_loss`, `val_miou` (0..1) and
+        `epoch` (from 1). Other keys, and rows without `step`, are passed over.
+      title: what stands above the figure.
+      floor: a loss that the network cannot go below, drawn as a labelled line.
+      floor_label: what that floor is.
+      loss_label: the name of the loss on its axis.
+      steps_per_epoch: places the epoch ticks on top; read off the rows if not given.
+
+    Returns:
+      A figure 8 inches wide. The loss axis is logarithmic, and says so, if its values span more
+      than a factor of 20. Values that are not finite are left out, and the first one is marked.
+    """
+    records = [row for row in records if row.get("step") is not None]
+    mean_iou = _series(records, "val_miou")
+    two = len(mean_iou[0]) > 0
+    figure = Figure(figsize=(8, 6.8 if two else 4.8), dpi=DPI)
+    _loosen(figure)
+    panels = figure.subplots(
+        2 if two else 1, 1, sharex=True, squeeze=False, height_ratios=[2, 1] if two else [1]
+    )[:, 0]
+    top = panels[0]
+    shown, broken, last = [], [], 1.0
+    for index, (key, name) in enumerate(
+        (("loss", "train (running mean)"), ("val_loss", "validation"))
+    ):
+        steps, values = _series(records, key)
+        if not steps.size:
+            continue
+        good = np.isfinite(values)
+        top.plot(steps[good], values[good], label=name, **_curve_style(index, len(steps)))
+        shown.append(values[good])
+        broken.extend(steps[~good])
+        last = max(last, steps[-1])
+    levels = np.concatenate([*shown, [] if floor is None else [floor]])
+    if floor is not None:
+        top.axhline(
+            floor, color="black", linestyle=":", linewidth=1.5, label=f"{floor_label}: {floor:.4g}"
+        )
+    if broken:
+        top.axvline(
+            min(broken), color="#777777", linewidth=1.2, label=f"not finite at {min(broken):,.0f}"
+        )
+    if not any(len(values) for values in shown):
+        top.text(0.5, 0.5, "no finite loss was logged", transform=top.transAxes, ha="center")
+    log = _wide_range(levels)
+    if log:
+        top.set_yscale("log")
+        top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        top.yaxis.set_minor_locator(NullLocator())
+    top.set_ylabel(f"{loss_label} (log scale)" if log else loss_label, parse_math=False)
+    handles, labels = top.get_legend_handles_labels()
+    if handles:
+        verbatim(top.legend(handles, labels, frameon=True, framealpha=0.9, edgecolor="none"))
+    if two:
+        last = max(last, mean_iou[0][-1])
+        good = np.isfinite(mean_iou[1])
+        panels[1].plot(mean_iou[0][good], mean_iou[1][good], **_curve_style(2, len(good)))
+        panels[1].set_ylabel("validation mIoU")
+        panels[1].set_ylim(0, 1)
+    top.set_xlim(0, last * 1.02)
+    panels[-1].set_xlabel("iterations")
+    for panel in panels:
+        _plain_ticks(panel)
+    ends = _epoch_ends(records, steps_per_epoch, int(last))
+    if ends:
+        above = top.secondary_xaxis("top")
+        above.set_xticks([end for _, end in ends], [str(epoch) for epoch, _ in ends])
+        above.set_xlabel("epochs done", labelpad=6)
+    figure.suptitle(textwrap.fill(title, 70), fontsize=13, parse_math=False)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def normalised_losses_figure(
+    curves: Mapping[str, Sequence[float]],
+    *,
+    floors: Mapping[str, float] | None = None,
+    steps_per_point: int = 500,
+    title: str = "Training losses, normalised and as they are",
+) -> Figure:
+    """Draws the report's Figure 1, and beside it the raw curves whose floors normalising hides.
+
+    On the left each curve goes through (loss - min) / (max - min) with its own minimum and maximum
+    (a constant curve lies at 0). On the right each has its own panel in its own unit.
+
+    Args:
+      curves: name of a loss to its running means, one each `steps_per_point` iterations.
+      floors: name of a loss to the lowest value that the network can reach with it.
+      steps_per_point: iterations between two points.
+      title: what stands above the figure.
+
+    Returns:
+      A figure 11 inches wide.
+
+    Raises:
+      ConfigError: no curve was given, or a floor names none of them.
+    """
+    floors = floors or {}
+    if not curves:
+        raise ConfigError("normalised_losses_figure needs at least one curve")
+    if unknown := sorted(set(floors) - set(curves)):
+        raise ConfigError(
+            f"floors names no curve: {', '.join(unknown)}; curves: {', '.join(curves)}"
+        )
+    height = max(4.8, 1.35 * len(curves) + 0.9)
+    figure = Figure(figsize=(11, height), dpi=DPI)
+    _loosen(figure)
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.15, 1])[0]
+    together = left.subplots()
+    panels = right.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
+    for index, ((name, losses), panel) in enumerate(zip(curves.items(), panels, strict=True)):
+        values = np.asarray(losses, np.float64)
+        steps = steps_per_point * np.arange(1, len(values) + 1)
+        good = np.isfinite(values)
+        steps, values = steps[good], values[good]
+        style = _curve_style(index, len(values))
+        low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
+        scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
+        (line,) = together.plot(steps, scaled, **style)
+        line.set_label(name)
+        panel.plot(steps, values, **style)
+        if name in floors:
+            panel.axhline(floors[name], color="black", linestyle=":", linewidth=1.5)
+            panel.annotate(
+                f"floor {floors[name]:.4g}", (1, floors[name]), xycoords=("axes fraction", "data"),
+                xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=9,
+            )  # fmt: skip
+        panel.set_title(name, fontsize=10.5, loc="left", pad=3, parse_math=False)
+        panel.yaxis.set_major_locator(MaxNLocator(4))
+        panel.margins(y=0.15)
+        _plain_ticks(panel)
+    _plain_ticks(together)
+    together.set_title("each by its own minimum and maximum", fontsize=11)
+    together.set_ylabel("(loss - min) / (max - min)")
+    together.set_xlabel("iterations")
+    panels[-1].set_xlabel("iterations")
+    right.supylabel("running mean of the loss", fontsize=11)
+    lines = together.get_lines()
+    verbatim(together.legend(lines, list(curves), edgecolor="none", handlelength=3.5))
+    figure.suptitle(textwrap.fill(title, 90), fontsize=13, parse_math=False)
+    return figure

@@ -1,0 +1,68 @@
+"""Figures as files."""
+
+import io
+import os
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from segjax.plots._style import DPI, STYLE
+
+
+def save(figure: Figure, path: str | os.PathLike[str], *, max_bytes: int = 300_000) -> Path:
+    """Writes a figure as PNG, whole or not at all: to a file beside `path`, then renamed over it.
+
+    Full colour if that fits into `max_bytes`, else 256 colours, among them the most frequent ones
+    unchanged so that no class turns into another; photographs may stay above `max_bytes`.
+
+    Returns:
+      The path written, as a `Path`. Its folder is made if it is missing.
+
+    Raises:
+      OSError: the folder cannot be written.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # A class name in a script that the font lacks shows as boxes; that is no fault of the run.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    data = _png(picture)
+    if len(data) > max_bytes:
+        data = min(data, _png(_with_palette(picture)), key=len)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", optimize=True, dpi=(DPI, DPI))
+    return buffer.getvalue()
+
+
+def _with_palette(picture: Image.Image) -> Image.Image:
+    """The picture in 256 colours: its 96 most frequent and 160 from median cut.
+
+    Median cut alone gives a photograph's shades all places and merges the classes' flat colours.
+    """
+    seen, counts = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_counts=True)
+    frequent = seen[np.argsort(-counts, kind="stable")[:96]].ravel().tolist()
+    cut = picture.quantize(160, method=Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*frequent, *cut][:768])
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)

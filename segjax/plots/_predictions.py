@@ -1,0 +1,338 @@
+"""Images, truths and predictions side by side: for one run, for several, and as DLStudio does."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from segjax.errors import ConfigError
+from segjax.plots._pictures import (
+    IGNORED,
+    NOT_A_NUMBER,
+    OVERLAP,
+    Decode,
+    channel_picture,
+    counted,
+    iou,
+    outline,
+    strongest_picture,
+    truth_picture,
+    window,
+)
+from segjax.plots._sheet import Sheet
+from segjax.plots._style import STYLE, class_colour
+
+Boxes = Sequence[Sequence[tuple[int, tuple[int, int, int, int]]]]
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    return np.clip(np.nan_to_num(image.astype(np.float64)), 0, 255) / 255
+
+
+def _draw_boxes(axes: Axes, boxes: Sequence[tuple[int, tuple[int, int, int, int]]]) -> None:
+    for channel, (x1, y1, x2, y2) in boxes:
+        frame = Rectangle(
+            (x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False,
+            edgecolor=class_colour(channel), linewidth=1.8,
+        )  # fmt: skip
+        axes.add_patch(frame)
+
+
+def _draw_outline(axes: Axes, mask: np.ndarray) -> None:
+    segments = outline(mask)
+    axes.add_collection(
+        LineCollection(list(segments), colors="white", linewidths=0.9), autolim=False
+    )
+
+
+def _check(
+    images: np.ndarray,
+    masks: np.ndarray,
+    values: np.ndarray,
+    name: str = "values",
+    *,
+    boxes: Boxes | None = None,
+) -> None:
+    if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
+        raise ConfigError(f"images have shape {images.shape}; [N, H, W, 3] with N > 0 is needed")
+    if masks.ndim != 4 or masks.shape[:3] != images.shape[:3]:
+        raise ConfigError(f"masks {masks.shape} do not fit images {images.shape}")
+    if values.shape != masks.shape:
+        raise ConfigError(f"{name} {values.shape} do not fit masks {masks.shape}")
+    if boxes is not None and len(boxes) < len(images):
+        raise ConfigError(f"boxes are given for {len(boxes)} of {len(images)} images")
+
+
+def _check_classes(
+    channels: int, class_names: Sequence[str], class_values: Sequence[float]
+) -> None:
+    if not len(class_names) == len(class_values) == channels:
+        raise ConfigError(
+            f"masks have {channels} channels, but there are {len(class_names)} class names and "
+            f"{len(class_values)} class values"
+        )
+
+
+def _caption(scores: Sequence[float], prefix: str = "mean IoU") -> str:
+    """Mean over the classes that are there, in truth or in the prediction."""
+    present = [score for score in scores if not math.isnan(score)]
+    return f"{prefix} {sum(present) / len(present):.2f}" if present else "nothing there"
+
+
+def _notes(decode: Decode, extras: Sequence[str] = ()) -> str:
+    if decode == "half":
+        rule = "Full colour: above half the class's value. Dim: a lower value, not counted."
+    else:
+        rule = (
+            "Full colour: inside DLStudio's value window. Dim: below it. Pale: above it. Only full "
+            "colour counts."
+        )
+    return " ".join([rule, *extras])
+
+
+def _legend(names: Sequence[str], truth: np.ndarray, values: Sequence[np.ndarray], ignore: Any):
+    entries = [(name, class_colour(channel)) for channel, name in enumerate(names)]
+    if (truth.sum(-1) > 1).any():
+        entries.append(("truth overlaps", OVERLAP))
+    if any(np.isnan(array).any() for array in values):
+        entries.append(("not a number", NOT_A_NUMBER))
+    if ignore is not None and ignore.any():
+        entries.append(("ignored", IGNORED))
+    return entries
+
+
+def _most_present(counts: np.ndarray, most: int) -> list[int]:
+    """The `most` channels with the largest counts, in channel order."""
+    return sorted(np.argsort(-counts, kind="stable")[:most].tolist())
+
+
+@mpl.rc_context(STYLE)
+def predictions_figure(
+    images: np.ndarray,
+    masks: np.ndarray,
+    values: np.ndarray,
+    *,
+    class_names: Sequence[str],
+    class_values: Sequence[float],
+    boxes: Boxes | None = None,
+    ignore: np.ndarray | None = None,
+    decode: Decode = "half",
+    max_images: int = 6,
+    max_classes: int = 12,
+    title: str = "Test images: input, truth and prediction",
+) -> Figure:
+    """Draws each image in a column: input, truth, prediction, and then the prediction per class.
+
+    The prediction row colours each pixel by its strongest class: of those that decode there, or
+    else of all, the one with the largest share of its class value. Below each picture stands its
+    IoU; the mean is over the classes that the truth or the prediction has.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      masks: [N, H, W, C], 0 or anything above it where the class is.
+      values: float [N, H, W, C], network outputs on the scale of the mask values.
+      class_names: the C names.
+      class_values: the C mask values.
+      boxes: per image its boxes as (channel, (x1, y1, x2, y2)), corners inclusive.
+      ignore: bool [N, H, W], pixels that count for nothing.
+      decode: 'half' (on above half the class value) or 'windows' (DLStudio's value windows).
+      max_images: columns at most; the first ones are shown.
+      max_classes: class rows at most; the largest classes are shown, and the note counts the rest.
+      title: what stands above the figure.
+
+    Returns:
+      A figure of whole-pixel pictures. The axes are labelled `input 0`, `truth 0`,
+      `prediction 0`, and `class 2 image 0` for channel 2.
+
+    Raises:
+      ConfigError: shapes do not fit, or `decode` does not know a class value.
+    """
+    images, masks, values = np.asarray(images), np.asarray(masks), np.asarray(values)
+    _check(images, masks, values, boxes=boxes)
+    _check_classes(masks.shape[-1], class_names, class_values)
+    low, high = window(class_values, decode)
+    images, truth = images[:max_images], masks[:max_images] > 0
+    values = values[:max_images].astype(np.float64)
+    on = counted(values, low, high)
+    channels = _most_present((on | truth).sum((0, 1, 2)), max_classes)
+    hidden = truth.shape[-1] - len(channels)
+    extras = ["White line: outline of the truth."]
+    if boxes is not None:
+        extras.append("Frames: the truth's boxes.")
+    if hidden:
+        extras.append(f"{hidden} smaller classes have no row here.")
+    count = len(images)
+    sheet = Sheet(
+        ["input", "truth", "prediction", *(class_names[c] for c in channels)],
+        [f"image {i + 1}" for i in range(count)],
+        images.shape[1:3],
+        title=title,
+        note=_notes(decode, extras),
+        legend=_legend(class_names, truth, [values], ignore),
+    )
+    for i in range(count):
+        valid = None if ignore is None else ~ignore[i]
+        axes = sheet.put(0, i, _rgb(images[i]), f"input {i}")
+        if boxes is not None:
+            _draw_boxes(axes, boxes[i])
+        scores = [iou(on[i, ..., c], truth[i, ..., c], valid) for c in range(truth.shape[-1])]
+        strongest = strongest_picture(values[i], low, high, class_values)
+        sheet.put(1, i, _blank(truth_picture(truth[i]), valid), f"truth {i}")
+        sheet.put(2, i, _blank(strongest, valid), f"prediction {i}", _caption(scores))
+        for row, c in enumerate(channels, start=3):
+            picture = channel_picture(values[i, ..., c], low[c], high[c], c)
+            text = "in neither" if math.isnan(scores[c]) else f"IoU {scores[c]:.2f}"
+            axes = sheet.put(row, i, _blank(picture, valid), f"class {c} image {i}", text)
+            _draw_outline(axes, truth[i, ..., c])
+    return sheet.figure
+
+
+def _blank(picture: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+    return picture if valid is None else np.where(valid[..., None], picture, IGNORED)
+
+
+@mpl.rc_context(STYLE)
+def comparison_figure(
+    images: np.ndarray,
+    masks: np.ndarray,
+    models: Mapping[str, np.ndarray],
+    *,
+    class_names: Sequence[str],
+    class_values: Sequence[float],
+    boxes: Boxes | None = None,
+    decode: Decode = "half",
+    max_images: int = 6,
+    title: str = "The same test images under each model",
+) -> Figure:
+    """Draws the report's Figure 2: each image in a row, each model in a column.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      masks: [N, H, W, C], 0 or anything above it where the class is.
+      models: name of a model to its outputs, float [N, H, W, C] on the scale of the mask values.
+      class_names: the C names.
+      class_values: the C mask values.
+      boxes: per image its boxes as (channel, (x1, y1, x2, y2)), corners inclusive.
+      decode: 'half' (on above half the class value) or 'windows' (DLStudio's value windows).
+      max_images: rows at most; the first ones are shown.
+      title: what stands above the figure.
+
+    Returns:
+      A figure of whole-pixel pictures. The axes are labelled `input 0`, `truth 0` and
+      `NAME image 0` for the model NAME.
+
+    Raises:
+      ConfigError: no model was given, shapes do not fit, or `decode` does not know a class value.
+    """
+    if not models:
+        raise ConfigError("comparison_figure needs at least one model")
+    images, masks = np.asarray(images), np.asarray(masks)
+    for name, values in models.items():
+        _check(images, masks, np.asarray(values), f"values of {name}", boxes=boxes)
+    _check_classes(masks.shape[-1], class_names, class_values)
+    images, truth = images[:max_images], masks[:max_images] > 0
+    shown = {name: np.asarray(v[:max_images], np.float64) for name, v in models.items()}
+    low, high = window(class_values, decode)
+    extras = [] if boxes is None else ["Frames: the truth's boxes."]
+    sheet = Sheet(
+        [f"image {i + 1}" for i in range(len(images))],
+        ["input", "truth", *shown],
+        images.shape[1:3],
+        title=title,
+        note=_notes(decode, extras),
+        legend=_legend(class_names, truth, list(shown.values()), None),
+    )
+    for i, image in enumerate(images):
+        axes = sheet.put(i, 0, _rgb(image), f"input {i}")
+        if boxes is not None:
+            _draw_boxes(axes, boxes[i])
+        sheet.put(i, 1, truth_picture(truth[i]), f"truth {i}")
+        for column, (name, values) in enumerate(shown.items(), start=2):
+            on = counted(values[i], low, high)
+            scores = [iou(on[..., c], truth[i, ..., c], None) for c in range(truth.shape[-1])]
+            picture = strongest_picture(values[i], low, high, class_values)
+            sheet.put(i, column, picture, f"{name} image {i}", _caption(scores))
+    return sheet.figure
+
+
+@mpl.rc_context(STYLE)
+def dlstudio_panel(
+    images: np.ndarray,
+    masks: np.ndarray,
+    values: np.ndarray,
+    boxes: Boxes,
+    decoded: np.ndarray,
+    *,
+    class_names: Sequence[str] | None = None,
+    title: str = "DLStudio's test display",
+) -> Figure:
+    """Draws what DLStudio shows for a test batch, in its grey levels and its order of rows.
+
+    The first row is the maximum over the channels with the boxes, the second the image with the
+    boxes, then one row per class: 255 where a pixel is on, 50 elsewhere. As torchvision's
+    `make_grid(normalize=True)` does, one minimum and one maximum scale all rows together, so a
+    large output darkens the rest. The row names and the IoUs are additions.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      masks: [N, H, W, C], 0 or anything above it where the class is.
+      values: float [N, H, W, C], raw network outputs.
+      boxes: per image its boxes as (channel, (x1, y1, x2, y2)), corners inclusive.
+      decoded: bool [N, H, W, C], where a channel's value lies in the class's window.
+      class_names: the C names; `class 0` and so on if not given.
+      title: what stands above the figure.
+
+    Returns:
+      A figure of whole-pixel pictures with axes labelled `max 0`, `image 0`, `class 2 image 0`.
+
+    Raises:
+      ConfigError: shapes do not fit.
+    """
+    images, masks, values = np.asarray(images), np.asarray(masks), np.asarray(values)
+    _check(images, masks, values, boxes=boxes)
+    decoded = np.asarray(decoded, bool)
+    _check(images, masks, decoded, "decoded")
+    channels = masks.shape[-1]
+    names = (
+        list(class_names) if class_names is not None else [f"class {c}" for c in range(channels)]
+    )
+    if len(names) != channels:
+        raise ConfigError(f"masks have {channels} channels, but there are {len(names)} class names")
+    finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    peak = np.where(np.isnan(finite), -np.inf, finite).max(-1)
+    peak = np.where(np.isneginf(peak), 0.0, peak)
+    framed = images.astype(np.float64)
+    for i, image_boxes in enumerate(boxes):
+        for _, (x1, y1, x2, y2) in image_boxes:
+            for target in (peak[i], framed[i]):
+                target[y1 : y2 + 1, [x1, x2]] = 255
+                target[[y1, y2], x1 : x2 + 1] = 255
+    low, high = min(peak.min(), framed.min(), 50.0), max(peak.max(), framed.max(), 255.0)
+    classes = np.where(decoded, 255.0, 50.0)
+    sheet = Sheet(
+        ["max over channels", "image", *names],
+        [f"image {i + 1}" for i in range(len(images))],
+        images.shape[1:3],
+        title=title,
+        note="White: the value lies in the class's window. Frames: the truth's boxes.",
+        legend=[],
+    )
+    for i in range(len(images)):
+        grey = [("max", peak[i])] + [("class", classes[i, ..., c]) for c in range(channels)]
+        sheet.put(1, i, (framed[i] - low) / (high - low), f"image {i}")
+        for place, (kind, level) in enumerate(grey):
+            picture = np.repeat(((level - low) / (high - low))[..., None], 3, -1)
+            if kind == "max":
+                sheet.put(0, i, picture, f"max {i}")
+                continue
+            c = place - 1
+            score = iou(decoded[i, ..., c], masks[i, ..., c] > 0, None)
+            text = "in neither" if math.isnan(score) else f"IoU {score:.2f}"
+            sheet.put(place + 1, i, picture, f"class {c} image {i}", text)
+    return sheet.figure
