@@ -1,1 +1,10 @@
-"""Data: the PurdueShapes file format, where to get it, and the order of an epoch."""
+"""Data: the PurdueShapes file format, where to get it, and the order of an epoch.
+
+NumPy only; nothing here imports jax.
+"""
+
+from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
+from segjax.data.loading import load
+from segjax.data.pickle_stream import Limits
+
+__all__ = ["PURDUE_SHAPES_LABELS", "Dataset", "Limits", "load"]

@@ -1,0 +1,217 @@
+"""What a data set is: images, masks and boxes as plain arrays that belong together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from segjax.errors import DataError
+
+# DLStudio's classes; the channel of a class is its value // 50 - 1.
+PURDUE_SHAPES_LABELS: dict[str, int] = {
+    "rectangle": 50,
+    "triangle": 100,
+    "disk": 150,
+    "oval": 200,
+    "star": 250,
+}
+
+_CHECK_ROWS = 256  # images per step of a check, so that no check makes a second data set
+
+Box = tuple[int, int, int, int]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images with one mask per class and the objects' boxes, checked on construction.
+
+    Attributes:
+      images: uint8 [N, H, W, 3], 0..255.
+      masks: uint8 [N, H, W, C], 0 or the value of the channel's class.
+      boxes: int32 [M, 4], ``x1, y1, x2, y2`` in pixels, both ends inside the box.
+      box_image: int32 [M], the image that a box is in; never decreasing.
+      box_class: uint8 [M], the channel of the box's class.
+      label_map: class name -> mask value (1..255), in channel order.
+      ignore: bool [N, H, W], pixels that no loss and no metric counts, or None.
+      name: a short name for reports.
+      source: where the arrays came from.
+
+    Raises:
+      DataError: if shapes, dtypes or ranges do not fit together.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    boxes: np.ndarray
+    box_image: np.ndarray
+    box_class: np.ndarray
+    label_map: Mapping[str, int]
+    ignore: np.ndarray | None = None
+    name: str = "dataset"
+    source: str = ""
+    # Reading 0.3 GB to check it again is what a verified cache avoids; see segjax.data.cache.
+    check_values: dataclasses.InitVar[bool] = True
+
+    def __post_init__(self, check_values: bool) -> None:
+        object.__setattr__(self, "label_map", dict(self.label_map))
+        _check_shapes(self)
+        _check_boxes(self)
+        if check_values:
+            _check_mask_values(self)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in channel order."""
+        return tuple(self.label_map)
+
+    @property
+    def class_values(self) -> tuple[int, ...]:
+        """Mask values of the classes in channel order."""
+        return tuple(self.label_map.values())
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, which is the number of mask channels."""
+        return len(self.label_map)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return self.images.shape[1], self.images.shape[2]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: slice) -> Dataset:
+        if not isinstance(key, slice):
+            raise TypeError("a Dataset is cut with a slice; use subset([i]) for single images")
+        if key.step not in (None, 1):
+            return self.subset(range(*key.indices(len(self))))
+        start, stop, _ = key.indices(len(self))
+        stop = max(start, stop)
+        low, high = np.searchsorted(self.box_image, [start, stop])
+        return dataclasses.replace(
+            self,
+            images=self.images[start:stop],
+            masks=self.masks[start:stop],
+            boxes=self.boxes[low:high],
+            box_image=self.box_image[low:high] - np.int32(start),
+            box_class=self.box_class[low:high],
+            ignore=None if self.ignore is None else self.ignore[start:stop],
+            check_values=False,
+        )
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return (
+            f"Dataset({self.name!r}: {len(self)} images of {height}x{width},"
+            f" {len(self.boxes)} objects of {', '.join(self.label_map)})"
+        )
+
+    def subset(self, indices: Sequence[int] | np.ndarray | range) -> Dataset:
+        """Returns the images named by ``indices`` (ints in 0..N-1) in that order, as a copy.
+
+        Raises:
+          DataError: if an index is not the index of an image.
+        """
+        order = np.asarray(indices)
+        if order.size == 0:
+            order = order.astype(np.int64)
+        if order.ndim != 1 or order.dtype.kind not in "iu":
+            raise DataError(f"{self.name}: a subset needs a list of image indices")
+        if order.size and (order.min() < 0 or order.max() >= len(self)):
+            raise DataError(
+                f"{self.name}: image index {order.min() if order.min() < 0 else order.max()}"
+                f" is outside 0..{len(self) - 1}"
+            )
+        starts = np.searchsorted(self.box_image, order, side="left")
+        counts = np.searchsorted(self.box_image, order, side="right") - starts
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        rows = np.repeat(starts, counts) + offsets
+        return dataclasses.replace(
+            self,
+            images=self.images[order],
+            masks=self.masks[order],
+            boxes=self.boxes[rows],
+            box_image=np.repeat(np.arange(len(order), dtype=np.int32), counts),
+            box_class=self.box_class[rows],
+            ignore=None if self.ignore is None else self.ignore[order],
+            check_values=False,
+        )
+
+    def boxes_of(self, index: int) -> list[tuple[int, Box]]:
+        """Returns ``(channel, (x1, y1, x2, y2))`` of every object in image ``index``.
+
+        Raises:
+          DataError: if ``index`` is not the index of an image.
+        """
+        if not 0 <= index < len(self):
+            raise DataError(f"{self.name}: image index {index} is outside 0..{len(self) - 1}")
+        low, high = np.searchsorted(self.box_image, [index, index + 1])
+        found: list[tuple[int, Box]] = []
+        for row in range(low, high):
+            x1, y1, x2, y2 = (int(v) for v in self.boxes[row])
+            found.append((int(self.box_class[row]), (x1, y1, x2, y2)))
+        return found
+
+
+def _check_shapes(ds: Dataset) -> None:
+    def fail(what: str) -> None:
+        raise DataError(f"{ds.name}: {what}")
+
+    def want(field: str, array: np.ndarray, dtype: str, shape: tuple[int | None, ...]) -> None:
+        fits = isinstance(array, np.ndarray) and array.ndim == len(shape)
+        if not fits or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+            wanted = ", ".join("any" if n is None else str(n) for n in shape)
+            fail(f"{field} has shape {list(np.shape(array))}, expected [{wanted}]")
+        if array.dtype != np.dtype(dtype):
+            fail(f"{field} is {array.dtype}, expected {dtype}")
+
+    want("images", ds.images, "uint8", (None, None, None, 3))
+    count, height, width, _ = ds.images.shape
+    classes = len(ds.label_map)
+    if not classes:
+        fail("label_map is empty")
+    for label, value in ds.label_map.items():
+        if not isinstance(label, str) or not isinstance(value, int) or not 1 <= value <= 255:
+            fail(f"label_map must map names to values of 1..255, got {label!r}: {value!r}")
+    want("masks", ds.masks, "uint8", (count, height, width, classes))
+    want("boxes", ds.boxes, "int32", (None, 4))
+    want("box_image", ds.box_image, "int32", (len(ds.boxes),))
+    want("box_class", ds.box_class, "uint8", (len(ds.boxes),))
+    if ds.ignore is not None:
+        want("ignore", ds.ignore, "bool", (count, height, width))
+
+
+def _check_boxes(ds: Dataset) -> None:
+    if not len(ds.boxes):
+        return
+    height, width = ds.image_size
+    if ds.box_image[0] < 0 or ds.box_image[-1] >= len(ds) or np.any(np.diff(ds.box_image) < 0):
+        raise DataError(f"{ds.name}: box_image must rise from 0 to at most {len(ds) - 1}")
+    if ds.box_class.max() >= ds.num_classes:
+        raise DataError(f"{ds.name}: box_class must be below {ds.num_classes}")
+    x1, y1, x2, y2 = ds.boxes.T
+    inside = (x1 >= 0) & (y1 >= 0) & (x1 <= x2) & (y1 <= y2) & (x2 < width) & (y2 < height)
+    if not inside.all():
+        row = int(np.argmin(inside))
+        raise DataError(
+            f"{ds.name}: box {ds.boxes[row].tolist()} of image {ds.box_image[row]} is not"
+            f" x1, y1, x2, y2 inside {width}x{height} pixels"
+        )
+
+
+def _check_mask_values(ds: Dataset) -> None:
+    values = np.array(ds.class_values, np.uint8)
+    for start in range(0, len(ds), _CHECK_ROWS):
+        part = ds.masks[start : start + _CHECK_ROWS]
+        bad = (part != 0) & (part != values)
+        if bad.any():
+            image, _, _, channel = (int(i) for i in np.argwhere(bad)[0])
+            found = int(part[bad][0])
+            raise DataError(
+                f"{ds.name}: the mask of image {start + image} holds {found} in the channel of"
+                f" {ds.class_names[channel]!r}, where only 0 and {values[channel]} belong"
+            )

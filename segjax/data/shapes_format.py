@@ -1,0 +1,247 @@
+"""The PurdueShapes5MultiObject file format: a gzipped pickle of ``[dataset, label_map]``.
+
+``dataset`` maps 0..N-1 to ``[R, G, B, mask, boxes]``: R, G, B are row-major lists of H * W ints,
+the mask is a uint8 array (C, H, W), boxes maps each class (by channel, or by mask value) to a
+list of ``[x1, y1, x2, y2]``. ``label_map`` maps class names to mask values; the channels are in
+the order of the values.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segjax.data import pickle_nodes as nodes
+from segjax.data.dataset import Dataset
+from segjax.data.gunzip import BadStreamError, GzipSource
+from segjax.data.pickle_stream import Limits, PickleMachine
+from segjax.errors import DataError
+
+_MAX_SIDE = 4096
+_MAX_CLASSES = 255
+_MAX_BOXES = 10_000
+_FIRST_ROWS = 64
+_BOX_BYTES = 20
+# A file may share a list between images, so arrays may be larger than the file; a real one's
+# arrays are a quarter of it.
+_MAX_EXPANSION = 16
+
+
+class _Images:
+    """The arrays under construction, one row per record in the order they come."""
+
+    def __init__(self) -> None:
+        self.images = np.empty((0, 0, 0, 3), np.uint8)
+        self.masks = np.empty((0, 0, 0, 0), np.uint8)
+        self.count = 0
+        self.box_row = array.array("i")
+        self.box_key = array.array("i")
+        self.boxes = array.array("i")
+        self.offset: Callable[[], int] = lambda: 0
+
+    def add(self, parts: list[Any]) -> int:
+        """Copies one record into the arrays, lets go of its pixels, returns its row."""
+        *channels, mask, boxes = parts
+        row = self.count
+        where = f"image record {row}"
+        if not all(type(c) is nodes.List for c in channels) or type(boxes) is not nodes.Dict:
+            raise BadStreamError(f"{where} is not [R, G, B, mask, boxes]")
+        planes = self._mask(mask, where)
+        if row == 0:
+            classes, height, width = planes.shape
+            if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
+                raise BadStreamError(f"{where} has {height}x{width} pixels")
+            if not 0 < classes <= _MAX_CLASSES:
+                raise BadStreamError(f"{where} has {classes} classes")
+            self.images = np.empty((0, height, width, 3), np.uint8)
+            self.masks = np.empty((0, height, width, classes), np.uint8)
+        classes, height, width = self.masks.shape[3], *self.masks.shape[1:3]
+        if planes.shape != (classes, height, width):
+            raise BadStreamError(
+                f"{where} has a mask of shape {list(planes.shape)}, others have"
+                f" {[classes, height, width]}"
+            )
+        colours = [self._channel(c, where) for c in channels]
+        self._grow()
+        for index, values in enumerate(colours):
+            self.images[row, :, :, index] = values
+        self.masks[row] = planes.transpose(1, 2, 0)
+        for index, node in enumerate(channels):
+            node.small, node.items, node.row, node.channel = None, [], row, index
+        mask.row, mask.data = row, b""
+        self.count += 1
+        self._add_boxes(boxes, row, where)
+        return row
+
+    def _mask(self, mask: nodes.Array, where: str) -> np.ndarray:
+        if mask.row >= 0:
+            return self.masks[mask.row].transpose(2, 0, 1)
+        if mask.dtype is None or mask.data is None:
+            raise BadStreamError(f"{where} has a mask without content")
+        if mask.dtype.code != "u1":
+            raise BadStreamError(f"{where} has a mask of dtype {mask.dtype.code}, expected u1")
+        if len(mask.shape) != 3:
+            raise BadStreamError(
+                f"{where} has a mask of shape {list(mask.shape)}, expected classes, height, width"
+            )
+        flat = np.frombuffer(mask.data, np.uint8)
+        return flat.reshape(mask.shape, order="F" if mask.fortran else "C")
+
+    def _channel(self, node: nodes.List, where: str) -> np.ndarray:
+        height, width = self.images.shape[1:3]
+        if node.row >= 0 and node.channel >= 0:
+            return self.images[node.row, :, :, node.channel]
+        if node.row >= 0 or node.small is None:
+            raise BadStreamError(f"{where} has colours that are not ints of 0..255")
+        if len(node.small) != height * width:
+            raise BadStreamError(
+                f"{where} has {len(node.small)} values in a colour, expected {height}x{width}"
+            )
+        return np.frombuffer(bytes(node.small), np.uint8).reshape(height, width)
+
+    def _grow(self) -> None:
+        rows = self.images.shape[0]
+        if self.count == rows:
+            rows = max(_FIRST_ROWS, rows + rows // 8)
+            # In place: where the system can move pages, as Linux can, nothing is copied, and
+            # nothing else refers to these arrays while they grow.
+            self.images.resize((rows, *self.images.shape[1:]), refcheck=False)
+            self.masks.resize((rows, *self.masks.shape[1:]), refcheck=False)
+        row_bytes = self.images[0].nbytes + self.masks[0].nbytes
+        made = (self.count + 1) * row_bytes + len(self.box_row) * _BOX_BYTES
+        if made > _MAX_EXPANSION * (self.offset() + 65536):
+            raise BadStreamError("its images are far larger than the file says they can be")
+
+    def _add_boxes(self, boxes: nodes.Dict, row: int, where: str) -> None:
+        before = len(self.box_row)
+        for key, found in boxes.data.items():
+            if type(key) is not int or not 0 <= key <= 255 or type(found) is not nodes.List:
+                raise BadStreamError(f"{where} has boxes that are not lists by class")
+            for item in found.plain():
+                if type(item) is nodes.List and item.row < 0:
+                    corners = item.plain()
+                else:
+                    corners = list(item) if type(item) is tuple else []
+                if len(corners) != 4 or not all(
+                    type(v) is int and 0 <= v < _MAX_SIDE for v in corners
+                ):
+                    raise BadStreamError(f"{where} has a box that is not [x1, y1, x2, y2]")
+                self.boxes.extend(corners)
+                self.box_row.append(row)
+                self.box_key.append(key)
+            if len(self.box_row) - before > _MAX_BOXES:
+                raise BadStreamError(f"{where} has more than {_MAX_BOXES:,} boxes")
+
+    def finish(self, result: Any, *, name: str, source: str) -> Dataset:
+        """Returns the data set that the pickle's own object says the rows form."""
+        pair = result.plain() if type(result) is nodes.List and result.row < 0 else result
+        if type(pair) not in (list, tuple) or len(pair) != 2:
+            raise BadStreamError("it is not [dataset, label_map]")
+        records, labels = pair
+        if type(records) is not nodes.Dict or type(labels) is not nodes.Dict:
+            raise BadStreamError("it is not [dataset, label_map]")
+        label_map = _label_map(labels, self.masks.shape[3], self.count)
+        rows = _rows(records, self.count)
+
+        images, masks = self.images, self.masks
+        images.resize((self.count, *images.shape[1:]), refcheck=False)
+        masks.resize((self.count, *masks.shape[1:]), refcheck=False)
+        place = np.empty(self.count, np.int32)
+        place[rows] = np.arange(self.count, dtype=np.int32)
+        box_image = place[np.array(self.box_row, np.int32)]
+        boxes = np.array(self.boxes, np.int32).reshape(-1, 4)
+        box_class = _channels(np.array(self.box_key, np.int32), label_map)
+        if np.any(rows[1:] < rows[:-1]):
+            images, masks = images[rows], masks[rows]
+            order = np.argsort(box_image, kind="stable")
+            box_image, boxes, box_class = box_image[order], boxes[order], box_class[order]
+        for part in (images, masks, boxes, box_image, box_class):
+            part.flags.writeable = False
+        return Dataset(images, masks, boxes, box_image, box_class, label_map, None, name, source)
+
+
+def _label_map(labels: nodes.Dict, classes: int, count: int) -> dict[str, int]:
+    values = list(labels.data.values())
+    if not all(type(key) is str for key in labels.data) or not all(
+        type(v) is int and 1 <= v <= 255 for v in values
+    ):
+        raise BadStreamError("its label_map does not map names to values of 1..255")
+    if len(set(values)) != len(values):
+        raise BadStreamError("two classes of its label_map have the same value")
+    if count == 0:
+        raise BadStreamError("it holds no images")
+    if len(values) != classes:
+        raise BadStreamError(f"its label_map has {len(values)} classes, its masks {classes}")
+    return dict(sorted(((str(k), v) for k, v in labels.data.items()), key=lambda item: item[1]))
+
+
+def _rows(records: nodes.Dict, count: int) -> np.ndarray:
+    rows = np.full(count, -1, np.int64)
+    for key, value in records.data.items():
+        if type(value) is not nodes.List or value.row < 0 or value.channel >= 0:
+            raise BadStreamError(f"entry {key!r:.40} of the data set is not an image record")
+        if type(key) is not int or not 0 <= key < count:
+            raise BadStreamError(
+                f"the data set has the key {key!r:.40}, expected 0..{count - 1} for {count} images"
+            )
+        rows[key] = value.row
+    if not np.array_equal(np.sort(rows), np.arange(count)):
+        raise BadStreamError(f"the data set does not hold its {count} images once each")
+    return rows
+
+
+def _channels(keys: np.ndarray, label_map: dict[str, int]) -> np.ndarray:
+    """Maps box keys to channels: files have 0..C-1, DLStudio's documentation says 50..250."""
+    values = np.array(list(label_map.values()), np.int32)
+    if keys.size and not np.all(keys < len(values)):
+        if not np.isin(keys, values).all():
+            wrong = int(keys[~np.isin(keys, values)][0])
+            raise BadStreamError(f"a box has the class {wrong}, which label_map does not have")
+        keys = np.searchsorted(values, keys)
+    return keys.astype(np.uint8)
+
+
+def read_shapes_file(
+    path: Path,
+    *,
+    limits: Limits | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[Dataset, str]:
+    """Reads a PurdueShapes5MultiObject ``.gz`` without trusting it.
+
+    Args:
+      path: the file.
+      limits: what it may cost; the default admits six times the real training file.
+      on_progress: hears (packed bytes read, packed bytes in all).
+
+    Returns:
+      The data set, its arrays read-only, and the SHA-256 of the file in hexadecimal.
+
+    Raises:
+      DataError: if the file is missing, truncated, damaged, hostile, or of another format; one
+        line with its name and the reason. Nothing in the file is ever run.
+    """
+    limits = limits or Limits()
+    images = _Images()
+    try:
+        with GzipSource(
+            path, max_unpacked_bytes=limits.unpacked_bytes, on_progress=on_progress
+        ) as source:
+            machine = PickleMachine(source, on_record=images.add, limits=limits)
+            images.offset = lambda: machine.offset
+            try:
+                result = machine.run()
+            except BadStreamError as error:
+                raise BadStreamError(f"{error} (at unpacked byte {machine.offset:,})") from None
+            dataset = images.finish(result, name=path.name.removesuffix(".gz"), source=str(path))
+            return dataset, source.sha256
+    except (BadStreamError, DataError) as error:
+        raise DataError(f"{path}: {error}") from None
+    except MemoryError:
+        raise DataError(f"{path}: there is not enough memory to read it") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
