@@ -1,0 +1,319 @@
+"""How well outlines agree: boundary F1, Hausdorff distance, its 95 % form, and ASSD.
+
+Distances are Euclidean, exact, between the centres of boundary pixels (those of
+:func:`segjax.metrics.masks.boundaries`), and computed on the host with SciPy. A class of an
+image can lack an outline:
+
+- in both masks: ``absent`` decides, as in :mod:`segjax.metrics.scores`; for distances 0 is the
+  perfect value, and ``'one'``, a distance of one pixel, is refused;
+- in one mask only: boundary F1 is 0. A distance does not exist; ``missing`` decides: ``'inf'``,
+  the default, which no average can hide; ``'diagonal'``, the length of the image's diagonal,
+  which no distance inside the image exceeds; ``'skip'``, NaN and left out of averages, which
+  lets a network win by predicting nothing.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from segjax.errors import ConfigError
+from segjax.metrics.masks import boundaries, host_masks
+from segjax.metrics.scores import (
+    Absent,
+    Average,
+    Over,
+    average_classes,
+    check_choice,
+    settle,
+)
+
+Missing = Literal["inf", "diagonal", "skip"]
+
+# Distances in units of ``spacing`` carry rounding: 3 * 0.1 must count as within 0.3.
+_ROUNDING = 1e-9
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BoundaryCounts:
+    """Boundary pixels per image and class, int64 [N, C], or [C] once summed.
+
+    ``pred_near`` of the ``pred_all`` predicted boundary pixels lie within the tolerance of the
+    target's boundary; ``target_near`` of ``target_all`` the other way round.
+    """
+
+    pred_near: np.ndarray
+    pred_all: np.ndarray
+    target_near: np.ndarray
+    target_all: np.ndarray
+
+    def total(self) -> Self:
+        """Return the counts summed over images, shape [C]."""
+        return type(self)(*(leaf.sum(axis=tuple(range(leaf.ndim - 1))) for leaf in _leaves(self)))
+
+    def __add__(self, other: Self) -> Self:
+        """Return the counts of both sets of images, summed: shape [C]."""
+        if not isinstance(other, BoundaryCounts):
+            return NotImplemented
+        one, two = self.total(), other.total()
+        if one.pred_all.shape != two.pred_all.shape:
+            raise ConfigError(
+                f"BoundaryCounts: cannot add {one.pred_all.size} and {two.pred_all.size} classes"
+            )
+        return type(self)(*(a + b for a, b in zip(_leaves(one), _leaves(two), strict=True)))
+
+
+def _leaves(table: Any) -> tuple[np.ndarray, ...]:
+    return tuple(getattr(table, field.name) for field in dataclasses.fields(table))
+
+
+def boundary_count(
+    pred: Any,
+    target: Any,
+    *,
+    tolerance: float = 2.0,
+    spacing: float | tuple[float, float] = 1.0,
+    valid: Any = None,
+) -> BoundaryCounts:
+    """Count the boundary pixels that have the other mask's boundary within reach.
+
+    Args:
+        pred: bool or integer [N, H, W, C], on where not 0.
+        target: the same shape.
+        tolerance: the largest distance that counts as near, in units of ``spacing``; at least 0.
+        spacing: size of a pixel, or its height and width.
+        valid: bool [N, H, W]; boundary pixels at or beside an invalid pixel are left out.
+
+    Raises:
+        ConfigError: shapes that do not fit, floating masks, a negative tolerance or spacing.
+    """
+    if not tolerance >= 0:
+        raise ConfigError(f"boundary_count: tolerance must be at least 0, got {tolerance}")
+    outlines = _outlines(pred, target, valid, caller="boundary_count")
+    pixels = [mask.sum(axis=(1, 2)).astype(np.int64) for mask in outlines]
+    near = [np.zeros_like(pixels[0]), np.zeros_like(pixels[1])]
+    reach = tolerance * (1 + _ROUNDING)
+    for index, there, back in _distances(*outlines, spacing=spacing):
+        near[0][index] = np.count_nonzero(there <= reach)
+        near[1][index] = np.count_nonzero(back <= reach)
+    return BoundaryCounts(near[0], pixels[0], near[1], pixels[1])
+
+
+def boundary_f1(
+    counts: BoundaryCounts,
+    *,
+    average: Average = "none",
+    absent: Absent = "skip",
+    over: Over = "set",
+) -> Any:
+    """Return the boundary F1 score, 2 P R / (P + R), in [0, 1].
+
+    P is the share of predicted boundary pixels near the target's boundary, R the share of the
+    target's boundary pixels near the predicted one (Csurka et al., "What is a good evaluation
+    measure for semantic segmentation?", BMVC 2013; they average over images, which is
+    ``over='image'`` and :func:`segjax.metrics.mean_over_images`).
+
+    Args:
+        counts: from :func:`boundary_count`.
+        average: as for :func:`segjax.metrics.iou`; ``'weighted'`` weighs by the target's boundary
+            pixels.
+        absent: what a class scores that has no boundary in either mask.
+        over: ``'set'`` pools the boundary pixels of all images, ``'image'`` keeps images apart.
+
+    Returns:
+        float64 [C] or [N, C], without C for an average.
+
+    Raises:
+        ConfigError: for an unknown choice, or ``over='image'`` on summed counts.
+    """
+    check_choice("average", average, Average)
+    check_choice("absent", absent, Absent)
+    check_choice("over", over, Over)
+    if over == "image" and counts.pred_all.ndim < 2:
+        raise ConfigError("over='image' needs counts that were not summed over images")
+    if over == "set":
+        counts = counts.total()
+    near, drawn, hit, true = (leaf.astype(np.float64) for leaf in _leaves(counts))
+    support = true
+    if average == "micro":
+        near, drawn, hit, true = (leaf.sum(-1, keepdims=True) for leaf in (near, drawn, hit, true))
+    value = settle(
+        2 * near * hit, near * true + hit * drawn, gone=drawn + true == 0, otherwise=0.0,
+        absent=absent,
+    )  # fmt: skip
+    return average_classes(value, weights=support, average=average, absent=absent)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SurfaceDistances:
+    """Distances between outlines per image and class, float64 [N, C], in units of ``spacing``.
+
+    NaN where neither mask has an outline, infinity where one has none. ``diagonal`` is the
+    length of the image's diagonal.
+    """
+
+    hausdorff: np.ndarray
+    hd95: np.ndarray
+    assd: np.ndarray
+    diagonal: float
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Return the distances of all parts' images; the images must be of one size."""
+        if len({part.diagonal for part in parts}) != 1:
+            raise ConfigError("SurfaceDistances.concatenate: needs parts with one image size")
+        return cls(
+            hausdorff=np.concatenate([part.hausdorff for part in parts]),
+            hd95=np.concatenate([part.hd95 for part in parts]),
+            assd=np.concatenate([part.assd for part in parts]),
+            diagonal=parts[0].diagonal,
+        )
+
+
+def surface_distances(
+    pred: Any, target: Any, *, spacing: float | tuple[float, float] = 1.0, valid: Any = None
+) -> SurfaceDistances:
+    """Measure how far outlines lie apart, for each image and class.
+
+    With d(a, B) the distance of boundary pixel a of one mask to the nearest one of the other:
+
+    - Hausdorff: the largest d in either direction;
+    - HD95: the 95th percentile of d in each direction (linear between ranks), the larger of both;
+    - ASSD: the mean of d over the boundary pixels of both masks together.
+
+    Args:
+        pred: bool or integer [N, H, W, C], on where not 0.
+        target: the same shape.
+        spacing: size of a pixel, or its height and width.
+        valid: bool [N, H, W]; boundary pixels at or beside an invalid pixel are left out.
+
+    Raises:
+        ConfigError: shapes that do not fit, floating masks, a spacing that is not positive.
+    """
+    outlines = _outlines(pred, target, valid, caller="surface_distances")
+    empty = [~mask.any(axis=(1, 2)) for mask in outlines]
+    start = np.where(empty[0] & empty[1], np.nan, np.inf)
+    hausdorff, hd95, assd = start.copy(), start.copy(), start.copy()
+    for index, there, back in _distances(*outlines, spacing=spacing):
+        hausdorff[index] = max(there.max(), back.max())
+        hd95[index] = max(np.percentile(there, 95), np.percentile(back, 95))
+        assd[index] = np.concatenate([there, back]).mean()
+    height, width = np.multiply(_pixel_size(spacing), outlines[0].shape[1:3])
+    return SurfaceDistances(hausdorff, hd95, assd, diagonal=float(np.hypot(height, width)))
+
+
+def hausdorff(
+    distances: SurfaceDistances,
+    *,
+    average: Average = "none",
+    absent: Absent = "skip",
+    missing: Missing = "inf",
+    over: Over = "set",
+) -> Any:
+    """Return the Hausdorff distance, in [0, inf), 0 for equal outlines.
+
+    Args:
+        distances: from :func:`surface_distances`.
+        average: ``'none'``, or ``'macro'`` for the mean over classes.
+        absent: outline in neither mask: ``'skip'`` (NaN, left out of averages), ``'nan'`` (NaN,
+            averages too) or ``'zero'``.
+        missing: outline in one mask only: ``'inf'``, ``'diagonal'`` or ``'skip'``.
+        over: ``'set'``, the mean over images class by class, or ``'image'``, each image's own.
+
+    Returns:
+        float64 [C] or [N, C], without C for an average.
+
+    Raises:
+        ConfigError: for an unknown choice.
+    """
+    return _mean_distance(distances, "hausdorff", average, absent, missing, over)
+
+
+def hd95(
+    distances: SurfaceDistances,
+    *,
+    average: Average = "none",
+    absent: Absent = "skip",
+    missing: Missing = "inf",
+    over: Over = "set",
+) -> Any:
+    """Return the 95 % Hausdorff distance, which a few stray pixels do not move; as hausdorff."""
+    return _mean_distance(distances, "hd95", average, absent, missing, over)
+
+
+def assd(
+    distances: SurfaceDistances,
+    *,
+    average: Average = "none",
+    absent: Absent = "skip",
+    missing: Missing = "inf",
+    over: Over = "set",
+) -> Any:
+    """Return the average symmetric surface distance, the outlines' mean gap; as hausdorff."""
+    return _mean_distance(distances, "assd", average, absent, missing, over)
+
+
+def _mean_distance(
+    distances: SurfaceDistances,
+    name: str,
+    average: Average,
+    absent: Absent,
+    missing: Missing,
+    over: Over,
+) -> Any:
+    check_choice("average", average, ("none", "macro"))
+    check_choice("absent", absent, ("skip", "nan", "zero"))
+    check_choice("missing", missing, Missing)
+    check_choice("over", over, Over)
+    value = getattr(distances, name)
+    fill = {"inf": np.inf, "diagonal": distances.diagonal, "skip": np.nan}[missing]
+    gone, lacking = np.isnan(value), np.isinf(value)
+    value = np.where(lacking, fill, value)
+    if absent == "zero":
+        value = np.where(gone, 0.0, value)
+    # What 'skip' leaves out: absent classes, or those that lack one outline, or both.
+    left_out = (gone & (absent == "skip")) | (lacking & (missing == "skip"))
+    if over == "set":
+        value, left_out = _mean(value, left_out, axis=0)
+    if average == "macro":
+        value, _ = _mean(value, left_out, axis=-1)
+    return value[()]
+
+
+def _mean(value: np.ndarray, left_out: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    number = (~left_out).sum(axis=axis)
+    total = np.where(left_out, 0.0, value).sum(axis=axis)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan), number == 0
+
+
+def _outlines(pred: Any, target: Any, valid: Any, *, caller: str) -> tuple[np.ndarray, np.ndarray]:
+    on, true, kept = host_masks(pred, target, valid, caller=caller)
+    return boundaries(on, kept), boundaries(true, kept)
+
+
+def _pixel_size(spacing: float | tuple[float, float]) -> np.ndarray:
+    size = np.broadcast_to(np.asarray(spacing, np.float64), (2,))
+    if not np.all(size > 0):
+        raise ConfigError(f"spacing must be positive, got {spacing}")
+    return size
+
+
+def _distances(
+    pred: np.ndarray, target: np.ndarray, *, spacing: float | tuple[float, float]
+) -> Iterator[tuple[tuple[int, int], np.ndarray, np.ndarray]]:
+    """Yield (image, class), distances from pred's boundary and from target's, where both exist."""
+    # Deferred: who only counts pixels shall not wait for SciPy to load.
+    from scipy.ndimage import distance_transform_edt
+
+    size = _pixel_size(spacing)
+    both = pred.any(axis=(1, 2)) & target.any(axis=(1, 2))
+    for image, channel in np.argwhere(both):
+        one, two = pred[image, :, :, channel], target[image, :, :, channel]
+        # Only the part that holds both outlines matters, and it is often a small one.
+        rows, columns = np.nonzero(one | two)
+        part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        one, two = one[part], two[part]
+        there = distance_transform_edt(~two, sampling=size)[one]
+        back = distance_transform_edt(~one, sampling=size)[two]
+        yield (int(image), int(channel)), there, back

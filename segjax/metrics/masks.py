@@ -1,0 +1,65 @@
+"""Masks on the host: checking them, and finding their boundary pixels."""
+
+from typing import Any
+
+import numpy as np
+
+from segjax.errors import ConfigError
+
+
+def host_masks(
+    pred: Any, target: Any, valid: Any = None, *, caller: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return prediction, target and valid pixels as bool NumPy [N, H, W, C], same and [N, H, W].
+
+    Raises:
+        ConfigError: shapes that do not fit, or floating masks.
+    """
+    on, true = _as_bool(pred, f"{caller}: pred"), _as_bool(target, f"{caller}: target")
+    if on.shape != true.shape or on.ndim != 4:
+        raise ConfigError(
+            f"{caller}: pred {on.shape} and target {true.shape} must have one shape [N, H, W, C]"
+        )
+    if valid is None:
+        return on, true, np.ones(on.shape[:-1], bool)
+    kept = _as_bool(valid, f"{caller}: valid")
+    if kept.shape != on.shape[:-1]:
+        raise ConfigError(f"{caller}: valid {kept.shape} must be {on.shape[:-1]}, as pred is")
+    return on, true, kept
+
+
+def _as_bool(array: Any, name: str) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer):
+        return array != 0
+    raise ConfigError(f"{name} is {array.dtype}, but must be bool or integer; threshold it first")
+
+
+def surrounded(mask: np.ndarray, *, outside: bool) -> np.ndarray:
+    """Return where a pixel and its four neighbours are all on.
+
+    Args:
+        mask: bool [N, H, W, ...].
+        outside: what lies beyond the image's border.
+    """
+    padding = [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (mask.ndim - 3)
+    wide = np.pad(mask, padding, constant_values=outside)
+    middle = slice(1, -1)
+    return (
+        mask
+        & wide[:, :-2, middle]
+        & wide[:, 2:, middle]
+        & wide[:, middle, :-2]
+        & wide[:, middle, 2:]
+    )
+
+
+def boundaries(masks: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return the boundary pixels of each mask, bool [N, H, W, C].
+
+    A boundary pixel is on and has one of its four neighbours off; what lies beyond the image is
+    off. A pixel that is not valid, or has such a neighbour, is no boundary pixel: whether it
+    would be one is not known.
+    """
+    masks = masks & valid[..., None]
+    return masks & ~surrounded(masks, outside=False) & surrounded(valid, outside=True)[..., None]

@@ -1,0 +1,254 @@
+"""Outline metrics have their hand-computed values, invariances and stated edge cases."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from segjax.errors import ConfigError
+from segjax.metrics import (
+    BoundaryCounts,
+    SurfaceDistances,
+    assd,
+    boundary_count,
+    boundary_f1,
+    hausdorff,
+    hd95,
+    surface_distances,
+)
+from segjax.metrics.masks import boundaries
+
+EMPTY = np.zeros((1, 12, 12, 1), bool)
+SCORES = (hausdorff, hd95, assd)
+
+
+def square(top, left, side, *, shape=(1, 12, 12, 1)):
+    mask = np.zeros(shape, bool)
+    mask[:, top : top + side, left : left + side] = True
+    return mask
+
+
+def points(*places):
+    mask = EMPTY.copy()
+    for row, column in places:
+        mask[0, row, column] = True
+    return mask
+
+
+def all_valid(mask):
+    return np.ones(mask.shape[:-1], bool)
+
+
+def test_boundary_of_a_square_and_of_a_full_image():
+    mask = square(2, 3, 4)
+    inner = square(3, 4, 2)
+    np.testing.assert_array_equal(boundaries(mask, all_valid(mask)), mask & ~inner)
+    full = ~EMPTY
+    edge = full & ~square(1, 1, 10)
+    np.testing.assert_array_equal(boundaries(full, all_valid(full)), edge)
+
+
+def test_boundary_leaves_out_what_an_ignored_pixel_decides():
+    mask = square(2, 2, 6)
+    valid = all_valid(mask)
+    valid[0, :, 5:] = False
+    expected = mask & ~square(3, 3, 4)
+    expected[0, :, 4:] = False
+    np.testing.assert_array_equal(boundaries(mask, valid), expected)
+
+
+def test_hand_distances():
+    # From (2, 2) and (2, 5) to (2, 2) and (6, 2): there 0 and 3, back 0 and 4.
+    found = surface_distances(points((2, 2), (2, 5)), points((2, 2), (6, 2)))
+    assert hausdorff(found)[0] == 4
+    assert hd95(found)[0] == pytest.approx(0.95 * 4, rel=1e-15)
+    assert assd(found)[0] == pytest.approx((0 + 3 + 0 + 4) / 4, rel=1e-15)
+    assert hausdorff(surface_distances(points((1, 1)), points((4, 5))))[0] == 5
+    stretched = surface_distances(points((1, 1)), points((4, 5)), spacing=(2, 1))
+    assert hausdorff(stretched)[0] == pytest.approx(math.hypot(6, 4), rel=1e-15)
+
+
+def test_hand_boundary_f1():
+    pred, target = points((2, 2), (2, 5), (9, 9)), points((2, 2), (6, 2))
+    # Within 3 pixels: of the prediction (2, 2) and (2, 5), of the target only (2, 2).
+    assert boundary_f1(boundary_count(pred, target, tolerance=3))[0] == pytest.approx(
+        2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2), rel=1e-15
+    )
+    counts = boundary_count(pred, target, tolerance=2.99)
+    assert boundary_f1(counts)[0] == pytest.approx(2 * (1 / 3) / 2 / (1 / 3 + 1 / 2), rel=1e-15)
+    assert [int(leaf[0, 0]) for leaf in vars(counts).values()] == [1, 3, 1, 2]
+    tenth = boundary_count(points((1, 1)), points((1, 4)), tolerance=0.3, spacing=0.1)
+    assert boundary_f1(tenth)[0] == 1
+
+
+def test_outlines_of_nested_squares():
+    found = surface_distances(square(1, 1, 9), square(3, 3, 5))
+    # From the outer corner (1, 1) to the inner one (3, 3).
+    assert hausdorff(found)[0] == pytest.approx(math.sqrt(8), rel=1e-15)
+    assert boundary_f1(boundary_count(square(1, 1, 9), square(3, 3, 5), tolerance=3))[0] == 1
+    assert boundary_f1(boundary_count(square(1, 1, 9), square(3, 3, 5), tolerance=1))[0] == 0
+
+
+def test_equal_masks_are_perfect():
+    rng = np.random.default_rng(0)
+    mask = rng.random((2, 9, 7, 3)) < 0.5
+    found = surface_distances(mask, mask)
+    for score in SCORES:
+        np.testing.assert_array_equal(score(found), np.zeros(3))
+    np.testing.assert_array_equal(boundary_f1(boundary_count(mask, mask, tolerance=0)), np.ones(3))
+
+
+masks = hnp.arrays(bool, (1, 6, 7, 1))
+
+
+def brute_force(pred, target):
+    """Distances both ways from every pair of boundary pixels."""
+    one, two = (np.argwhere(boundaries(m, all_valid(m))[0, ..., 0]) for m in (pred, target))
+    pairs = np.linalg.norm(one[:, None] - two[None], axis=-1)
+    return pairs.min(axis=1), pairs.min(axis=0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(masks, masks, st.sampled_from([0, 1, 1.5, 2, 3]))
+def test_equals_all_pairs(pred, target, tolerance):
+    if not (pred.any() and target.any()):
+        return
+    there, back = brute_force(pred, target)
+    found = surface_distances(pred, target)
+    np.testing.assert_allclose(hausdorff(found), [max(there.max(), back.max())], rtol=1e-12)
+    expected = max(np.percentile(there, 95), np.percentile(back, 95))
+    np.testing.assert_allclose(hd95(found), [expected], rtol=1e-12)
+    np.testing.assert_allclose(assd(found), [np.mean([*there, *back])], rtol=1e-12)
+    counts = boundary_count(pred, target, tolerance=tolerance)
+    assert counts.pred_near[0, 0] == np.count_nonzero(there <= tolerance + 1e-6)
+    assert counts.target_near[0, 0] == np.count_nonzero(back <= tolerance + 1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(masks, masks)
+def test_symmetry_shift_turn_and_scale(pred, target):
+    def scores(one, two, spacing=1.0):
+        found = surface_distances(one, two, spacing=spacing)
+        f1 = boundary_f1(boundary_count(one, two, tolerance=1.5 * spacing, spacing=spacing))
+        return np.array([score(found)[0] for score in SCORES]), f1[0]
+
+    distances, f1 = scores(pred, target)
+    # A border of off pixels moves both masks inside a larger image.
+    wide = [np.pad(m, ((0, 0), (2, 1), (3, 0), (0, 0))) for m in (pred, target)]
+    turned = [np.rot90(m, axes=(1, 2)) for m in (pred, target)]
+    for moved in ((target, pred), wide, turned):
+        other, other_f1 = scores(*moved)
+        np.testing.assert_allclose(other, distances, rtol=1e-12)
+        np.testing.assert_allclose(other_f1, f1, rtol=1e-12)
+    scaled, scaled_f1 = scores(pred, target, spacing=2.5)
+    np.testing.assert_allclose(scaled, 2.5 * distances, rtol=1e-12)
+    np.testing.assert_allclose(scaled_f1, f1, rtol=1e-12)
+    assert not distances[0] < distances[1]
+    assert not distances[0] < distances[2]
+
+
+def test_merging_equals_the_whole():
+    rng = np.random.default_rng(1)
+    pred, target = rng.random((2, 6, 8, 8, 2)) < 0.3
+    pred[0], target[1] = False, False
+    whole = boundary_count(pred, target)
+    parts = [boundary_count(pred[a:b], target[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
+    merged = parts[0] + parts[1] + parts[2]
+    for name, leaf in vars(whole.total()).items():
+        np.testing.assert_array_equal(getattr(merged, name), leaf)
+    np.testing.assert_array_equal(boundary_f1(merged), boundary_f1(whole))
+    distances = [surface_distances(pred[a:b], target[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
+    for score in SCORES:
+        np.testing.assert_array_equal(
+            score(SurfaceDistances.concatenate(distances), missing="diagonal"),
+            score(surface_distances(pred, target), missing="diagonal"),
+        )
+
+
+def test_no_outline_in_either_mask():
+    found = surface_distances(EMPTY, EMPTY)
+    for score in SCORES:
+        assert np.isnan(score(found)[0])
+        assert np.isnan(score(found, absent="nan")[0])
+        assert score(found, absent="zero")[0] == 0
+        with pytest.raises(ConfigError, match="'one' is not one of"):
+            score(found, absent="one")
+    counts = boundary_count(EMPTY, EMPTY)
+    values = [boundary_f1(counts, absent=a)[0] for a in ("skip", "nan", "zero", "one")]
+    np.testing.assert_array_equal(values, [np.nan, np.nan, 0, 1])
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_an_outline_in_one_mask_only(swap):
+    pair = [EMPTY, square(2, 2, 3)]
+    if swap:
+        pair.reverse()
+    found = surface_distances(*pair, spacing=(3, 4))
+    for score in SCORES:
+        assert score(found)[0] == math.inf
+        assert score(found, missing="diagonal")[0] == 12 * 5
+        assert np.isnan(score(found, missing="skip")[0])
+    for absent in ("skip", "nan", "zero", "one"):
+        assert boundary_f1(boundary_count(*pair), absent=absent)[0] == 0
+
+
+def test_averages_over_classes_and_images():
+    # Image 0: class 0 misses by 3, class 1 by 1. Image 1: class 0 absent, class 1 not found.
+    pred, target = np.zeros((2, 2, 8, 8, 2), bool)
+    target[0, 2, 2] = True
+    pred[0, 2, 5, 0] = pred[0, 2, 3, 1] = True
+    target[1, 0, 0, 1] = True
+    found = surface_distances(pred, target)
+    far = math.hypot(8, 8)
+    np.testing.assert_array_equal(hausdorff(found, over="image"), [[3, 1], [np.nan, np.inf]])
+    np.testing.assert_allclose(hausdorff(found, missing="diagonal"), [3, (1 + far) / 2])
+    np.testing.assert_array_equal(hausdorff(found, missing="skip"), [3, 1])
+    assert hausdorff(found, missing="skip", average="macro") == 2
+    np.testing.assert_array_equal(hausdorff(found, average="macro", over="image"), [2, np.inf])
+    np.testing.assert_array_equal(hausdorff(found, absent="nan", missing="skip"), [np.nan, 1])
+    np.testing.assert_array_equal(hausdorff(found, absent="zero", missing="skip"), [1.5, 1])
+    counts = boundary_count(pred, target, tolerance=1)
+    np.testing.assert_array_equal(boundary_f1(counts, over="image"), [[0, 1], [np.nan, 0]])
+    # Class 1 over the set: 1 of 1 predicted, 1 of 2 target pixels near.
+    np.testing.assert_allclose(boundary_f1(counts), [0, 2 / 3])
+    np.testing.assert_allclose(boundary_f1(counts, average="macro"), 1 / 3)
+    np.testing.assert_allclose(boundary_f1(counts, average="weighted"), (0 + 2 * 2 / 3) / 3)
+    # Pooled: 1 of 2 predicted, 1 of 3 target pixels near.
+    np.testing.assert_allclose(boundary_f1(counts, average="micro"), 2 / 5)
+
+
+def test_ignored_pixels_do_not_count():
+    pred, target = square(2, 2, 3), square(2, 2, 3)
+    pred[0, 9:, 9:] = True
+    valid = all_valid(pred)
+    assert hausdorff(surface_distances(pred, target))[0] > 5
+    valid[0, 8:, 8:] = False
+    assert hausdorff(surface_distances(pred, target, valid=valid))[0] == 0
+    assert boundary_f1(boundary_count(pred, target, valid=valid))[0] == 1
+    nothing = surface_distances(pred, target, valid=np.zeros_like(valid))
+    assert np.isnan(hausdorff(nothing)[0])
+
+
+def test_wrong_inputs_say_what_to_do():
+    with pytest.raises(ConfigError, match=r"\[N, H, W, C\]"):
+        boundary_count(EMPTY[0], EMPTY[0])
+    with pytest.raises(ConfigError, match="threshold"):
+        surface_distances(EMPTY.astype(float), EMPTY)
+    with pytest.raises(ConfigError, match="valid"):
+        surface_distances(EMPTY, EMPTY, valid=all_valid(EMPTY)[:, 1:])
+    with pytest.raises(ConfigError, match="tolerance"):
+        boundary_count(EMPTY, EMPTY, tolerance=-1)
+    with pytest.raises(ConfigError, match="spacing"):
+        surface_distances(EMPTY, EMPTY, spacing=0)
+    with pytest.raises(ConfigError, match="summed"):
+        boundary_f1(boundary_count(EMPTY, EMPTY).total(), over="image")
+    with pytest.raises(ConfigError, match="one image size"):
+        SurfaceDistances.concatenate(
+            [surface_distances(m, m) for m in (EMPTY, np.zeros((1, 3, 3, 1), bool))]
+        )
+    one = boundary_count(EMPTY, EMPTY)
+    with pytest.raises(ConfigError, match="classes"):
+        one + BoundaryCounts(*(np.zeros(2, np.int64) for _ in range(4)))
