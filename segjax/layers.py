@@ -72,7 +72,7 @@ def max_pool_2x2(x: Array) -> Array:
 
 
 def _first_larger(a: Array, b: Array) -> Array:
-    return jnp.where(a >= b, a, b)
+    return jnp.where((a >= b) | jnp.isnan(a), a, b)  # a NaN wins, as in PyTorch: none is hidden
 
 
 class Conv(nn.Module):

@@ -1,0 +1,137 @@
+"""What no training can get under: the floors of DLStudio's output layer, from the masks alone.
+
+DLStudio's last layer computes the pixels whose row and column are both even and fills the other
+three quarters with one constant per channel (``segjax.layers.DLStudioHead``). Whatever the network
+in front, its outputs lie in that linear space. P, the projection onto it, keeps even pixels and
+replaces every other one by the mean over the other ones of its channel. The best mean squared
+error, Dice and intersection over union follow in closed form.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from segjax.errors import ConfigError, DataError
+
+Head = Literal["dlstudio", "dense"]
+
+CHUNK = 256  # images; bounds the float64 copy to some 40 MB at 64x64x5
+
+
+@dataclass(frozen=True)
+class Floors:
+    """Bounds on what outputs of one head can reach on given masks; all for the set as a whole.
+
+    Attributes:
+      mse: lowest mean squared error, in squared mask values.
+      mse_all_zero: that of predicting 0 everywhere.
+      mse_best_constant: that of the best constant per channel.
+      dice: lowest squared-denominator Dice loss over the whole set as one batch, in [0, 1].
+      dice_zero_bias: the same if the constants are 0.
+      dice_at_mask_value: Dice loss if even pixels hold exactly the mask and the constants are 0.
+      dice_amplitude: what the mask is multiplied by on even pixels where ``dice`` is reached.
+      iou: float64 [C], highest intersection over union per class; NaN for an absent class.
+    """
+
+    mse: float
+    mse_all_zero: float
+    mse_best_constant: float
+    dice: float
+    dice_zero_bias: float
+    dice_at_mask_value: float
+    dice_amplitude: float
+    iou: np.ndarray
+
+
+def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors:
+    """Return the floors that an output layer puts under every network, for these masks.
+
+    With t the masks, E the even pixels and O the others of a channel:
+
+    * MSE: sum over O of (t - mean_O t)^2, over all pixels;
+    * Dice, ``1 - 2<p,t> / (|p|^2 + |t|^2)``: p = a P t is best, with a = |t| / |P t|, and gives
+      1 - |P t| / |t|;
+    * IoU: any decoding gives O one answer per class. Answering "no" everywhere on O leaves the
+      share of the class's pixels that lie in E; answering "yes" leaves |t| / (|O| + |t in E|).
+
+    Args:
+      masks: [N, H, W, C], real, 0 or the class's value.
+      head: 'dlstudio', or 'dense', which writes every pixel: floors 0, 0 and 1.
+
+    Raises:
+      ConfigError: an unknown head.
+      DataError: masks of another shape, or without any object (then Dice has no floor).
+    """
+    if head not in ("dlstudio", "dense"):
+        raise ConfigError(f"head={head!r}: choose one of dlstudio, dense")
+    if masks.ndim != 4:
+        raise DataError(f"masks have shape {masks.shape}; floors are of masks [N, H, W, C]")
+    even, other = _sums(masks, head)
+    pixels = masks.shape[0] * masks.shape[1] * masks.shape[2]
+    values = pixels * masks.shape[3]
+    energy = float((even.squares + other.squares).sum())
+    if energy == 0:
+        raise DataError("all masks are empty: nothing to segment")
+    explained = float(even.squares.sum())  # |P t|^2 without and with the constants
+    projected = explained
+    if other.pixels:
+        projected += float((other.totals**2).sum()) / other.pixels
+    totals = even.totals + other.totals
+    return Floors(
+        mse=(energy - projected) / values,
+        mse_all_zero=energy / values,
+        mse_best_constant=(energy - float((totals**2).sum()) / pixels) / values,
+        dice=1 - (projected / energy) ** 0.5,
+        dice_zero_bias=1 - (explained / energy) ** 0.5,
+        dice_at_mask_value=1 - 2 * explained / (explained + energy),
+        dice_amplitude=(energy / projected) ** 0.5 if projected else float("inf"),
+        iou=_best_iou(even, other),
+    )
+
+
+def best_outputs(masks: np.ndarray) -> np.ndarray:
+    """Return P ``masks`` [N, H, W, C], float64: the outputs of DLStudio's layer nearest to them."""
+    outputs = masks.astype(np.float64)
+    rest = ~_even_pixels(masks.shape[1:3])
+    outputs[:, rest] = outputs[:, rest].mean((0, 1)) if rest.any() else 0
+    return outputs
+
+
+@dataclass
+class _Sums:
+    pixels: int
+    totals: np.ndarray  # per channel: sum of values
+    squares: np.ndarray  # sum of squares
+    counts: np.ndarray  # nonzero pixels
+
+
+def _even_pixels(size: tuple[int, int]) -> np.ndarray:
+    even = np.zeros(size, bool)
+    even[::2, ::2] = True
+    return even
+
+
+def _sums(masks: np.ndarray, head: Head) -> tuple[_Sums, _Sums]:
+    written = _even_pixels(masks.shape[1:3])
+    if head == "dense":
+        written[:] = True
+    parts = []
+    for chosen in (written, ~written):
+        zeros = np.zeros(masks.shape[3])
+        part = _Sums(int(chosen.sum()) * len(masks), zeros, zeros.copy(), zeros.copy())
+        for start in range(0, len(masks), CHUNK):
+            chunk = masks[start : start + CHUNK][:, chosen].astype(np.float64)
+            part.totals += chunk.sum((0, 1))
+            part.squares += np.square(chunk).sum((0, 1))
+            part.counts += np.count_nonzero(chunk, axis=(0, 1))
+        parts.append(part)
+    return parts[0], parts[1]
+
+
+def _best_iou(even: _Sums, other: _Sums) -> np.ndarray:
+    total = even.counts + other.counts
+    with np.errstate(invalid="ignore"):
+        rest_off = even.counts / total
+        rest_on = np.where(total > 0, total / (other.pixels + even.counts), np.nan)
+        return np.maximum(rest_off, rest_on) if other.pixels else rest_off
