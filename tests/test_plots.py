@@ -182,7 +182,7 @@ def test_boxes_frame_their_object_in_its_colour():
 def test_any_size_and_number_of_classes_fits_on_its_page(height, width, channels, count):
     values = [1] * channels
     images, masks = scene(count, height, width, values)
-    names = [f"class ${i}_with a rather long $name {i}" for i in range(channels)]
+    names = [f"class $_$ {i} with a rather long name" for i in range(channels)]
     names[0] = "_underscored"
     figure = plots.predictions_figure(
         images, masks, masks * 0.9, class_names=names, class_values=values
@@ -385,8 +385,10 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_a_palette_keeps_the_class_colours(tmp_path):
     channels = 12
-    images, masks = scene(count=2, height=96, width=192, class_values=[1] * channels)
-    images = np.random.default_rng(0).integers(0, 256, images.shape).astype(np.uint8)
+    images, masks = scene(count=3, height=128, width=128, class_values=[1] * channels)
+    ramp = np.linspace(0, 255, 128)
+    images[..., 0], images[..., 1] = ramp, ramp[:, None]
+    images[..., 2] = np.random.default_rng(0).integers(0, 256, images.shape[:3])
     figure = plots.comparison_figure(
         images, masks, {"a": masks * 1.0}, class_names=[str(i) for i in range(channels)],
         class_values=[1] * channels,
@@ -401,8 +403,10 @@ def test_a_palette_keeps_the_class_colours(tmp_path):
     top, left = round(shown.shape[0] - box.y1), round(box.x0)
     inside = shown[top : round(top + box.height), left : round(left + box.width)]
     for channel in range(channels):
-        here = np.abs(inside - colour(channel)).max(-1) <= 4
-        assert here.any(), f"the colour of channel {channel} is lost"
+        here = np.abs(inside - colour(channel)).max(-1) <= 1
+        assert here.sum() >= 0.9 * masks[0, ..., channel].sum(), (
+            f"the colour of channel {channel} is lost"
+        )
 
 
 def test_names_in_scripts_that_the_font_lacks_do_not_warn(tmp_path):

@@ -11,14 +11,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segjax.plots._style import DPI, STYLE
+from segjax.plots._style import DPI, STYLE, class_colour
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, max_bytes: int = 300_000) -> Path:
     """Writes a figure as PNG, whole or not at all: to a file beside `path`, then renamed over it.
 
-    Full colour if that fits into `max_bytes`, else 256 colours, among them the most frequent ones
-    unchanged so that no class turns into another; photographs may stay above `max_bytes`.
+    Full colour if that fits into `max_bytes`, else 256 colours, among them those of the classes, so
+    that no class turns into another; photographs may stay above `max_bytes`.
 
     Returns:
       The path written, as a `Path`. Its folder is made if it is missing.
@@ -56,12 +56,17 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _with_palette(picture: Image.Image) -> Image.Image:
-    """The picture in 256 colours: its 96 most frequent and 160 from median cut.
+    """The picture in 256 colours: 96 of its own, the classes' first, and 160 from median cut.
 
     Median cut alone gives a photograph's shades all places and merges the classes' flat colours.
     """
-    seen, counts = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_counts=True)
-    frequent = seen[np.argsort(-counts, kind="stable")[:96]].ravel().tolist()
+    packed = np.asarray(picture).astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    seen, counts = np.unique(packed, return_counts=True)
+    known = [round(255 * level) for i in range(21) for level in class_colour(i)]
+    classes = np.array(known).reshape(-1, 3) @ [1 << 16, 1 << 8, 1]
+    order = np.argsort(-np.where(np.isin(seen, classes), packed.size, counts), kind="stable")
+    kept = seen[order[:96]]
+    frequent = np.stack([kept >> 16, kept >> 8 & 255, kept & 255], -1).ravel().tolist()
     cut = picture.quantize(160, method=Image.Quantize.MEDIANCUT).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette([*frequent, *cut][:768])
