@@ -5,6 +5,18 @@ NumPy only; nothing here imports jax.
 
 from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
 from segjax.data.loading import load
+from segjax.data.order import batches, epoch_order
 from segjax.data.pickle_stream import Limits
+from segjax.data.synthetic import recolour, synthetic, write_gz
 
-__all__ = ["PURDUE_SHAPES_LABELS", "Dataset", "Limits", "load"]
+__all__ = [
+    "PURDUE_SHAPES_LABELS",
+    "Dataset",
+    "Limits",
+    "batches",
+    "epoch_order",
+    "load",
+    "recolour",
+    "synthetic",
+    "write_gz",
+]

@@ -199,7 +199,9 @@ def _channels(keys: np.ndarray, label_map: dict[str, int]) -> np.ndarray:
     values = np.array(list(label_map.values()), np.int32)
     if keys.size and not np.all(keys < len(values)):
         if not np.isin(keys, values).all():
-            wrong = int(keys[~np.isin(keys, values)][0])
+            unknown = ~np.isin(keys, values)
+            beyond = unknown & (keys >= len(values))
+            wrong = int(keys[beyond if beyond.any() else unknown][0])
             raise BadStreamError(f"a box has the class {wrong}, which label_map does not have")
         keys = np.searchsorted(values, keys)
     return keys.astype(np.uint8)

@@ -1,0 +1,248 @@
+"""Generated data in the style of PurdueShapes5MultiObject, and the writer of its file format."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import pickle
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segjax.data import shapes
+from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
+from segjax.errors import ConfigError, DataError
+
+_CHUNK = 256  # images that share a random stream: the first n images do not depend on N
+_MAX_OBJECTS = 5
+_DISK = list(PURDUE_SHAPES_LABELS).index("disk")
+
+
+def synthetic(
+    n: int,
+    *,
+    seed: int = 0,
+    image_size: int = 64,
+    disk_leak: bool = True,
+    class_probs: Sequence[float] | None = None,
+) -> Dataset:
+    """Generates images in the style of PurdueShapes5MultiObject.
+
+    Each image has 1 to 5 objects, uniformly; each has its own tile, half the image wide, at one
+    of the four quarters or the centre, in random order; it is cut off at the tile's border. A
+    flat random colour on exact black; a later object's colour wins, masks keep each whole
+    silhouette. Rectangles and ovals have pinholes.
+
+    Args:
+      n: number of images.
+      seed: of the random stream; the first images of a longer data set are those of a shorter.
+      image_size: height and width; a multiple of 64, since all shapes scale by whole factors.
+      disk_leak: whether a disk's red value is its radius, as in the real files, by which a
+        network can tell disks without looking at their shape.
+      class_probs: probability of each class of rectangle, triangle, disk, oval, star; uniform
+        by default, as in the real files.
+
+    Returns:
+      A ``Dataset`` with DLStudio's label map.
+
+    Raises:
+      ConfigError: if an argument is out of range.
+    """
+    if n < 1:
+        raise ConfigError(f"synthetic data needs at least 1 image, got {n}")
+    if image_size < 64 or image_size % 64 or image_size > 1024:
+        raise ConfigError(
+            f"image_size of synthetic data must be a multiple of 64 up to 1024, got {image_size}"
+        )
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"seed must be at least 0, got {seed}")
+    classes = len(PURDUE_SHAPES_LABELS)
+    probs = np.full(classes, 1 / classes) if class_probs is None else np.array(class_probs, float)
+    if probs.shape != (classes,) or not np.all(probs >= 0) or not np.isclose(probs.sum(), 1):
+        raise ConfigError(f"class_probs must be {classes} probabilities that sum to 1")
+
+    images = np.zeros((n, image_size, image_size, 3), np.uint8)
+    masks = np.zeros((n, image_size, image_size, classes), np.uint8)
+    boxes: list[np.ndarray] = []
+    for start in range(0, n, _CHUNK):
+        rng = np.random.Generator(
+            np.random.Philox(key=np.array([seed, start // _CHUNK], np.uint64))
+        )
+        stop = min(n, start + _CHUNK)
+        found = _draw_chunk(
+            rng, images[start:stop], masks[start:stop], probs=probs, disk_leak=disk_leak
+        )
+        found[:, 0] += start
+        boxes.append(found)
+    rows = np.concatenate(boxes)
+    return Dataset(
+        images,
+        masks,
+        boxes=rows[:, 2:].astype(np.int32),
+        box_image=rows[:, 0].astype(np.int32),
+        box_class=rows[:, 1].astype(np.uint8),
+        label_map=PURDUE_SHAPES_LABELS,
+        name=f"synthetic-{n}",
+        source=f"synthetic, seed {seed}",
+        check_values=False,
+    )
+
+
+def _draw_chunk(
+    rng: np.random.Generator,
+    images: np.ndarray,
+    masks: np.ndarray,
+    *,
+    probs: np.ndarray,
+    disk_leak: bool,
+) -> np.ndarray:
+    """Draws into zeroed arrays; returns int [M, 6]: image, class, x1, y1, x2, y2."""
+    # Everything is drawn for a whole chunk and cut, so that a shorter data set is a prefix.
+    tile = images.shape[1] // 2
+    origins = tile * np.array([(0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)])
+    origins = origins.astype(int)
+    counts = rng.integers(1, _MAX_OBJECTS, _CHUNK, endpoint=True)
+    places = rng.permuted(np.tile(np.arange(_MAX_OBJECTS), (_CHUNK, 1)), axis=1)
+    image, slot = np.nonzero(np.arange(_MAX_OBJECTS) < counts[:, None])
+    place = places[image, slot]
+    label = rng.choice(len(probs), len(image), p=probs)
+    colour = rng.integers(0, 254, (len(image), 3), endpoint=True).astype(np.uint8)
+    colour[:, 1] = np.maximum(colour[:, 1], 1)  # exact black is the background
+
+    tiles = np.zeros((len(image), tile, tile), bool)
+    drawers: tuple[shapes.Drawer, ...] = (
+        shapes.draw_rectangles,
+        shapes.draw_triangles,
+        lambda rng, count, tile: shapes.draw_disks(rng, count, tile)[0],
+        shapes.draw_ovals,
+        shapes.draw_stars,
+    )
+    for channel, draw in enumerate(drawers):
+        mine = np.flatnonzero(label == channel)
+        if channel == _DISK:
+            tiles[mine], radius = shapes.draw_disks(rng, len(mine), tile)
+            if disk_leak:
+                colour[mine, 0] = radius
+        else:
+            tiles[mine] = draw(rng, len(mine), tile)
+
+    values = np.array(list(PURDUE_SHAPES_LABELS.values()), np.uint8)
+    kept = image < len(images)
+    for turn in range(_MAX_OBJECTS):
+        for spot, (ox, oy) in enumerate(origins):
+            now = np.flatnonzero(kept & (slot == turn) & (place == spot))
+            where, row, column = np.nonzero(tiles[now])
+            at = now[where]
+            images[image[at], oy + row, ox + column] = colour[at]
+            masks[image[at], oy + row, ox + column, label[at]] = values[label[at]]
+
+    x1, y1, x2, y2 = _tight_boxes(tiles)
+    ox, oy = origins[place].T
+    rows = np.column_stack([image, label, x1 + ox, y1 + oy, x2 + ox, y2 + oy])[kept]
+    return rows[np.lexsort((slot[kept], rows[:, 1], rows[:, 0]))]
+
+
+def _tight_boxes(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    columns, rows = tiles.any(axis=1), tiles.any(axis=2)
+    last = tiles.shape[1] - 1
+    return (
+        columns.argmax(axis=1),
+        rows.argmax(axis=1),
+        last - columns[:, ::-1].argmax(axis=1),
+        last - rows[:, ::-1].argmax(axis=1),
+    )
+
+
+def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
+    """Returns the same scenes with a new random colour for every object.
+
+    An object's visible part is one flat colour, so each colour of an image's foreground gets a
+    new one; the background stays as it is. A disk's red value then says nothing of its shape:
+    the drop of a network's score is what it took from the leak.
+
+    Args:
+      images: uint8 [N, H, W, 3].
+      masks: [N, H, W, C], nonzero where there is an object.
+      seed: of the new colours.
+
+    Returns:
+      uint8 [N, H, W, 3], a new array.
+
+    Raises:
+      DataError: if the shapes or the dtype do not fit.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise DataError(f"recolour needs uint8 images [N, H, W, 3], got {images.dtype} images"
+                        f" {list(images.shape)}")  # fmt: skip
+    if masks.ndim != 4 or masks.shape[:3] != images.shape[:3]:
+        raise DataError(f"recolour got masks {list(masks.shape)} for images {list(images.shape)}")
+    out = images.copy()
+    image, row, column = np.nonzero(masks.any(axis=-1))
+    old = images[image, row, column].astype(np.int64)
+    code = (image << 24) | (old[:, 0] << 16) | (old[:, 1] << 8) | old[:, 2]
+    found, inverse = np.unique(code, return_inverse=True)
+    rng = np.random.Generator(np.random.Philox(key=np.array([seed, 2**63], np.uint64)))
+    new = rng.integers(0, 254, (len(found), 3), endpoint=True).astype(np.uint8)
+    new[:, 1] = np.maximum(new[:, 1], 1)  # exact black is the background
+    out[image, row, column] = new[inverse]
+    return out
+
+
+def write_gz(dataset: Dataset, path: str | Path, *, protocol: int = 2) -> None:
+    """Writes a data set in the file format that DLStudio reads.
+
+    The file appears under its name when it is complete. Images are pickled one by one, so the
+    whole is never held as Python ints.
+
+    Args:
+      dataset: what to write; the label map's values must differ.
+      path: the ``.gz`` file.
+      protocol: of the pickle: 0 (text, as the real files) to 3. Later ones number their memo
+        across the whole file and cannot be written by parts.
+
+    Raises:
+      ConfigError: if the protocol is not 0..3.
+      DataError: if the label map cannot be told apart, or the file cannot be written.
+    """
+    if protocol not in range(4):
+        raise ConfigError(f"protocol must be 0, 1, 2 or 3, got {protocol}")
+    if list(dataset.class_values) != sorted(set(dataset.class_values)):
+        raise DataError(f"{dataset.name}: the file format needs class values that rise by channel")
+    path = Path(path)
+    try:
+        handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
+                _write_pickle(dataset, out, protocol=protocol)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
+        finally:
+            Path(part).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write the data file ({error.strerror or error})") from None
+
+
+def _write_pickle(dataset: Dataset, out: gzip.GzipFile, *, protocol: int) -> None:
+    def fragment(value: Any) -> bytes:
+        # Without its first PROTO and last STOP, a pickle is a fragment that pushes one object.
+        # Fragments set memo entries again that only earlier fragments read.
+        whole = pickle.dumps(value, protocol=protocol)
+        return whole[2 if protocol >= 2 else 0 : -1]
+
+    out.write(b"" if protocol < 2 else bytes([0x80, protocol]))
+    out.write(b"(l(d")
+    for i in range(len(dataset)):
+        out.write(fragment(i) + fragment(_record(dataset, i)) + b"s")
+    out.write(b"a" + fragment(dict(dataset.label_map)) + b"a.")
+
+
+def _record(dataset: Dataset, index: int) -> list[Any]:
+    boxes: dict[int, list[list[int]]] = {c: [] for c in range(dataset.num_classes)}
+    for channel, corners in dataset.boxes_of(index):
+        boxes[channel].append(list(corners))
+    colours = [plane.ravel().tolist() for plane in dataset.images[index].transpose(2, 0, 1)]
+    mask = np.ascontiguousarray(dataset.masks[index].transpose(2, 0, 1))
+    return [*colours, mask, boxes]

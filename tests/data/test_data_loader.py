@@ -1,0 +1,454 @@
+"""The loader against an independent unpickler, and against files that are not what they should be."""
+
+import gzip
+import hashlib
+import pickle
+import pickletools
+import struct
+
+import numpy as np
+import pytest
+from reference_reader import reference_read
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from segjax.data import Dataset, Limits, load, synthetic, write_gz
+from segjax.data.synthetic import _record
+from segjax.errors import DataError
+
+
+def read(path, **options):
+    return load(path, cache=False, progress=False, **options)
+
+
+def assert_same_as_object(ds, whole):
+    """Compares a data set with ``[dataset, label_map]``, value by value."""
+    records, label_map = whole
+    assert dict(ds.label_map) == label_map
+    assert len(ds) == len(records)
+    for i in range(len(ds)):
+        r, g, b, mask, boxes = records[i]
+        rgb = np.array([r, g, b], np.int64).reshape(3, *mask.shape[1:]).transpose(1, 2, 0)
+        np.testing.assert_array_equal(ds.images[i], rgb)
+        assert mask.dtype == np.uint8
+        np.testing.assert_array_equal(ds.masks[i], mask.transpose(1, 2, 0))
+        expected = [(c, tuple(map(int, box))) for c, group in boxes.items() for box in group]
+        assert ds.boxes_of(i) == expected
+
+
+def assert_same(a, b):
+    for field in ("images", "masks", "boxes", "box_image", "box_class"):
+        left, right = getattr(a, field), getattr(b, field)
+        np.testing.assert_array_equal(left, right)
+        assert left.dtype == right.dtype
+    assert list(a.label_map.items()) == list(b.label_map.items())
+
+
+# Files that are right ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_every_protocol_gives_the_pickled_values(protocol, small, small_object, write_pickle):
+    ds = read(write_pickle(small_object, protocol=protocol))
+    assert_same_as_object(ds, small_object)
+    assert_same(ds, small)
+
+
+@pytest.mark.parametrize("protocol", range(4))
+def test_writer_round_trip_also_for_the_independent_reader(protocol, small, tmp_path):
+    path = tmp_path / "written.gz"
+    write_gz(small, path, protocol=protocol)
+    assert_same(read(path), small)
+    assert_same_as_object(small, reference_read(path))
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_numpy_1_module_names(protocol, small, small_object, write_pickle):
+    data = pickle.dumps(small_object, protocol=protocol)
+    if protocol == 4:  # length byte in front, and the frame's length
+        old, new = b"\x16numpy._core.multiarray", b"\x15numpy.core.multiarray"
+        assert old in data
+        frame = data.index(b"\x95") + 1
+        data = data.replace(old, new)
+        (size,) = struct.unpack_from("<Q", data, frame)
+        data = data[:frame] + struct.pack("<Q", size - 1) + data[frame + 8 :]
+    else:
+        assert b"numpy._core.multiarray" in data
+        data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert_same(read(write_pickle(data)), small)
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_python_2_strings(binary, write_pickle):
+    mask = bytes([0, 50, 50, 0] * 4 + [0, 0, 100, 100] * 4)
+
+    def python_2_string(value):
+        if binary:
+            return b"U" + bytes([len(value)]) + value
+        return b"S" + repr(value)[1:].encode() + b"\n"
+
+    array = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\nt" + python_2_string(b"b")
+        + b"tR(I1\n(I2\nI4\nI4\ntcnumpy\ndtype\n(" + python_2_string(b"u1") + b"I0\nI1\ntR(I3\n"
+        + python_2_string(b"|") + b"NNNI-1\nI-1\nI0\ntbI00\n" + python_2_string(mask) + b"tb"
+    )  # fmt: skip
+    channel = b"(l" + b"".join(b"I%d\na" % v for v in range(0, 256, 17))
+    boxes = b"(dI0\n(l(lI1\naI0\naI2\naI3\naasI1\n(lI1\naI0\naI2\naI3\na".replace(
+        b"sI1\n(lI1\naI0\naI2\naI3\na", b"sI1\n(ls"
+    )
+    record = b"(l" + (channel + b"a") * 3 + array + b"a" + boxes + b"a"
+    labels = b"(d" + python_2_string(b"a") + b"I50\ns" + python_2_string(b"\xe9") + b"I100\ns"
+    ds = read(write_pickle(b"(l(dI0\n" + record + b"sa" + labels + b"a."))
+    assert list(ds.label_map) == ["a", "\u00e9"]
+    np.testing.assert_array_equal(
+        ds.masks[0], np.frombuffer(mask, np.uint8).reshape(2, 4, 4).transpose(1, 2, 0)
+    )
+    np.testing.assert_array_equal(ds.images[0, ..., 0].ravel(), range(0, 256, 17))
+    assert ds.boxes_of(0) == [(0, (1, 0, 2, 3))]
+
+
+def test_keys_out_of_order_boxes_by_value_and_fortran_masks(small, small_object, write_pickle):
+    records, labels = small_object
+    values = list(labels.values())
+    turned = {
+        i: [
+            *records[i][:3],
+            np.asfortranarray(records[i][3]),
+            {values[c]: [tuple(b) for b in group] for c, group in records[i][4].items()},
+        ]
+        for i in reversed(range(len(small)))
+    }
+    labels = dict(reversed(labels.items()))
+    for protocol in (2, 5):
+        assert_same(read(write_pickle((turned, labels), protocol=protocol)), small)
+
+
+def test_numpy_numbers_and_shared_lists(small, small_object, write_pickle):
+    records, labels = small_object
+    first = records[0]
+    boxes = {k: [[np.int64(v) for v in b] for b in group] for k, group in first[4].items()}
+    shared = {0: [*first[:4], boxes], 1: [first[0], first[0], first[0], first[3], first[4]]}
+    ds = read(write_pickle([shared, {k: np.int32(v) for k, v in labels.items()}]))
+    np.testing.assert_array_equal(ds.images[0], small.images[0])
+    np.testing.assert_array_equal(ds.masks[1], small.masks[0])
+    assert ds.boxes_of(1) == ds.boxes_of(0) == small.boxes_of(0)
+    assert np.array_equal(ds.images[1], small.images[0][..., [0, 0, 0]])
+
+
+def test_larger_images_and_several_gzip_members(tmp_path):
+    ds = synthetic(3, seed=1, image_size=128)
+    path = tmp_path / "large.gz"
+    write_gz(ds, path, protocol=0)
+    data = gzip.decompress(path.read_bytes())
+    cut = len(data) // 3
+    path.write_bytes(gzip.compress(data[:cut]) + b"\0" * 7 + gzip.compress(data[cut:]) + b"\0" * 3)
+    assert_same(read(path), ds)
+
+
+@pytest.mark.parametrize("name", ["train_20", "test_20"])
+def test_real_small_files_against_the_independent_reader(name, real_files):
+    path = getattr(real_files, name)
+    assert_same_as_object(read(path), reference_read(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["test", "train"])
+def test_real_large_files_against_the_independent_reader(name, real_files):
+    path = getattr(real_files, name)
+    assert_same_as_object(read(path), reference_read(path))
+
+
+def test_text_runs_equal_the_interpreter(small, tmp_path, monkeypatch):
+    """The fast path and the plain interpreter must not differ."""
+    from segjax.data.pickle_stream import PickleMachine
+
+    path = tmp_path / "text.gz"
+    write_gz(small[:2], path, protocol=0)
+    fast = read(path)
+    monkeypatch.setattr(PickleMachine, "_text_run", lambda self, target: None)
+    slow = read(path, limits=Limits(opcodes_base=1_000_000))
+    assert_same(fast, slow)
+
+
+# Files that are wrong ---------------------------------------------------------------------------
+
+
+def changed(small_object, *, index=0, **parts):
+    records, labels = small_object
+    names = ["r", "g", "b", "mask", "boxes"]
+    record = [parts.get(name, old) for name, old in zip(names, records[index], strict=True)]
+    return [{**records, index: record}, parts.get("labels", labels)]
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda r: {"mask": r[3].astype(np.int32)}, "dtype i4, expected u1"),
+        (lambda r: {"mask": r[3][:4]}, "mask of shape"),
+        (lambda r: {"mask": r[3].reshape(-1)}, "expected classes, height, width"),
+        (lambda r: {"mask": r[3] + np.uint8(1)}, "where only 0 and 50 belong"),
+        (lambda r: {"r": r[0][:-1]}, "4095 values in a colour"),
+        (lambda r: {"g": [*r[1][:-1], 256]}, "not ints of 0..255"),
+        (lambda r: {"g": [-1, *r[1][1:]]}, "not ints of 0..255"),
+        (lambda r: {"b": [*r[2][:-1], True]}, "not ints of 0..255"),
+        (lambda r: {"b": [*r[2][:-1], 1.5]}, "not ints of 0..255"),
+        (lambda r: {"boxes": {0: [[1, 2, 3]]}}, "not [x1, y1, x2, y2]"),
+        (lambda r: {"boxes": {0: [[1, 2, 64, 3]]}}, "inside 64x64 pixels"),
+        (lambda r: {"boxes": {0: [[9, 2, 3, 3]]}}, "inside 64x64 pixels"),
+        (lambda r: {"boxes": {7: [[1, 2, 3, 4]]}}, "class 7"),
+        (lambda r: {"boxes": []}, "not [R, G, B, mask, boxes]"),
+        (lambda r: {"labels": {"a": 1, "b": 2}}, "2 classes, its masks 5"),
+        (lambda r: {"labels": {c: 50 for c in "abcde"}}, "same value"),
+        (lambda r: {"labels": {c: "x" for c in "abcde"}}, "values of 1..255"),
+    ],
+)
+def test_wrong_content_is_one_line(protocol, change, reason, small_object, write_pickle):
+    path = write_pickle(
+        changed(small_object, index=1, **change(small_object[0][1])), protocol=protocol
+    )
+    with pytest.raises(DataError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert reason in message
+    assert str(path) in message
+    assert "\n" not in message
+
+
+def test_keys_must_count_the_images(small_object, write_pickle):
+    records, labels = small_object
+    with pytest.raises(DataError, match=r"expected 0\.\.11"):
+        read(write_pickle([{i + 1: r for i, r in records.items()}, labels]))
+    with pytest.raises(DataError, match="once each"):
+        read(write_pickle([{**records, 0: records[1]}, labels]))
+
+
+def test_other_shapes_are_named(write_pickle, real_files_other=None):
+    # DLStudio's single-object files hold [R, G, B, bounding box, label].
+    single = {0: [[0] * 4096] * 3 + [[1, 2, 3, 4], "disk"]}
+    with pytest.raises(DataError, match="PurdueShapes5MultiObject"):
+        read(write_pickle([single, {"disk": 2}]))
+    for other in ([], {}, 7, None, "text", [{}, {}], ([1], [2])):
+        with pytest.raises(DataError):
+            read(write_pickle(other))
+
+
+class Hostile:
+    """Runs a command when a plain unpickler loads it."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (open, (str(self.marker), "w"))
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_hostile_pickles_run_nothing(protocol, tmp_path, small_object, write_pickle):
+    marker = tmp_path / "was-here"
+    path = write_pickle([small_object[0], Hostile(marker)], protocol=protocol)
+    with pytest.raises(DataError, match="asks for the name"):
+        read(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"cos\nsystem\n(S'true'\ntR.", "os.system"),
+        (b"cnumpy\nload\n(S'x'\ntR.", "numpy.load"),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93.", "os.system"),
+        (b"(S'true'\nios\nsystem\n.", "not allowed"),
+        (b"(cnumpy\nndarray\no.", "not allowed"),
+        (b"cnumpy\nndarray\n)\x81.", "not allowed"),
+        (b"Pid\n.", "not allowed"),
+        (b"\x80\x02\x82\x01.", "not allowed"),
+        (b"cnumpy\nndarray\n(tR.", "calls ndarray"),
+        (b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.", "wrong arguments"),
+        (b"\x80\x06N.", "newer than 5"),
+        (b"N", "ends early"),
+        (b"", "ends early"),
+        (b".", "takes more"),
+        (b"NN.", "more than one object"),
+        (b"N.N", "behind the end"),
+        (b"(lp0\ng0\na.", "holds itself"),
+        (b"(lp0\n(lg0\nag0\nI1\na.", "changed after"),
+        (b"g5\n.", "memo 5"),
+        (b"I1_0\n.", "plain number"),
+        (b"I" + b"9" * 5000 + b"\n.", "longer than 100"),
+        (b"\x8a\xff" + b"\1" * 255 + b".", "longer than 8"),
+        (b"X\xff\xff\xff\x7fabc", "claims"),
+        (b"\x8e" + b"\xff" * 8, "claims"),
+        (b"(d(lI1\nsa.", "key"),
+        (b"(dI1\nI2\nsI1\nI3\ns.", "twice"),
+        (b"S'abc\n.", "closing quote"),
+    ],
+)
+def test_hostile_instructions(data, reason, write_pickle):
+    with pytest.raises(DataError, match=reason):
+        read(write_pickle(data))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"(" * 200, "marks"),
+        (b"N" * 20_000, "stack"),
+        (b"(l" + b"I1\na" * 40_000_000, "items|not part of any image|ints"),
+        (b"(l" * 20 + b"a" * 19 + b".", "nest deeper"),
+        (b")" + b"\x85" * 50 + b".", "nest deeper"),
+        (b"(" + b"N" * 100 + b"t.", "items"),
+        (b"N0" * 10, "not allowed"),
+        (b"".join(b"(lp%d\n" % i + b"a" * (i > 0) for i in range(300_000)), "instructions|nest"),
+        (b"(l" + b"]a" * 600_000 + b".", "instructions"),
+    ],
+)
+def test_bombs_meet_a_limit(data, reason, write_pickle):
+    with pytest.raises(DataError, match=reason):
+        read(write_pickle(data))
+
+
+def test_held_and_unpacked_bytes_are_capped(small, tmp_path, write_pickle):
+    path = tmp_path / "good.gz"
+    write_gz(small, path, protocol=0)
+    with pytest.raises(DataError, match="unpacks to more than 100,000 bytes"):
+        read(path, limits=Limits(unpacked_bytes=100_000))
+    with pytest.raises(DataError, match="not part of any image"):
+        read(path, limits=Limits(held_bytes=10_000))
+    with pytest.raises(DataError, match="instructions"):
+        read(path, limits=Limits(opcodes=100))
+    bomb = write_pickle(b"I0\n" + b"\0" * 50_000_000)
+    with pytest.raises(DataError):
+        read(bomb)
+
+
+def test_sharing_cannot_blow_up_the_arrays(small_object, write_pickle):
+    first = small_object[0][0]
+    many = {i: [*first[:4], first[4]] for i in range(3000)}  # lists shared by 3000 records
+    with pytest.raises(DataError, match="far larger"):
+        read(write_pickle([many, small_object[1]]))
+
+
+def test_broken_gzip(small, tmp_path):
+    path = tmp_path / "good.gz"
+    write_gz(small, path)
+    good = path.read_bytes()
+    cases = {
+        "missing.gz": None,
+        "empty.gz": b"",
+        "text.gz": b"hello",
+        "magic.gz": b"\x1f\x8b",
+        "cut.gz": good[: len(good) // 2],
+        "no-trailer.gz": good[:-5],
+        "crc.gz": good[:-8] + bytes([good[-8] ^ 1]) + good[-7:],
+        "tail.gz": good + b"more",
+        "half-tail.gz": good + b"\x1f",
+    }
+    for name, data in cases.items():
+        other = tmp_path / name
+        if data is not None:
+            other.write_bytes(data)
+        with pytest.raises(DataError) as caught:
+            read(other)
+        assert str(other) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError):
+        read(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def tiny_pickles():
+    """Small valid files, as bytes per protocol, on images of 6x8 pixels."""
+    rng = np.random.default_rng(0)
+    masks = np.where(rng.random((2, 3, 6, 8)) < 0.3, 1, 0).astype(np.uint8)
+    masks *= np.array([10, 20, 30], np.uint8)[:, None, None]
+    records = {
+        i: [*rng.integers(0, 256, (3, 48)).tolist(), masks[i], {0: [[1, 2, 3, 4]], 1: [], 2: []}]
+        for i in range(2)
+    }
+    whole = [records, {"a": 10, "b": 20, "c": 30}]
+    return [pickle.dumps(whole, protocol=p) for p in range(6)]
+
+
+edits = st.lists(
+    st.tuples(st.integers(0, 2**16), st.sampled_from("sdix"), st.integers(0, 255)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(protocol=st.integers(0, 5), changes=edits)
+def test_any_damage_is_a_data_error_or_a_valid_data_set(
+    protocol, changes, tiny_pickles, tmp_path_factory
+):
+    data = bytearray(tiny_pickles[protocol])
+    for place, kind, value in changes:
+        at = place % len(data)
+        if kind == "s":
+            data[at] = value
+        elif kind == "d":
+            del data[at : at + 1 + value % 8]
+        elif kind == "i":
+            data[at:at] = bytes([value])
+        else:
+            data[at:at] = data[value : value + 16]
+        if not data:
+            break
+    path = tmp_path_factory.getbasetemp() / "fuzz.gz"
+    path.write_bytes(gzip.compress(bytes(data), 1))
+    try:
+        ds = read(path)
+    except DataError as error:
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(ds, Dataset)
+        Dataset(
+            ds.images, ds.masks, ds.boxes, ds.box_image, ds.box_class, ds.label_map, None, "again"
+        )
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(values=st.lists(st.integers(0, 255), min_size=48, max_size=48), protocol=st.integers(0, 5))
+def test_every_value_survives(values, protocol, tmp_path_factory):
+    mask = np.full((1, 6, 8), 9, np.uint8)
+    path = tmp_path_factory.getbasetemp() / "values.gz"
+    whole = [{0: [values, values[::-1], values, mask, {0: []}]}, {"a": 9}]
+    path.write_bytes(gzip.compress(pickle.dumps(whole, protocol=protocol), 1))
+    ds = read(path)
+    assert ds.images[0, ..., 0].ravel().tolist() == values
+    assert ds.images[0, ..., 1].ravel().tolist() == values[::-1]
+
+
+def test_progress_is_on_stderr_and_only_if_asked(small, tmp_path, capfd):
+    path = tmp_path / "good.gz"
+    write_gz(small, path)
+    load(path, cache=False, progress=False)
+    assert capfd.readouterr() == ("", "")
+    load(path, cache=False, progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "good.gz" in err
+
+
+def test_opcode_table_is_what_pickle_knows():
+    """Every allowed instruction exists, and none of those that name, call or persist freely."""
+    from segjax.data.pickle_stream import _OPCODES
+
+    known = {op.code.encode("latin1"): op.name for op in pickletools.opcodes}
+    names = {known[code] for code in _OPCODES}
+    assert not names & {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1"}
+
+
+def test_digest_is_that_of_the_file(small, tmp_path):
+    from segjax.data.shapes_format import read_shapes_file
+
+    path = tmp_path / "good.gz"
+    write_gz(small, path)
+    _, digest = read_shapes_file(path)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert len(_record(small, 0)) == 5
