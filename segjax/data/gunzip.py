@@ -41,13 +41,17 @@ class GzipSource:
         self._member = zlib.decompressobj(_GZIP_WINDOW_BITS)
         self._in_member = True
         self.unpacked_bytes = 0
-        if self._size == 0:
-            raise BadStreamError("the file is empty")
-        self._fill()
-        if not self._packed.startswith(_MAGIC):
-            raise BadStreamError("it is not a gzip file")
 
     def __enter__(self) -> GzipSource:
+        try:
+            if self._size == 0:
+                raise BadStreamError("the file is empty")
+            self._fill()
+            if not self._packed.startswith(_MAGIC):
+                raise BadStreamError("it is not a gzip file")
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(

@@ -296,7 +296,8 @@ class PickleMachine:
             and self._buf[self._pos : self._pos + 1] == b"I"
         ):
             target.append(value)
-            self._text_run(target)
+            if target.small is not None:  # the value may have been above 255
+                self._text_run(target)
             return
         target.append(value)
         if len(target.items) == _RECORD_PARTS:
@@ -414,7 +415,7 @@ class PickleMachine:
             found = self._globals.get((module, name))
         if found is None:
             shown = f"{module}.{name}" if type(module) is str and type(name) is str else "?"
-            raise BadStreamError(f"it asks for the name {shown:.80}, which no data file needs")
+            raise BadStreamError(f"it asks for the name {shown[:80]!r}, which no data file needs")
         self._stack.append(found)
 
     def _global_line(self) -> None:

@@ -166,9 +166,10 @@ class _Images:
 
 def _label_map(labels: nodes.Dict, classes: int, count: int) -> dict[str, int]:
     values = list(labels.data.values())
-    if not all(type(key) is str for key in labels.data) or not all(
-        type(v) is int and 1 <= v <= 255 for v in values
-    ):
+    names = [key for key in labels.data if type(key) is str and key.isprintable()]
+    if len(names) != len(values) or any(not 0 < len(name) <= 64 for name in names):
+        raise BadStreamError("its label_map has a key that is not a printable name")
+    if not all(type(v) is int and 1 <= v <= 255 for v in values):
         raise BadStreamError("its label_map does not map names to values of 1..255")
     if len(set(values)) != len(values):
         raise BadStreamError("two classes of its label_map have the same value")
@@ -181,6 +182,8 @@ def _label_map(labels: nodes.Dict, classes: int, count: int) -> dict[str, int]:
 
 def _rows(records: nodes.Dict, count: int) -> np.ndarray:
     rows = np.full(count, -1, np.int64)
+    if len({id(value) for value in records.data.values()}) != len(records.data):
+        raise BadStreamError("the data set holds one image record under two keys")
     for key, value in records.data.items():
         if type(value) is not nodes.List or value.row < 0 or value.channel >= 0:
             raise BadStreamError(f"entry {key!r:.40} of the data set is not an image record")
@@ -189,8 +192,8 @@ def _rows(records: nodes.Dict, count: int) -> np.ndarray:
                 f"the data set has the key {key!r:.40}, expected 0..{count - 1} for {count} images"
             )
         rows[key] = value.row
-    if not np.array_equal(np.sort(rows), np.arange(count)):
-        raise BadStreamError(f"the data set does not hold its {count} images once each")
+    if len(records.data) != count:
+        raise BadStreamError(f"the data set has {len(records.data)} of {count} image records")
     return rows
 
 

@@ -173,12 +173,15 @@ def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
 
     Raises:
       DataError: if the shapes or the dtype do not fit.
+      ConfigError: if the seed is negative.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise DataError(f"recolour needs uint8 images [N, H, W, 3], got {images.dtype} images"
                         f" {list(images.shape)}")  # fmt: skip
     if masks.ndim != 4 or masks.shape[:3] != images.shape[:3]:
         raise DataError(f"recolour got masks {list(masks.shape)} for images {list(images.shape)}")
+    if not 0 <= seed < 2**63:
+        raise ConfigError(f"seed must be at least 0, got {seed}")
     out = images.copy()
     image, row, column = np.nonzero(masks.any(axis=-1))
     old = images[image, row, column].astype(np.int64)

@@ -9,6 +9,7 @@ from segjax.data import fetch as fetching
 from segjax.data.synthetic import _record, synthetic
 from segjax.errors import SegjaxError
 
+
 @pytest.fixture(scope="session")
 def small():
     """Twelve generated images."""

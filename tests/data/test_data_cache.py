@@ -1,0 +1,202 @@
+"""The cache: equal to a fresh read, checked, rebuilt and said so when it is not right."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segjax.data import cache as entries
+from segjax.data import load, synthetic, write_gz
+from segjax.data.places import cache_folder, data_folder
+from segjax.errors import DataError
+
+FIELDS = ("images", "masks", "boxes", "box_image", "box_class")
+
+
+@pytest.fixture
+def source(small, tmp_path):
+    path = tmp_path / "good.gz"
+    write_gz(small, path)
+    return path
+
+
+class Reader:
+    """Loads by way of one cache folder and keeps what it is told."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.said = []
+
+    def __call__(self, path):
+        return load(path, cache_dir=self.folder, progress=False, notify=self.said.append)
+
+
+@pytest.fixture
+def reader(tmp_path):
+    return Reader(tmp_path / "cache")
+
+
+def assert_same(a, b):
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
+    assert list(a.label_map.items()) == list(b.label_map.items())
+
+
+def forbid_reading(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("the file was parsed again")
+
+    monkeypatch.setattr("segjax.data.loading.read_shapes_file", fail)
+
+
+def entry_of(reader):
+    (entry,) = [p for p in reader.folder.iterdir() if not p.name.startswith(".")]
+    return entry
+
+
+def test_second_load_maps_the_same_arrays(source, small, reader, monkeypatch):
+    first = reader(source)
+    forbid_reading(monkeypatch)
+    second = reader(source)
+    assert_same(first, small)
+    assert_same(second, small)
+    assert not reader.said
+    for ds in (first, second):
+        assert type(ds.images) is np.ndarray
+        assert isinstance(ds.images.base, np.memmap)
+        with pytest.raises(ValueError, match="read-only"):
+            ds.images[0] = 0
+        assert ds.source == str(source)
+        assert ds.name == "good"
+    assert [p.name for p in reader.folder.iterdir()] == [entries.source_digest(source)]
+
+
+def test_a_moved_file_is_found_and_a_copy_shares_the_entry(source, reader, monkeypatch, tmp_path):
+    reader(source)
+    moved = source.rename(tmp_path / "other.gz")
+    forbid_reading(monkeypatch)
+    assert reader(moved).source == str(moved)
+
+
+def test_a_changed_file_is_read_again_and_said_so(source, reader):
+    reader(source)
+    other = synthetic(5, seed=9)
+    write_gz(other, source)
+    assert_same(reader(source), other)
+    assert len(reader.said) == 1
+    assert "has changed" in reader.said[0]
+    assert entry_of(reader).name == entries.source_digest(source)
+
+
+def cut(file: Path):
+    file.write_bytes(file.read_bytes()[:-3])
+
+
+def flip(file: Path):
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 4
+    file.write_bytes(bytes(data))
+
+
+def set_fact(name, value):
+    def change(file: Path):
+        facts = json.loads(file.read_text())
+        facts[name] = value
+        file.write_text(json.dumps(facts))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "reason"),
+    [
+        ("images.npy", flip, "damaged images.npy"),
+        ("masks.npy", cut, "masks.npy of the wrong size"),
+        ("boxes.npy", Path.unlink, "damaged"),
+        ("entry.json", Path.unlink, "damaged"),
+        ("entry.json", cut, "damaged"),
+        ("entry.json", lambda f: f.write_text("[]"), "damaged"),
+        ("entry.json", set_fact("format_version", 0), "format 0, not 1"),
+        ("entry.json", set_fact("label_map", {"a": 1}), "damaged"),
+        ("entry.json", set_fact("files", {}), "damaged"),
+    ],
+)
+def test_a_damaged_or_stale_entry_is_rebuilt_and_said_so(file, damage, reason, source, reader):
+    expected = reader(source)
+    expected = {f: getattr(expected, f).copy() for f in FIELDS}
+    damage(entry_of(reader) / file)
+    again = reader(source)
+    for field in FIELDS:
+        np.testing.assert_array_equal(getattr(again, field), expected[field])
+    assert len(reader.said) == 1
+    assert reason in reader.said[0]
+    assert "reading the file again" in reader.said[0]
+    reader(source)
+    assert len(reader.said) == 1, "the rebuilt entry must be good"
+    assert len(list(reader.folder.iterdir())) == 1, "nothing may be left behind"
+
+
+def test_nothing_half_written_is_ever_used(source, small, reader, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("segjax.data.cache._replace_folder", fail)
+        assert_same(reader(source), small)
+    assert "cannot be cached" in reader.said[0]
+    assert "No space left" in reader.said[0]
+    assert list(reader.folder.iterdir()) == []
+
+
+def test_without_cache_nothing_is_written(source, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "never"))
+    assert_same(load(source, cache=False), small)
+    assert not (tmp_path / "never").exists()
+
+
+def test_cache_folder_that_is_a_file(source, small, reader):
+    reader.folder.write_text("in the way")
+    assert_same(reader(source), small)
+    assert "cannot be cached" in reader.said[0]
+
+
+def test_default_notice_is_on_stderr(source, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "cache"))
+    load(source, progress=False)
+    flip(next((tmp_path / "cache").rglob("images.npy")))
+    load(source, progress=False)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "images.npy" in err
+
+
+def test_missing_file(reader, tmp_path):
+    with pytest.raises(DataError, match="No such file"):
+        reader(tmp_path / "none.gz")
+
+
+def test_folders_follow_each_system(monkeypatch, tmp_path):
+    for name in ("SEGJAX_CACHE", "SEGJAX_DATAROOT", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cache_folder() == tmp_path / ".cache" / "segjax"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert cache_folder() == tmp_path / ".cache" / "segjax"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "segjax"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cache_folder() == tmp_path / "Library" / "Caches" / "segjax"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert cache_folder() == tmp_path / "local" / "segjax" / "cache"
+    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+    assert data_folder() == tmp_path / "mine" / "data"
+    monkeypatch.setenv("SEGJAX_DATAROOT", str(tmp_path / "data"))
+    assert data_folder() == tmp_path / "data"
+    assert os.environ["SEGJAX_DATAROOT"]

@@ -1,0 +1,150 @@
+"""The Dataset's checks and cuts, and the order of an epoch."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segjax.data import Dataset, batches, epoch_order
+from segjax.errors import ConfigError, DataError
+
+
+def test_properties(small):
+    assert small.class_names == ("rectangle", "triangle", "disk", "oval", "star")
+    assert small.class_values == (50, 100, 150, 200, 250)
+    assert small.num_classes == 5
+    assert len(small) == 12
+    assert "12 images of 64x64" in repr(small)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        small.name = "other"
+
+
+def same(a, b):
+    return all(
+        np.array_equal(getattr(a, f), getattr(b, f))
+        for f in ("images", "masks", "boxes", "box_image", "box_class")
+    )
+
+
+@settings(deadline=None)
+@given(indices=st.lists(st.integers(0, 11), max_size=20))
+def test_subset_keeps_images_masks_and_boxes_together(indices, small):
+    part = small.subset(indices)
+    assert len(part) == len(indices)
+    for place, index in enumerate(indices):
+        np.testing.assert_array_equal(part.images[place], small.images[index])
+        np.testing.assert_array_equal(part.masks[place], small.masks[index])
+        assert part.boxes_of(place) == small.boxes_of(index)
+    assert part.box_image.dtype == np.int32
+
+
+@given(
+    start=st.integers(-15, 15), stop=st.integers(-15, 15), step=st.sampled_from([None, 1, 2, -1])
+)
+def test_slices_are_subsets(start, stop, step, small):
+    cut = slice(start, stop, step)
+    assert same(small[cut], small.subset(range(12)[cut]))
+
+
+def test_ignore_is_cut_too(small):
+    ignore = np.zeros(small.images.shape[:3], bool)
+    ignore[4] = True
+    ds = dataclasses.replace(small, ignore=ignore, check_values=True)
+    assert ds[3:6].ignore.any(axis=(1, 2)).tolist() == [False, True, False]
+    assert ds.subset([4, 0]).ignore.any(axis=(1, 2)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("images", np.zeros((12, 64, 64), np.uint8), "images has shape"),
+        ("images", np.zeros((12, 64, 64, 3), np.float32), "images is float32"),
+        ("masks", np.zeros((11, 64, 64, 5), np.uint8), "masks has shape"),
+        ("masks", np.full((12, 64, 64, 5), 7, np.uint8), "holds 7"),
+        ("box_class", None, "box_class"),
+        ("ignore", np.zeros((12, 64, 64), np.uint8), "ignore is uint8"),
+        ("label_map", {}, "empty"),
+        ("label_map", dict.fromkeys("abcde", 0), "1..255"),
+    ],
+)
+def test_what_does_not_fit_is_refused(field, value, reason, small):
+    with pytest.raises(DataError, match=reason):
+        dataclasses.replace(small, **{field: value}, check_values=True)
+
+
+def test_wrong_boxes(small):
+    one = {"boxes": np.array([[1, 2, 3, 4]], np.int32), "box_image": np.array([0], np.int32)}
+    fields = {
+        "images": small.images[:1],
+        "masks": small.masks[:1],
+        "label_map": small.label_map,
+        "box_class": np.zeros(1, np.uint8),
+    }
+    Dataset(**fields, **one)
+    for change in (
+        {"boxes": np.array([[3, 2, 1, 4]], np.int32)},
+        {"boxes": np.array([[1, 2, 3, 64]], np.int32)},
+        {"boxes": np.array([[-1, 2, 3, 4]], np.int32)},
+        {"box_image": np.array([1], np.int32)},
+        {"box_image": np.array([-1], np.int32)},
+        {"box_class": np.array([5], np.uint8)},
+    ):
+        with pytest.raises(DataError):
+            Dataset(**{**fields, **one, **change})
+
+
+def test_indices_outside(small):
+    for wrong in ([12], [-1], [[0]], [0.5], [True]):
+        with pytest.raises(DataError):
+            small.subset(wrong)
+    for wrong in (12, -1):
+        with pytest.raises(DataError):
+            small.boxes_of(wrong)
+    with pytest.raises(TypeError):
+        small[0]
+
+
+@settings(deadline=None)
+@given(n=st.integers(0, 500), seed=st.integers(0, 2**63), epoch=st.integers(0, 1000))
+def test_epoch_order_is_a_pure_permutation(n, seed, epoch):
+    order = epoch_order(n, seed=seed, epoch=epoch)
+    assert order.dtype == np.int32
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    np.testing.assert_array_equal(order, epoch_order(n, seed=seed, epoch=epoch))
+
+
+def test_epochs_and_seeds_give_other_orders():
+    orders = {tuple(epoch_order(50, seed=s, epoch=e).tolist()) for s in range(5) for e in range(5)}
+    assert len(orders) == 25
+    # The order that checkpoints rely on: it may never change.
+    assert epoch_order(8, seed=1234, epoch=0).tolist() == [3, 1, 6, 4, 5, 2, 7, 0]
+
+
+def test_first_places_are_uniform():
+    first = [epoch_order(4, seed=9, epoch=e)[0] for e in range(2000)]
+    np.testing.assert_allclose(np.bincount(first) / 2000, 0.25, atol=0.05)
+
+
+def test_batches():
+    order = epoch_order(10, seed=0, epoch=0)
+    parts = list(batches(order, batch_size=4))
+    assert [len(p) for p in parts] == [4, 4, 2]
+    np.testing.assert_array_equal(np.concatenate(parts), order)
+    assert [len(p) for p in batches(order, batch_size=4, drop_last=True)] == [4, 4]
+
+
+def test_wrong_arguments():
+    for n, seed, epoch in ((-1, 0, 0), (1, -1, 0), (1, 0, -1), (2**31, 0, 0)):
+        with pytest.raises(ConfigError):
+            epoch_order(n, seed=seed, epoch=epoch)
+    with pytest.raises(ConfigError):
+        list(batches(np.arange(3), batch_size=0))
+
+
+def test_data_needs_no_jax():
+    code = "import sys, segjax.data, segjax.data.fetch; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,211 @@
+"""Generated data: its rules exactly, its statistics beside the real file's."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segjax.data import PURDUE_SHAPES_LABELS, Dataset, load, recolour, synthetic
+from segjax.errors import ConfigError, DataError
+
+NAMES = list(PURDUE_SHAPES_LABELS)
+ORIGINS = [(0, 0), (32, 0), (0, 32), (32, 32), (16, 16)]
+DISK = NAMES.index("disk")
+
+
+@pytest.fixture(scope="module")
+def many():
+    return synthetic(2000, seed=7)
+
+
+@pytest.fixture(scope="module")
+def real(real_files, tmp_path_factory):
+    return load(real_files.test, cache_dir=tmp_path_factory.mktemp("cache"), progress=False)
+
+
+def pinholes(masks):
+    """Counts pixels outside a mask with all four neighbours inside, per image."""
+    t = masks > 0
+    hole = ~t[:, 1:-1, 1:-1] & t[:, :-2, 1:-1] & t[:, 2:, 1:-1] & t[:, 1:-1, :-2] & t[:, 1:-1, 2:]
+    return hole.sum(axis=(1, 2))
+
+
+def statistics(ds):
+    """Numbers that describe a data set's style; per class where there are five."""
+    on = ds.masks > 0
+    sides = ds.boxes[:, 2:] - ds.boxes[:, :2] + 1
+    per_class = [sides[ds.box_class == c] for c in range(5)]
+    centres = (ds.boxes[:, 2:] + ds.boxes[:, :2]) / 2
+    holes = []
+    for c in (0, 3):
+        once = np.bincount(ds.box_image[ds.box_class == c], minlength=len(ds)) == 1
+        holes.append((pinholes(ds.masks[once, ..., c]) > 0).mean())
+    return {
+        "foreground": on.mean(axis=(0, 1, 2)),
+        "objects": np.bincount(np.bincount(ds.box_image, minlength=len(ds)), minlength=6)[1:]
+        / len(ds),
+        "classes": np.bincount(ds.box_class, minlength=5) / len(ds.box_class),
+        "overlap": (on.sum(-1) > 1).any(axis=(1, 2)).mean(),
+        "width": np.array([s[:, 0].mean() for s in per_class]),
+        "height": np.array([s[:, 1].mean() for s in per_class]),
+        "centre": np.array([centres[ds.box_class == c].mean(axis=0) for c in range(5)]),
+        "pinholes": np.array(holes),
+    }
+
+
+def test_statistics_are_near_the_real_files(many, real):
+    ours, theirs = statistics(many), statistics(real)
+    # Of 1000 real images a class has about 600 objects: a mean is known to some 4 %, a share
+    # of images to some 2 points. The rest is how well the shapes were fitted.
+    np.testing.assert_allclose(ours["foreground"], theirs["foreground"], rtol=0.15)
+    np.testing.assert_allclose(ours["objects"], theirs["objects"], atol=0.05)
+    np.testing.assert_allclose(ours["classes"], theirs["classes"], atol=0.03)
+    np.testing.assert_allclose(ours["overlap"], theirs["overlap"], atol=0.04)
+    np.testing.assert_allclose(ours["width"], theirs["width"], rtol=0.1)
+    np.testing.assert_allclose(ours["height"], theirs["height"], rtol=0.1)
+    np.testing.assert_allclose(ours["centre"], theirs["centre"], atol=2.0)
+    np.testing.assert_allclose(ours["pinholes"], theirs["pinholes"], atol=0.15)
+
+
+@pytest.mark.parametrize("which", ["many", "real"])
+def test_the_rules_of_the_style(which, request):
+    ds = request.getfixturevalue(which)
+    assert list(ds.label_map.items()) == list(PURDUE_SHAPES_LABELS.items())
+    assert ds.image_size == (64, 64)
+    # Exact black outside every silhouette.
+    outside = ~ds.masks.any(axis=-1)
+    assert not ds.images[outside].any()
+    # Every silhouette is inside its boxes, and every box touches it on all four sides.
+    for i in range(0, len(ds), 100):
+        covered = np.zeros(ds.masks.shape[1:], bool)
+        for c, (x1, y1, x2, y2) in ds.boxes_of(i):
+            part = ds.masks[i, y1 : y2 + 1, x1 : x2 + 1, c] > 0
+            assert all(edge.any() for edge in (part[0], part[-1], part[:, 0], part[:, -1]))
+            covered[y1 : y2 + 1, x1 : x2 + 1, c] = True
+        assert not (ds.masks[i] > 0)[~covered].any()
+    # Every box lies in one of the five tiles.
+    x1, y1, x2, y2 = ds.boxes.T
+    fits = [(x1 >= x) & (y1 >= y) & (x2 < x + 32) & (y2 < y + 32) for x, y in ORIGINS]
+    assert np.any(fits, axis=0).all()
+    # Pinholes are of rectangles and ovals alone.
+    for c in (1, 2, 4):
+        once = np.bincount(ds.box_image[ds.box_class == c], minlength=len(ds)) == 1
+        assert not pinholes(ds.masks[once, ..., c]).any()
+
+
+def lone_disks(ds):
+    """Yields (red values, radius or None if cut off) of each image whose only object is a disk."""
+    counts = np.bincount(ds.box_image, minlength=len(ds))
+    for row in np.flatnonzero(ds.box_class == DISK):
+        i = ds.box_image[row]
+        if counts[i] == 1:
+            width, height = ds.boxes[row, 2:] - ds.boxes[row, :2] + 1
+            red = ds.images[i][ds.masks[i, ..., DISK] > 0][:, 0]
+            yield red, width // 2 if width == height and width % 2 else None
+
+
+@pytest.mark.parametrize("which", ["many", "real"])
+def test_disks_tell_their_radius(which, request):
+    found = list(lone_disks(request.getfixturevalue(which)))
+    assert len(found) > 20
+    for red, radius in found:
+        assert len(set(red.tolist())) == 1
+        assert 5 <= red[0] <= 11
+        assert radius is None or red[0] == radius
+
+
+def test_the_leak_can_be_closed():
+    reds = [red[0] for red, _ in lone_disks(synthetic(600, seed=1, disk_leak=False))]
+    assert np.mean(np.array(reds) > 11) > 0.8
+
+
+def test_real_disks_are_drawn_pixel_by_pixel(real):
+    from segjax.data.shapes import draw_disks
+
+    tiles, radii = draw_disks(np.random.default_rng(0), 500, 32)
+    ours = {}
+    for tile, radius in zip(tiles, radii, strict=True):
+        ys, xs = np.nonzero(tile)
+        cut = tile[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+        if cut.shape == (2 * radius + 1,) * 2:
+            ours[int(radius)] = cut
+    seen = set()
+    counts = np.bincount(real.box_image, weights=real.box_class == DISK, minlength=len(real))
+    for row in np.flatnonzero(real.box_class == DISK):
+        x1, y1, x2, y2 = real.boxes[row]
+        if counts[real.box_image[row]] == 1 and x2 - x1 == y2 - y1 and (x2 - x1) % 2 == 0:
+            silhouette = real.masks[real.box_image[row], y1 : y2 + 1, x1 : x2 + 1, DISK] > 0
+            np.testing.assert_array_equal(silhouette, ours[int(x2 - x1) // 2])
+            seen.add(int(x2 - x1) // 2)
+    assert seen == set(range(5, 12))
+
+
+@settings(max_examples=8, deadline=None)
+@given(n=st.integers(1, 300), seed=st.integers(0, 2**40), size=st.sampled_from([64, 128]))
+def test_seeded_valid_and_a_prefix_of_longer(n, seed, size):
+    ds = synthetic(n, seed=seed, image_size=size)
+    fields = (ds.images, ds.masks, ds.boxes, ds.box_image, ds.box_class)
+    Dataset(*fields, label_map=ds.label_map)  # checks every value
+    assert ds.image_size == (size, size)
+    part = synthetic(min(n, 3), seed=seed, image_size=size)
+    np.testing.assert_array_equal(part.images, ds.images[:3])
+    np.testing.assert_array_equal(part.boxes, ds[:3].boxes)
+    counts = np.bincount(ds.box_image, minlength=n)
+    assert counts.min() >= 1
+    assert counts.max() <= 5
+
+
+def test_seeds_differ_and_the_class_balance_is_kept():
+    a, b = synthetic(10, seed=1), synthetic(10, seed=2)
+    assert not np.array_equal(a.images, b.images)
+    ds = synthetic(500, seed=0, class_probs=[0.5, 0, 0, 0, 0.5])
+    shares = np.bincount(ds.box_class, minlength=5) / len(ds.box_class)
+    np.testing.assert_allclose(shares, [0.5, 0, 0, 0, 0.5], atol=0.06)
+    assert not shares[1:4].any()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n": 0},
+        {"n": 1, "image_size": 32},
+        {"n": 1, "image_size": 100},
+        {"n": 1, "seed": -1},
+        {"n": 1, "class_probs": [1, 0]},
+        {"n": 1, "class_probs": [0.5, 0.6, -0.1, 0, 0]},
+        {"n": 1, "class_probs": [np.nan] * 5},
+    ],
+)
+def test_wrong_settings(options):
+    with pytest.raises(ConfigError):
+        synthetic(**options)
+
+
+@pytest.mark.parametrize("which", ["many", "real"])
+def test_recolour_changes_colours_and_nothing_else(which, request):
+    ds = request.getfixturevalue(which)[:200]
+    before = ds.images.copy()
+    new = recolour(ds.images, ds.masks, seed=5)
+    np.testing.assert_array_equal(ds.images, before)
+    on = ds.masks.any(axis=-1)
+    assert not new[~on].any()
+    assert new[on].any(axis=-1).all()
+    for i in range(0, 200, 10):
+        old = ds.images[i][on[i]].astype(int) @ [65536, 256, 1]
+        now = new[i][on[i]].astype(int) @ [65536, 256, 1]
+        pairs = set(zip(old.tolist(), now.tolist(), strict=True))
+        assert len(pairs) == len(set(old.tolist())) == len(set(now.tolist()))
+        assert all(a != b for a, b in pairs)
+    red = new[..., 0][ds.masks[..., DISK] > 0]
+    assert (red > 11).mean() > 0.8, "the disks' red must not tell any more"
+    np.testing.assert_array_equal(new, recolour(ds.images, ds.masks, seed=5))
+    assert not np.array_equal(new, recolour(ds.images, ds.masks, seed=6))
+
+
+def test_recolour_refuses_what_does_not_fit(many):
+    with pytest.raises(DataError):
+        recolour(many.images[:2].astype(float), many.masks[:2], seed=0)
+    with pytest.raises(DataError):
+        recolour(many.images[:2], many.masks[:3], seed=0)
+    with pytest.raises(ConfigError):
+        recolour(many.images[:2], many.masks[:2], seed=-1)
