@@ -1,0 +1,418 @@
+import functools
+import itertools
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from scipy import ndimage
+
+from segjax.augment import (
+    _STREAMS,
+    AUGMENTATIONS,
+    _add_noise,
+    _draw_affine,
+    _jitter_colour,
+    _resample,
+    check_augment,
+    make_augment,
+)
+from segjax.augment_table import parse_augment
+from segjax.errors import ConfigError
+
+SIZE = 16
+VALUES = np.array([50, 100, 150, 200, 250], np.uint8)
+
+
+def batch_of(count=4, *, seed=0, height=SIZE, width=SIZE, valid=True):
+    """Random images whose channels are those of the first three masks, so that they must agree."""
+    rng = np.random.default_rng(seed)
+    masks = (rng.random((count, height, width, 5)) < 0.4) * VALUES
+    batch = {"images": jnp.asarray(masks[..., :3]), "masks": jnp.asarray(masks)}
+    if valid:
+        batch["valid"] = jnp.asarray(masks[..., 0] > 0)
+    return batch
+
+
+@functools.cache
+def jitted(names, **options):
+    augment = make_augment(names, **options)
+    assert augment is not None
+    return jax.jit(augment)
+
+
+ALL = ",".join(AUGMENTATIONS)
+GEOMETRY = "flip,flip_vertical,rotate90,crop:0.5,scale:0.5,rotate:180,translate:0.3"
+
+
+def test_nothing_to_do_is_none():
+    assert make_augment("") is None
+    assert make_augment("  ") is None
+
+
+def test_names_are_read_with_their_strengths_in_the_order_of_application():
+    assert parse_augment(" noise:3, rotate ,flip") == {"flip": 0.0, "rotate": 15.0, "noise": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("flp", "unknown augmentation 'flp': did you mean 'flip'? known are recolour, flip,"),
+        ("color", "did you mean 'colour'"),
+        ("flip,", "unknown augmentation ''"),
+        ("flip,rotate,flip", "flip is in the list twice"),
+        ("flip:2", "flip has no strength; write flip alone"),
+        ("rotate:much", "rotate:much: the strength (degrees) must be a number from 0 to 180"),
+        ("rotate:nan", "from 0 to 180, as in rotate:15"),
+        ("crop:0", "(side) must be a number from 0.1 to 1"),
+        ("scale:-1", "from 0 to 4"),
+        ("noise:", "from 0 to 128"),
+    ],
+)
+def test_wrong_names_are_refused_by_name(names, message):
+    with pytest.raises(ConfigError) as caught:
+        check_augment(names)
+    assert message in str(caught.value)
+    assert f"--augment={names}" in str(caught.value)
+
+
+def test_wrong_options_are_refused():
+    with pytest.raises(ConfigError, match="--augment_outside=wrap: choose one of ignore"):
+        make_augment("flip", outside="wrap")
+    with pytest.raises(ConfigError, match="--augment_interpolation=cubic"):
+        make_augment("flip", interpolation="cubic")
+
+
+def test_the_table_needs_no_jax():
+    code = "import sys, segjax.augment_table; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("names", [*AUGMENTATIONS, ALL])
+def test_shapes_dtypes_determinism_and_jit(names):
+    batch = batch_of()
+    key = jax.random.key(3)
+    once, again = jitted(names)(key, batch), jitted(names)(key, batch)
+    eager = make_augment(names)(key, batch)
+    for name, array in batch.items():
+        assert once[name].shape == array.shape
+        assert once[name].dtype == array.dtype
+        np.testing.assert_array_equal(once[name], again[name])
+    np.testing.assert_array_equal(once["masks"], eager["masks"])
+    # A fused multiply-add may move a value across a rounding boundary.
+    assert np.abs(np.int32(once["images"]) - np.int32(eager["images"])).max() <= 1
+    other = jitted(names)(jax.random.key(4), batch)
+    assert np.any(np.asarray(other["images"]) != np.asarray(once["images"]))
+
+
+@pytest.mark.parametrize("names", [*AUGMENTATIONS, ALL])
+def test_each_image_draws_for_itself(names):
+    batch = {name: jnp.repeat(array, 4, axis=0) for name, array in batch_of(1).items()}
+    draws = [jitted(names)(jax.random.key(seed), batch)["images"] for seed in range(4)]
+    kinds = [len({np.asarray(image).tobytes() for image in images}) for images in draws]
+    # Flips have two outcomes; four alike, four times over, have a chance of 2e-4, once and for all.
+    assert max(kinds) >= 2 if names.startswith(("flip", "rotate90")) else min(kinds) == 4
+
+
+def test_an_added_augmentation_leaves_the_draws_of_the_others():
+    batch, key = batch_of(), jax.random.key(5)
+    alone, joined = jitted("flip")(key, batch), jitted("flip,noise,colour")(key, batch)
+    np.testing.assert_array_equal(alone["masks"], joined["masks"])
+
+
+@pytest.mark.parametrize(("name", "axis"), [("flip", 1), ("flip_vertical", 0)])
+def test_flips_mirror_about_half_of_the_images(name, axis):
+    batch = batch_of(64)
+    out = jitted(name)(jax.random.key(1), batch)
+    mirrored = 0
+    for i in range(64):
+        turned = np.array_equal(out["images"][i], np.flip(batch["images"][i], axis))
+        mirrored += turned
+        for key, array in batch.items():
+            expected = np.flip(array[i], axis) if turned else array[i]
+            np.testing.assert_array_equal(out[key][i], expected)
+    assert 16 <= mirrored <= 48  # 32 +- 4 standard deviations
+
+
+def test_rotate90_makes_each_quarter_turn():
+    batch = batch_of(64)
+    out = jitted("rotate90")(jax.random.key(1), batch)
+    seen = set()
+    for i in range(64):
+        (turns,) = [
+            k for k in range(4) if np.array_equal(out["images"][i], np.rot90(batch["images"][i], k))
+        ]
+        seen.add(turns)
+        for key, array in batch.items():
+            np.testing.assert_array_equal(out[key][i], np.rot90(array[i], turns))
+    assert seen == {0, 1, 2, 3}
+
+
+def test_rotate90_refuses_oblongs_at_trace_time():
+    with pytest.raises(ConfigError, match="rotate90 needs square images, not 8x16"):
+        jax.eval_shape(make_augment("rotate90"), jax.random.key(0), batch_of(height=8))
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31), outside=st.sampled_from(["ignore", "background", "reflect"]))
+def test_image_masks_and_valid_stay_together(seed, outside):
+    batch = batch_of(seed=seed)
+    augment = jitted(GEOMETRY, interpolation="nearest", outside=outside)
+    out = augment(jax.random.key(seed), batch)
+    np.testing.assert_array_equal(out["images"], out["masks"][..., :3])
+    marked = np.asarray(out["masks"][..., 0] > 0)
+    if outside == "background":
+        assert np.all(out["valid"] | ~marked)
+    else:
+        np.testing.assert_array_equal(out["valid"], marked)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_masks_get_no_new_values(seed):
+    out = jitted(GEOMETRY)(jax.random.key(seed), batch_of(seed=seed))
+    for channel, value in enumerate(VALUES):
+        assert set(np.unique(out["masks"][..., channel])) <= {0, value}
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_strength_nought_changes_nothing(interpolation):
+    batch = batch_of(height=8, width=16)
+    augment = jitted(
+        "crop:1,scale:0,rotate:0,translate:0,colour:0,noise:0", interpolation=interpolation
+    )
+    out = augment(jax.random.key(0), batch)
+    for name, array in batch.items():
+        np.testing.assert_array_equal(out[name], array)
+
+
+def affine(matrix, shift, batch, **options):
+    count = batch["images"].shape[0]
+    matrices = jnp.broadcast_to(jnp.asarray(matrix, jnp.float32), (count, 2, 2))
+    shifts = jnp.broadcast_to(jnp.asarray(shift, jnp.float32), (count, 2))
+    options = {"interpolation": "bilinear", "outside": "ignore", **options}
+    return _resample(batch, matrices, shifts, **options)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_a_shift_moves_pixels_and_empties_the_border(interpolation):
+    batch = batch_of(valid=False)
+    out = affine(np.eye(2), (3, -2), batch, interpolation=interpolation)
+    for name in ("images", "masks"):
+        expected = np.zeros_like(batch[name])
+        expected[:, :-3, 2:] = batch[name][:, 3:, :-2]
+        np.testing.assert_array_equal(out[name], expected)
+    valid = np.zeros((4, SIZE, SIZE), bool)
+    valid[:, :-3, 2:] = True
+    np.testing.assert_array_equal(out["valid"], valid)
+
+
+def test_background_beyond_the_border_counts_and_adds_no_key():
+    batch = batch_of()
+    out = affine(np.eye(2), (3, 0), batch, outside="background")
+    assert np.all(out["valid"][:, -3:])
+    np.testing.assert_array_equal(out["valid"][:, :-3], batch["valid"][:, 3:])
+    del batch["valid"]
+    assert "valid" not in affine(np.eye(2), (3, 0), batch, outside="background")
+
+
+def test_reflect_mirrors_at_the_edge():
+    batch = batch_of()
+    out = affine(np.eye(2), (5, -4), batch, outside="reflect")
+    for name, array in batch.items():
+        padding = ((0, 0), (0, 5), (4, 0), (0, 0))[: array.ndim]
+        expected = np.pad(array, padding, mode="symmetric")[:, 5:, :SIZE]
+        np.testing.assert_array_equal(out[name], expected)
+
+
+def test_a_quarter_turn_is_numpys():
+    batch = batch_of()
+    out = affine([[0, 1], [-1, 0]], (0, 0), batch)
+    for name, array in batch.items():
+        np.testing.assert_array_equal(out[name], np.rot90(array, axes=(1, 2)))
+
+
+def test_bilinear_values_by_hand():
+    ramp = jnp.broadcast_to(jnp.array([0, 40, 80, 120], jnp.uint8)[:, None], (1, 2, 4, 3))
+    batch = {"images": ramp, "masks": jnp.zeros((1, 2, 4, 1), jnp.uint8)}
+    out = affine(np.eye(2), (0, 0.25), batch)
+    # Past the last pixel's centre there is nothing to mix with: it is 120, not darker.
+    np.testing.assert_array_equal(out["images"][0, 0, :, 0], [10, 50, 90, 120])
+
+
+@pytest.mark.parametrize(("interpolation", "order"), [("bilinear", 1), ("nearest", 0)])
+@pytest.mark.parametrize(("outside", "mode"), [("background", "nearest"), ("reflect", "reflect")])
+def test_affine_map_agrees_with_scipy(interpolation, order, outside, mode):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (12, 16, 3), np.uint8)
+    batch = {"images": jnp.asarray(image[None]), "masks": jnp.asarray(image[None])}
+    matrix, shift = np.array([[0.83, 0.31], [-0.47, 1.09]]), np.array([1.37, -2.21])
+    out = affine(matrix, shift, batch, interpolation=interpolation, outside=outside)
+    centre = (np.array(image.shape[:2]) - 1) / 2
+    offset = centre + shift - matrix @ centre
+    y, x = np.moveaxis(np.stack(np.indices((12, 16)), -1) @ matrix.T + offset, -1, 0)
+    inside = (y > -0.5) & (y < 11.5) & (x > -0.5) & (x < 15.5)
+    assert 20 < inside.sum() < inside.size
+    for channel in range(3):
+        plane = image[..., channel].astype(np.float64)
+        want = ndimage.affine_transform(plane, matrix, offset, order=order, mode=mode)
+        if outside == "background":
+            want = want * inside
+        np.testing.assert_allclose(out["images"][0, ..., channel], want, atol=0.51 * order)
+        labels = ndimage.affine_transform(plane, matrix, offset, order=0, mode=mode)
+        labels = labels * inside if outside == "background" else labels
+        np.testing.assert_array_equal(out["masks"][0, ..., channel], labels)
+
+
+def draw(names, count=512, height=20, width=10):
+    def key_of(name):
+        return jax.random.fold_in(jax.random.key(0), _STREAMS[name])
+
+    return map(np.asarray, _draw_affine(key_of, parse_augment(names), count, height, width))
+
+
+def test_rotation_is_uniform_to_its_angle():
+    matrix, shift = draw("rotate:30")
+    angles = np.degrees(np.arctan2(matrix[:, 0, 1], matrix[:, 0, 0]))
+    np.testing.assert_allclose(np.linalg.det(matrix), 1, rtol=1e-5)
+    assert not shift.any()
+    assert 29 < np.abs(angles).max() <= 30.001
+    assert abs(angles.mean()) < 4 * 30 / np.sqrt(3 * 512)
+
+
+def test_scale_is_symmetric_in_the_logarithm():
+    matrix, _ = draw("scale:1")
+    logs = -np.log2(matrix[:, 0, 0])
+    np.testing.assert_array_equal(matrix[:, 0, 0], matrix[:, 1, 1])
+    assert 0.97 < np.abs(logs).max() <= 1.0001
+    assert abs(logs.mean()) < 4 / np.sqrt(3 * 512)
+
+
+def test_translation_is_a_share_of_each_side():
+    _, shift = draw("translate:0.2")
+    assert 3.9 < np.abs(shift[:, 0]).max() <= 4.0001
+    assert 1.95 < np.abs(shift[:, 1]).max() <= 2.0001
+
+
+def test_a_crop_never_leaves_the_image():
+    matrix, shift = draw("crop:0.4")
+    sides = matrix[:, 0, 0]
+    assert 0.4 <= sides.min() < 0.41
+    assert 0.99 < sides.max() <= 1
+    reach = np.abs(shift) + sides[:, None] * np.array([20, 10]) / 2
+    assert np.all(reach <= np.array([10, 5]) + 1e-5)
+    out = jitted("crop:0.4")(jax.random.key(0), batch_of(64, valid=False))
+    assert np.all(out["valid"])
+
+
+def test_composition_is_the_product():
+    (crop, moved), (zoom, _), (turn, _), (_, slide) = (
+        tuple(draw(names)) for names in ("crop:0.5", "scale:0.5", "rotate:40", "translate:0.2")
+    )
+    matrix, shift = draw("crop:0.5,scale:0.5,rotate:40,translate:0.2")
+    np.testing.assert_allclose(matrix, turn @ zoom @ crop, atol=1e-5)
+    want = np.einsum("bij,bjk,bk->bi", turn, zoom, moved) + slide
+    np.testing.assert_allclose(shift, want, atol=1e-4)
+
+
+def shapes(count=1):
+    """Two flat objects of one class, with another class drawn over the first."""
+    images, masks = np.zeros((count, 12, 12, 3), np.uint8), np.zeros((count, 12, 12, 2), np.uint8)
+    for (rows, columns), colour, channel in [
+        ((slice(1, 6), slice(1, 6)), (7, 90, 200), 0),
+        ((slice(7, 11), slice(7, 11)), (7, 91, 200), 0),
+        ((slice(4, 8), slice(3, 6)), (200, 10, 10), 1),
+    ]:
+        images[:, rows, columns], masks[:, rows, columns, channel] = colour, 50
+    images[:, 0, 0] = 77  # outside every mask
+    return {"images": jnp.asarray(images), "masks": jnp.asarray(masks)}
+
+
+def test_recolour_keeps_the_regions_and_the_background():
+    batch = shapes()
+    out = jitted("recolour")(jax.random.key(0), batch)
+    old = np.asarray(batch["images"], np.int64)[0] @ [65536, 256, 1]
+    new = np.asarray(out["images"], np.int64)[0] @ [65536, 256, 1]
+    inside = np.asarray(batch["masks"][0] > 0).any(-1)
+    np.testing.assert_array_equal(new[~inside], old[~inside])
+    pairs = set(zip(old[inside].tolist(), new[inside].tolist(), strict=True))
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}) == 3
+    assert all(a != b for a, b in pairs)
+    np.testing.assert_array_equal(out["masks"], batch["masks"])
+
+
+def test_new_colours_are_uniform_and_independent():
+    count = 4000
+    out = jitted("recolour")(jax.random.key(0), shapes(count))
+    first, second, third = (
+        np.asarray(out["images"][:, y, x], np.float64) for y, x in ((2, 1), (9, 9), (6, 4))
+    )
+    colours = np.concatenate([first, second, third], axis=1)
+    error = np.sqrt((256**2 - 1) / 12 / count)
+    assert np.abs(colours.mean(0) - 127.5).max() < 4.5 * error
+    correlation = np.corrcoef(colours, rowvar=False)
+    off_diagonal = correlation[~np.eye(9, dtype=bool)]
+    # The first two objects' old colours differ by 1 in one channel.
+    assert np.abs(off_diagonal).max() < 4.5 / np.sqrt(count)
+    for channel in range(9):
+        counts, _ = np.histogram(colours[:, channel], bins=16, range=(0, 256))
+        assert np.sum((counts - count / 16) ** 2) / (count / 16) < 45  # chi-squared, 15 degrees
+
+
+def test_recolour_hides_a_class_that_its_red_value_tells():
+    radii = np.arange(5, 12)
+    images = np.zeros((700, 4, 4, 3), np.uint8)
+    images[..., 0] = np.tile(radii, 100)[:, None, None]
+    masks = np.full((700, 4, 4, 1), 150, np.uint8)
+    batch = {"images": jnp.asarray(images), "masks": jnp.asarray(masks)}
+    red = np.asarray(jitted("recolour")(jax.random.key(0), batch)["images"])[:, 0, 0, 0]
+    # 7 of 256 values lie in 5..11: 19 expected of 700, not all.
+    assert np.mean((red >= 5) & (red <= 11)) < 0.07
+
+
+def test_colour_jitter_stays_within_its_factors():
+    flat = jnp.full((256, 4, 4, 3), 100, jnp.uint8)
+    out = np.asarray(_jitter_colour(jax.random.key(0), flat, 0.1), np.float64)
+    # A flat grey has no contrast: only brightness and channel factors are left, 0.81 to 1.21.
+    assert out.min() >= 81
+    assert out.max() <= 121
+    assert out.max() - out.min() > 25
+    gains = out[:, 0, 0]
+    assert np.corrcoef(gains, rowvar=False)[0, 1] < 0.8  # channels have factors of their own
+    contrast = batch_of(256, valid=False)["images"]
+    spread = np.asarray(_jitter_colour(jax.random.key(1), contrast, 0.1)).std(axis=(1, 2, 3))
+    ratio = spread / np.asarray(contrast).std(axis=(1, 2, 3))
+    assert 0.72 < ratio.min() < 0.95
+    assert 1.05 < ratio.max() < 1.34
+
+
+def test_noise_has_its_deviation():
+    flat = jnp.full((16, 32, 32, 3), 128, jnp.uint8)
+    out = np.asarray(_add_noise(jax.random.key(0), flat, 10.0), np.float64) - 128
+    assert abs(out.std() - np.sqrt(100 + 1 / 12)) < 0.2
+    assert abs(out.mean()) < 0.2
+
+
+def test_four_devices_give_what_one_gives():
+    batch, key = batch_of(8), jax.random.key(0)
+    mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
+    spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("batch")))
+    one, four = jitted(ALL)(key, batch), jitted(ALL)(key, spread)
+    assert len(four["masks"].sharding.device_set) == 4
+    np.testing.assert_array_equal(one["masks"], four["masks"])
+    np.testing.assert_array_equal(one["valid"], four["valid"])
+    assert np.abs(np.int32(one["images"]) - np.int32(four["images"])).max() <= 1
+
+
+def test_every_pair_of_names_goes_together():
+    batch = batch_of(2)
+    for pair in itertools.combinations(AUGMENTATIONS, 2):
+        out = jax.eval_shape(make_augment(",".join(pair)), jax.random.key(0), batch)
+        assert jax.tree.map(lambda a: (a.shape, a.dtype), out) == jax.tree.map(
+            lambda a: (a.shape, a.dtype), batch
+        )
