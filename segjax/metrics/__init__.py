@@ -11,6 +11,22 @@ from segjax.metrics.boundary import (
     surface_distances,
 )
 from segjax.metrics.counts import Counts, count, merge_hosts
+from segjax.metrics.objects import (
+    HIDDEN_LIMITS,
+    SIZE_LIMITS,
+    ObjectCounts,
+    Objects,
+    count_objects,
+    match_objects,
+    object_recall,
+)
+from segjax.metrics.panoptic import (
+    PanopticCounts,
+    panoptic_count,
+    panoptic_quality,
+    recognition_quality,
+    segmentation_quality,
+)
 from segjax.metrics.scores import (
     SCORES,
     accuracy,
@@ -24,24 +40,36 @@ from segjax.metrics.scores import (
 )
 
 __all__ = [
+    "HIDDEN_LIMITS",
     "SCORES",
+    "SIZE_LIMITS",
     "BoundaryCounts",
     "Counts",
+    "ObjectCounts",
+    "Objects",
+    "PanopticCounts",
     "SurfaceDistances",
     "accuracy",
     "assd",
     "boundary_count",
     "boundary_f1",
     "count",
+    "count_objects",
     "dice",
     "hausdorff",
     "hd95",
     "iou",
+    "match_objects",
     "mcc",
     "mean_over_images",
     "merge_hosts",
+    "object_recall",
+    "panoptic_count",
+    "panoptic_quality",
     "precision",
     "recall",
+    "recognition_quality",
+    "segmentation_quality",
     "specificity",
     "surface_distances",
 ]

@@ -1,0 +1,222 @@
+"""Panoptic quality: objects of the target matched with objects of the prediction.
+
+A pair matches if its IoU is above 0.5; as the objects of a class do not overlap, nothing can then
+match twice. What is left over is a false negative in the target, a false positive in the
+prediction (Kirillov et al., "Panoptic Segmentation", CVPR 2019).
+
+A network that gives one mask per class does not tell objects apart. Without boxes, an object is a
+connected piece of a class's mask, in target and prediction alike. With the target's boxes:
+
+- a target object is what its box holds of its class's mask;
+- a predicted piece that enters a box belongs to that box's object, all of it; if it enters
+  several boxes of its class, each of its pixels goes to the nearest of them. All that went to one
+  box is one predicted object, so the right mask scores 1 where objects touch or fall apart;
+- a piece that enters no box of its class is an object by itself, a false positive.
+
+Unlike the recall of :mod:`segjax.metrics.objects`, this sees what was predicted outside the boxes.
+
+Pixels that are not valid, and pixels inside boxes of two objects of one class, are void: they
+count for neither side, an unmatched predicted object that is void for more than half of itself is
+no false positive, and a target object of which nothing else is left is not counted.
+"""
+
+import dataclasses
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from segjax.errors import ConfigError
+from segjax.metrics.masks import host_masks
+from segjax.metrics.objects import check_boxes, own_boxes
+from segjax.metrics.scores import Absent, Average, average_classes, check_choice, settle
+
+_MATCH = 0.5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PanopticCounts:
+    """Matched pairs (tp), and objects left over in prediction (fp) and target (fn); ``+`` adds.
+
+    All int64 [C]. ``iou``, float64 [C], is the sum of the matched pairs' IoU. The numbers merge
+    exactly, the sum up to the rounding of its last digits.
+    """
+
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+    iou: np.ndarray
+
+    @classmethod
+    def zero(cls, classes: int) -> Self:
+        """Return counts of nothing."""
+        tp, fp, fn = (np.zeros(classes, np.int64) for _ in range(3))
+        return cls(tp=tp, fp=fp, fn=fn, iou=np.zeros(classes))
+
+    def __add__(self, other: Self) -> Self:
+        if not isinstance(other, PanopticCounts):
+            return NotImplemented
+        if self.tp.shape != other.tp.shape:
+            raise ConfigError(
+                f"PanopticCounts: cannot add {self.tp.size} and {other.tp.size} classes"
+            )
+        return type(self)(
+            tp=self.tp + other.tp,
+            fp=self.fp + other.fp,
+            fn=self.fn + other.fn,
+            iou=self.iou + other.iou,
+        )
+
+
+def panoptic_count(
+    pred: Any,
+    target: Any,
+    *,
+    boxes: Any = None,
+    box_image: Any = None,
+    box_class: Any = None,
+    valid: Any = None,
+    connectivity: Literal[4, 8] = 8,
+    min_pixels: int = 1,
+) -> PanopticCounts:
+    """Match the target's objects with the prediction's; see the module for the definitions.
+
+    Args:
+        pred: bool or integer [N, H, W, C], on where not 0.
+        target: the same shape.
+        boxes: int [M, 4] as x1, y1, x2, y2, the maxima included; None: the target's objects are
+            its connected pieces.
+        box_image: int [M], the image of each box.
+        box_class: int [M], the class of each box.
+        valid: bool [N, H, W]; other pixels are void.
+        connectivity: 8 joins pixels over corners, 4 does not.
+        min_pixels: predicted pieces of fewer pixels are dropped, as if never predicted.
+
+    Raises:
+        ConfigError: shapes that do not fit, boxes without images and classes or outside their
+            image, a connectivity that is neither 4 nor 8, min_pixels below 1.
+    """
+    from scipy.ndimage import label
+
+    on, true, kept = host_masks(pred, target, valid, caller="panoptic_count")
+    if connectivity not in (4, 8):
+        raise ConfigError(f"connectivity={connectivity!r} is not one of 4, 8")
+    if min_pixels < 1:
+        raise ConfigError(f"min_pixels must be at least 1, got {min_pixels}")
+    if boxes is not None:
+        if box_image is None or box_class is None:
+            raise ConfigError("panoptic_count: boxes need box_image and box_class")
+        boxes, box_image, box_class = check_boxes(boxes, box_image, box_class, shape=on.shape)
+    neighbours = np.ones((3, 3)) if connectivity == 8 else None
+    total = PanopticCounts.zero(on.shape[-1])
+    occupied = on.any(axis=(1, 2)) | true.any(axis=(1, 2))
+    for image, channel in np.argwhere(occupied):
+        pieces, _ = label(on[image, :, :, channel], neighbours)
+        pieces[np.bincount(pieces.ravel())[pieces] < min_pixels] = 0
+        void = ~kept[image]
+        if boxes is None:
+            objects, _ = label(true[image, :, :, channel], neighbours)
+        else:
+            rows = (box_image == image) & (box_class == channel)
+            pieces, objects, shared = _by_box(pieces, true[image, :, :, channel], boxes[rows])
+            void = void | shared
+        tp, fp, fn, iou = _match(pieces, objects, void)
+        total.tp[channel] += tp
+        total.fp[channel] += fp
+        total.fn[channel] += fn
+        total.iou[channel] += iou
+    return total
+
+
+def _by_box(
+    pieces: np.ndarray, mask: np.ndarray, boxes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return predicted and target objects by box, and where boxes of the class overlap.
+
+    Objects are int [H, W]: 0 none, k the k-th box's, above the number of boxes a piece outside.
+    """
+    alone = own_boxes(boxes, np.zeros(len(boxes), np.int64), shape=mask.shape)
+    numbers = np.arange(1, len(boxes) + 1)[:, None, None]
+    objects = (numbers * (alone & mask)).sum(axis=0)
+    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    x1, y1, x2, y2 = (side[:, None, None] for side in boxes.T)
+    aside = np.maximum(np.maximum(x1 - x, x - x2), 0)
+    above = np.maximum(np.maximum(y1 - y, y - y2), 0)
+    # Squared distance to each box, 0 inside it.
+    away = aside**2 + above**2
+    owners = np.where(pieces > 0, pieces + len(boxes), 0)
+    for piece in np.unique(pieces[(pieces > 0) & (away == 0).any(axis=0)]):
+        here = pieces == piece
+        entered = np.flatnonzero((away[:, here] == 0).any(axis=1))
+        owners[here] = 1 + entered[np.argmin(away[entered][:, here], axis=0)]
+    return owners, objects, (away == 0).sum(axis=0) > 1
+
+
+def _match(
+    pieces: np.ndarray, objects: np.ndarray, void: np.ndarray
+) -> tuple[int, int, int, float]:
+    """Return true positives, false positives, false negatives and the sum of matched IoU."""
+    whole = np.bincount(pieces.ravel())
+    seen = ~void
+    shape = (whole.size, int(objects.max()) + 1)
+    pairs = np.ravel_multi_index((pieces[seen], objects[seen]), shape)
+    # Pixels per pair of predicted (row) and target object (column); row and column 0 are "none".
+    table = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
+    both = table[1:, 1:]
+    in_piece, in_object = table[1:].sum(axis=1), table[:, 1:].sum(axis=0)
+    either = in_piece[:, None] + in_object[None] - both
+    iou = both / np.maximum(either, 1)
+    matched = iou > _MATCH
+    tp = int(matched.sum())
+    counted = (whole[1:] > 0) & (2 * in_piece >= whole[1:])
+    fp = int(np.count_nonzero(counted & ~matched.any(axis=1)))
+    fn = int(np.count_nonzero(in_object > 0)) - tp
+    return tp, fp, fn, float(iou[matched].sum())
+
+
+def panoptic_quality(
+    counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip"
+) -> Any:
+    """Return PQ = SQ * RQ, sum of IoU / (tp + fp / 2 + fn / 2), in [0, 1].
+
+    Args:
+        counts: from :func:`panoptic_count`.
+        average: ``'none'`` per class; ``'micro'`` classes pooled; ``'macro'`` their mean;
+            ``'weighted'`` their mean by objects in the target.
+        absent: what a class scores without any object or piece; as in
+            :mod:`segjax.metrics.scores`.
+
+    Returns:
+        float64 [C], or a number for an average.
+
+    Raises:
+        ConfigError: for an unknown choice.
+    """
+    return _quality(counts, "panoptic", average, absent)
+
+
+def segmentation_quality(
+    counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip"
+) -> Any:
+    """Return SQ, the mean IoU of matched pairs, in (0.5, 1], or 0 if nothing matched; as PQ."""
+    return _quality(counts, "segmentation", average, absent)
+
+
+def recognition_quality(
+    counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip"
+) -> Any:
+    """Return RQ, the F1 score of finding objects, tp / (tp + fp / 2 + fn / 2); as PQ."""
+    return _quality(counts, "recognition", average, absent)
+
+
+def _quality(counts: PanopticCounts, which: str, average: Average, absent: Absent) -> Any:
+    check_choice("average", average, Average)
+    check_choice("absent", absent, Absent)
+    leaves = [leaf.astype(np.float64) for leaf in (counts.tp, counts.fp, counts.fn, counts.iou)]
+    support = leaves[0] + leaves[2]
+    if average == "micro":
+        leaves = [leaf.sum(-1, keepdims=True) for leaf in leaves]
+    tp, fp, fn, iou = leaves
+    num = tp if which == "recognition" else iou
+    den = tp if which == "segmentation" else tp + fp / 2 + fn / 2
+    value = settle(num, den, gone=tp + fp + fn == 0, otherwise=0.0, absent=absent)
+    return average_classes(value, weights=support, average=average, absent=absent)

@@ -1,0 +1,35 @@
+"""Masks and boxes for the tests of objects."""
+
+import numpy as np
+
+SHAPE = (1, 12, 12, 2)
+
+
+def draw(*rectangles, shape=SHAPE):
+    """Return masks with (class, (x1, y1, x2, y2)) filled, and the boxes' keyword arguments."""
+    mask = np.zeros(shape, bool)
+    for category, (x1, y1, x2, y2) in rectangles:
+        mask[0, y1 : y2 + 1, x1 : x2 + 1, category] = True
+    return mask, {
+        "boxes": [box for _, box in rectangles],
+        "box_image": [0] * len(rectangles),
+        "box_class": [category for category, _ in rectangles],
+    }
+
+
+def random_scene(seed, images=6):
+    """Return a noisy prediction, masks, boxes, their images and classes; boxes overlap freely."""
+    rng = np.random.default_rng(seed)
+    target = np.zeros((images, 16, 16, 3), bool)
+    boxes, image, category = [], [], []
+    for n in range(images):
+        for _ in range(4):
+            x1, y1 = rng.integers(0, 12, 2)
+            x2, y2 = np.minimum((x1, y1) + rng.integers(0, 8, 2), 15)  # noqa: RUF005
+            c = rng.integers(3)
+            target[n, y1 : y2 + 1, x1 : x2 + 1, c] = True
+            boxes.append((x1, y1, x2, y2))
+            image.append(n)
+            category.append(c)
+    pred = target ^ (rng.random(target.shape) < 0.25)
+    return pred, target, np.array(boxes), np.array(image), np.array(category)

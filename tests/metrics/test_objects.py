@@ -1,0 +1,238 @@
+"""Objects are measured in their boxes, by size and by what hides them."""
+
+import numpy as np
+import pytest
+from scenes import SHAPE, draw, random_scene
+
+from segjax.errors import ConfigError
+from segjax.metrics import (
+    Objects,
+    count_objects,
+    match_objects,
+    object_recall,
+)
+
+
+def test_hand_values():
+    target, boxes = draw((0, (1, 1, 4, 4)), (1, (6, 6, 11, 11)))
+    pred = np.zeros_like(target)
+    pred[0, 1:5, 1:4, 0] = True  # 12 of 16 pixels,
+    pred[0, 9:, 0:3, 0] = True  # and some far outside the box, which do not count here,
+    pred[0, 6:9, 6:10, 1] = True  # 12 of 36.
+    objects = match_objects(pred, target, **boxes)
+    np.testing.assert_array_equal(objects.image, [0, 0])
+    np.testing.assert_array_equal(objects.category, [0, 1])
+    np.testing.assert_array_equal(objects.size, [16, 36])
+    np.testing.assert_allclose(objects.iou, [12 / 16, 12 / 36])
+    np.testing.assert_array_equal(objects.hidden, [0, 0])
+    counts = count_objects(objects)
+    np.testing.assert_array_equal(counts.found, [[1, 0]])
+    np.testing.assert_array_equal(counts.number, [[1, 1]])
+    np.testing.assert_array_equal(object_recall(counts), [[1, 0]])
+    np.testing.assert_array_equal(object_recall(counts, average="micro"), [0.5])
+    strict = count_objects(objects, threshold=0.75)
+    np.testing.assert_array_equal(strict.found, [[1, 0]])
+    np.testing.assert_array_equal(count_objects(objects, threshold=0.76).found, [[0, 0]])
+
+
+def test_pixels_predicted_in_the_box_but_off_the_object_lower_its_iou():
+    target, boxes = draw((0, (1, 1, 4, 4)))
+    target[0, 2:4, 2:4] = False
+    objects = match_objects(~target, target, **boxes)
+    assert objects.iou[0] == 0
+    pred = np.ones_like(target)
+    assert match_objects(pred, target, **boxes).iou[0] == 12 / 16
+
+
+def test_size_bins_hold_their_upper_limit():
+    target, boxes = draw((0, (0, 0, 0, 0)), (0, (2, 0, 3, 1)), (0, (5, 0, 9, 0)), (1, (0, 5, 5, 9)))
+    pred = target.copy()
+    pred[0, 0, 0, 0] = False
+    objects = match_objects(pred, target, **boxes)
+    counts = count_objects(objects, by="size", limits=(1, 4, 100))
+    np.testing.assert_array_equal(counts.number, [[1, 0], [1, 0], [1, 1]])
+    np.testing.assert_array_equal(counts.found, [[0, 0], [1, 0], [1, 1]])
+    nan = np.nan
+    np.testing.assert_array_equal(object_recall(counts), [[0, nan], [1, nan], [1, 1]])
+    np.testing.assert_array_equal(object_recall(counts, average="macro"), [0, 1, 1])
+    np.testing.assert_array_equal(
+        object_recall(counts, average="macro", absent="zero"), [0, 0.5, 1]
+    )
+    np.testing.assert_array_equal(
+        object_recall(counts, average="macro", absent="nan")[:2], [nan] * 2
+    )
+    np.testing.assert_array_equal(object_recall(counts, absent="one")[:, 1], [1, 1, 1])
+    np.testing.assert_array_equal(
+        object_recall(counts, average="weighted"), object_recall(counts, average="micro")
+    )
+
+
+def overlapping():
+    """A 4 x 4 square of class 0 (red) under a 4 x 4 square of class 1 (blue): 4 shared pixels."""
+    target, boxes = draw((0, (1, 1, 4, 4)), (1, (3, 3, 6, 6)))
+    image = np.zeros((1, 12, 12, 3), np.uint8)
+    image[0, 1:5, 1:5] = 200, 0, 0
+    image[0, 3:7, 3:7] = 0, 0, 200
+    return target, boxes, image
+
+
+def test_hidden_is_an_upper_bound_without_colours_and_exact_with_them():
+    target, boxes, image = overlapping()
+    both = match_objects(target, target, **boxes)
+    np.testing.assert_array_equal(both.hidden, [4 / 16, 4 / 16])
+    told = match_objects(target, target, **boxes, images=image)
+    np.testing.assert_array_equal(told.hidden, [4 / 16, 0])
+    np.testing.assert_array_equal(told.iou, [1, 1])
+    counts = count_objects(told, by="hidden")
+    np.testing.assert_array_equal(counts.number, [[0, 1], [1, 0], [0, 0], [0, 0]])
+
+
+def test_an_object_covered_all_over_is_told_by_the_colour_of_the_other():
+    target, boxes = draw((0, (1, 1, 6, 6)), (1, (2, 2, 3, 3)))
+    image = np.zeros((1, 12, 12, 3), np.uint8)
+    image[0, 1:7, 1:7] = 200, 0, 0
+    below = match_objects(target, target, **boxes, images=image)
+    np.testing.assert_array_equal(below.hidden, [0, 1])
+    image[0, 2:4, 2:4] = 0, 0, 200
+    above = match_objects(target, target, **boxes, images=image)
+    np.testing.assert_allclose(above.hidden, [4 / 36, 0])
+
+
+def test_a_hidden_object_that_is_missed_shows_in_its_bin():
+    target, boxes, image = overlapping()
+    pred = target.copy()
+    pred[..., 0] = False
+    counts = count_objects(match_objects(pred, target, **boxes, images=image), by="hidden")
+    recall = object_recall(counts, average="micro")
+    np.testing.assert_array_equal(recall, [1, 0, np.nan, np.nan])
+
+
+def test_what_two_boxes_of_a_class_share_is_left_out():
+    # Each 4 x 4; they share 2 x 2 pixels, of which the prediction has none.
+    target, boxes = draw((0, (1, 1, 4, 4)), (0, (3, 3, 6, 6)))
+    pred = target.copy()
+    pred[0, 3:5, 3:5] = False
+    objects = match_objects(pred, target, **boxes)
+    np.testing.assert_array_equal(objects.size, [12, 12])
+    np.testing.assert_array_equal(objects.iou, [1, 1])
+
+
+def test_an_object_inside_another_of_its_class_is_undecided():
+    target, boxes = draw((0, (1, 1, 8, 8)), (0, (2, 2, 4, 4)))
+    objects = match_objects(target, target, **boxes)
+    np.testing.assert_array_equal(objects.size, [64 - 9, 0])
+    assert np.isnan(objects.iou[1])
+    assert np.isnan(objects.hidden[1])
+    assert objects.undecided == 1
+    assert count_objects(objects).number.sum() == 1
+
+
+def test_ignored_pixels_belong_to_no_object():
+    target, boxes = draw((0, (1, 1, 4, 4)))
+    pred = target.copy()
+    pred[0, 1] = False
+    valid = np.ones(SHAPE[:3], bool)
+    valid[0, 1] = False
+    objects = match_objects(pred, target, **boxes, valid=valid)
+    assert (objects.size[0], objects.iou[0]) == (12, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equals_object_by_object(seed):
+    pred, target, boxes, image, category = random_scene(seed)
+    objects = match_objects(pred, target, boxes, box_image=image, box_class=category)
+    for row, (x1, y1, x2, y2) in enumerate(boxes):
+        n, c = image[row], category[row]
+        both = either = size = hidden = 0
+        for y in range(y1, y2 + 1):
+            for x in range(x1, x2 + 1):
+                holders = sum(
+                    image[k] == n and category[k] == c and b[0] <= x <= b[2] and b[1] <= y <= b[3]
+                    for k, b in enumerate(boxes)
+                )
+                if holders > 1:
+                    continue
+                p, t = pred[n, y, x, c], target[n, y, x, c]
+                size += t
+                hidden += t and target[n, y, x].sum() > 1
+                both += p and t
+                either += p or t
+        assert objects.size[row] == size
+        if size:
+            assert objects.iou[row] == both / either
+            assert objects.hidden[row] == hidden / size
+
+
+def test_merging_equals_the_whole():
+    pred, target, boxes, image, category = random_scene(9)
+    whole = match_objects(pred, target, boxes, box_image=image, box_class=category)
+    parts = []
+    for start, stop in ((0, 1), (1, 4), (4, 6)):
+        rows = (image >= start) & (image < stop)
+        parts.append(
+            match_objects(
+                pred[start:stop],
+                target[start:stop],
+                boxes[rows],
+                box_image=image[rows] - start,
+                box_class=category[rows],
+                first_image=start,
+            )
+        )
+    joined = Objects.concatenate(parts)
+    for name in ("image", "category", "size", "hidden", "iou"):
+        np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
+    for by in ("all", "size", "hidden"):
+        counts = [count_objects(part, by=by) for part in parts]
+        merged, once = counts[0] + counts[1] + counts[2], count_objects(whole, by=by)
+        np.testing.assert_array_equal(merged.found, once.found)
+        np.testing.assert_array_equal(merged.number, once.number)
+
+
+def test_order_of_boxes_and_mirror_change_nothing():
+    pred, target, boxes, image, category = random_scene(10)
+    objects = match_objects(pred, target, boxes, box_image=image, box_class=category)
+    order = np.random.default_rng(0).permutation(len(boxes))
+    mixed = match_objects(
+        pred, target, boxes[order], box_image=image[order], box_class=category[order]
+    )
+    np.testing.assert_array_equal(mixed.iou, objects.iou[order])
+    mirrored = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [15, 0, 15, 0]
+    flipped = match_objects(
+        pred[:, :, ::-1], target[:, :, ::-1], mirrored, box_image=image, box_class=category
+    )
+    np.testing.assert_array_equal(flipped.iou, objects.iou)
+    np.testing.assert_array_equal(flipped.hidden, objects.hidden)
+
+
+def test_no_object_at_all():
+    empty = np.zeros(SHAPE, bool)
+    objects = match_objects(empty, empty, [], box_image=[], box_class=[])
+    assert np.isnan(object_recall(count_objects(objects))).all()
+    assert object_recall(count_objects(objects), absent="one").tolist() == [[1, 1]]
+
+
+def test_wrong_inputs_say_what_to_do():
+    target, boxes, image = overlapping()
+    with pytest.raises(ConfigError, match="maxima included"):
+        match_objects(target, target, **(boxes | {"boxes": [(0, 0, 12, 3), (0, 0, 1, 1)]}))
+    with pytest.raises(ConfigError, match="class 2"):
+        match_objects(target, target, **(boxes | {"box_class": [0, 2]}))
+    with pytest.raises(ConfigError, match="as many"):
+        match_objects(target, target, **(boxes | {"box_class": [0]}))
+    with pytest.raises(ConfigError, match="do not fit"):
+        match_objects(target, target, **boxes, images=image[:, 1:])
+    objects = match_objects(target, target, **boxes)
+    with pytest.raises(ConfigError, match="not one of"):
+        count_objects(objects, by="colour")
+    with pytest.raises(ConfigError, match="must rise"):
+        count_objects(objects, by="size", limits=(4, 4))
+    with pytest.raises(ConfigError, match="leaves out"):
+        count_objects(objects, by="size", limits=(4, 8))
+    with pytest.raises(ConfigError, match="threshold"):
+        count_objects(objects, threshold=0)
+    with pytest.raises(ConfigError, match="cannot add"):
+        count_objects(objects) + count_objects(objects, by="size")
+    other = match_objects(target[..., :1], target[..., :1], [], box_image=[], box_class=[])
+    with pytest.raises(ConfigError, match="one number of classes"):
+        Objects.concatenate([objects, other])
