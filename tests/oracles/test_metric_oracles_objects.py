@@ -1,0 +1,93 @@
+"""Panoptic quality against torchmetrics."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from segjax.metrics import (
+    panoptic_count,
+    panoptic_quality,
+    recognition_quality,
+    segmentation_quality,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch = pytest.importorskip("torch")
+    detection = pytest.importorskip("torchmetrics.functional.detection")
+ndimage = pytest.importorskip("scipy.ndimage")
+
+C = 3
+NOWHERE = C  # The category of background, a "stuff" whose score is left aside.
+
+
+def exclusive_blobs(seed, shape=(3, 24, 24)):
+    """Return masks of C classes that nowhere overlap, and a frayed prediction of them."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(*shape, C + 1)), (0, 2, 2, 0))
+    moved = noise + 0.15 * ndimage.gaussian_filter(rng.normal(size=noise.shape), (0, 1, 1, 0))
+    return tuple(np.eye(C + 1, dtype=bool)[layer.argmax(-1)][..., :C] for layer in (moved, noise))
+
+
+def instances(mask):
+    """Return (category, instance) of each pixel, int64 [N, H, W, 2]."""
+    category = np.where(mask.any(-1), mask.argmax(-1), NOWHERE)
+    instance = np.zeros_like(category)
+    for image, channel in np.ndindex(mask.shape[0], C):
+        pieces, _ = ndimage.label(mask[image, :, :, channel], np.ones((3, 3)))
+        instance[image] += pieces
+    return torch.from_numpy(np.stack([category, instance], axis=-1))
+
+
+def theirs(pred, target):
+    per_class = detection.panoptic_quality(
+        pred,
+        target,
+        things=set(range(C)),
+        stuffs={NOWHERE},
+        return_sq_and_rq=True,
+        return_per_class=True,
+    )
+    return per_class.reshape(C + 1, 3)[:C].numpy()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_torchmetrics(seed):
+    pred, target = exclusive_blobs(seed)
+    counts = panoptic_count(pred, target)
+    assert counts.tp.sum() > 0
+    assert counts.fp.sum() > 0
+    assert counts.fn.sum() > 0
+    ours = [
+        score(counts) for score in (panoptic_quality, segmentation_quality, recognition_quality)
+    ]
+    np.testing.assert_allclose(
+        np.transpose(ours), theirs(instances(pred), instances(target)), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_torchmetrics_void(seed):
+    pred, target = exclusive_blobs(seed)
+    valid = (
+        ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=pred.shape[:3]), 2) > -0.05
+    )
+    true = instances(target)
+    # A category that is not named is void.
+    true[..., 0][torch.from_numpy(~valid)] = C + 7
+    true[..., 1][torch.from_numpy(~valid)] = 0
+    counts = panoptic_count(pred, target, valid=valid)
+    np.testing.assert_allclose(
+        panoptic_quality(counts), theirs(instances(pred), true)[:, 0], rtol=1e-6
+    )
+
+
+def test_torchmetrics_scores_an_absent_class_as_zero():
+    pred, target = exclusive_blobs(0)
+    pred[..., 1] = target[..., 1] = False
+    counts = panoptic_count(pred, target)
+    assert np.isnan(panoptic_quality(counts)[1])
+    expected = theirs(instances(pred), instances(target))[:, 0]
+    np.testing.assert_allclose(panoptic_quality(counts, absent="zero"), expected, rtol=1e-6)
