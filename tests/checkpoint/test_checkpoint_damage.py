@@ -120,6 +120,7 @@ def test_truncated_files_are_named(pair, lines, left):
         lines.clear()
         fresh = Checkpoints(pair.folder, notify=lines.append)
         expect_fallback(fresh, lines, file.relative_to(newest(pair)).as_posix())
+        assert file.name == "manifest.json" or f" instead of {len(intact):,}" in lines[0]
         file.write_bytes(intact)
 
 
@@ -169,19 +170,29 @@ def test_manifest_of_another_format_is_left_alone(pair, lines):
     assert pair.steps() == [40, 50]
 
 
-def test_wrong_values_from_the_reader_are_noticed(pair, lines, monkeypatch):
-    """Were Orbax to cast or mix up arrays of intact files, the checksum per array would tell."""
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda bias: bias.astype(np.float32),
+        lambda bias: bias.view(np.int16),
+        lambda bias: bias.reshape(2, 2),
+        lambda bias: bias[::-1],
+    ],
+    ids=["cast", "reinterpreted", "reshaped", "swapped"],
+)
+def test_wrong_values_from_the_reader_are_noticed(pair, lines, monkeypatch, wrong):
+    """Were Orbax to cast or mix up arrays of intact files, the entry per array would tell."""
     genuine = storage._orbax()
 
-    class Casting:
+    class Wrong:
         @staticmethod
         def load(path):
             loaded = genuine.load(path)
             if "step_00000020" in str(path):
-                loaded["params/bias"] = np.asarray(loaded["params/bias"]).astype(np.float32)
+                loaded["params/bias"] = wrong(np.asarray(loaded["params/bias"]))
             return loaded
 
-    monkeypatch.setattr(storage, "_orbax", lambda: Casting)
+    monkeypatch.setattr(storage, "_orbax", lambda: Wrong)
     expect_fallback(pair, lines, "array params/bias is not what was saved")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from checkpoint_states import assert_same, bits
 
-from segjax.checkpoint import Checkpoints
+from segjax.checkpoint import Checkpoints, storage
 
 SAVER = """
 import sys
@@ -107,6 +107,9 @@ def test_every_moment_between_two_file_operations(tmp_path, monkeypatch):
             assert meta["value"] in ((1, 2) if index < halfway else (2, 3))
             assert not any("damaged" in line for line in lines), lines
             seen.append(meta["value"])
+            # Nor is an older step, which restore did not look at, ever half deleted.
+            for found in storage.step_folders(copy.folder):
+                storage.read_arrays(found, storage.read_manifest(found))
     # It goes forward once per save and never back.
     assert seen == sorted(seen)
     assert set(seen) == {1, 2, 3}

@@ -86,6 +86,13 @@ def test_leaves_keep_their_kind(tmp_path):
     ]
     assert restored["weak"].weak_type
     assert not restored["strong"].weak_type
+    # An array that is not tied to a device may join others anywhere, and is not compiled for anew.
+    assert not restored["strong"].committed
+    tied = jax.device_put(jnp.arange(3), jax.devices()[1])
+    Checkpoints(tmp_path).save(1, tied, {})
+    restored = Checkpoints(tmp_path).restore(tied).state
+    assert restored.committed
+    assert restored.devices() == tied.devices()
 
 
 def test_state_of_one_bare_array(tmp_path):
@@ -181,6 +188,14 @@ def test_async_save_survives_donation(tmp_path):
     checkpoints.wait()
     assert bits(checkpoints.restore(make_state(0)).state) == want
     assert checkpoints.best() == (2, 1.0)
+
+
+def test_async_save_survives_changes_in_place(tmp_path):
+    value = np.arange(300_000)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save_async(0, {"w": value}, {})
+    value[:] = 0
+    np.testing.assert_array_equal(checkpoints.restore({"w": value}).state["w"], np.arange(300_000))
 
 
 def test_async_failure_is_raised_by_wait(tmp_path):
