@@ -87,6 +87,21 @@ def test_damaged_step_is_replaced_by_a_new_save(tmp_path):
     assert len(folders(checkpoints)) == 2
 
 
+def test_a_step_with_a_flipped_bit_pushes_out_no_good_one(tmp_path):
+    """Only a full read finds it, as its files have the right sizes; the next saves know of it."""
+    checkpoints = Checkpoints(tmp_path, notify=lambda line: None)
+    checkpoints.save(10, state(10), {})
+    path = checkpoints.save(20, state(20), {}, best_score=1.0)
+    data = max(path.rglob("d/*"), key=lambda p: p.stat().st_size)
+    data.write_bytes(bytes([data.read_bytes()[0] ^ 1]) + data.read_bytes()[1:])
+    assert checkpoints.steps() == [10, 20]
+    assert checkpoints.restore(state(0)).step == 10
+    assert checkpoints.steps() == [10]
+    assert checkpoints.best() is None
+    checkpoints.save(15, state(15), {})
+    assert folders(checkpoints) == ["step_00000010", "step_00000015"]
+
+
 def test_best_falls_back_when_damaged(tmp_path):
     lines = []
     checkpoints = Checkpoints(tmp_path, notify=lines.append)
