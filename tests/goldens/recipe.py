@@ -1,0 +1,64 @@
+"""Inputs that tests with and without PyTorch share: seeded weights and a few real images.
+
+The weights are NumPy's, so they are the same on both sides without being stored.
+"""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from segjax.interop import dlstudio
+
+FOLDER = Path(__file__).parent
+# 20 images and masks of PurdueShapes5MultiObject-20-train.gz, as scripts/make_goldens.py cut them.
+IMAGES = FOLDER / "images.npz"
+
+LEARNING_RATES = {"mse": 1e-4, "dice": 1e-2, "combo": 1e-4}
+MOMENTUM = 0.9
+DICE_SCALE = 20.0
+STEPS = 10
+
+
+def random_state_dict(*, depth: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draw a state_dict, float64: convolutions as PyTorch draws them, batch norms away from 0 and 1.
+
+    Every tensor has its own stream, named by its name, so depth changes no other tensor.
+    """
+    result: dict[str, np.ndarray] = {}
+    for layer in dlstudio.layers(depth):
+        for part, shape in layer.shapes().items():
+            name = f"{layer.name}.{part}"
+            random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            if part == "num_batches_tracked":
+                value = np.asarray(7)
+            elif layer.kind == "norm" and part in ("weight", "running_var"):
+                value = random.uniform(0.5, 1.5, shape)
+            elif layer.kind == "norm":
+                value = random.normal(0, 0.2, shape)
+            else:
+                fan_in = layer.size**2 * (
+                    layer.inputs if layer.kind == "conv" else layer.outputs
+                )
+                value = random.uniform(-1, 1, shape) / np.sqrt(fan_in)
+            result[name] = value
+    return result
+
+
+def real_images() -> tuple[np.ndarray, np.ndarray]:
+    """Return images uint8 [20, 64, 64, 3] and masks uint8 [20, 64, 64, 5]."""
+    with np.load(IMAGES) as stored:
+        return stored["images"], stored["masks"]
+
+
+def batches(*, size: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return ``count`` batches of real images and masks, going round and round in order."""
+    images, masks = real_images()
+    picks = np.arange(size * count).reshape(count, size) % len(images)
+    return [(images[pick], masks[pick]) for pick in picks]
+
+
+def probe(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the direction, of unit length on average, that a golden projects a tensor on."""
+    random = np.random.default_rng([1, zlib.crc32(name.encode())])
+    return random.standard_normal(shape) / np.sqrt(max(np.prod(shape), 1))

@@ -1,0 +1,176 @@
+"""DLStudio's own network, loss formulas and loops, driven on NumPy arrays."""
+
+import os
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from tests.goldens import recipe
+from tests.parity.stand_ins import load_dlstudio, relu_out_of_place
+
+DLStudio = load_dlstudio()
+SemanticSegmentation = DLStudio.SemanticSegmentation
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+def build(state: Mapping[str, np.ndarray], *, skip: bool, depth: int, dtype: Any) -> Any:
+    """Return DLStudio's mUnet holding ``state``, loaded strictly."""
+    net = SemanticSegmentation.mUnet(skip_connections=skip, depth=depth).to(dtype)
+    net.load_state_dict({name: torch.tensor(value) for name, value in state.items()}, strict=True)
+    return net
+
+
+def tensors(arrays: Batch, dtype: Any) -> tuple[Any, Any]:
+    """Return images and masks [B, H, W, C] as NCHW tensors."""
+    images, masks = (torch.from_numpy(a.transpose(0, 3, 1, 2).copy()).to(dtype) for a in arrays)
+    return images, masks
+
+
+def nhwc(tensor: Any) -> np.ndarray:
+    """Return an NCHW tensor as an array [B, H, W, C]."""
+    return tensor.detach().numpy().transpose(0, 2, 3, 1)
+
+
+def mse(output: Any, target: Any) -> Any:
+    """Compute what DLStudio trains with."""
+    return torch.nn.MSELoss()(output, target)
+
+
+def dice(output: Any, target: Any) -> Any:
+    """Compute the report's Dice: the batch flattened, squared denominator, 1e-6 below."""
+    p, t = output.reshape(-1), target.reshape(-1)
+    return 1 - 2 * (p * t).sum() / ((p * p).sum() + (t * t).sum() + 1e-6)
+
+
+def combo(output: Any, target: Any) -> Any:
+    """Compute the report's combined loss."""
+    return mse(output, target) + recipe.DICE_SCALE * dice(output, target)
+
+
+LOSSES = {"mse": mse, "dice": dice, "combo": combo}
+
+
+def state_of(net: Any) -> dict[str, np.ndarray]:
+    """Return a copy of the network's state_dict as arrays."""
+    return {name: value.numpy().copy() for name, value in net.state_dict().items()}
+
+
+def forward(net: Any, batch: Batch, *, train: bool, dtype: Any) -> np.ndarray:
+    """Return the outputs [B, H, W, C]; a training pass moves the running statistics."""
+    net.train(train)
+    with torch.no_grad():
+        return nhwc(net(tensors(batch, dtype)[0]))
+
+
+def gradients(net: Any, batch: Batch, *, loss: str, dtype: Any) -> dict[str, Any]:
+    """Return the gradient of each parameter by name; None where the parameter never ran."""
+    net.train()
+    net.zero_grad(set_to_none=True)
+    images, masks = tensors(batch, dtype)
+    with relu_out_of_place():
+        LOSSES[loss](net(images), masks).backward()
+    return {n: None if p.grad is None else p.grad.numpy() for n, p in net.named_parameters()}
+
+
+def sgd_steps(net: Any, batches: Sequence[Batch], *, loss: str, dtype: Any) -> list[float]:
+    """Take SGD-with-momentum steps, one a batch; return the losses before each."""
+    optimizer = torch.optim.SGD(
+        net.parameters(), lr=recipe.LEARNING_RATES[loss], momentum=recipe.MOMENTUM
+    )
+    net.train()
+    losses = []
+    with relu_out_of_place():
+        for batch in batches:
+            images, masks = tensors(batch, dtype)
+            optimizer.zero_grad()
+            value = LOSSES[loss](net(images), masks)
+            value.backward()
+            optimizer.step()
+            losses.append(value.item())
+    return losses
+
+
+def shim(folder: Any, *, batch_size: int, **settings: Any) -> Any:
+    """Return what DLStudio's loops read of a DLStudio object."""
+    return SimpleNamespace(
+        batch_size=batch_size,
+        epochs=1,
+        device=torch.device("cpu"),
+        image_size=[64, 64],
+        path_saved_model=os.fspath(folder / "saved_model"),
+        **settings,
+    )
+
+
+def as_loader(batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """Return batches as DLStudio's data loader gives them, the masks as bytes, without boxes."""
+    result = []
+    for images, masks in batches:
+        image_tensor, _ = tensors((images, masks), torch.float32)
+        mask_tensor = torch.from_numpy(masks.transpose(0, 3, 1, 2).copy())
+        boxes = torch.zeros(len(images), 5, 5, 4)
+        result.append(
+            {"image": image_tensor, "mask_tensor": mask_tensor, "bbox_tensor": boxes}
+        )
+    return result
+
+
+def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]:
+    """Drive DLStudio's training function for one epoch of ``batches``; return every loss.
+
+    It writes ``saved_model`` and its numbers into ``folder``. The losses are read off each call of
+    MSELoss, since DLStudio itself prints only the mean of 500.
+    """
+    studio = shim(
+        folder,
+        batch_size=len(batches[0][0]),
+        learning_rate=recipe.LEARNING_RATES["mse"],
+        momentum=recipe.MOMENTUM,
+    )
+    segmenter = SemanticSegmentation(studio, 5)
+    segmenter.train_dataloader = as_loader(batches)
+    losses: list[float] = []
+
+    def note(module: Any, _inputs: Any, output: Any) -> None:
+        if isinstance(module, torch.nn.MSELoss):
+            losses.append(output.item())
+
+    handle = torch.nn.modules.module.register_module_forward_hook(note)
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        with relu_out_of_place():
+            segmenter.run_code_for_training_for_semantic_segmentation(net)
+    finally:
+        os.chdir(before)
+        handle.remove()
+    return losses
+
+
+def run_testing(net: Any, batches: Sequence[Batch], folder: Any) -> list[np.ndarray]:
+    """Drive DLStudio's test pass; return the picture tensor of each batch that it shows.
+
+    ``folder`` holds the saved_model. A picture has 7 * B images: the maximum over channels, the
+    inputs, then a row for each class, 255 where a pixel is on and 50 where it is off.
+    """
+    import torchvision
+
+    pictures: list[np.ndarray] = []
+
+    def make_grid(tensor: Any, **_: Any) -> Any:
+        pictures.append(tensor.numpy().copy())
+        return tensor
+
+    studio = shim(folder, batch_size=len(batches[0][0]), display_tensor_as_image=lambda _: None)
+    segmenter = SemanticSegmentation(studio, 5)
+    segmenter.test_dataloader = as_loader(batches)
+    torchvision.utils.make_grid = make_grid
+    try:
+        segmenter.run_code_for_testing_semantic_segmentation(net)
+    finally:
+        del torchvision.utils.make_grid
+    return pictures
