@@ -51,6 +51,65 @@ PARAMETERS: Mapping[str, Parameter] = {
     parameter.name: parameter
     for parameter in (
         Parameter("dice_scale", 20.0, "weight of the Dice term in combo = MSE + dice_scale * Dice"),
+        Parameter("loss_smooth", 1.0, "added once above and once below in overlap losses"),
+        Parameter(
+            "loss_over",
+            "sample",
+            "what overlap losses sum over: each sample, or the whole batch",
+            ("sample", "batch"),
+        ),
+        Parameter("loss_per_class", True, "overlap losses per class, then averaged; or together"),
+        Parameter(
+            "loss_absent",
+            "count",
+            "classes without a target pixel: count them in the mean, or skip them",
+            ("count", "skip"),
+        ),
+        Parameter(
+            "loss_class_weights", "", "weights of the classes, such as 1,1,2,3,3; only ratios count"
+        ),
+        Parameter("label_smoothing", 0.0, "share of the target spread evenly in cross-entropies"),
+        Parameter("bce_fp", 1.0, "weight of background pixels in bce"),
+        Parameter("bce_fn", 1.0, "weight of foreground pixels in bce"),
+        Parameter("focal_gamma", 2.0, "focal loss: exponent of 1 - p_t"),
+        Parameter("focal_fp", 1.0, "focal loss: weight of background pixels (Lin: 0.75)"),
+        Parameter("focal_fn", 1.0, "focal loss: weight of foreground pixels (Lin: 0.25)"),
+        Parameter("tversky_fp", 0.3, "Tversky: weight of false positives (Salehi's alpha)"),
+        Parameter("tversky_fn", 0.7, "Tversky: weight of false negatives (Salehi's beta)"),
+        Parameter(
+            "tversky_exponent", 0.75, "focal Tversky: (1 - index) ** this, 1 / gamma of the paper"
+        ),
+        Parameter("dice_weight", 1.0, "weight of Dice in bce_dice, dice_ce and dice_focal"),
+        Parameter("ce_weight", 1.0, "weight of the cross-entropy in bce_dice and dice_ce"),
+        Parameter("focal_weight", 1.0, "weight of the focal loss in dice_focal"),
+        Parameter("dice_squared", False, "Dice with squares in the denominator"),
+        Parameter("topk_fraction", 0.1, "share of the pixels, the hardest, that topk losses keep"),
+        Parameter(
+            "exp_log_gamma", 0.3, "exponential logarithmic loss: exponent of both logarithms"
+        ),
+        Parameter("exp_log_dice", 0.8, "exponential logarithmic loss: weight of the Dice part"),
+        Parameter("exp_log_ce", 0.2, "exponential logarithmic loss: weight of the entropy part"),
+        Parameter("unified_focal", 0.5, "unified focal: share of the focal part, against Tversky"),
+        Parameter("unified_fn", 0.6, "unified focal: weight of false negatives (delta)"),
+        Parameter("unified_gamma", 0.5, "unified focal: how much is focused, below 1"),
+        Parameter(
+            "unified_variant",
+            "asymmetric",
+            "unified focal: focus on all classes, or not against rare ones",
+            ("asymmetric", "symmetric"),
+        ),
+        Parameter(
+            "distance_unit",
+            "pixels",
+            "distance maps in pixels, or as shares of the image's diagonal",
+            ("pixels", "diagonal"),
+        ),
+        Parameter("hausdorff_power", 2.0, "Hausdorff: exponent of the distances (alpha)"),
+        Parameter("cldice_iterations", 3, "clDice: erosions, at least half the widest object"),
+        Parameter("kaggle_alpha", 0.8, "kaggle_focal: its factor alpha"),
+        Parameter(
+            "kaggle_combo_alpha", 0.5, "kaggle_combo: its alpha, below 0.5 against false positives"
+        ),
     )
 }
 
@@ -59,14 +118,153 @@ def _spec(name: str, reads: Reads, parameters: Iterable[str], summary: str) -> L
     return LossSpec(name, reads, {p: PARAMETERS[p].default for p in parameters}, summary)
 
 
+_CELLS = ("loss_smooth", "loss_over", "loss_per_class", "loss_absent", "loss_class_weights")
+_SORTED = ("loss_over", "loss_per_class", "loss_absent", "loss_class_weights")
+_CLASSES = ("loss_smooth", "loss_over", "loss_absent")
+_TVERSKY = ("tversky_fp", "tversky_fn")
+_WEIGHTS = ("loss_class_weights",)
+
+# Of each: name, name with a softmax, settings of both, settings of the first alone, summary.
+_BOTH: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...], str], ...] = (
+    ("dice_prob", "dice_softmax", ("dice_squared", *_CELLS), (), "Dice on probabilities"),
+    ("jaccard", "jaccard_softmax", _CELLS, (), "Jaccard (IoU)"),
+    ("tversky", "tversky_softmax", (*_TVERSKY, *_CELLS), (), "Tversky: Dice with uneven errors"),
+    (
+        "focal_tversky",
+        "focal_tversky_softmax",
+        ("tversky_exponent", *_TVERSKY, *_CELLS),
+        (),
+        "Tversky to a power: more for hard cells",
+    ),
+    ("log_cosh_dice", "log_cosh_dice_softmax", _CELLS, (), "log(cosh(Dice)): smooth at its end"),
+    (
+        "generalized_dice",
+        "generalized_dice_softmax",
+        _CLASSES,
+        (),
+        "Dice over all classes, weighted by their inverse squared size",
+    ),
+    ("mcc", "mcc_softmax", _CELLS, (), "Matthews correlation: counts the background too"),
+    (
+        "focal",
+        "focal_softmax",
+        ("focal_gamma", *_WEIGHTS),
+        ("focal_fp", "focal_fn"),
+        "cross-entropy that fades on easy pixels",
+    ),
+    (
+        "bce_dice",
+        "dice_ce",
+        ("dice_weight", "ce_weight", "label_smoothing", *_CELLS),
+        (),
+        "cross-entropy + Dice",
+    ),
+    (
+        "dice_focal",
+        "dice_focal_softmax",
+        ("dice_weight", "focal_weight", "focal_gamma", *_CELLS),
+        (),
+        "focal + Dice",
+    ),
+    (
+        "exp_log",
+        "exp_log_softmax",
+        ("exp_log_gamma", "exp_log_dice", "exp_log_ce", *_CLASSES, *_WEIGHTS),
+        (),
+        "powers of log Dice and of the cross-entropy",
+    ),
+    (
+        "unified_focal",
+        "unified_focal_softmax",
+        ("unified_focal", "unified_fn", "unified_gamma", "unified_variant", *_CLASSES),
+        (),
+        "focal + focal Tversky under common settings",
+    ),
+    (
+        "topk_bce",
+        "topk_ce",
+        ("topk_fraction", "loss_over"),
+        (),
+        "cross-entropy of the hardest pixels",
+    ),
+    (
+        "lovasz_hinge",
+        "lovasz_softmax",
+        _SORTED,
+        (),
+        "convex surrogate of IoU; costs a sort of the pixels",
+    ),
+    (
+        "boundary",
+        "boundary_softmax",
+        ("distance_unit", *_WEIGHTS),
+        (),
+        "signed distance to the border; use in a sum; costs a distance map",
+    ),
+    (
+        "hausdorff",
+        "hausdorff_softmax",
+        ("hausdorff_power", "distance_unit", *_WEIGHTS),
+        (),
+        "errors by their distance to both borders; costs two distance maps",
+    ),
+    (
+        "cldice",
+        "cldice_softmax",
+        ("cldice_iterations", *_CELLS),
+        (),
+        "overlap of centre lines, for thin things; use in a sum",
+    ),
+)
+
 LOSSES: Mapping[str, LossSpec] = {
     entry.name: entry
     for entry in (
         _spec("mse", "values", (), "mean squared error, the report's first loss"),
         _spec("dice", "values", (), "the report's Dice on raw values, whole batch flattened"),
         _spec("combo", "values", ("dice_scale",), "the report's MSE + dice_scale * Dice"),
+        _spec(
+            "bce",
+            "sigmoid",
+            ("label_smoothing", "bce_fp", "bce_fn", *_WEIGHTS),
+            "binary cross-entropy",
+        ),
+        _spec("ce", "softmax", ("label_smoothing", *_WEIGHTS), "cross-entropy"),
+        *(_spec(a, "sigmoid", (*both, *own), text) for a, _, both, own, text in _BOTH),
+        *(_spec(b, "softmax", both, text) for _, b, both, _, text in _BOTH),
+        *(
+            _spec(f"kaggle_{name}", "sigmoid", own, f"the Kaggle library's {text}, batch as one")
+            for name, own, text in (
+                ("bce", (), "BCE"),
+                ("dice", (), "Dice"),
+                ("bce_dice", (), "BCE + Dice"),
+                ("jaccard", (), "Jaccard"),
+                ("focal", ("kaggle_alpha", "focal_gamma"), "focal loss of the batch's mean"),
+                ("tversky", (), "Tversky with 0.5 and 0.5"),
+                ("focal_tversky", (), "focal Tversky with an exponent of 1"),
+                ("lovasz", (), "Lovasz hinge"),
+                ("combo", ("kaggle_combo_alpha",), "weighted BCE - Dice"),
+            )
+        ),
     )
 }
+
+
+def parse_class_weights(text: str) -> tuple[float, ...] | None:
+    """Read ``1,1,2.5``; empty text is None.
+
+    Raises:
+      ConfigError: not numbers, negative, or all zero.
+    """
+    if not text.strip():
+        return None
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--loss_class_weights={text}: must be numbers such as 1,1,2.5") from None
+    if min(weights) < 0 or sum(weights) <= 0 or not sum(weights) < float("inf"):
+        raise ConfigError(f"--loss_class_weights={text}: must be >= 0 and not all zero")
+    return weights
 
 
 @dataclass(frozen=True)

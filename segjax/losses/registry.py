@@ -7,9 +7,33 @@ import jax
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.loss_table import LOSSES, LossSpec, Term, Value, check_pairing, parse, spec
+from segjax.loss_table import (
+    LOSSES,
+    LossSpec,
+    Term,
+    Value,
+    check_pairing,
+    parse,
+    parse_class_weights,
+    spec,
+)
+from segjax.losses import kaggle
 from segjax.losses.compose import Weight, linear_weight, weighted_sum
+from segjax.losses.compound import dice_ce, dice_focal, exp_log, unified_focal
+from segjax.losses.distance import boundary, hausdorff
+from segjax.losses.entropy import bce, cross_entropy, focal, topk
+from segjax.losses.lovasz import lovasz_hinge, lovasz_softmax
+from segjax.losses.overlap import (
+    dice_prob,
+    focal_tversky,
+    generalized_dice,
+    jaccard,
+    log_cosh_dice,
+    mcc,
+    tversky,
+)
 from segjax.losses.regression import combo, dice, mse
+from segjax.losses.topology import cldice
 
 __all__ = ["LOSSES", "LossSpec", "NamedLoss", "check_pairing", "make_loss", "parse", "spec"]
 
@@ -29,23 +53,94 @@ class NamedLoss(Protocol):
         """Return the scalar loss of raw network outputs [B, H, W, C]."""
 
 
-# name -> (function, what is fixed, flag -> keyword of the function)
-_FUNCTIONS: Mapping[str, tuple[Callable[..., jax.Array], Mapping[str, Any], Mapping[str, str]]] = {
-    "mse": (mse, {}, {}),
-    "dice": (dice, {}, {}),
-    "combo": (combo, {}, {"dice_scale": "dice_scale"}),
+_KEYWORDS: Mapping[str, str] = {  # flag -> keyword, where all losses agree
+    "dice_scale": "dice_scale",
+    "loss_smooth": "smooth",
+    "loss_over": "over",
+    "loss_per_class": "per_class",
+    "loss_absent": "absent",
+    "loss_class_weights": "class_weights",
+    "label_smoothing": "label_smoothing",
+    "bce_fp": "fp_weight",
+    "bce_fn": "fn_weight",
+    "focal_gamma": "gamma",
+    "focal_fp": "fp_weight",
+    "focal_fn": "fn_weight",
+    "tversky_fp": "fp_weight",
+    "tversky_fn": "fn_weight",
+    "tversky_exponent": "exponent",
+    "dice_weight": "dice_weight",
+    "ce_weight": "ce_weight",
+    "focal_weight": "focal_weight",
+    "dice_squared": "squared",
+    "topk_fraction": "fraction",
+    "exp_log_gamma": "gamma",
+    "exp_log_dice": "dice_weight",
+    "exp_log_ce": "ce_weight",
+    "unified_focal": "focal_weight",
+    "unified_fn": "fn_weight",
+    "unified_gamma": "gamma",
+    "unified_variant": "variant",
+    "distance_unit": "unit",
+    "hausdorff_power": "power",
+    "cldice_iterations": "iterations",
+    "kaggle_alpha": "alpha",
+    "kaggle_combo_alpha": "alpha",
+}
+
+_LOGITS = {"pred_is": "logits"}
+_INDEPENDENT = {"pred_is": "logits", "classes": "independent"}
+_EXCLUSIVE = {"pred_is": "logits", "classes": "exclusive"}
+
+_BOTH: tuple[tuple[str, str, Callable[..., jax.Array]], ...] = (  # sigmoid's name, softmax's name
+    ("dice_prob", "dice_softmax", dice_prob),
+    ("jaccard", "jaccard_softmax", jaccard),
+    ("tversky", "tversky_softmax", tversky),
+    ("focal_tversky", "focal_tversky_softmax", focal_tversky),
+    ("log_cosh_dice", "log_cosh_dice_softmax", log_cosh_dice),
+    ("generalized_dice", "generalized_dice_softmax", generalized_dice),
+    ("mcc", "mcc_softmax", mcc),
+    ("focal", "focal_softmax", focal),
+    ("bce_dice", "dice_ce", dice_ce),
+    ("dice_focal", "dice_focal_softmax", dice_focal),
+    ("exp_log", "exp_log_softmax", exp_log),
+    ("unified_focal", "unified_focal_softmax", unified_focal),
+    ("topk_bce", "topk_ce", topk),
+    ("boundary", "boundary_softmax", boundary),
+    ("hausdorff", "hausdorff_softmax", hausdorff),
+    ("cldice", "cldice_softmax", cldice),
+)
+
+# name -> (function, what is fixed)
+_FUNCTIONS: Mapping[str, tuple[Callable[..., jax.Array], Mapping[str, Any]]] = {
+    "mse": (mse, {}),
+    "dice": (dice, {}),
+    "combo": (combo, {}),
+    "bce": (bce, _LOGITS),
+    "ce": (cross_entropy, _LOGITS),
+    "lovasz_hinge": (lovasz_hinge, _LOGITS),
+    "lovasz_softmax": (lovasz_softmax, _EXCLUSIVE),
+    **{name: (function, _INDEPENDENT) for name, _, function in _BOTH},
+    **{name: (function, _EXCLUSIVE) for _, name, function in _BOTH},
+    "kaggle_bce": (kaggle.bce, _LOGITS),
+    "kaggle_dice": (kaggle.dice, _LOGITS),
+    "kaggle_bce_dice": (kaggle.bce_dice, _LOGITS),
+    "kaggle_jaccard": (kaggle.jaccard, _LOGITS),
+    "kaggle_focal": (kaggle.focal, _LOGITS),
+    "kaggle_tversky": (kaggle.tversky, _LOGITS),
+    "kaggle_focal_tversky": (kaggle.focal_tversky, _LOGITS),
+    "kaggle_lovasz": (kaggle.lovasz_hinge, _LOGITS),
+    "kaggle_combo": (kaggle.combo, _LOGITS),
 }
 
 
-def _keyword_value(value: Value) -> Any:
-    return value
-
-
 def _make_term(term: Term, parameters: Mapping[str, Value]) -> Callable[..., jax.Array]:
-    function, fixed, keywords = _FUNCTIONS[term.name]
+    function, fixed = _FUNCTIONS[term.name]
     settings = dict(LOSSES[term.name].parameters)
     settings.update({k: v for k, v in parameters.items() if k in settings})
-    bound = {keywords[flag]: _keyword_value(value) for flag, value in settings.items()}
+    bound: dict[str, Any] = {_KEYWORDS[flag]: value for flag, value in settings.items()}
+    if "class_weights" in bound:
+        bound["class_weights"] = parse_class_weights(bound["class_weights"])
 
     def loss(
         outputs: ArrayLike, targets: ArrayLike, *, valid: ArrayLike | None = None

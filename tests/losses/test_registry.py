@@ -23,13 +23,15 @@ def test_names_give_the_functions():
 
 def test_table_agrees_with_the_functions():
     assert set(LOSSES) == set(registry._FUNCTIONS)
-    used = set()
-    for name, (function, fixed, keywords) in registry._FUNCTIONS.items():
+    assert set(PARAMETERS) == set(registry._KEYWORDS)
+    assert set(PARAMETERS) == {flag for row in LOSSES.values() for flag in row.parameters}
+    for name, (function, fixed) in registry._FUNCTIONS.items():
         accepted = inspect.signature(function).parameters
-        assert set(LOSSES[name].parameters) == set(keywords), name
-        assert set(fixed) | set(keywords.values()) <= set(accepted), name
-        used |= set(keywords)
-    assert used == set(PARAMETERS)
+        keywords = [registry._KEYWORDS[flag] for flag in LOSSES[name].parameters]
+        assert len(set(keywords)) == len(keywords), name
+        assert {*fixed, *keywords, "valid"} <= set(accepted), name
+        required = {k for k, v in accepted.items() if v.default is v.empty}
+        assert required <= {"pred", "target", *fixed, *keywords}, name
 
 
 def test_sum_with_numbers_and_with_a_schedule():

@@ -1,0 +1,230 @@
+"""One value of each loss, worked out by hand on a few pixels."""
+
+from math import cosh, exp, log, sqrt
+
+import numpy as np
+import pytest
+
+from segjax import losses
+from segjax.losses import kaggle
+
+# Two pixels of one class: I = 0.8, P = 1.2, T = 1, FP = 0.4, FN = 0.2; mean cross-entropy B.
+P = np.array([0.8, 0.4], np.float32).reshape(1, 1, 2, 1)
+T = np.array([1.0, 0.0], np.float32).reshape(1, 1, 2, 1)
+DICE = 1 - (1.6 + 1) / (1.2 + 1 + 1)
+B = -(log(0.8) + log(0.6)) / 2
+# Two pixels of three exclusive classes, labels 0 and 2.
+P3 = np.array([[0.7, 0.2, 0.1], [0.3, 0.2, 0.5]], np.float32).reshape(1, 1, 2, 3)
+LABELS = np.array([[[0, 2]]])
+CE = -(log(0.7) + log(0.5)) / 2
+DICE3 = np.mean([1 - 2.4 / 3, 1 - 1 / 1.4, 1 - 2 / 2.6])
+MCC = 1 - (1.8 * 1.6 - 0.4 * 0.2) / sqrt((1.8 + 0.4) * (1.8 + 0.2) * (1.6 + 0.4) * (1.6 + 0.2))
+# A row of five pixels, three of them in the mask.
+ROW = np.array([0, 1, 1, 1, 0], np.float32).reshape(1, 1, 5, 1)
+
+
+def _row(*values):
+    return np.array(values, np.float32).reshape(1, 1, -1, 1)
+
+
+def _unified(variant):
+    if variant == "asymmetric":  # the foreground's entropy unfocused, the background's index plain
+        focus = (0.6 * -log(0.8) + 0.4 * 0.4**0.5 * -log(0.6)) / 2
+        back = lambda x: x  # noqa: E731
+    else:
+        focus = (0.6 * 0.2**0.5 * -log(0.8) + 0.4 * 0.4**0.5 * -log(0.6)) / 2
+        back = sqrt
+    fore_loss = 1 - 1.8 / (1.8 + 0.4 * 0.4 + 0.6 * 0.2)
+    back_loss = 1 - 1.6 / (1.6 + 0.4 * 0.2 + 0.6 * 0.4)
+    return 0.3 * focus + 0.7 * (sqrt(fore_loss) + back(back_loss)) / 2
+
+
+VALUES = {
+    "dice_prob": (losses.dice_prob, {}, DICE),
+    "dice_prob squared": (losses.dice_prob, {"squared": True}, 1 - 2.6 / (0.64 + 0.16 + 1 + 1)),
+    "dice_prob smooth 0": (losses.dice_prob, {"smooth": 0}, 1 - 1.6 / 2.2),
+    "jaccard": (losses.jaccard, {}, 1 - 1.8 / (1.2 + 1 - 0.8 + 1)),
+    "tversky": (losses.tversky, {}, 1 - 1.8 / (1.8 + 0.3 * 0.4 + 0.7 * 0.2)),
+    "focal_tversky": (losses.focal_tversky, {}, (1 - 1.8 / (1.8 + 0.12 + 0.14)) ** 0.75),
+    "log_cosh_dice": (losses.log_cosh_dice, {}, log(cosh(DICE))),
+    "generalized_dice": (losses.generalized_dice, {}, DICE),  # one class: its weight is 1
+    "mcc": (losses.mcc, {}, MCC),
+    "bce": (losses.bce, {}, B),
+    "bce smoothed": (
+        losses.bce,
+        {"label_smoothing": 0.2},
+        -(0.9 * log(0.8) + 0.1 * log(0.2) + 0.1 * log(0.4) + 0.9 * log(0.6)) / 2,
+    ),
+    "bce weighted": (
+        losses.bce,
+        {"fn_weight": 3, "fp_weight": 2},
+        -(3 * log(0.8) + 2 * log(0.6)) / 2,
+    ),
+    "focal": (losses.focal, {}, -(0.2**2 * log(0.8) + 0.4**2 * log(0.6)) / 2),
+    "focal weighted": (
+        losses.focal,
+        {"gamma": 1, "fn_weight": 0.25, "fp_weight": 0.75},
+        -(0.25 * 0.2 * log(0.8) + 0.75 * 0.4 * log(0.6)) / 2,
+    ),
+    "topk": (losses.topk, {"classes": "independent", "fraction": 0.5}, -log(0.6)),
+    "dice_ce": (losses.dice_ce, {"classes": "independent", "ce_weight": 0.5}, DICE + 0.5 * B),
+    "dice_focal": (
+        losses.dice_focal,
+        {"dice_weight": 2},
+        2 * DICE - (0.2**2 * log(0.8) + 0.4**2 * log(0.6)) / 2,
+    ),
+    "exp_log": (
+        losses.exp_log,
+        {},
+        0.8 * (-log(1 - DICE)) ** 0.3 + 0.2 * ((-log(0.8)) ** 0.3 + (-log(0.6)) ** 0.3) / 2,
+    ),
+    "unified_focal": (losses.unified_focal, {"focal_weight": 0.3}, _unified("asymmetric")),
+    "unified_focal symmetric": (
+        losses.unified_focal,
+        {"focal_weight": 0.3, "variant": "symmetric"},
+        _unified("symmetric"),
+    ),
+    "lovasz_softmax": (  # errors 0.4 (background), 0.2 (the object): 0.4 / 2 + 0.2 / 2
+        losses.lovasz_softmax,
+        {"classes": "independent"},
+        0.3,
+    ),
+    "kaggle bce": (kaggle.bce, {}, B),
+    "kaggle dice": (kaggle.dice, {}, DICE),
+    "kaggle bce_dice": (kaggle.bce_dice, {}, B + DICE),
+    "kaggle jaccard": (kaggle.jaccard, {}, 1 - 1.8 / 2.4),
+    "kaggle focal": (kaggle.focal, {}, 0.8 * (1 - exp(-B)) ** 2 * B),
+    "kaggle tversky": (kaggle.tversky, {}, 1 - 1.8 / (1.8 + 0.2 + 0.1)),
+    "kaggle focal_tversky": (kaggle.focal_tversky, {"gamma": 2}, (1 - 1.8 / 2.1) ** 2),
+    "kaggle combo": (
+        kaggle.combo,
+        {"alpha": 0.3},
+        0.5 * 0.3 * -(log(0.8) + 0.7 * log(0.6)) / 2 - 0.5 * (1 - DICE),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_value_on_two_pixels(case):
+    loss, settings, expected = VALUES[case]
+    np.testing.assert_allclose(loss(P, T, pred_is="probs", **settings), expected, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "expected"),
+    [
+        (losses.cross_entropy, {}, CE),
+        (
+            losses.cross_entropy,
+            {"label_smoothing": 0.3},
+            0.8 * CE - 0.1 * (log(0.2) + log(0.1) + log(0.3) + log(0.2)) / 2,
+        ),
+        # weights of the classes at hand: 1 and 3
+        (losses.cross_entropy, {"class_weights": [1, 5, 3]}, -(log(0.7) + 3 * log(0.5)) / 4),
+        (losses.focal, {}, -(0.3**2 * log(0.7) + 0.5**2 * log(0.5)) / 2),
+        (losses.dice_prob, {}, DICE3),
+        (
+            losses.dice_prob,
+            {"class_weights": [2, 0, 6]},
+            (2 * (1 - 2.4 / 3) + 6 * (1 - 2 / 2.6)) / 8,
+        ),
+        (losses.dice_prob, {"absent": "skip"}, ((1 - 2.4 / 3) + (1 - 2 / 2.6)) / 2),
+        (losses.dice_prob, {"per_class": False}, 1 - (2 * 1.2 + 1) / 5),
+        (losses.dice_ce, {}, DICE3 + CE),
+        (losses.topk, {"fraction": 0.5}, -log(0.5)),
+        # the absent class weighs as the rarest, so all weigh 1
+        (losses.generalized_dice, {}, 1 - (2 * 1.2 + 1) / 5),
+        (losses.generalized_dice, {"absent": "skip"}, 1 - (2 * 1.2 + 1) / (1.0 + 0.6 + 2 + 1)),
+        # errors: 0.3, 0.3 | 0.2, 0.2 | 0.1, 0.5
+        (losses.lovasz_softmax, {"absent": "skip"}, (0.3 + 0.5) / 2),
+        (losses.lovasz_softmax, {"absent": "count"}, (0.3 + 0.2 + 0.5) / 3),
+    ],
+)
+def test_value_with_three_exclusive_classes(loss, settings, expected):
+    settings = {"classes": "exclusive"} | settings if loss is not losses.cross_entropy else settings
+    one_hot = np.eye(3, dtype=np.float32)[LABELS]
+    for target in (LABELS, one_hot):
+        result = loss(P3, target, pred_is="probs", **settings)
+        np.testing.assert_allclose(result, expected, rtol=2e-6)
+
+
+def test_generalized_dice_weighs_by_inverse_squared_size():
+    # sizes 3 and 1: weights 1/9 and 1
+    target = np.stack([ROW[..., 0], _row(1, 0, 0, 0, 0)[..., 0]], -1)
+    probs = np.full_like(target, 0.5)
+    expected = 1 - (2 * (1.5 / 9 + 0.5) + 1) / ((2.5 + 3) / 9 + 2.5 + 1 + 1)
+    result = losses.generalized_dice(probs, target, pred_is="probs")
+    np.testing.assert_allclose(result, expected, rtol=2e-6)
+
+
+def test_lovasz_hinge_on_three_pixels():
+    # errors 0, 1.5, 1.2; by size 1.5 (object), 1.2 (background), 0: Jaccard loss 1/2, 2/3, 1
+    x, t = _row(2.0, -0.5, 0.2), _row(1, 1, 0)
+    expected = 1.5 / 2 + 1.2 / 6
+    np.testing.assert_allclose(losses.lovasz_hinge(x, t, pred_is="logits"), expected, rtol=1e-6)
+    np.testing.assert_allclose(kaggle.lovasz_hinge(x, t, pred_is="logits"), expected, rtol=1e-6)
+
+
+def test_boundary_on_a_row():
+    # signed distances 1, 0, -1, 0, 1
+    p = _row(0.5, 1, 1, 1, 0)
+    np.testing.assert_allclose(losses.boundary(p, ROW, pred_is="probs"), (0.5 - 1) / 5)
+    scaled = losses.boundary(p, ROW, pred_is="probs", unit="diagonal")
+    np.testing.assert_allclose(scaled, -0.1 / sqrt(26), rtol=1e-6)
+    given = losses.boundary(p, ROW, pred_is="probs", target_map=losses.signed_distance(ROW))
+    np.testing.assert_allclose(given, -0.1)
+
+
+def test_hausdorff_on_a_row():
+    # only the first pixel is wrong: 1 from the target's border, 4 from the prediction's
+    p = _row(0.6, 1, 1, 1, 0)
+    expected = 0.36 * (1 + 16) / 5
+    np.testing.assert_allclose(losses.hausdorff(p, ROW, pred_is="probs"), expected, rtol=1e-6)
+    given = losses.hausdorff(p, ROW, pred_is="probs", target_map=losses.distance_field(ROW))
+    np.testing.assert_allclose(given, expected, rtol=1e-6)
+    linear = losses.hausdorff(p, ROW, pred_is="probs", power=1.0)
+    np.testing.assert_allclose(linear, 0.36 * (1 + 4) / 5, rtol=1e-6)
+
+
+def test_cldice_on_a_row():
+    # the centre line of the target is its middle pixel; the prediction's is half of that
+    p = ROW / 2
+    np.testing.assert_allclose(
+        losses.soft_skeleton(ROW, iterations=1), _row(0, 0, 1, 0, 0), atol=1e-7
+    )
+    expected = 1 - 2 * 1 * 0.75 / 1.75
+    np.testing.assert_allclose(
+        losses.cldice(p, ROW, pred_is="probs", iterations=1), expected, rtol=1e-6
+    )
+
+
+def test_per_cell_values_keep_their_shapes():
+    rng = np.random.default_rng(0)
+    p, t = rng.uniform(size=(3, 4, 4, 2)), rng.integers(0, 2, (3, 4, 4, 2))
+    for over, per_class, shape in [
+        ("sample", True, (3, 2)),
+        ("sample", False, (3,)),
+        ("batch", True, (2,)),
+        ("batch", False, ()),
+    ]:
+        for loss in (losses.dice_prob, losses.mcc, losses.lovasz_softmax, losses.cldice):
+            keywords = {"classes": "independent"} if loss is losses.lovasz_softmax else {}
+            keywords |= {"over": over, "per_class": per_class, "pred_is": "probs"}
+            cells = loss(p, t, reduction="none", **keywords)
+            assert cells.shape == shape
+            np.testing.assert_allclose(loss(p, t, **keywords), np.mean(cells), rtol=1e-6)
+            np.testing.assert_allclose(
+                loss(p, t, reduction="sum", **keywords), np.sum(cells), rtol=1e-6
+            )
+    assert losses.bce(p, t, pred_is="probs", reduction="none").shape == (3, 4, 4, 2)
+    assert losses.cross_entropy(p, t[..., 0], pred_is="probs", reduction="none").shape == (3, 4, 4)
+    each = losses.dice_ce(p, t, pred_is="probs", classes="independent", reduction="none")
+    assert each.shape == (3,)
+    alone = losses.dice_ce(p[1:2], t[1:2], pred_is="probs", classes="independent")
+    np.testing.assert_allclose(each[1], alone, rtol=1e-6)
+
+
+def test_combo_value_is_the_sum_of_its_parts():
+    p, t = P * 250, T * 200
+    expected = losses.mse(p, t) + 400 * losses.dice(p, t)
+    np.testing.assert_allclose(losses.combo(p, t, dice_scale=400), expected, rtol=1e-6)

@@ -1,0 +1,168 @@
+"""What must hold of every loss that has a name: gradients, edges, dtypes, transformations."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from segjax.loss_table import LOSSES
+from segjax.losses import make_loss
+
+NAMES = sorted(LOSSES)
+ON_LOGITS = [name for name in NAMES if LOSSES[name].reads != "values"]
+LOWEST = {"kaggle_combo": -0.5}  # of a perfect prediction; 0 for the others
+BELOW_ZERO = ("boundary", "boundary_softmax")  # bounded by the mask, not by 0
+SHAPE = (2, 6, 6, 3)
+
+
+def _example(reads, seed=0):
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=SHAPE)
+    if reads == "softmax":
+        return outputs, rng.integers(0, SHAPE[-1], SHAPE[:-1])
+    masks = rng.integers(0, 2, SHAPE).astype(np.float64)
+    return outputs, masks * np.array([50.0, 100.0, 150.0]) if reads == "values" else masks
+
+
+@functools.cache
+def _value_and_grad(name):
+    """Outputs, targets, valid, each with a leading axis of cases -> values and gradients."""
+    loss = make_loss(name)
+    one = jax.value_and_grad(lambda o, t, v: loss(o, t, valid=v))
+    return jax.jit(jax.vmap(one))
+
+
+def _right(reads, targets, size=40.0):
+    if reads == "values":
+        return targets.astype(np.float64)
+    if reads == "softmax":
+        return size * (2 * np.eye(SHAPE[-1])[targets] - 1)
+    return size * (2 * targets - 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_matches_differences_in_float64(name):
+    outputs, targets = _example(LOSSES[name].reads)
+    with jax.enable_x64(True):
+        loss = jax.jit(make_loss(name))
+        assert loss(outputs, targets).dtype == jnp.float64
+        check_grads(lambda o: loss(o, targets), (outputs,), order=1, modes=["rev"], eps=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_edges(name):
+    """All edge cases of a loss in one compiled call: values, and gradients that are finite."""
+    reads = LOSSES[name].reads
+    outputs, targets = _example(reads)
+    empty = np.zeros_like(targets)
+    full = np.ones_like(targets) if reads == "softmax" else np.full_like(targets, targets.max())
+    all_valid, none_valid = np.ones(SHAPE[:-1], bool), np.zeros(SHAPE[:-1], bool)
+    half = all_valid.copy()
+    half[:, :3] = False
+    half[1] = False
+    unknown = np.where(half[..., None], outputs, np.nan)
+    wrong = _right(reads, targets[::-1], 1e4)
+    cases = {
+        "perfect": (_right(reads, targets), targets, all_valid),
+        "both empty": (_right(reads, empty), empty, all_valid),
+        "false positives on empty": (_right(reads, full, 2.0), empty, all_valid),
+        "nothing predicted": (_right(reads, empty, 2.0), full, all_valid),
+        "saturated and wrong": (wrong, targets, all_valid),
+        "nothing valid": (np.full(SHAPE, np.nan), targets, none_valid),
+        "half valid, rest unknown": (unknown, targets, half),
+        "half valid, rest known": (outputs, targets, half),
+        "half valid, rest otherwise": (np.where(half[..., None], outputs, 9.0), targets, half),
+        "samples swapped": (outputs[::-1], targets[::-1], all_valid),
+        "flipped": (outputs[:, :, ::-1], targets[:, :, ::-1], all_valid),
+        "plain": (outputs, targets, all_valid),
+    }
+    stacked = [np.stack(parts) for parts in zip(*cases.values(), strict=True)]
+    values, grads = _value_and_grad(name)(
+        *(np.asarray(x, np.float32 if x.dtype == np.float64 else x.dtype) for x in stacked)
+    )
+    value = dict(zip(cases, np.asarray(values), strict=True))
+    grad = dict(zip(cases, np.asarray(grads), strict=True))
+    for case in cases:
+        assert np.isfinite(value[case]), case
+        assert np.isfinite(grad[case]).all(), case
+
+    if name in BELOW_ZERO:
+        assert value["perfect"] < value["plain"]
+    else:
+        np.testing.assert_allclose(value["perfect"], LOWEST.get(name, 0), atol=1e-6)
+        assert value["plain"] > value["perfect"]
+        assert value["saturated and wrong"] > value["perfect"]
+    if reads == "values":
+        # The report's Dice is 1 for two empty ones, by its formula.
+        assert value["both empty"] == {"mse": 0, "dice": 1, "combo": 20}[name]
+    else:
+        np.testing.assert_allclose(value["both empty"], LOWEST.get(name, 0), atol=1e-6)
+
+    channel = np.s_[..., 1] if reads == "softmax" else np.s_[...]
+    pushed_down, pushed_up = grad["false positives on empty"], grad["nothing predicted"]
+    if name != "dice":  # its value on an empty target is 1 whatever the prediction
+        assert pushed_down[channel].sum() > 1e-4
+    if name != "cldice":
+        assert pushed_up[channel].sum() < -1e-4
+
+    assert value["nothing valid"] == 0
+    assert (grad["nothing valid"] == 0).all()
+    assert (grad["half valid, rest unknown"][~half] == 0).all()
+    for other in ("known", "otherwise"):
+        np.testing.assert_allclose(
+            value["half valid, rest unknown"], value[f"half valid, rest {other}"], rtol=1e-6
+        )
+    for same in ("samples swapped", "flipped"):
+        np.testing.assert_allclose(value[same], value["plain"], rtol=2e-5)
+
+    # and the same without jit and vmap
+    eager = make_loss(name)(outputs.astype(np.float32), targets)
+    np.testing.assert_allclose(eager, value["plain"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_large_perfect_mask_in_float16(name):
+    reads = LOSSES[name].reads
+    mask = np.ones((1, 512, 512, 1), np.float16)
+    mask[:, 256:] = 0
+    if reads == "softmax":
+        targets = (mask[..., 0] > 0).astype(np.int32)
+        outputs = np.where(np.eye(2, dtype=bool)[targets], 40, -40).astype(np.float16)
+    elif reads == "sigmoid":
+        targets, outputs = mask, np.where(mask > 0, 40, -40).astype(np.float16)
+    else:
+        targets = outputs = mask * np.float16(250)
+    value, grad = jax.jit(jax.value_and_grad(make_loss(name)))(outputs, targets)
+    assert value.dtype == jnp.float32
+    assert grad.dtype == jnp.float16
+    assert np.isfinite(np.asarray(grad)).all()
+    if name in BELOW_ZERO:
+        assert -512 < value < 0
+    else:
+        np.testing.assert_allclose(value, LOWEST.get(name, 0), atol=2e-6)
+
+
+def test_scan_over_steps():
+    loss = make_loss("linear(0,1,2)*bce + dice_prob")
+    outputs, targets = _example("sigmoid")
+
+    def step(carry, _):
+        logits, i = carry
+        value, grad = jax.value_and_grad(lambda x: loss(x, targets, step=i))(logits)
+        return (logits - 20 * grad, i + 1), value
+
+    start = (jnp.asarray(outputs, jnp.float32), jnp.int32(0))
+    _, values = jax.jit(lambda s: jax.lax.scan(step, s, length=30))(start)
+    assert values[-1] < values[0] / 2
+
+
+@pytest.mark.parametrize("name", ["dice_prob", "focal_tversky", "bce", "mcc", "lovasz_softmax"])
+def test_bfloat16_equals_float32_of_the_same_numbers(name):
+    outputs, targets = _example(LOSSES[name].reads)
+    low = jnp.asarray(outputs, jnp.bfloat16)
+    same = make_loss(name)(low, targets)
+    assert same.dtype == jnp.float32
+    np.testing.assert_allclose(same, make_loss(name)(low.astype(jnp.float32), targets), rtol=1e-6)
