@@ -8,15 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from segjax.errors import DataError
+from segjax.purdue import PURDUE_SHAPES_LABELS
 
-# DLStudio's classes; the channel of a class is its value // 50 - 1.
-PURDUE_SHAPES_LABELS: dict[str, int] = {
-    "rectangle": 50,
-    "triangle": 100,
-    "disk": 150,
-    "oval": 200,
-    "star": 250,
-}
+__all__ = ["PURDUE_SHAPES_LABELS", "Box", "Dataset"]
 
 _CHECK_ROWS = 256  # images per step of a check, so that no check makes a second data set
 

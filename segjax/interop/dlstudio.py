@@ -274,7 +274,9 @@ def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> tuple[int, Head,
 
 def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Layer]) -> None:
     shapes = {
-        f"{layer.name}.{part}": shape for layer in expected for part, shape in layer.shapes().items()
+        f"{layer.name}.{part}": shape
+        for layer in expected
+        for part, shape in layer.shapes().items()
     }
     missing = [name for name in shapes if name not in arrays]
     unknown = [name for name in arrays if name not in shapes]

@@ -8,6 +8,7 @@ import numpy as np
 
 from segjax.errors import ConfigError
 from segjax.plots._style import class_colour
+from segjax.purdue import DLSTUDIO_WINDOWS
 
 Decode = Literal["half", "windows"]
 
@@ -15,9 +16,6 @@ OVERLAP = (1.0, 1.0, 1.0)
 NOT_A_NUMBER = (0.62, 0.62, 0.62)
 IGNORED = (0.3, 0.3, 0.3)
 _DIM = 0.45  # brightest an undecoded pixel gets, well below a decoded one
-
-# DLStudio's display: a pixel of a class is on if low < value < high.
-_WINDOWS = {50: (25, 85), 100: (65, 135), 150: (115, 185), 200: (165, 230), 250: (210, math.inf)}
 
 
 def window(class_values: Sequence[float], decode: Decode) -> tuple[np.ndarray, np.ndarray]:
@@ -27,11 +25,11 @@ def window(class_values: Sequence[float], decode: Decode) -> tuple[np.ndarray, n
         return low, np.full_like(low, math.inf)
     if decode != "windows":
         raise ConfigError(f"decode is {decode!r}; it can be 'half' or 'windows'")
-    if odd := [value for value in class_values if value not in _WINDOWS]:
+    if odd := [value for value in class_values if value not in DLSTUDIO_WINDOWS]:
         raise ConfigError(
             f"DLStudio has no value window for class value {odd[0]}; use decode='half'"
         )
-    low, high = np.array([_WINDOWS[int(value)] for value in class_values], np.float64).T
+    low, high = np.array([DLSTUDIO_WINDOWS[int(value)] for value in class_values], np.float64).T
     return low, high
 
 

@@ -37,9 +37,7 @@ def random_state_dict(*, depth: int, seed: int = 0) -> dict[str, np.ndarray]:
             elif layer.kind == "norm":
                 value = random.normal(0, 0.2, shape)
             else:
-                fan_in = layer.size**2 * (
-                    layer.inputs if layer.kind == "conv" else layer.outputs
-                )
+                fan_in = layer.size**2 * (layer.inputs if layer.kind == "conv" else layer.outputs)
                 value = random.uniform(-1, 1, shape) / np.sqrt(fan_in)
             result[name] = value
     return result

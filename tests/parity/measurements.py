@@ -85,7 +85,10 @@ class Measurements:
         packages = ", ".join(
             f"{name} {version(name)}" for name in ("DLStudio", "torch", "jax", "flax", "numpy")
         )
-        lines += ["", f"{packages}; CPU ({platform.machine()}), Python {platform.python_version()}."]
+        lines += [
+            "",
+            f"{packages}; CPU ({platform.machine()}), Python {platform.python_version()}.",
+        ]
         return "\n".join(lines) + "\n"
 
 

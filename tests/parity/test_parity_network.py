@@ -153,7 +153,10 @@ def test_fifty_steps_of_dlstudios_training(
     name = label(depth, skip)
     error = float(np.max(np.abs(np.divide(ours, theirs) - 1)))
     measured.check(
-        "losses of fifty steps of DLStudio's training", error, limit=1e-2, network=name,
+        "losses of fifty steps of DLStudio's training",
+        error,
+        limit=1e-2,
+        network=name,
         precision="float32",
     )
     trained = os.fspath(tmp_path / "saved_model")

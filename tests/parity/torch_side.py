@@ -113,9 +113,7 @@ def as_loader(batches: Sequence[Batch]) -> list[dict[str, Any]]:
         image_tensor, _ = tensors((images, masks), torch.float32)
         mask_tensor = torch.from_numpy(masks.transpose(0, 3, 1, 2).copy())
         boxes = torch.zeros(len(images), 5, 5, 4)
-        result.append(
-            {"image": image_tensor, "mask_tensor": mask_tensor, "bbox_tensor": boxes}
-        )
+        result.append({"image": image_tensor, "mask_tensor": mask_tensor, "bbox_tensor": boxes})
     return result
 
 

@@ -1,0 +1,29 @@
+"""Minutes on two CPU cores, and every pixel: a small mUnet with the dense head.
+
+    python -m segjax.main --config=configs/quick.py
+
+The repaired output layer, 0/1 targets, AdamW with a one-cycle schedule. The last 1,000 training
+images are for validation.
+"""
+
+from segjax.config import Config
+
+
+def get_config() -> Config:
+    """Return the settings of the quick run."""
+    return Config(
+        head="dense",
+        depth=4,
+        input_range="unit",
+        loss="mse",
+        targets="unit",
+        optimizer="adamw",
+        learning_rate=3e-3,
+        weight_decay=1e-2,
+        schedule="onecycle",
+        batch_size=16,
+        epochs=1,
+        val_images=1000,
+        eval_stats="running",
+        log_steps=100,
+    )

@@ -1,0 +1,109 @@
+"""The test pass: counts over a whole data set under each way of reading masks off the outputs."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from segjax import decode
+from segjax.metrics import Counts, count
+from segjax.objective import Objective
+from segjax.train import Batch, take_batch
+
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What a pass over a data set gave.
+
+    Attributes:
+      loss: mean of the batches' losses, weighted by their number of images.
+      counts: confusion counts per class for 'half' and, where they apply, 'windows'.
+      images: how many images were seen.
+    """
+
+    loss: float
+    counts: dict[str, Counts]
+    images: int
+
+
+def apply_network(model: nn.Module, variables: Any, images: Array, *, stats: str) -> Array:
+    """Return raw outputs with 'batch' statistics (as DLStudio tests) or the 'running' ones."""
+    if stats == "batch":
+        outputs, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    else:
+        outputs = model.apply(variables, images, train=False)
+    return cast(Array, outputs)
+
+
+def decoders(class_values: tuple[int, ...]) -> dict[str, Callable[[Array], Array]]:
+    """Return the ways to turn values [..., C] into bool masks that suit these classes."""
+    found = {"half": lambda values: decode.half_value(values, class_values)}
+    if decode.windows_apply(class_values):
+        found["windows"] = decode.dlstudio_windows
+    return found
+
+
+def make_eval_step(
+    model: nn.Module, objective: Objective, *, stats: str = "batch"
+) -> Callable[[Any, Batch], tuple[Array, dict[str, Any]]]:
+    """Return the pure function (variables, batch) -> (loss [], counts by decoder)."""
+    readers = decoders(objective.class_values)
+
+    def eval_step(variables: Any, batch: Batch) -> tuple[Array, dict[str, Any]]:
+        outputs = apply_network(model, variables, batch["images"], stats=stats)
+        valid = batch.get("valid")
+        loss = objective.loss(outputs, batch["masks"], valid=valid)
+        values, truth = objective.values(outputs), batch["masks"] > 0
+        return loss, {
+            name: count(read(values), truth, valid=valid) for name, read in readers.items()
+        }
+
+    return eval_step
+
+
+def make_evaluate(
+    model: nn.Module, objective: Objective, *, stats: str = "batch", batch_size: int = 50
+) -> Callable[[Any, Batch], Evaluation]:
+    """Return (variables, arrays) -> Evaluation over all rows of ``arrays``, in order.
+
+    The last batch may be smaller; with batch statistics it is then normalised by fewer images.
+    """
+    eval_step = make_eval_step(model, objective, stats=stats)
+
+    @jax.jit
+    def on_rows(variables: Any, arrays: Batch, indices: Array) -> tuple[Array, dict[str, Any]]:
+        return eval_step(variables, take_batch(arrays, indices))
+
+    def evaluate(variables: Any, arrays: Batch) -> Evaluation:
+        images = len(arrays["images"])
+        results = []
+        for start in range(0, images, batch_size):
+            rows = np.arange(start, min(start + batch_size, images), dtype=np.int32)
+            results.append((len(rows), on_rows(variables, arrays, rows)))
+        total, counts = 0.0, dict[str, Counts]()
+        for rows_seen, (loss, batch_counts) in jax.device_get(results):
+            total += rows_seen * float(loss)
+            for name, more in batch_counts.items():
+                counts[name] = counts[name] + more if name in counts else more
+        return Evaluation(loss=total / images, counts=counts, images=images)
+
+    return evaluate
+
+
+def make_predict(
+    model: nn.Module, objective: Objective, *, stats: str = "batch"
+) -> Callable[[Any, Array | np.ndarray], Array]:
+    """Return the jitted (variables, images [B, H, W, 3]) -> values [B, H, W, C]."""
+
+    @jax.jit
+    def predict(variables: Any, images: Array | np.ndarray) -> Array:
+        outputs = apply_network(model, variables, jnp.asarray(images), stats=stats)
+        return objective.values(outputs)
+
+    return predict

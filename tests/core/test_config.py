@@ -1,0 +1,77 @@
+"""Settings: checked on construction, written and read back, compared on resume."""
+
+import json
+
+import pytest
+
+from segjax.config import Config, flag_fields, settings_that_differ
+from segjax.errors import ConfigError
+
+
+def test_defaults_are_dlstudios_recipe():
+    config = Config()
+    recipe = (config.depth, config.optimizer, config.learning_rate, config.momentum)
+    assert recipe == (16, "sgd", 1e-4, 0.9)
+    assert (config.batch_size, config.epochs, config.seed, config.head) == (4, 6, 1234, "dlstudio")
+    assert (config.input_range, config.targets, config.val_images) == ("raw", "values", 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"depth": 1}, "--depth=1: must be at least 2"),
+        ({"depth": 65}, "--depth=65: must be at most 64"),
+        ({"head": "sparse"}, "--head=sparse: choose one of dlstudio, dense"),
+        ({"batch_size": 0}, "--batch_size=0: must be at least 1"),
+        ({"batch_size": 2.5}, "--batch_size=2.5: must be a int"),
+        ({"learning_rate": float("nan")}, "--learning_rate=nan: must be a finite number"),
+        ({"loss": "dics"}, "unknown loss 'dics'"),
+        ({"loss": "mse", "loss_params": {"dice_scale": 3.0}}, "loss mse has no such setting"),
+        ({"image_size": 70}, "--image_size=70: must be a multiple of 8"),
+        ({"resume": True, "overwrite": True}, "exclude each other"),
+        ({"early_stop_epochs": 2}, "set --val_images"),
+        ({"augment": "flipp"}, "flipp"),
+    ],
+)
+def test_a_wrong_value_is_one_clear_line(changes, said):
+    with pytest.raises(ConfigError, match="") as raised:
+        Config(**changes)
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_whole_numbers_do_for_fractions():
+    assert Config(learning_rate=1, loss="combo", loss_params={"dice_scale": 400}).learning_rate == 1
+
+
+def test_json_round_trip():
+    config = Config(loss="combo", loss_params={"dice_scale": 400.0}, depth=4, augment="flip")
+    assert Config.from_json(config.to_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "holds a list"),
+        (json.dumps({"dept": 4}), "did you mean 'depth'"),
+        (json.dumps({"depth": 400}), "--depth=400"),
+    ],
+)
+def test_a_damaged_config_file_is_named(text, said):
+    with pytest.raises(ConfigError, match=r"there\.json") as raised:
+        Config.from_json(text, source="there.json")
+    assert said in str(raised.value)
+
+
+def test_resume_may_change_what_does_not_change_the_training():
+    old = Config()
+    assert settings_that_differ(old, old.replace(epochs=9, progress="off", run_dir="x")) == []
+    assert settings_that_differ(old, old.replace(depth=8)) == ["--depth was 16, is 8"]
+    changed = old.replace(loss="combo", loss_params={"dice_scale": 1.0})
+    assert len(settings_that_differ(old, changed)) == 2
+
+
+def test_every_setting_has_a_sentence():
+    for field in flag_fields():
+        assert field.metadata["help"].endswith("."), field.name

@@ -1,0 +1,91 @@
+"""How outputs become masks, and what each kind of loss is asked for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax.decode import dlstudio_windows, half_value
+from segjax.errors import ConfigError
+from segjax.objective import make_objective
+from segjax.purdue import PURDUE_SHAPES_LABELS
+
+CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
+
+
+def test_windows_are_open_intervals_as_in_dlstudio():
+    edges = [(25, 85), (65, 135), (115, 185), (165, 230), (210, 1e6)]
+    for channel, (low, high) in enumerate(edges):
+        values = np.full((5, 5), -1.0, np.float32)
+        values[:, channel] = [low, low + 0.5, (low + high) / 2, high - 0.5, high]
+        on = np.asarray(dlstudio_windows(jnp.asarray(values)))[:, channel]
+        assert on.tolist() == [False, True, True, True, channel == 4]
+
+
+def test_half_value_is_strictly_above_half():
+    values = jnp.asarray([[25.0, 50.1, 75.0, 100.0, 125.5]])
+    expected = [[False, True, False, False, True]]
+    assert np.asarray(half_value(values, CLASS_VALUES)).tolist() == expected
+
+
+def test_channel_counts_must_agree():
+    with pytest.raises(ConfigError, match="3 channels"):
+        half_value(jnp.zeros((2, 3)), CLASS_VALUES)
+    with pytest.raises(ConfigError, match="3 channels"):
+        dlstudio_windows(jnp.zeros((2, 3)))
+
+
+def masks_of(*on):
+    masks = np.zeros((1, 1, len(on), 5), np.uint8)
+    for pixel, channel in enumerate(on):
+        if channel is not None:
+            masks[0, 0, pixel, channel] = CLASS_VALUES[channel]
+    return masks
+
+
+def test_regression_reads_mask_values_or_units():
+    masks = masks_of(0, 4, None)
+    raw = make_objective("mse", class_values=CLASS_VALUES)
+    unit = make_objective("mse", class_values=CLASS_VALUES, targets="unit")
+    np.testing.assert_array_equal(raw.targets(masks), masks.astype(np.float32))
+    np.testing.assert_array_equal(unit.targets(masks), (masks > 0).astype(np.float32))
+    # The perfect output decodes to the mask under both.
+    for objective in (raw, unit):
+        values = objective.values(objective.targets(masks))
+        np.testing.assert_array_equal(half_value(values, CLASS_VALUES), masks > 0)
+        np.testing.assert_array_equal(dlstudio_windows(values), masks > 0)
+        assert float(objective.loss(objective.targets(masks), masks)) == 0
+        np.testing.assert_allclose(objective.scores(objective.targets(masks)), masks > 0)
+
+
+def test_combo_adds_up():
+    masks = masks_of(1, 2)
+    outputs = jnp.full(masks.shape, 30.0)
+    loss = {
+        name: make_objective(name, class_values=CLASS_VALUES).loss(outputs, masks)
+        for name in ("mse", "dice")
+    }
+    combo = make_objective("combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0})
+    expected = loss["mse"] + 400 * loss["dice"]
+    np.testing.assert_allclose(combo.loss(outputs, masks), expected, rtol=1e-6)
+
+
+def test_half_precision_outputs_are_widened_before_the_loss():
+    masks = masks_of(4, 4, 4)
+    outputs = jnp.full(masks.shape, 200.0, jnp.bfloat16)
+    loss = make_objective("mse", class_values=CLASS_VALUES).loss(outputs, masks)
+    assert loss.dtype == jnp.float32
+
+
+def test_the_objective_is_static_and_jits():
+    objective = make_objective("dice", class_values=CLASS_VALUES)
+    masks = masks_of(0, 1)
+    outputs = jax.random.normal(jax.random.key(0), masks.shape) * 50
+    np.testing.assert_allclose(
+        jax.jit(objective.loss)(outputs, masks), objective.loss(outputs, masks), rtol=1e-6
+    )
+
+
+def test_class_values_must_be_positive():
+    with pytest.raises(ConfigError, match="above 0"):
+        make_objective("mse", class_values=(50, 0))

@@ -1,0 +1,115 @@
+"""The command line: flags to settings, one line per mistake, quick help."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+from absl import flags
+
+from segjax.config import Config, flag_fields
+from segjax.errors import ConfigError
+from segjax.loss_table import PARAMETERS
+from segjax.main import config_from_flags, define_flags, load_config, main
+
+
+def parse(*arguments):
+    values = flags.FlagValues()
+    define_flags(values)
+    values(["segjax.main", *arguments])
+    return config_from_flags(values)
+
+
+def test_no_flags_give_the_defaults():
+    assert parse() == Config()
+
+
+def test_the_reports_command():
+    config = parse("--loss=combo", "--dice_scale=400")
+    assert (config.loss, config.loss_params) == ("combo", {"dice_scale": 400.0})
+
+
+def test_flags_win_over_the_config_file_which_wins_over_defaults(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from segjax.config import Config\n"
+        "def get_config():\n"
+        "    return Config(depth=4, epochs=2, loss='combo', loss_params={'dice_scale': 7.0})\n"
+    )
+    config = parse(f"--config={file}", "--epochs=3")
+    assert (config.depth, config.epochs, config.batch_size) == (4, 3, 4)
+    assert config.loss_params == {"dice_scale": 7.0}
+    # Another loss leaves the settings of the first behind.
+    assert parse(f"--config={file}", "--loss=mse").loss_params == {}
+
+
+def test_every_config_in_the_repository_loads(pytestconfig):
+    files = sorted((pytestconfig.rootpath / "configs").glob("*.py"))
+    assert files
+    for file in files:
+        assert isinstance(load_config(str(file)), Config)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file"),
+        ("x = 1", "needs a get_config()"),
+        ("def get_config(): return 3", "gave a int"),
+        ("raise ValueError('broken')", "ValueError: broken"),
+        ("from segjax.config import Config\ndef get_config(): return Config(depth=1)", "--depth=1"),
+    ],
+)
+def test_a_wrong_config_file_is_named(tmp_path, content, said):
+    file = tmp_path / "wrong.py"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigError, match=r"wrong\.py") as raised:
+        load_config(str(file))
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--dpeth=4"], "dpeth"),
+        (["--depth=four"], "depth"),
+        (["--depth=1"], "--depth=1"),
+        (["--head=other"], "head"),
+        (["--loss=nothing"], "unknown loss"),
+        (["--dice_scale=3"], "--dice_scale: loss mse has no such setting"),
+        (["train"], "'train' is not a flag"),
+        (["--config=absent.py"], "absent.py"),
+        (["--data=mnist"], "mnist"),
+        (["--train_file=absent.gz"], "absent.gz"),
+        (["--resume", "--run_dir=absent"], "absent holds no run"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("segjax: ")
+    assert said in captured.err
+    assert not list(tmp_path.iterdir()), "a mistake leaves no files behind"
+
+
+def test_help_names_every_setting(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for name in [field.name for field in flag_fields()] + list(PARAMETERS):
+        assert f"--{name}\n" in text
+
+
+def test_help_is_quick_and_needs_no_jax():
+    code = (
+        "import sys; from segjax.main import main; main(['--help']);"
+        "assert not {'jax', 'flax', 'numpy'} & set(sys.modules)"
+    )
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1.5

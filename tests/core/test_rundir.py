@@ -1,0 +1,82 @@
+"""The run folder: chosen without harm, written atomically, readable after a crash."""
+
+import math
+
+import numpy as np
+import pytest
+
+from segjax.config import Config
+from segjax.errors import ConfigError
+from segjax.rundir import RunFolder, choose_folder, open_run, run_name
+
+
+def test_new_runs_get_free_names_and_resume_takes_the_newest(tmp_path):
+    config = Config()
+    first = choose_folder(config, under=tmp_path)
+    open_run(first, config)
+    second = choose_folder(config, under=tmp_path)
+    assert (first.path.name, second.path.name) == (run_name(config), run_name(config) + "-2")
+    open_run(second, config)
+    assert choose_folder(config.replace(resume=True), under=tmp_path).path == second.path
+
+
+def test_names_tell_runs_apart():
+    one = Config(loss="combo", loss_params={"dice_scale": 20.0})
+    assert run_name(one) == "combo-dice_scale20-dlstudio-depth16-seed1234"
+    assert run_name(one) != run_name(one.replace(loss_params={"dice_scale": 400.0}))
+
+
+def test_a_run_is_never_overwritten_silently(tmp_path):
+    config = Config(run_dir=str(tmp_path / "run"))
+    open_run(choose_folder(config), config)
+    (tmp_path / "run" / "keep.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="already holds a run"):
+        choose_folder(config)
+    assert choose_folder(config.replace(resume=True)).path == tmp_path / "run"
+    over = config.replace(overwrite=True)
+    open_run(choose_folder(over), over)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_other_peoples_files_are_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match="holds files that are no run"):
+            choose_folder(Config(run_dir=str(tmp_path), overwrite=overwrite))
+    file = tmp_path / "thesis.tex"
+    with pytest.raises(ConfigError, match="is a file"):
+        choose_folder(Config(run_dir=str(file)))
+
+
+def test_resume_without_a_run_says_so(tmp_path):
+    with pytest.raises(ConfigError, match="holds no run"):
+        choose_folder(Config(resume=True, run_dir=str(tmp_path)))
+    with pytest.raises(ConfigError, match="there is no run"):
+        choose_folder(Config(resume=True), under=tmp_path)
+
+
+def test_log_survives_a_line_cut_short_and_rewinds(tmp_path):
+    folder = RunFolder(tmp_path)
+    for step in (500, 1000, 1500):
+        folder.log({"kind": "train", "step": step, "loss": step / 7, "mean_over": 500})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "tra')
+    assert [record["step"] for record in folder.records()] == [500, 1000, 1500]
+    folder.rewind_log(1000)
+    assert [record["step"] for record in folder.records()] == [500, 1000]
+    folder.write_performance_numbers(6, 500)
+    assert (tmp_path / "performance_numbers_6.txt").read_text() == "71.429\n142.857\n"
+
+
+def test_a_damaged_log_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('nonsense\n{"step": 1}\n')
+    with pytest.raises(ConfigError, match="line 1 is not JSON"):
+        RunFolder(tmp_path).records()
+
+
+def test_results_are_json_whatever_is_in_them(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(ConfigError, match="has the run ended"):
+        folder.results()
+    folder.write_results({"iou": np.array([0.5, math.nan]), "n": np.int64(3), "t": (1, 2)})
+    assert folder.results() == {"iou": [0.5, None], "n": 3, "t": [1, 2]}

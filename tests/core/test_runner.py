@@ -1,0 +1,252 @@
+"""A whole run: its folder, resuming bit for bit after a kill, and stopping with a clear word."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from segjax import runner
+from segjax.checkpoint import Checkpoints, load_params
+from segjax.config import Config
+from segjax.errors import CheckpointError, ConfigError, TrainingError
+from segjax.rundir import RunFolder
+from segjax.runner import run
+
+WORKER = """
+import sys
+from segjax.config import Config
+from segjax.runner import run
+config = Config.from_json(sys.argv[1])
+sys.exit(0 if run(config).finished else 130)
+"""
+
+
+def start(config):
+    """Run ``config`` in a process of its own, as a user would."""
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", WORKER, config.to_json()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def weights(folder):
+    params, stats, _ = load_params(Path(folder) / "checkpoints", which="newest")
+    return jax.tree.leaves((params, stats))
+
+
+def losses(folder):
+    rows = RunFolder(folder).records()
+    return [
+        (row["step"], row.get("loss"), row.get("val_loss"), row.get("val_miou")) for row in rows
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One whole run of the real settings, shrunk; many tests look at it."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    config = Config(
+        data="synthetic",
+        synthetic_train=26,
+        synthetic_test=10,
+        val_images=6,
+        depth=2,
+        head="dense",
+        loss="combo",
+        loss_params={"dice_scale": 400.0},
+        augment="flip",
+        epochs=2,
+        log_steps=2,
+        progress="off",
+        run_dir=str(folder),
+    )
+    lines = []
+    return config, run(config, say=lines.append), lines
+
+
+def test_the_run_folder_is_complete(finished):
+    config, result, lines = finished
+    assert result.finished
+    names = {path.name for path in result.folder.iterdir()}
+    assert names >= {
+        "config.json",
+        "metrics.jsonl",
+        "performance_numbers_2.txt",
+        "loss.png",
+        "predictions.png",
+        "results.json",
+        "checkpoints",
+    }
+    assert RunFolder(result.folder).config() == config
+    assert any(line.startswith("[epoch=1/2, iter=   2  elapsed_time=") for line in lines)
+    # 5 steps an epoch, a mean every 2: the full intervals of DLStudio's file are 2 an epoch.
+    assert len((result.folder / "performance_numbers_2.txt").read_text().split()) == 4
+    assert [row["step"] for row in RunFolder(result.folder).records()] == [
+        2, 4, 5, 5, 7, 9, 10, 10,
+    ]  # fmt: skip
+
+
+def test_results_say_what_was_measured_where(finished):
+    config, result, _ = finished
+    results = RunFolder(result.folder).results()
+    assert results["config"]["loss_params"] == {"dice_scale": 400.0}
+    assert results["test"]["images"] == 10
+    for reading in ("half", "windows"):
+        scores = results["test"][reading]
+        assert len(scores["per_class"]["iou"]) == 5
+        assert 0 <= scores["pixel_accuracy"] <= 1
+    assert results["environment"]["versions"]["jax"] == jax.__version__
+    assert results["parameters"] < results["parameters_dlstudio_counts"]
+    assert config.test
+
+
+def test_logged_means_are_means_of_the_losses(finished):
+    """The logged numbers, from the same steps taken here one at a time."""
+    config, result, _ = finished
+    splits = runner.load_splits(config, say=lambda line: None)
+    trainer = runner.Trainer(config, splits, RunFolder(result.folder), lambda line: None)
+    state, _ = trainer.first_state()
+    _, seen = trainer.steps(state, runner.device_arrays(splits.train), trainer.order_of(0))
+    seen = np.concatenate(seen)
+    rows = [row for row in RunFolder(result.folder).records() if row["kind"] == "train"][:3]
+    expected = [seen[0:2].mean(), seen[2:4].mean(), seen[4:5].mean()]
+    np.testing.assert_allclose([row["loss"] for row in rows], expected, rtol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def killed_and_resumed(finished, tmp_path_factory):
+    """The same run, killed without warning in its second epoch and taken up again."""
+    config, _, _ = finished
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    config = config.replace(run_dir=str(folder), checkpoint_steps=1, keep_checkpoints=9)
+    process = start(config)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/step_0000000[6-9]")):
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()  # SIGKILL: no handler runs
+    process.communicate()
+    assert not (folder / "results.json").exists()
+    lines = []
+    return folder, run(config.replace(resume=True), say=lines.append), lines
+
+
+def test_a_killed_run_resumes_bit_for_bit(finished, killed_and_resumed):
+    _, whole, _ = finished
+    folder, resumed, lines = killed_and_resumed
+    assert resumed.finished
+    assert any(line.startswith("resuming at step") for line in lines)
+    assert losses(folder) == losses(whole.folder)
+    for one, other in zip(weights(folder), weights(whole.folder), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert resumed.results["test"]["half"] == whole.results["test"]["half"]
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_by_name(finished, killed_and_resumed, tmp_path):
+    """Resume from an older step gives the same end, and the damage is told."""
+    _, whole, _ = finished
+    folder, _, _ = killed_and_resumed
+    newest = sorted(folder.glob("checkpoints/step_*"))[-1]
+    largest = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    lines = []
+    config = RunFolder(folder).config().replace(resume=True, run_dir=str(folder))
+    again = run(config, say=lines.append)
+    assert any(newest.name in line for line in lines)
+    assert losses(folder) == losses(whole.folder)
+    assert again.results["test"]["half"] == whole.results["test"]["half"]
+
+
+def test_a_resumed_run_keeps_its_settings(finished):
+    config, result, _ = finished
+    with pytest.raises(ConfigError, match="--depth was 2, is 4"):
+        run(config.replace(resume=True, depth=4), say=lambda line: None)
+    # Told to lie about its settings, the checkpoint itself still refuses another network.
+    checkpoints = Checkpoints(result.folder / "checkpoints", notify=lambda line: None)
+    other = config.replace(depth=4, run_dir="")
+    splits = runner.load_splits(other, say=lambda line: None)
+    trainer = runner.Trainer(other, splits, RunFolder(result.folder), lambda line: None)
+    template, _ = trainer.first_state()
+    with pytest.raises(CheckpointError, match="does not belong"):
+        checkpoints.restore(template)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_leaves_with_one_line(tiny, number):
+    config = tiny.replace(epochs=500, val_images=0)
+    process = start(config)
+    while not (Path(config.run_dir) / "checkpoints").exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    last = output.strip().splitlines()[-1]
+    assert last.startswith(f"stopped by {signal.Signals(number).name} at step")
+    assert "Traceback" not in output
+    step = int(last.split("at step ")[1].split(",")[0])
+    assert Checkpoints(Path(config.run_dir) / "checkpoints").steps()[-1] == step
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tiny):
+    config = tiny.replace(learning_rate=1e12, epochs=4, val_images=0)
+    with pytest.raises(TrainingError, match=r"last good checkpoint|nothing was saved") as raised:
+        run(config, say=lambda line: None)
+    assert "step" in str(raised.value)
+    for step in Checkpoints(Path(config.run_dir) / "checkpoints").steps():
+        state, _, _ = load_params(Path(config.run_dir) / "checkpoints", which=step)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+
+
+def test_the_best_checkpoint_is_the_one_tested(tiny):
+    """With a learning rate that ruins the network after an epoch, the first epoch's is tested."""
+    config = tiny.replace(loss="mse", learning_rate=1e-4, epochs=3, early_stop_epochs=1)
+    result = run(config, say=lambda line: None)
+    rows = [row for row in RunFolder(config.run_dir).records() if row["kind"] == "validation"]
+    best = max(rows, key=lambda row: row["val_miou"])
+    first_best = next(row for row in rows if row["val_miou"] == best["val_miou"])
+    assert result.results["tested_step"] == first_best["step"]
+    # Early stopping: the run ended with the first epoch that brought no gain, or at its end.
+    without_gain = [
+        index
+        for index in range(1, len(rows))
+        if rows[index]["val_miou"] <= max(row["val_miou"] for row in rows[:index])
+    ]
+    assert len(rows) == (without_gain[0] + 1 if without_gain else 3)
+
+
+def test_same_seed_same_numbers(finished, tmp_path):
+    config, first, _ = finished
+    second = run(config.replace(run_dir=str(tmp_path / "again")), say=lambda line: None)
+    assert losses(second.folder) == losses(first.folder)
+    assert second.results["test"]["half"] == first.results["test"]["half"]
+
+
+def test_more_images_a_step_than_there_are_is_an_error(tiny):
+    with pytest.raises(ConfigError, match="--batch_size=100"):
+        run(tiny.replace(batch_size=100), say=lambda line: None)
+
+
+def test_no_room_for_results_is_an_error(tiny, tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(ConfigError, match="file"):
+        run(tiny.replace(run_dir=str(blocked / "run")), say=lambda line: None)
+
+
+def test_results_json_is_plain_json(finished):
+    _, result, _ = finished
+    text = (result.folder / "results.json").read_text()
+    assert json.loads(text)
+    assert "NaN" not in text

@@ -1,0 +1,165 @@
+"""The training step: pure, traced once, moves every weight, and learns."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from segjax import train
+from segjax.model import MUnet
+from segjax.objective import make_objective
+from segjax.purdue import PURDUE_SHAPES_LABELS
+from segjax.train import init_state, make_steps, make_train_step, take_batch
+
+CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
+MODEL = MUnet(depth=2, head="dense")
+OPTIMIZER = optax.sgd(1e-4, momentum=0.9)
+
+
+def test_one_step_moves_every_parameter_and_every_statistic(batch, objective):
+    before = init_state(MODEL, OPTIMIZER, seed=0)
+    after, loss = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))(before, batch)
+    assert loss.shape == ()
+    assert loss.dtype == jnp.float32
+    assert int(after.step) == 1
+    for part in ("params", "batch_stats"):
+        old, new = getattr(before, part), getattr(after, part)
+        still = [
+            jax.tree_util.keystr(path)
+            for path, same in jax.tree_util.tree_leaves_with_path(
+                jax.tree.map(lambda a, b: bool((a == b).all()), old, new)
+            )
+            if same
+        ]
+        # A bias that a batch norm takes out again has no gradient but rounding.
+        still = [name for name in still if "'bias'" not in name or "'bn" in name]
+        assert not still
+
+
+def test_the_step_is_the_textbook_one(batch, objective):
+    """Loss, gradient and momentum, computed here by hand from the network's outputs."""
+    state = init_state(MODEL, OPTIMIZER, seed=0)
+
+    def loss_of(params):
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        outputs, _ = MODEL.apply(variables, batch["images"], train=True, mutable=["batch_stats"])
+        return jnp.mean((outputs - batch["masks"].astype(jnp.float32)) ** 2)
+
+    loss, grads = jax.jit(jax.value_and_grad(loss_of))(state.params)
+    after, step_loss = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))(state, batch)
+    np.testing.assert_allclose(step_loss, loss, rtol=1e-6)
+    expected = jax.tree.map(lambda p, g: p - 1e-4 * g, state.params, grads)
+    chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_loss_falls_on_eight_images(batch):
+    objective = make_objective("mse", class_values=CLASS_VALUES, targets="unit")
+    model = MUnet(depth=2, head="dense", input_scale=1 / 255)
+    optimizer = optax.adam(3e-3)
+    steps = make_steps(make_train_step(model, optimizer, objective), scan=False)
+    rows = np.tile(np.arange(8, dtype=np.int32), (25, 1))
+    arrays = jax.tree.map(jnp.asarray, batch)
+    _, losses = steps(init_state(model, optimizer, seed=0), arrays, rows)
+    losses = np.concatenate(losses)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_traced_once_over_many_steps(batch, objective):
+    chex.clear_trace_counter()
+    step = chex.assert_max_traces(make_train_step(MODEL, OPTIMIZER, objective), n=1)
+    steps = make_steps(step, scan=False)
+    state = init_state(MODEL, OPTIMIZER, seed=0)
+    arrays = jax.tree.map(jnp.asarray, batch)
+    for rows in (np.arange(4, dtype=np.int32)[None], np.arange(4, 8, dtype=np.int32)[None]):
+        state, _ = steps(state, arrays, rows)
+    assert int(state.step) == 2
+
+
+def test_scanned_steps_equal_single_ones(batch, objective, monkeypatch):
+    monkeypatch.setattr(train, "SCAN_STEPS", 3)
+    arrays = jax.tree.map(jnp.asarray, batch)
+    count = 4
+    rows = np.random.default_rng(0).integers(0, 8, (count, 2)).astype(np.int32)
+    train_step = make_train_step(MODEL, OPTIMIZER, objective)
+    one_by_one, losses = make_steps(train_step, scan=False)(
+        init_state(MODEL, OPTIMIZER, seed=0), arrays, rows
+    )
+    scanned, scanned_losses = make_steps(train_step, scan=True)(
+        init_state(MODEL, OPTIMIZER, seed=0), arrays, rows
+    )
+    assert (len(losses), len(scanned_losses)) == (count, 2)
+    np.testing.assert_allclose(np.concatenate(losses), np.concatenate(scanned_losses), rtol=1e-4)
+    assert int(scanned.step) == int(one_by_one.step) == count
+
+
+def test_four_devices_equal_one(batch, objective):
+    """Batch norm and Dice are of the whole batch, however it is spread."""
+    objective = make_objective("combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0})
+    step = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))
+    state = init_state(MODEL, OPTIMIZER, seed=0)
+    alone, loss = step(state, batch)
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    assert mesh.size == 4
+    spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
+    copied = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
+    together, spread_loss = step(copied, spread)
+    np.testing.assert_allclose(spread_loss, loss, rtol=1e-5)
+    chex.assert_trees_all_close(together.params, alone.params, atol=1e-5)
+    chex.assert_trees_all_close(together.batch_stats, alone.batch_stats, rtol=1e-4, atol=1e-4)
+
+
+def test_pixels_that_are_not_valid_do_not_matter(batch, objective):
+    step = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))
+    state = init_state(MODEL, OPTIMIZER, seed=0)
+    valid = np.ones(batch["masks"].shape[:3], bool)
+    valid[:, :10] = False
+    spoiled = batch["masks"].copy()
+    spoiled[:, :10] = 250
+    _, one = step(state, {**batch, "valid": valid})
+    _, other = step(state, {**batch, "masks": spoiled, "valid": valid})
+    _, everything = step(state, batch)
+    assert float(one) == float(other)
+    assert float(one) != float(everything)
+
+
+def test_ema_follows_the_weights(batch, objective):
+    step = jax.jit(make_train_step(MODEL, OPTIMIZER, objective, ema_decay=0.5))
+    state = init_state(MODEL, OPTIMIZER, seed=0, ema=True)
+    after, _ = step(state, batch)
+    decay = 0.1  # (1 + 0) / (10 + 0), which is below 0.5 at the first step
+    expected = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.params, after.params)
+    chex.assert_trees_all_close(after.ema, expected, rtol=1e-6, atol=1e-8)
+    assert after.variables()["params"] is after.ema
+
+
+def test_augmentation_draws_anew_each_step_and_the_same_again(batch, objective):
+    seen = []
+
+    def augment(key, batch):
+        noise = jax.random.randint(key, batch["images"].shape, 0, 50, jnp.uint8)
+        return {**batch, "images": batch["images"] // 2 + noise}
+
+    step = jax.jit(make_train_step(MODEL, optax.sgd(0.0), objective, augment=augment))
+    for _ in range(2):
+        state = init_state(MODEL, optax.sgd(0.0), seed=0)
+        state, first = step(state, batch)
+        state, second = step(state, batch)
+        seen.append((float(first), float(second)))
+    assert seen[0] == seen[1]
+    assert seen[0][0] != seen[0][1]
+
+
+def test_same_seed_same_weights():
+    one, same, other = (init_state(MODEL, OPTIMIZER, seed=seed) for seed in (1, 1, 2))
+    chex.assert_trees_all_equal(one.params, same.params)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(one.params, other.params)
+
+
+def test_take_batch_takes_the_named_rows(batch):
+    rows = take_batch(jax.tree.map(jnp.asarray, batch), jnp.array([3, 0], jnp.int32))
+    np.testing.assert_array_equal(rows["images"], batch["images"][[3, 0]])
+    np.testing.assert_array_equal(rows["masks"], batch["masks"][[3, 0]])
