@@ -441,12 +441,16 @@ class PickleMachine:
     def _build(self) -> None:
         state, target = self._pop(), self._top()
         if type(target) is nodes.Array and type(state) is tuple and len(state) == 5:
-            _, shape, dtype, fortran, data = state
+            version, shape, dtype, fortran, data = state
+            if version != 1:
+                raise BadStreamError("it has an array of an unknown version")
             target.fill(dtype, shape, data, fortran=bool(fortran))
             return
         # NumPy's dtype state: version, byte order, and nothing for a plain dtype.
         plain = (None, None, None, -1, -1, 0)
         if type(target) is nodes.Dtype and type(state) is tuple and state[2:8] == plain:
+            if state[0] not in (3, 4):
+                raise BadStreamError("it has a dtype of an unknown version")
             target.check_open()
             order = _text(state[1])
             if order in ("|", "<", ">", "="):

@@ -93,9 +93,9 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def draw_stars(rng: Rng, count: int, tile: int) -> np.ndarray:
     """Returns five-pointed stars, bool [count, tile, tile], cut off at the upper left borders."""
     scale = tile // TILE
-    radius = (4.6 + 6.4 * rng.beta(1.2, 1.5, count)) * scale
-    cx = radius + rng.uniform(-2.0, 9.0, count) * scale
-    cy = radius + rng.uniform(-4.5, 11.5, count) * scale
+    radius = rng.uniform(5.6, 11.3, count) * scale
+    cx = radius + rng.uniform(-2.6, 8.2, count) * scale
+    cy = radius + rng.uniform(-5.0, 10.7, count) * scale
     phase = np.radians(rng.uniform(-35.0, 10.0, count))
     x, y = _grid(tile)
     dx, dy = x - _column(cx), _column(cy) - y
@@ -107,14 +107,14 @@ def draw_stars(rng: Rng, count: int, tile: int) -> np.ndarray:
     # The edge from a point at (R, 0) to a notch at 0.382 R and 36 degrees: the pentagram's.
     notch = 0.382 * np.array([np.cos(sector / 2), np.sin(sector / 2)])
     edge = np.array([1 - notch[0], notch[1]]) / np.hypot(1 - notch[0], notch[1])
-    return (_column(radius) - along) * edge[1] - across * edge[0] >= -0.2
+    return (_column(radius) - along) * edge[1] - across * edge[0] >= 0
 
 
 def draw_rectangles(rng: Rng, count: int, tile: int) -> np.ndarray:
     """Returns rectangles turned by 0..45 degrees, bool [count, tile, tile], with pinholes."""
     scale = tile // TILE
     width, height = rng.uniform(1.5, 24.5, (2, count)) * scale
-    return _turned(rng, width, height, (18.8, 12.2, 10.5), tile, rounded=False)
+    return _turned(rng, width, height, (18.8, 12.2, 10.5), 2.0, tile, rounded=False)
 
 
 def draw_ovals(rng: Rng, count: int, tile: int) -> np.ndarray:
@@ -125,7 +125,7 @@ def draw_ovals(rng: Rng, count: int, tile: int) -> np.ndarray:
     upright = rng.random(count) < 0.5
     width = np.where(upright, short, long) * scale
     height = np.where(upright, long, short) * scale
-    return _turned(rng, width, height, (21.3, 9.8, 9.0), tile, rounded=True)
+    return _turned(rng, width, height, (20.2, 10.7, 9.0), 1.4, tile, rounded=True)
 
 
 def _turned(
@@ -133,6 +133,7 @@ def _turned(
     width: np.ndarray,
     height: np.ndarray,
     place: tuple[float, float, float],
+    power: float,
     tile: int,
     *,
     rounded: bool,
@@ -147,7 +148,7 @@ def _turned(
     cx = np.clip(_triangular(rng, middle_x, spread, count), 1, TILE - 2) * scale
     cy = np.clip(_triangular(rng, middle_y, spread, count), 1, TILE - 2) * scale
     # Small angles are more frequent in the real data, which its share of pinholes shows too.
-    angle = np.radians(np.floor(46 * rng.random(count) ** 1.4))
+    angle = np.radians(np.floor(46 * rng.random(count) ** power))
 
     axis = np.arange(tile + 1, dtype=np.float32) - tile // 2
     dx, dy = axis[None, None, :], axis[None, :, None]

@@ -146,7 +146,8 @@ def _draw_chunk(
 
 
 def _tight_boxes(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    columns, rows = tiles.any(axis=1), tiles.any(axis=2)
+    columns = np.asarray(tiles.any(axis=1))
+    rows = np.asarray(tiles.any(axis=2))
     last = tiles.shape[1] - 1
     return (
         columns.argmax(axis=1),
