@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from segjax.data import pickle_nodes as nodes
-from segjax.data.gunzip import BadStreamError, GzipSource
+from segjax.data.gunzip import BadStreamError, ReadAhead
 
 _CHUNK = 1 << 20
 _LOOKAHEAD = 1 << 16
@@ -63,7 +63,7 @@ class PickleMachine:
     """
 
     def __init__(
-        self, source: GzipSource, *, on_record: Callable[[list[Any]], int], limits: Limits
+        self, source: ReadAhead, *, on_record: Callable[[list[Any]], int], limits: Limits
     ) -> None:
         self._source = source
         self._on_record = on_record

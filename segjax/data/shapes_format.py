@@ -17,7 +17,7 @@ import numpy as np
 
 from segjax.data import pickle_nodes as nodes
 from segjax.data.dataset import Dataset
-from segjax.data.gunzip import BadStreamError, GzipSource
+from segjax.data.gunzip import BadStreamError, GzipSource, ReadAhead
 from segjax.data.pickle_stream import Limits, PickleMachine
 from segjax.errors import DataError
 
@@ -233,10 +233,11 @@ def read_shapes_file(
     limits = limits or Limits()
     images = _Images()
     try:
-        with GzipSource(
-            path, max_unpacked_bytes=limits.unpacked_bytes, on_progress=on_progress
-        ) as source:
-            machine = PickleMachine(source, on_record=images.add, limits=limits)
+        with (
+            GzipSource(path, max_unpacked_bytes=limits.unpacked_bytes) as source,
+            ReadAhead(source, on_progress=on_progress) as ahead,
+        ):
+            machine = PickleMachine(ahead, on_record=images.add, limits=limits)
             images.offset = lambda: machine.offset
             try:
                 result = machine.run()
