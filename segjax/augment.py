@@ -71,17 +71,17 @@ def make_augment(
         count = batch["images"].shape[0]
         if "recolour" in strengths:
             out["images"] = _recolour(key_of("recolour"), out["images"], out["masks"])
-        for name, axis in (("flip", 2), ("flip_vertical", 1)):
-            if name in strengths:
-                turned = jax.random.bernoulli(key_of(name), 0.5, (count,))
-                out = {k: _where(turned, jnp.flip(v, axis), v) for k, v in out.items()}
         if "rotate90" in strengths:
-            turns = jax.random.randint(key_of("rotate90"), (count,), 0, 4)
-            out = {k: _quarter_turns(v, turns) for k, v in out.items()}
+            _check_square(out["images"])
+        turns = _draw_turns(key_of, strengths, count)
         if affine:
             height, width = out["images"].shape[1:3]
             matrix, shift = _draw_affine(key_of, affine, count, height, width)
+            # Part of the map: as a step before it, XLA:CPU works it out again for every read.
+            matrix, shift = _turn_map(turns, matrix, shift)
             out = _resample(out, matrix, shift, interpolation=interpolation, outside=outside)
+        else:
+            out = {name: _turn(array, turns) for name, array in out.items()}
         if "colour" in strengths:
             out["images"] = _jitter_colour(key_of("colour"), out["images"], strengths["colour"])
         if "noise" in strengths:
@@ -96,21 +96,59 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ConfigError(f"--augment_{name}={value}: choose one of {', '.join(choices)}")
 
 
-def _where(chosen: Array, changed: Array, original: Array) -> Array:
-    """Take ``changed`` for the images that are ``chosen`` [B]."""
-    return jnp.where(chosen.reshape(-1, *(1,) * (original.ndim - 1)), changed, original)
-
-
-def _quarter_turns(array: Array, turns: Array) -> Array:
-    """Turn each image counter-clockwise by ``turns`` [B] times 90 degrees."""
-    if array.shape[1] != array.shape[2]:
+def _check_square(images: Array) -> None:
+    height, width = images.shape[1:3]
+    if height != width:
         raise ConfigError(
-            f"--augment: rotate90 needs square images, not {array.shape[1]}x{array.shape[2]}; "
-            "use flip,flip_vertical"
+            f"--augment: rotate90 needs square images, not {height}x{width}; use flip,flip_vertical"
         )
-    # A half turn where it is asked for, then a quarter turn where it is: two choices, not four.
-    half = _where(turns >= 2, jnp.flip(array, (1, 2)), array)
-    return _where(turns % 2 == 1, jnp.rot90(half, axes=(1, 2)), half)
+
+
+def _draw_turns(
+    key_of: Callable[[str], Array], strengths: Mapping[str, float], count: int
+) -> dict[str, Array]:
+    """Draw bool [B] for each exact change: flip, then flip_vertical, then a quarter turn.
+
+    A half turn is both flips, so a number of quarter turns needs no more than these three.
+    """
+    turns = {
+        name: jax.random.bernoulli(key_of(name), 0.5, (count,))
+        for name in ("flip", "flip_vertical")
+        if name in strengths
+    }
+    if "rotate90" in strengths:
+        quarters = jax.random.randint(key_of("rotate90"), (count,), 0, 4)
+        half = quarters >= 2
+        turns = {name: turns.get(name, False) ^ half for name in ("flip", "flip_vertical")}
+        turns["quarter"] = quarters % 2 == 1
+    return turns
+
+
+def _turn(array: Array, turns: Mapping[str, Array]) -> Array:
+    """Flip and turn [B, H, W, ...] exactly; a quarter turn is counter-clockwise."""
+    changes = {
+        "flip": lambda a: jnp.flip(a, 2),
+        "flip_vertical": lambda a: jnp.flip(a, 1),
+        "quarter": lambda a: jnp.rot90(a, axes=(1, 2)),
+    }
+    for name, chosen in turns.items():
+        chosen = chosen.reshape(-1, *(1,) * (array.ndim - 1))
+        array = jnp.where(chosen, changes[name](array), array)
+    return array
+
+
+def _turn_map(turns: Mapping[str, Array], matrix: Array, shift: Array) -> tuple[Array, Array]:
+    """Let an affine map read from the images that `_turn` would make."""
+    rows = jnp.concatenate([matrix, shift[..., None]], axis=-1)
+    # From the last change back to the first: this is where a pixel of the result comes from.
+    for name, chosen in reversed(turns.items()):
+        changed = {
+            "flip": lambda r: r * jnp.array([[1.0], [-1.0]]),
+            "flip_vertical": lambda r: r * jnp.array([[-1.0], [1.0]]),
+            "quarter": lambda r: jnp.stack([r[:, 1], -r[:, 0]], axis=1),
+        }[name](rows)
+        rows = jnp.where(chosen[:, None, None], changed, rows)
+    return rows[..., :2], rows[..., 2]
 
 
 def _recolour(key: Array, images: Array, masks: Array) -> Array:
