@@ -1,0 +1,202 @@
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from segjax.config import Config
+from segjax.errors import ConfigError
+from segjax.optim import make_optimizer, make_schedule
+
+OPTIMIZERS = ("sgd", "adam", "adamw", "lamb", "lion", "rmsprop")
+PEAK = 0.5
+
+
+def rates(steps, **settings):
+    schedule = make_schedule(Config(learning_rate=PEAK, **settings), steps)
+    return np.array([float(schedule(step)) for step in range(steps + 1)])
+
+
+def tree(seed=0):
+    """A kernel, a bias and a scale, as the network's parameters are shaped."""
+    rng = np.random.default_rng(seed)
+    shapes = {"conv": {"kernel": (3, 3, 2, 4), "bias": (4,)}, "norm": {"scale": (4,)}}
+    return jax.tree.map(
+        lambda shape: jnp.asarray(rng.normal(size=shape), jnp.float32),
+        shapes,
+        is_leaf=lambda node: isinstance(node, tuple),
+    )
+
+
+def descend(config, gradients, *, total_steps=100, params=None):
+    """Apply a list of gradients; return the parameters after each."""
+    optimizer = make_optimizer(config, total_steps)
+    params = tree() if params is None else params
+    state, seen = optimizer.init(params), []
+    update = jax.jit(optimizer.update)
+    for gradient in gradients:
+        updates, state = update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        seen.append(params)
+    return seen
+
+
+def test_constant_is_constant():
+    np.testing.assert_allclose(rates(20), PEAK, rtol=1e-6)
+
+
+def test_cosine_starts_at_the_peak_and_ends_at_a_hundredth():
+    values = rates(100, schedule="cosine")
+    np.testing.assert_allclose(values[[0, 50, 100]], PEAK * np.array([1, 0.505, 0.01]), rtol=1e-5)
+    assert np.all(np.diff(values) < 0)
+
+
+def test_linear_falls_evenly_to_a_hundredth():
+    values = rates(100, schedule="linear")
+    np.testing.assert_allclose(values, np.linspace(PEAK, PEAK / 100, 101), rtol=1e-5)
+
+
+def test_onecycle_rises_for_a_quarter_and_falls_for_the_rest():
+    values = rates(100, schedule="onecycle")
+    np.testing.assert_allclose(values[[0, 25, 100]], PEAK * np.array([0.04, 1, 0.01]), rtol=1e-5)
+    assert np.all(np.diff(values[:26]) > 0)
+    assert np.all(np.diff(values[25:]) < 0)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
+def test_warmup_rises_linearly_and_the_schedule_follows(schedule):
+    values = rates(100, schedule=schedule, warmup_steps=10)
+    np.testing.assert_allclose(values[:10], PEAK * np.arange(1, 11) / 10, rtol=1e-5)
+    np.testing.assert_allclose(values[10], PEAK, rtol=1e-5)
+    np.testing.assert_allclose(values[10:], rates(90, schedule=schedule), rtol=1e-5)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "linear", "onecycle"])
+@pytest.mark.parametrize("warmup", [0, 1, 7])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_short_runs_keep_finite_positive_rates(schedule, warmup, steps):
+    if schedule == "onecycle" and warmup:
+        return
+    values = rates(steps, schedule=schedule, warmup_steps=warmup)
+    assert np.all(values > 0)
+    assert np.all(values <= PEAK * 1.00001)
+
+
+def test_onecycle_has_its_own_warmup():
+    with pytest.raises(ConfigError, match="--warmup_steps=5: onecycle rises by itself"):
+        Config(schedule="onecycle", warmup_steps=5)
+
+
+def test_sgd_is_pytorchs_formula():
+    gradients = [tree(seed) for seed in (1, 2, 3)]
+    got = descend(Config(learning_rate=0.1, momentum=0.9, weight_decay=0.01), gradients)
+    weight = np.asarray(tree()["conv"]["kernel"], np.float64)
+    velocity = np.zeros_like(weight)
+    for step, gradient in enumerate(gradients):
+        # torch.optim.SGD: g = g + decay * w;  v = momentum * v + g;  w = w - rate * v
+        velocity = 0.9 * velocity + np.asarray(gradient["conv"]["kernel"]) + 0.01 * weight
+        weight = weight - 0.1 * velocity
+        np.testing.assert_allclose(got[step]["conv"]["kernel"], weight, rtol=1e-5, atol=1e-6)
+
+
+def test_dlstudios_defaults_are_plain_sgd():
+    config = Config()
+    assert (config.optimizer, config.learning_rate, config.momentum) == ("sgd", 1e-4, 0.9)
+    one = jax.tree.map(jnp.ones_like, tree())
+    last = descend(config, [one] * 3)[-1]
+    # Velocities 1, 1.9, 2.71 sum to 5.61.
+    expected = jax.tree.map(lambda w: w - 5.61e-4, tree())
+    chex.assert_trees_all_close(last, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lamb", "lion"])
+def test_weight_decay_shrinks_kernels_and_nothing_else(optimizer):
+    config = Config(optimizer=optimizer, learning_rate=0.1, weight_decay=0.1)
+    zero = jax.tree.map(jnp.zeros_like, tree())
+    (after,) = descend(config, [zero])
+    before = tree()
+    assert np.all(np.abs(after["conv"]["kernel"]) < np.abs(before["conv"]["kernel"]))
+    np.testing.assert_array_equal(after["conv"]["bias"], before["conv"]["bias"])
+    np.testing.assert_array_equal(after["norm"]["scale"], before["norm"]["scale"])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+def test_decoupled_decay_is_rate_times_decay(optimizer):
+    config = Config(optimizer=optimizer, learning_rate=0.1, weight_decay=0.2)
+    zero = jax.tree.map(jnp.zeros_like, tree())
+    (after,) = descend(config, [zero])
+    np.testing.assert_allclose(after["conv"]["kernel"], 0.98 * tree()["conv"]["kernel"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_weight_decay_that_would_be_ignored_is_refused(optimizer):
+    with pytest.raises(ConfigError, match=f"--weight_decay=0.1: {optimizer} has none; use adamw"):
+        Config(optimizer=optimizer, weight_decay=0.1)
+
+
+def test_clipping_bounds_the_global_norm_and_leaves_smaller_gradients():
+    config = Config(learning_rate=1.0, momentum=0.0, clip_norm=2.0)
+    gradient = tree(1)
+    norm = float(optax.tree.norm(gradient))
+    assert norm > 2
+    (after,) = descend(config, [gradient])
+    moved = jax.tree.map(jnp.subtract, tree(), after)
+    chex.assert_trees_all_close(
+        moved, jax.tree.map(lambda g: g * 2 / norm, gradient), rtol=1e-4, atol=1e-6
+    )
+    small = jax.tree.map(lambda g: g / norm, gradient)
+    (after,) = descend(config, [small])
+    moved = jax.tree.map(jnp.subtract, tree(), after)
+    chex.assert_trees_all_close(moved, small, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_accumulation_equals_the_big_batch(optimizer):
+    config = Config(
+        optimizer=optimizer, learning_rate=0.01, clip_norm=1.0, schedule="cosine", warmup_steps=1
+    )
+    parts = [tree(seed) for seed in range(1, 7)]
+    means = [jax.tree.map(lambda *leaves: sum(leaves) / 3, *parts[at : at + 3]) for at in (0, 3)]
+    small = descend(dataclasses.replace(config, accumulate_steps=3), parts, total_steps=6)
+    large = descend(config, means, total_steps=2)
+    chex.assert_trees_all_equal(small[0], tree())
+    chex.assert_trees_all_equal(small[1], tree())
+    chex.assert_trees_all_close(small[2], large[0], rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_equal(small[3], small[2])
+    chex.assert_trees_all_close(small[5], large[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_each_optimizer_lowers_a_quadratic(optimizer):
+    config = Config(optimizer=optimizer, learning_rate=0.1, schedule="cosine")
+    target, params = tree(5), tree()
+    descent = make_optimizer(config, 150)
+
+    def loss(params):
+        gap = jax.tree.map(jnp.subtract, params, target)
+        return 0.5 * optax.tree.norm(gap, squared=True)
+
+    @jax.jit
+    def step(carry, _):
+        params, state = carry
+        updates, state = descent.update(jax.grad(loss)(params), state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    (after, _), _ = jax.lax.scan(step, (params, descent.init(params)), length=150)
+    assert float(loss(after)) < 0.05 * float(loss(params))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_schedule_reaches_the_update(optimizer):
+    """Half the peak moves half as far on the first step: no optimizer ignores the rate."""
+    gradient = tree(1)
+    moves = []
+    for rate in (0.01, 0.005):
+        (after,) = descend(Config(optimizer=optimizer, learning_rate=rate), [gradient])
+        moves.append(jax.tree.map(jnp.subtract, after, tree()))
+    chex.assert_trees_all_close(
+        moves[0], jax.tree.map(lambda m: 2 * m, moves[1]), rtol=1e-3, atol=1e-6
+    )
