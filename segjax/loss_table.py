@@ -66,7 +66,10 @@ PARAMETERS: Mapping[str, Parameter] = {
             ("count", "skip"),
         ),
         Parameter(
-            "loss_class_weights", "", "weights of the classes, such as 1,1,2,3,3; only ratios count"
+            "loss_class_weights",
+            "",
+            "weights of the classes, such as 1,1,2,3,3 (only ratios count), or from the training "
+            "masks: balanced or median",
         ),
         Parameter("label_smoothing", 0.0, "share of the target spread evenly in cross-entropies"),
         Parameter("bce_fp", 1.0, "weight of background pixels in bce"),
@@ -250,6 +253,16 @@ LOSSES: Mapping[str, LossSpec] = {
 }
 
 
+# Rules that `segjax.class_weights` turns into numbers once it has seen the training masks.
+CLASS_WEIGHT_RULES = ("balanced", "median")
+
+
+def check_class_weights(text: str) -> None:
+    """Raise ConfigError unless ``text`` is empty, a rule, or numbers."""
+    if text.strip() not in CLASS_WEIGHT_RULES:
+        parse_class_weights(text)
+
+
 def parse_class_weights(text: str) -> tuple[float, ...] | None:
     """Read ``1,1,2.5``; empty text is None.
 
@@ -261,7 +274,10 @@ def parse_class_weights(text: str) -> tuple[float, ...] | None:
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"--loss_class_weights={text}: must be numbers such as 1,1,2.5") from None
+        raise ConfigError(
+            f"--loss_class_weights={text}: must be numbers such as 1,1,2.5, or "
+            f"one of {', '.join(CLASS_WEIGHT_RULES)}"
+        ) from None
     if min(weights) < 0 or sum(weights) <= 0 or not sum(weights) < float("inf"):
         raise ConfigError(f"--loss_class_weights={text}: must be >= 0 and not all zero")
     return weights

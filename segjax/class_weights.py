@@ -1,0 +1,115 @@
+"""Weights of the classes from how often they occur in the training masks. NumPy only."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from segjax.errors import ConfigError, DataError
+from segjax.loss_table import CLASS_WEIGHT_RULES, Reads, Value
+
+CHUNK_IMAGES = 500  # images counted at a time, which bounds the memory for temporaries
+
+
+def balanced_class_weights(
+    masks: np.ndarray,
+    *,
+    rule: str = "balanced",
+    exclusive: bool = False,
+    ignore: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return one weight per class, larger for rarer classes, with a mean of 1.
+
+    With n_c the pixels of class c, 'balanced' is w_c = 1 / n_c (inverse frequency). 'median' is
+    median(f) / f_c, where f_c is n_c over all pixels of the images that show c (Eigen and Fergus
+    2015, median-frequency balancing): a class that few images show, but largely, is not taken for
+    rare. Both are then divided by their mean, so the learning rate keeps its meaning.
+
+    Args:
+      masks: uint8 [N, H, W, C], 0 or the class value.
+      rule: 'balanced' or 'median'.
+      exclusive: count as a softmax loss sees it: background first, so C + 1 weights, and of
+        overlapping classes the last wins.
+      ignore: bool [N, H, W], pixels that do not count; or None.
+
+    Returns:
+      float64 [C] or [C + 1]. A class without a pixel gets 1, as there is nothing to judge it by.
+
+    Raises:
+      ConfigError: unknown rule, or shapes that do not fit.
+      DataError: no class has a pixel.
+    """
+    if rule not in CLASS_WEIGHT_RULES:
+        raise ConfigError(
+            f"class weights {rule!r}: choose one of {', '.join(CLASS_WEIGHT_RULES)}, or numbers"
+        )
+    if masks.ndim != 4:
+        raise ConfigError(f"masks of shape {masks.shape}: must be [N, H, W, C]")
+    if ignore is not None and ignore.shape != masks.shape[:3]:
+        raise ConfigError(f"ignore of shape {ignore.shape}: must be {masks.shape[:3]}")
+    classes = masks.shape[-1] + exclusive
+    own = np.zeros(classes)  # pixels of each class
+    room = np.zeros(classes)  # pixels of the images that show it
+    for pixels, counted in _per_image(masks, exclusive=exclusive, ignore=ignore):
+        own += pixels.sum(axis=0)
+        room += ((pixels > 0) * counted[:, None]).sum(axis=0)
+    seen = own > 0
+    if not seen[int(exclusive) :].any():
+        raise DataError("class weights: the training masks have no pixel of any class")
+    rarity = np.ones(classes)
+    if rule == "median":
+        # Dividing by the mean below cancels the median itself; it is the paper's formula.
+        frequency = own[seen] / room[seen]
+        rarity[seen] = np.median(frequency) / frequency
+    else:
+        rarity[seen] = 1.0 / own[seen]
+    weights = np.ones(classes)
+    weights[seen] = rarity[seen] / rarity[seen].mean()
+    return weights
+
+
+def resolve_class_weights(
+    parameters: Mapping[str, Value],
+    masks: np.ndarray,
+    *,
+    reads: Reads,
+    ignore: np.ndarray | None = None,
+) -> dict[str, Value]:
+    """Return a loss's parameters with ``loss_class_weights=balanced`` turned into numbers.
+
+    Args:
+      parameters: settings of the loss by flag name.
+      masks: uint8 [N, H, W, C], those of the training images.
+      reads: what the loss reads; with 'softmax' the background is a class, the first.
+      ignore: bool [N, H, W] or None.
+
+    Raises:
+      ConfigError, DataError: as `balanced_class_weights`.
+    """
+    resolved = dict(parameters)
+    rule = str(resolved.get("loss_class_weights", "")).strip()
+    if rule in CLASS_WEIGHT_RULES:
+        weights = balanced_class_weights(
+            masks, rule=rule, exclusive=reads == "softmax", ignore=ignore
+        )
+        resolved["loss_class_weights"] = ",".join(f"{weight:.6g}" for weight in weights)
+    return resolved
+
+
+def _per_image(
+    masks: np.ndarray, *, exclusive: bool, ignore: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield for some images at a time the pixels of each class [n, C] and those that count [n]."""
+    for at in range(0, len(masks), CHUNK_IMAGES):
+        present = masks[at : at + CHUNK_IMAGES] > 0
+        if exclusive:
+            # Background, then the classes; a class yields to those after it.
+            later = np.logical_or.accumulate(present[..., ::-1], axis=-1)[..., ::-1]
+            alone = present.copy()
+            alone[..., :-1] &= ~later[..., 1:]
+            present = np.concatenate([~later[..., :1], alone], axis=-1)
+        counted = np.full(len(present), present.shape[1] * present.shape[2])
+        if ignore is not None:
+            valid = ~ignore[at : at + CHUNK_IMAGES]
+            present = present & valid[..., None]
+            counted = valid.sum(axis=(1, 2))
+        yield present.sum(axis=(1, 2)), counted
