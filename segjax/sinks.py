@@ -1,0 +1,83 @@
+"""Where a run's records go beside the JSONL log: a CSV file always, TensorBoard if asked."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from segjax.errors import ConfigError
+
+# Of every CSV, in this order, so that files of several runs can be pasted together.
+CSV_COLUMNS = (
+    "step",
+    "epoch",
+    "iter",
+    "kind",
+    "loss",
+    "mean_over",
+    "val_loss",
+    "val_miou",
+    "seconds",
+)
+FLUSH_S = 5
+# What TensorBoard shows: the record's key and the name of its curve.
+CURVES: Mapping[str, str] = {
+    "loss": "train/loss",
+    "val_loss": "validation/loss",
+    "val_miou": "validation/miou",
+}
+
+
+def csv_text(records: Iterable[Mapping[str, Any]]) -> str:
+    """Return records as CSV: a header, then a row each; what a record lacks is empty.
+
+    Keys beyond `CSV_COLUMNS` get columns after them, in the order in which they first occur.
+    """
+    rows = list(records)
+    more = {key: None for row in rows for key in row if key not in CSV_COLUMNS}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*CSV_COLUMNS, *more], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def check_tensorboard() -> None:
+    """Raise ConfigError if tensorboardX, which the extra ``segjax[tensorboard]`` has, is missing.
+
+    It is loaded here and in `TensorBoard` only.
+    """
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "--tensorboard needs the package tensorboardX: pip install 'segjax[tensorboard]'"
+        ) from None
+
+
+class TensorBoard:
+    """Writes records as TensorBoard scalars, in a folder of event files.
+
+    Raises ConfigError as `check_tensorboard`.
+    """
+
+    def __init__(self, folder: Path | str, *, step: int = 0) -> None:
+        """Open a new event file; what an earlier session wrote after ``step`` is hidden."""
+        check_tensorboard()
+        from tensorboardX import SummaryWriter
+
+        # A resumed run writes the steps after its checkpoint again.
+        purge = {"purge_step": step + 1} if step else {}
+        # Its thread writes when it likes, whatever flush() says: a killed run loses this much.
+        self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S, **purge)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Write the curves' values of one record at its step."""
+        for key, curve in CURVES.items():
+            if record.get(key) is not None:
+                self._writer.add_scalar(curve, record[key], record["step"])
+
+    def close(self) -> None:
+        """Write what is still held back and close the event file."""
+        self._writer.close()

@@ -1,0 +1,68 @@
+import csv
+import io
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from segjax.errors import ConfigError
+from segjax.sinks import CSV_COLUMNS, TensorBoard, csv_text
+
+TRAIN = {"kind": "train", "epoch": 1, "iter": 5, "step": 5, "loss": 0.25, "mean_over": 5}
+VALIDATION = {"kind": "validation", "epoch": 1, "step": 5, "val_loss": 0.5, "val_miou": 0.75}
+
+
+def test_csv_has_a_row_a_record_and_the_same_columns_whatever_comes():
+    rows = list(csv.DictReader(io.StringIO(csv_text([TRAIN, VALIDATION]))))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["kind"] for row in rows] == ["train", "validation"]
+    assert float(rows[0]["loss"]) == 0.25
+    assert rows[0]["val_miou"] == ""
+    assert float(rows[1]["val_miou"]) == 0.75
+    assert csv_text([]) == ",".join(CSV_COLUMNS) + "\n"
+
+
+def test_csv_keeps_every_digit_and_quotes_what_needs_it():
+    (row,) = csv.DictReader(io.StringIO(csv_text([{"loss": 0.1 + 0.2, "note": 'a,"b"'}])))
+    assert float(row["loss"]) == 0.1 + 0.2
+    assert row["note"] == 'a,"b"'
+    assert list(row)[-1] == "note"
+
+
+def scalars(folder):
+    """Read the event files back by their framing: length, checksum, event, checksum."""
+    proto = pytest.importorskip("tensorboardX.proto.event_pb2")
+    found = []
+    for file in sorted(folder.iterdir()):
+        data, at = file.read_bytes(), 0
+        while at < len(data):
+            (length,) = struct.unpack_from("<Q", data, at)
+            event = proto.Event.FromString(data[at + 12 : at + 12 + length])
+            found += [(v.tag, event.step, v.simple_value) for v in event.summary.value]
+            at += 16 + length
+    return found
+
+
+def test_tensorboard_holds_the_curves_of_the_records(tmp_path):
+    pytest.importorskip("tensorboardX")
+    board = TensorBoard(tmp_path / "board")
+    board.add(TRAIN)
+    board.add(VALIDATION)
+    board.close()
+    assert scalars(tmp_path / "board") == [
+        ("train/loss", 5, 0.25),
+        ("validation/loss", 5, 0.5),
+        ("validation/miou", 5, 0.75),
+    ]
+
+
+def test_a_missing_package_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ConfigError, match=r"--tensorboard needs .* pip install 'segjax\[tensorb"):
+        TensorBoard(tmp_path)
+
+
+def test_csv_needs_no_tensorboard():
+    code = "import sys, segjax.sinks; sys.exit('tensorboardX' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

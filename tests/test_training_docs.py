@@ -1,0 +1,88 @@
+"""docs/training.md: its commands work and its table is the code's."""
+
+import re
+import shlex
+from pathlib import Path
+
+import jax
+import pytest
+from absl import flags
+
+from segjax.augment import AUGMENTATIONS, make_augment
+from segjax.main import config_from_flags, define_flags, main
+from segjax.optim import make_optimizer
+
+PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()
+]
+
+
+def arguments(command):
+    words = shlex.split(command)
+    assert words[:3] == ["python", "-m", "segjax.main"]
+    return words[3:]
+
+
+def config_of(command):
+    values = flags.FlagValues()
+    define_flags(values)
+    assert values(["segjax.main", *arguments(command)])[1:] == []
+    return config_from_flags(values)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_understood(command):
+    config = config_of(command)
+    make_optimizer(config, 1000).init({"kernel": jax.numpy.zeros((3, 3, 1, 1))})
+    make_augment(
+        config.augment,
+        interpolation=config.augment_interpolation,
+        outside=config.augment_outside,
+    )
+
+
+def test_the_first_command_runs(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main([*arguments(COMMANDS[0]), f"--run_dir={folder}", "--progress=off"]) == 0
+    assert (folder / "results.json").exists()
+    assert (folder / "metrics.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS[1:])
+def test_the_other_commands_run_on_tiny_data(tmp_path, command):
+    if "tensorboard" in command:
+        pytest.importorskip("tensorboardX")
+    given = arguments(command)
+    tiny = [
+        "--data=synthetic",
+        "--synthetic_train=14",
+        "--synthetic_test=4",
+        "--val_images=6",
+        "--depth=2",
+        "--epochs=2",
+        "--progress=off",
+        f"--run_dir={tmp_path / 'run'}",
+    ]
+    assert main([*given, *tiny]) == 0
+
+
+def test_every_knob_has_its_words():
+    knobs = (
+        "optimizer learning_rate momentum weight_decay schedule warmup_steps clip_norm "
+        "accumulate_steps ema_decay dtype val_images early_stop_epochs loss_class_weights augment "
+        "augment_interpolation augment_outside tensorboard"
+    )
+    missing = [knob for knob in knobs.split() if f"--{knob}" not in PAGE]
+    assert not missing
+
+
+def test_the_table_of_augmentations_is_the_codes():
+    rows = [
+        f"| `{row.name}` | "
+        f"{'none' if row.default is None else f'{row.unit}, {row.default:g}'} | {row.summary} |"
+        for row in AUGMENTATIONS.values()
+    ]
+    (table,) = re.findall(r"<!-- table: augmentations -->\n(.*?)<!-- end -->", PAGE, re.S)
+    assert table.splitlines()[2:] == rows
