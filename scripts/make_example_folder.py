@@ -1,0 +1,232 @@
+"""Makes a small data set of your own kind from real photographs that scikit-image ships.
+
+    python scripts/make_example_folder.py photos
+    python scripts/make_example_folder.py coins --picture=coins --layout=coco
+
+'tissue' is a stained section under the microscope (512x512, colour), cut into 64 tiles, with the
+brown stain and the blue nuclei as classes, told apart by colour deconvolution. 'coins' is a museum
+photograph of 24 Greek coins (303x384, grey), cut into one tile a coin, which watershed finds.
+The masks are the work of scikit-image's functions, not drawn by hand. Needs scikit-image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+LAYOUTS = ("indexed", "per-class", "flat", "coco", "npz")
+TISSUE_TILE = 64
+COINS_TILE = 72
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """Tiles of one photograph.
+
+    Attributes:
+      classes: names in the order of the mask values 1, 2, ...
+      names: one a tile.
+      images: uint8 [N, H, W, 3].
+      labels: uint8 [N, H, W], 0 or the class's number.
+      objects: int32 [N, H, W], 0 or the object's number.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    objects: np.ndarray
+
+
+def make_tissue() -> Example:
+    """Returns 64 tiles of 64x64 of scikit-image's immunohistochemistry picture."""
+    from skimage import color, data, filters, measure, morphology
+
+    picture = data.immunohistochemistry()
+    stains = color.rgb2hed(picture)
+    labels = np.zeros(picture.shape[:2], np.uint8)
+    for value, channel in ((1, 0), (2, 2)):
+        smooth = filters.gaussian(stains[..., channel], 2)
+        on = smooth > filters.threshold_otsu(smooth)
+        on = morphology.remove_small_objects(on, max_size=60)
+        labels[on] = value
+    tiles = [
+        (slice(top, top + TISSUE_TILE), slice(left, left + TISSUE_TILE))
+        for top in range(0, 512, TISSUE_TILE)
+        for left in range(0, 512, TISSUE_TILE)
+    ]
+    objects = measure.label(labels, background=0).astype(np.int32)
+    return _cut("tissue", ("nucleus", "brown"), picture, labels, objects, tiles)
+
+
+def make_coins() -> Example:
+    """Returns one tile of 72x72 around each of the 24 coins, with the coins as objects."""
+    from skimage import data, filters, measure, segmentation
+
+    grey = data.coins()
+    markers = np.zeros(grey.shape, np.int32)
+    markers[grey < 30] = 1
+    markers[grey > 150] = 2
+    coins = segmentation.watershed(filters.sobel(grey), markers) == 2
+    objects = measure.label(coins).astype(np.int32)
+    tiles = []
+    for region in measure.regionprops(objects):
+        if region.area < 500:
+            objects[objects == region.label] = 0
+            continue
+        top, left = (round(centre) - COINS_TILE // 2 for centre in region.centroid)
+        top = min(max(top, 0), grey.shape[0] - COINS_TILE)
+        left = min(max(left, 0), grey.shape[1] - COINS_TILE)
+        tiles.append((slice(top, top + COINS_TILE), slice(left, left + COINS_TILE)))
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    labels = (objects > 0).astype(np.uint8)
+    return _cut("coin", ("coin",), picture, labels, objects, tiles)
+
+
+PICTURES: dict[str, Callable[[], Example]] = {"tissue": make_tissue, "coins": make_coins}
+
+
+def write_indexed(example: Example, folder: Path) -> None:
+    """Writes images/, masks/ with one indexed PNG an image, and classes.txt."""
+    _write_images(example, folder / "images")
+    (folder / "masks").mkdir()
+    for name, labels in zip(example.names, example.labels, strict=True):
+        mask = Image.fromarray(labels).convert("P")
+        mask.putdata(labels.ravel())
+        mask.putpalette([0, 0, 0, 86, 180, 233, 230, 159, 0])
+        mask.save(folder / "masks" / f"{name}.png")
+    _write_classes(example, folder)
+
+
+def write_per_class(example: Example, folder: Path) -> None:
+    """Writes images/ and masks/CLASS/ with black and white PNGs of the classes an image shows."""
+    _write_images(example, folder / "images")
+    for value, class_name in enumerate(example.classes, start=1):
+        (folder / "masks" / class_name).mkdir(parents=True)
+        for name, labels in zip(example.names, example.labels, strict=True):
+            on = labels == value
+            if on.any() or value == 1:
+                mask = Image.fromarray(on.astype(np.uint8) * 255)
+                mask.save(folder / "masks" / class_name / f"{name}.png")
+    _write_classes(example, folder)
+
+
+def write_flat(example: Example, folder: Path) -> None:
+    """Writes NAME.png beside NAME_mask.png, and classes.txt."""
+    _write_images(example, folder)
+    for name, labels in zip(example.names, example.labels, strict=True):
+        Image.fromarray(labels).save(folder / f"{name}_mask.png")
+    _write_classes(example, folder)
+
+
+def write_coco(example: Example, folder: Path) -> None:
+    """Writes images/ and annotations.json with the run lengths of every object."""
+    _write_images(example, folder / "images")
+    height, width = example.labels.shape[1:]
+    images = [
+        {"id": index, "file_name": f"{name}.png", "height": height, "width": width}
+        for index, name in enumerate(example.names, start=1)
+    ]
+    annotations = []
+    for index, (labels, objects) in enumerate(
+        zip(example.labels, example.objects, strict=True), start=1
+    ):
+        for number in np.unique(objects[objects > 0]):
+            on = objects == number
+            rows, columns = np.flatnonzero(on.any(1)), np.flatnonzero(on.any(0))
+            left, top = int(columns[0]), int(rows[0])
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": index,
+                    "category_id": int(labels[on][0]),
+                    "iscrowd": 0,
+                    "area": int(on.sum()),
+                    "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
+                    "segmentation": {"size": [height, width], "counts": run_lengths(on)},
+                }
+            )
+    categories = [{"id": value, "name": name} for value, name in enumerate(example.classes, 1)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / "annotations.json").write_text(json.dumps(content) + "\n")
+
+
+def write_npz(example: Example, folder: Path) -> None:
+    """Writes data.npz with images, masks of class numbers and class_names."""
+    np.savez_compressed(
+        folder / "data.npz",
+        images=example.images,
+        masks=example.labels,
+        class_names=np.array(example.classes),
+    )
+
+
+def run_lengths(on: np.ndarray) -> list[int]:
+    """Returns COCO's uncompressed run lengths of a bool mask: column by column, zeros first."""
+    flat = on.ravel(order="F").astype(np.int8)
+    edges = np.flatnonzero(np.diff(flat, prepend=0, append=0))
+    edges = np.unique(np.concatenate([[0], edges, [flat.size]]))
+    lengths = np.diff(edges).tolist()
+    return [0, *lengths] if flat[0] else lengths
+
+
+WRITERS: dict[str, Callable[[Example, Path], None]] = dict(
+    zip(LAYOUTS, (write_indexed, write_per_class, write_flat, write_coco, write_npz), strict=True)
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the example and says what it wrote."""
+    parser = argparse.ArgumentParser(description="Make a small data set from real photographs.")
+    parser.add_argument("folder", help="a new folder")
+    parser.add_argument("--picture", default="tissue", choices=list(PICTURES))
+    parser.add_argument("--layout", default="indexed", choices=LAYOUTS)
+    given = parser.parse_args(arguments)
+    folder = Path(given.folder)
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        sys.stderr.write(f"error: {folder}: is there already; name a new folder\n")
+        return 1
+    example = PICTURES[given.picture]()
+    WRITERS[given.layout](example, folder)
+    sys.stdout.write(f"{folder}: {len(example.names)} images of {', '.join(example.classes)}\n")
+    return 0
+
+
+def _cut(
+    prefix: str,
+    classes: tuple[str, ...],
+    picture: np.ndarray,
+    labels: np.ndarray,
+    objects: np.ndarray,
+    tiles: Sequence[tuple[slice, slice]],
+) -> Example:
+    return Example(
+        classes=classes,
+        names=tuple(f"{prefix}-{index:02d}" for index in range(len(tiles))),
+        images=np.stack([picture[tile] for tile in tiles]),
+        labels=np.stack([labels[tile] for tile in tiles]),
+        objects=np.stack([objects[tile] for tile in tiles]),
+    )
+
+
+def _write_images(example: Example, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, image in zip(example.names, example.images, strict=True):
+        Image.fromarray(image).save(folder / f"{name}.png")
+
+
+def _write_classes(example: Example, folder: Path) -> None:
+    (folder / "classes.txt").write_text("\n".join(example.classes) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Names, mask values and colours of the classes of own data: classes.txt and classes.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from segjax.data.problems import printable, some_names
+from segjax.errors import DataError
+
+BACKGROUND = ("background", "_background_")
+MAX_CLASSES = 254
+
+Colour = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassKey:
+    """The classes in channel order and what stands for each in a mask: a number or a colour."""
+
+    names: tuple[str, ...]
+    values: tuple[int | Colour, ...]
+
+    def select(self, chosen: Sequence[str], *, where: str) -> ClassKey:
+        """Returns the key of the ``chosen`` classes alone, in that order.
+
+        Raises:
+          DataError: naming an unknown class and the names close to it.
+        """
+        check_names(chosen, where=where)
+        for name in chosen:
+            if name not in self.names:
+                raise DataError(unknown_class(name, self.names, where=where))
+        values = tuple(self.values[self.names.index(name)] for name in chosen)
+        return ClassKey(tuple(chosen), values)
+
+
+def read_class_file(folder: Path) -> ClassKey | None:
+    """Reads classes.txt or classes.json of ``folder``; None if there is neither.
+
+    classes.txt has one name a line, the first for mask value 1 (a first line "background" is
+    passed over). classes.json is a list of such names, or an object from name to mask value
+    (1..255) or to colour ([r, g, b]).
+
+    Raises:
+      DataError: if the file is not like this.
+    """
+    text_file, json_file = folder / "classes.txt", folder / "classes.json"
+    if text_file.is_file() and json_file.is_file():
+        raise DataError(f"{folder}: has both classes.txt and classes.json; keep one")
+    if text_file.is_file():
+        lines = [line.strip() for line in _text(text_file).splitlines()]
+        return _numbered([line for line in lines if line], where=str(text_file))
+    if json_file.is_file():
+        return _read_json(json_file)
+    return None
+
+
+def check_names(names: Sequence[Any], *, where: str) -> None:
+    """Raises DataError unless ``names`` are different, not empty and at most 254."""
+    if not names:
+        raise DataError(f"{where}: names no class")
+    if len(names) > MAX_CLASSES:
+        raise DataError(f"{where}: names {len(names)} classes; at most {MAX_CLASSES} fit a mask")
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise DataError(f"{where}: {name!r} is not the name of a class")
+        if name in names[:index]:
+            raise DataError(f"{where}: names the class {name!r} twice")
+
+
+def unknown_class(name: str, known: Iterable[str], *, where: str) -> str:
+    """Returns the message for a class that does not exist, with the close ones or all."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    lowered = [other for other in known if other.lower() == name.lower()]
+    if close := list(dict.fromkeys(lowered + close)):
+        hint = f"did you mean {' or '.join(map(repr, close))}?"
+    else:
+        hint = f"there are {some_names(known)}"
+    return f"{where}: no class {name!r}; {hint}"
+
+
+def _numbered(names: list[Any], *, where: str) -> ClassKey:
+    if names and isinstance(names[0], str) and names[0].lower() in BACKGROUND:
+        names = names[1:]
+    check_names(names, where=where)
+    return ClassKey(tuple(names), tuple(range(1, len(names) + 1)))
+
+
+def _read_json(path: Path) -> ClassKey:
+    where = printable(str(path))
+    try:
+        content = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON ({error})") from None
+    if isinstance(content, list):
+        return _numbered(content, where=where)
+    if not isinstance(content, dict):
+        raise DataError(f"{where}: expected a list of names, or an object from name to value")
+    values: list[int | Colour] = []
+    names: list[str] = []
+    for name, value in content.items():
+        if value == 0 or value == [0, 0, 0]:  # background
+            continue
+        names.append(name)
+        values.append(_value(value, name=name, where=where))
+    check_names(names, where=where)
+    if len({type(value) for value in values}) > 1:
+        raise DataError(f"{where}: mixes mask values and colours")
+    if len(set(values)) < len(values):
+        raise DataError(f"{where}: gives two classes the same value")
+    return ClassKey(tuple(names), tuple(values))
+
+
+def _value(value: Any, *, name: str, where: str) -> int | Colour:
+    def is_byte(number: Any) -> bool:
+        return type(number) is int and 0 <= number <= 255
+
+    if is_byte(value):
+        return int(value)
+    if isinstance(value, list) and len(value) == 3 and all(map(is_byte, value)):
+        return (value[0], value[1], value[2])
+    raise DataError(f"{where}: {name!r} is neither a mask value of 1..255 nor a colour [r, g, b]")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{printable(str(path))}: cannot be read as UTF-8 text ({error})") from None

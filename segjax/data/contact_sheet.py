@@ -1,0 +1,122 @@
+"""A picture of pictures: some images of each split beside themselves with their masks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from segjax.data.problems import printable
+from segjax.data.samples import Sample
+
+TILE = 160
+COLUMNS = 3
+_TEXT = 16
+_GAP = 8
+_INK = (30, 30, 30)
+_PAPER = (255, 255, 255)
+_IGNORED = (128, 128, 128)
+# Okabe and Ito's colours, which the colour-blind can tell apart; then repeated darker.
+_COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """One cell of the sheet: a caption, the picture and the picture under its masks."""
+
+    caption: str
+    image: Image.Image
+    overlay: Image.Image
+
+
+def class_colour(channel: int) -> tuple[int, int, int]:
+    """Returns the colour in which a class is drawn."""
+    shade = 0.75 ** (channel // len(_COLOURS))
+    red, green, blue = _COLOURS[channel % len(_COLOURS)]
+    return int(red * shade), int(green * shade), int(blue * shade)
+
+
+def make_tile(sample: Sample, *, caption: str) -> Tile:
+    """Makes a cell of a sample: masks half transparent, ignored pixels hatched."""
+    blend = sample.image.astype(np.float32)
+    for channel in range(sample.masks.shape[-1]):
+        on = sample.masks[..., channel] != 0
+        blend[on] = 0.45 * blend[on] + 0.55 * np.array(class_colour(channel), np.float32)
+    if sample.ignore is not None:
+        # Stripes as wide as a hundredth of the picture can be seen after scaling down.
+        rows, columns = np.indices(sample.ignore.shape)
+        stripes = (rows + columns) // max(1, max(sample.ignore.shape) // 48) % 2 == 0
+        blend[sample.ignore & stripes] = _IGNORED
+    drawn = [_thumbnail(sample.image), _thumbnail(blend.astype(np.uint8))]
+    return Tile(caption, drawn[0], drawn[1])
+
+
+def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -> None:
+    """Writes the cells and a legend of the classes as a PNG file.
+
+    Raises:
+      OSError: if the file cannot be written.
+    """
+    columns = min(COLUMNS, max(1, len(tiles)))
+    rows = -(-len(tiles) // columns)
+    cell_width, cell_height = 2 * TILE + 2 * _GAP, TILE + _TEXT + _GAP
+    width = columns * cell_width + _GAP
+    legend, legend_height = _legend(class_names, width)
+    sheet = Image.new("RGB", (width, legend_height + rows * cell_height + _GAP), _PAPER)
+    sheet.paste(legend, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(12)
+    for index, tile in enumerate(tiles):
+        left = _GAP + index % columns * cell_width
+        top = legend_height + index // columns * cell_height
+        draw.text((left, top), _fitting(tile.caption, font, 2 * TILE), fill=_INK, font=font)
+        sheet.paste(tile.image, (left, top + _TEXT))
+        sheet.paste(tile.overlay, (left + TILE, top + _TEXT))
+    sheet.save(path, format="PNG")
+
+
+def _legend(class_names: Sequence[str], width: int) -> tuple[Image.Image, int]:
+    font = ImageFont.load_default(13)
+    places, left, top = [], _GAP, _GAP
+    entries = [(class_colour(channel), name) for channel, name in enumerate(class_names)]
+    for colour, name in [*entries, (_IGNORED, "(striped: ignored)")]:
+        needed = 24 + int(font.getlength(printable(name))) + 2 * _GAP
+        if left + needed > width and left > _GAP:
+            left, top = _GAP, top + 20
+        places.append((left, top, colour, printable(name)))
+        left += needed
+    legend = Image.new("RGB", (width, top + 28), _PAPER)
+    draw = ImageDraw.Draw(legend)
+    for left, top, colour, name in places:
+        draw.rectangle((left, top + 1, left + 15, top + 16), fill=colour)
+        draw.text((left + 22, top), name, fill=_INK, font=font)
+    return legend, top + 28
+
+
+def _thumbnail(image: np.ndarray) -> Image.Image:
+    picture = Image.fromarray(image)
+    scale = min(TILE / picture.width, TILE / picture.height)
+    small = scale < 1
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    resample = Image.Resampling.BILINEAR if small else Image.Resampling.NEAREST
+    tile = Image.new("RGB", (TILE, TILE), _PAPER)
+    tile.paste(picture.resize(size, resample), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
+    return tile
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    text = printable(text)
+    while len(text) > 4 and font.getlength(text) > width:
+        text = "..." + text[4:]
+    return text

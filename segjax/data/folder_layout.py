@@ -1,0 +1,261 @@
+"""Finding out which picture of a folder belongs to which mask, without reading any pixel."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from segjax.data.pictures import MASK_SUFFIXES, OTHER_SUFFIXES, SUFFIXES
+from segjax.data.problems import Problem, printable, some_names
+from segjax.errors import DataError
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img")
+MASK_FOLDERS = ("masks", "mask", "labels", "annotations")
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+MASK_ENDING = "_mask"
+IGNORE_FOLDER = "ignore"
+LAYOUTS = "images/ and masks/, or NAME.png beside NAME_mask.png; see docs/own-data.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One picture and its mask files: one of class numbers, or one for each class present."""
+
+    name: str
+    image: Path
+    mask: Path | None = None
+    class_masks: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Found:
+    """What a folder holds: its layout in words, the entries of each split, and what is wrong."""
+
+    layout: str
+    splits: dict[str, list[Entry]]
+    problems: list[Problem]
+    class_folders: list[str]
+
+
+def find_entries(root: Path) -> Found:
+    """Scans ``root`` for one of the layouts that docs/own-data.md states.
+
+    Raises:
+      DataError: if there is no such folder, or none of the layouts fits.
+    """
+    where = printable(str(root))
+    if not root.is_dir():
+        raise DataError(f"{where}: no such folder" if not root.exists() else f"{where}: no folder")
+    folders = _folders(root)
+    splits = _split_folders(root, folders)
+    images, masks = _pick(folders, IMAGE_FOLDERS), _pick(folders, MASK_FOLDERS)
+    if splits and images:
+        raise DataError(
+            f"{where}: has both {images.name}/ and {some_names(p.name + '/' for p in splits)};"
+            f" move the pictures into the splits or remove the empty folders"
+        )
+    if splits:
+        parts = {SPLIT_FOLDERS[part.name.lower()]: _find_part(root, part) for part in splits}
+    elif images is None:
+        parts = {"all": _find_part(root, root)}
+    elif masks is None:
+        raise DataError(f"{where}: has {images.name}/ but no masks/ beside it; {LAYOUTS}")
+    elif inner := _split_folders(images, _folders(images)):
+        parts = {}
+        for part in inner:
+            other = masks / part.name
+            if not other.is_dir():
+                raise DataError(
+                    f"{where}: has {images.name}/{part.name}/ but no {masks.name}/{part.name}/"
+                )
+            parts[SPLIT_FOLDERS[part.name.lower()]] = _pair_folders(root, part, other)
+        if loose := [name for name, _ in _pictures(images, deep=False)]:
+            raise DataError(
+                f"{where}: {images.name}/ holds pictures beside its train/, val/ or test/:"
+                f" {some_names(loose)}; move them into one of these"
+            )
+    else:
+        parts = {"all": _pair_folders(root, images, masks)}
+    return _merge(parts)
+
+
+def _find_part(root: Path, part: Path) -> Found:
+    where = printable(str(part))
+    folders = _folders(part)
+    images, masks = _pick(folders, IMAGE_FOLDERS), _pick(folders, MASK_FOLDERS)
+    if images and masks:
+        return _pair_folders(root, part / images.name, part / masks.name)
+    if images or masks:
+        has, lacks = (images, "masks/") if images else (masks, "images/")
+        assert has is not None
+        raise DataError(f"{where}: has {has.name}/ but no {lacks} beside it; {LAYOUTS}")
+    found = _pair_flat(root, part)
+    if found.splits["all"] or found.problems:
+        return found
+    inner = [folder for folder in folders if _looks_like_data(folder)]
+    hint = f"did you mean {printable(str(inner[0]))}?" if inner else f"expected {LAYOUTS}"
+    raise DataError(f"{where}: no images here; {hint}")
+
+
+def _merge(parts: Mapping[str, Found]) -> Found:
+    layouts = sorted({found.layout for found in parts.values()})
+    kinds = {bool(found.class_folders) for found in parts.values()}
+    problems = [problem for found in parts.values() for problem in found.problems]
+    if len(kinds) > 1:
+        raise DataError("train, val and test mix masks of class numbers with per-class folders")
+    names = sorted({name for found in parts.values() for name in found.class_folders})
+    splits = {split: found.splits["all"] for split, found in parts.items()}
+    return Found(" and ".join(layouts), splits, problems, names)
+
+
+def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
+    """Pairs images/**/STEM.* with masks/**/STEM.* or masks/CLASS/**/STEM.*."""
+    pictures, problems = _by_stem(root, images, SUFFIXES)
+    mirrored = {folder.name for folder in _folders(images)}
+    classes = [folder.name for folder in _folders(masks) if folder.name not in mirrored]
+    if not classes:
+        found, wrong = _by_stem(root, masks, MASK_SUFFIXES)
+        problems += wrong
+        entries = []
+        used = set()
+        for stem, path in pictures.items():
+            mask = stem if stem in found else stem + MASK_ENDING
+            if mask in found:
+                used.add(mask)
+                entries.append(Entry(_name(root, path), path, mask=found[mask]))
+            else:
+                problems.append(Problem("missing mask", _name(root, path)))
+        problems += [
+            Problem("missing image", _name(root, path))
+            for stem, path in found.items()
+            if stem not in used
+        ]
+        layout = f"{images.name}/ with masks of class numbers in {masks.name}/"
+        return _checked(root, images, Found(layout, {"all": entries}, problems, []))
+    if loose := [name for name, _ in _pictures(masks, deep=False)]:
+        raise DataError(
+            f"{printable(str(masks))}: holds masks ({some_names(loose)}) beside folders of"
+            f" classes ({some_names(classes)}); use one or the other"
+        )
+    by_class = {}
+    for name in classes:
+        by_class[name], wrong = _by_stem(root, masks / name, MASK_SUFFIXES)
+        problems += wrong
+    entries = []
+    for stem, path in pictures.items():
+        own = {name: found[stem] for name, found in by_class.items() if stem in found}
+        if any(name != IGNORE_FOLDER for name in own):
+            entries.append(Entry(_name(root, path), path, class_masks=own))
+        else:
+            problems.append(Problem("missing mask", _name(root, path)))
+    problems += [
+        Problem("missing image", _name(root, path))
+        for found in by_class.values()
+        for stem, path in found.items()
+        if stem not in pictures
+    ]
+    layout = f"{images.name}/ with one folder of masks for each class in {masks.name}/"
+    named = [name for name in classes if name != IGNORE_FOLDER]
+    return _checked(root, images, Found(layout, {"all": entries}, problems, named))
+
+
+def _pair_flat(root: Path, folder: Path) -> Found:
+    """Pairs NAME.* with NAME_mask.* in one folder."""
+    stems, problems = _by_stem(root, folder, SUFFIXES, deep=False)
+    entries = []
+    for stem, path in stems.items():
+        if stem.endswith(MASK_ENDING):
+            if stem.removesuffix(MASK_ENDING) not in stems:
+                problems.append(Problem("missing image", _name(root, path)))
+        elif stem + MASK_ENDING in stems:
+            entries.append(Entry(_name(root, path), path, mask=stems[stem + MASK_ENDING]))
+        else:
+            problems.append(Problem("missing mask", _name(root, path)))
+    if problems and not entries and all(some.kind == "missing mask" for some in problems):
+        raise DataError(
+            f"{printable(str(folder))}: {len(problems)} pictures but no mask; expected {LAYOUTS}"
+        )
+    return Found("NAME.* beside NAME_mask.*", {"all": entries}, problems, [])
+
+
+def _checked(root: Path, images: Path, found: Found) -> Found:
+    if not found.splits["all"] and not found.problems:
+        raise DataError(f"{printable(str(images))}: no images here; expected {LAYOUTS}")
+    return found
+
+
+def _by_stem(
+    root: Path, folder: Path, suffixes: Iterable[str], *, deep: bool = True
+) -> tuple[dict[str, Path], list[Problem]]:
+    """Returns relative stem -> file, and a problem for each name that two files claim."""
+    found: dict[str, Path] = {}
+    problems = []
+    for name, path in _pictures(folder, deep=deep):
+        suffix = path.suffix.lower()
+        if suffix not in suffixes:
+            problems.append(Problem("unsupported format", _name(root, path)))
+            continue
+        stem = name[: -len(path.suffix)]
+        if stem in found:
+            problems.append(Problem("duplicate name", _name(root, path), f"and {found[stem].name}"))
+        else:
+            found[stem] = path
+    return found, problems
+
+
+def _pictures(folder: Path, *, deep: bool = True) -> list[tuple[str, Path]]:
+    """Returns (relative name, path) of every picture file below ``folder``, sorted."""
+    found = []
+    for base, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if deep else []
+        for name in files:
+            path = Path(base) / name
+            if not name.startswith(".") and path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES:
+                found.append((path.relative_to(folder).as_posix(), path))
+    return sorted(found)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _pick(folders: Iterable[Path], names: tuple[str, ...]) -> Path | None:
+    by_name = {folder.name.lower(): folder for folder in folders}
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _split_folders(root: Path, folders: Iterable[Path]) -> list[Path]:
+    found = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
+    claimed: dict[str, str] = {}
+    for folder in found:
+        split = SPLIT_FOLDERS[folder.name.lower()]
+        if split in claimed:
+            raise DataError(
+                f"{printable(str(root))}: {claimed[split]}/ and {folder.name}/ both mean the"
+                f" {split} split; keep one"
+            )
+        claimed[split] = folder.name
+    if found and "train" not in claimed:
+        raise DataError(
+            f"{printable(str(root))}: has {some_names(p.name + '/' for p in found)} but no train/"
+        )
+    return found
+
+
+def _looks_like_data(folder: Path) -> bool:
+    names = {inner.name.lower() for inner in _folders(folder)}
+    return bool(names & {*IMAGE_FOLDERS, *SPLIT_FOLDERS})
+
+
+def _name(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,137 @@
+"""Bringing pictures, masks and boxes of any size to one size, by one rule for all three."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from segjax.data.dataset import Box
+from segjax.errors import ConfigError
+
+FITS = ("resize", "crop", "pad")
+MULTIPLE = 8  # the network halves the image three times
+MAX_AUTO_SIDE = 512
+
+Size = tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How a picture of ``source`` size is laid into an output of ``size``, both (height, width).
+
+    Attributes:
+      source: height and width of the picture.
+      size: height and width of the output.
+      region: left, top, right, bottom of the part of the picture that is used.
+      place: left, top, right, bottom of the part of the output that it fills.
+    """
+
+    source: Size
+    size: Size
+    region: tuple[float, float, float, float]
+    place: tuple[int, int, int, int]
+
+    @property
+    def pads(self) -> bool:
+        """Whether some of the output lies outside the picture."""
+        return self.place != (0, 0, self.size[1], self.size[0])
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """Returns uint8 [H, W, 3]: bilinear, averaging over all pixels when it makes smaller."""
+        return self._lay(image, Image.Resampling.BILINEAR)
+
+    def mask(self, mask: np.ndarray) -> np.ndarray:
+        """Returns uint8 [H, W] from uint8 or bool [h, w]: the nearest pixel's value."""
+        return self._lay(mask.astype(np.uint8, copy=False), Image.Resampling.NEAREST)
+
+    def padding(self) -> np.ndarray:
+        """Returns bool [H, W]: true where the output lies outside the picture."""
+        outside = np.ones(self.size, bool)
+        left, top, right, bottom = self.place
+        outside[top:bottom, left:right] = False
+        return outside
+
+    def box(self, box: tuple[float, float, float, float]) -> Box | None:
+        """Returns the inclusive pixel box that covers ``box``, or None if nothing is left of it.
+
+        ``box``: left, top, right, bottom edges in the picture's pixels (right = left + width).
+        """
+        left, top, right, bottom = self.region
+        x0, y0, x1, y1 = self.place
+        across, down = (x1 - x0) / (right - left), (y1 - y0) / (bottom - top)
+        # Rounded first, so that 3.0000000001 does not become 4.
+        low_x = int(np.floor(round((box[0] - left) * across, 6))) + x0
+        low_y = int(np.floor(round((box[1] - top) * down, 6))) + y0
+        high_x = int(np.ceil(round((box[2] - left) * across, 6))) + x0 - 1
+        high_y = int(np.ceil(round((box[3] - top) * down, 6))) + y0 - 1
+        low_x, low_y = max(low_x, x0), max(low_y, y0)
+        high_x, high_y = min(high_x, x1 - 1), min(high_y, y1 - 1)
+        return (low_x, low_y, high_x, high_y) if low_x <= high_x and low_y <= high_y else None
+
+    def _lay(self, array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
+        if self.source == self.size:
+            return array.copy()
+        left, top, right, bottom = self.place
+        shape = (right - left, bottom - top)
+        part = Image.fromarray(array).resize(shape, resample, box=self.region)
+        out = np.zeros((*self.size, *array.shape[2:]), np.uint8)
+        out[top:bottom, left:right] = np.asarray(part)
+        return out
+
+
+def make_fit(source: Size, size: Size, mode: str) -> Fit:
+    """Returns the way a picture of ``source`` pixels becomes ``size``, (height, width) both.
+
+    'resize' scales height and width each to the size (the aspect may change); 'crop' scales until
+    the output is covered and keeps the centre; 'pad' scales until all is inside, centres it and
+    leaves the rest black, which counts as ignored.
+
+    Raises:
+      ConfigError: if ``mode`` is none of these.
+    """
+    (height, width), (out_height, out_width) = source, size
+    whole = (0, 0, out_width, out_height)
+    if mode == "resize":
+        return Fit(source, size, (0, 0, width, height), whole)
+    if mode == "crop":
+        scale = max(out_height / height, out_width / width)
+        # The minimum guards against 64.00000001 of 64 pixels.
+        used_height, used_width = min(out_height / scale, height), min(out_width / scale, width)
+        left, top = (width - used_width) / 2, (height - used_height) / 2
+        return Fit(source, size, (left, top, left + used_width, top + used_height), whole)
+    if mode == "pad":
+        scale = min(out_height / height, out_width / width)
+        new_height = min(max(1, round(height * scale)), out_height)
+        new_width = min(max(1, round(width * scale)), out_width)
+        left, top = (out_width - new_width) // 2, (out_height - new_height) // 2
+        place = (left, top, left + new_width, top + new_height)
+        return Fit(source, size, (0, 0, width, height), place)
+    raise ConfigError(f"--fit={mode}: choose one of {', '.join(FITS)}")
+
+
+def choose_size(image_size: int | Size | None, sizes: Sequence[Size]) -> Size:
+    """Returns the height and width that all images get, multiples of 8.
+
+    Without ``image_size``: the median height and width of ``sizes``, scaled down together until
+    neither is above 512, each rounded to the nearest multiple of 8. Images that all have the same
+    size within these limits so stay as they are.
+
+    Raises:
+      ConfigError: if ``image_size`` is no positive multiple of 8.
+    """
+    if image_size is None:
+        height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))
+        scale = min(1.0, MAX_AUTO_SIDE / max(height, width))
+        return _round_side(height * scale), _round_side(width * scale)
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    for side in (height, width):
+        if side < MULTIPLE or side % MULTIPLE:
+            raise ConfigError(f"--image_size={side}: must be a multiple of {MULTIPLE}")
+    return height, width
+
+
+def _round_side(side: float) -> int:
+    return max(MULTIPLE, MULTIPLE * round(side / MULTIPLE))
