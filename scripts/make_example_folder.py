@@ -17,6 +17,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -98,8 +99,7 @@ def write_indexed(example: Example, folder: Path) -> None:
     _write_images(example, folder / "images")
     (folder / "masks").mkdir()
     for name, labels in zip(example.names, example.labels, strict=True):
-        mask = Image.fromarray(labels).convert("P")
-        mask.putdata(labels.ravel())
+        mask = Image.fromarray(labels)
         mask.putpalette([0, 0, 0, 86, 180, 233, 230, 159, 0])
         mask.save(folder / "masks" / f"{name}.png")
     _write_classes(example, folder)
@@ -134,7 +134,7 @@ def write_coco(example: Example, folder: Path) -> None:
         {"id": index, "file_name": f"{name}.png", "height": height, "width": width}
         for index, name in enumerate(example.names, start=1)
     ]
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for index, (labels, objects) in enumerate(
         zip(example.labels, example.objects, strict=True), start=1
     ):

@@ -134,4 +134,4 @@ def choose_size(image_size: int | Size | None, sizes: Sequence[Size]) -> Size:
 
 
 def _round_side(side: float) -> int:
-    return max(MULTIPLE, MULTIPLE * round(side / MULTIPLE))
+    return max(MULTIPLE, MULTIPLE * int(side / MULTIPLE + 0.5))

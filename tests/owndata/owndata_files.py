@@ -1,0 +1,76 @@
+"""Small picture files and COCO tables for the tests of own data."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def picture(seed, size=(16, 24)):
+    """uint8 [H, W, 3] of noise, different for every seed."""
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def labels(seed, size=(16, 24), classes=2):
+    """uint8 [H, W]: every class as a rectangle, in places that depend on the seed."""
+    mask = np.zeros(size, np.uint8)
+    for value in range(1, classes + 1):
+        top, left = (3 * seed + 5 * value) % (size[0] - 4), (7 * seed + 9 * value) % (size[1] - 5)
+        mask[top : top + 4, left : left + 5] = value
+    return mask
+
+
+def save(path, array):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return path
+
+
+def write_folder(
+    root, count=10, *, names="abcdefghijklmnopqrst", size=(16, 24), classes="cat\ndog\n"
+):
+    """Writes images/ and masks/ of class numbers; returns the folder."""
+    for index in range(count):
+        save(root / "images" / f"{names[index]}.png", picture(index, size))
+        save(root / "masks" / f"{names[index]}.png", labels(index, size))
+    if classes:
+        (root / "classes.txt").write_text(classes)
+    return root
+
+
+def coco_tables(count=6, size=(16, 24)):
+    """Tables with one polygon 'dog' and one run-length 'cat' in each of ``count`` pictures."""
+    images, annotations = [], []
+    for index in range(1, count + 1):
+        images.append(
+            {"id": index, "file_name": f"p{index}.png", "height": size[0], "width": size[1]}
+        )
+        counts = [size[0] * 2 + 3, 5, size[0] * size[1] - size[0] * 2 - 8]
+        for number, (category, segmentation, bbox) in enumerate(
+            [
+                (7, [[10, 4, 18, 4, 18, 12, 10, 12]], [10, 4, 8, 8]),
+                (3, {"size": list(size), "counts": counts}, [2, 3, 1, 5]),
+            ]
+        ):
+            annotations.append(
+                {
+                    "id": 10 * index + number,
+                    "image_id": index,
+                    "category_id": category,
+                    "iscrowd": 0,
+                    "bbox": bbox,
+                    "segmentation": segmentation,
+                }
+            )
+    categories = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}, {"id": 9, "name": "cake"}]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def write_coco(root, tables, *, name="annotations.json", size=(16, 24)):
+    """Writes the tables and a picture for each image of theirs; returns the JSON file."""
+    for entry in tables["images"]:
+        save(root / "images" / entry["file_name"], picture(entry["id"], size))
+    (root / name).write_text(json.dumps(tables))
+    return root / name

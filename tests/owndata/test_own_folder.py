@@ -1,0 +1,238 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from owndata_files import labels, picture, save, write_folder
+from PIL import Image
+
+from segjax.data.folder import load_folder
+from segjax.data.samples import region_boxes
+from segjax.errors import ConfigError, DataError
+
+
+def assert_same(one, two):
+    assert one.class_names == two.class_names
+    for name in ("images", "masks", "boxes", "box_image", "box_class"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_indexed_masks_become_one_channel_a_class(tmp_path):
+    ds = load_folder(write_folder(tmp_path, 3))
+    assert dict(ds.label_map) == {"cat": 1, "dog": 1}
+    assert ds.images.shape == (3, 16, 24, 3)
+    for index in range(3):
+        np.testing.assert_array_equal(ds.images[index], picture(index))
+        for channel in (0, 1):
+            np.testing.assert_array_equal(
+                ds.masks[index, ..., channel], labels(index) == channel + 1
+            )
+    assert ds.ignore is None
+
+
+def test_the_layouts_agree(tmp_path):
+    indexed = write_folder(tmp_path / "indexed", 4)
+    for index, name in enumerate("abcd"):
+        for value, label in ((1, "cat"), (2, "dog")):
+            on = (labels(index) == value).astype(np.uint8)
+            save(
+                tmp_path / "perclass" / "masks" / label / f"{name}.png",
+                on * (255 if value == 1 else 1),
+            )
+        save(tmp_path / "perclass" / "images" / f"{name}.png", picture(index))
+        save(tmp_path / "flat" / f"{name}.bmp", picture(index))
+        save(tmp_path / "flat" / f"{name}_mask.png", labels(index))
+        save(tmp_path / "ending" / "imgs" / "sub" / f"{name}.png", picture(index))
+        save(tmp_path / "ending" / "labels" / "sub" / f"{name}_mask.tif", labels(index))
+    for other in ("flat", "ending"):
+        shutil.copy(indexed / "classes.txt", tmp_path / other)
+    expected = load_folder(indexed)
+    for other in ("perclass", "flat", "ending"):
+        assert_same(load_folder(tmp_path / other), expected)
+
+
+def test_classes_may_overlap_and_be_absent_with_a_folder_for_each(tmp_path):
+    both = np.ones((8, 8), np.uint8)
+    for name in "ab":
+        save(tmp_path / "images" / f"{name}.png", picture(ord(name), (8, 8)))
+        save(tmp_path / "masks" / "cat" / f"{name}.png", both)
+    save(tmp_path / "masks" / "dog" / "a.png", both * 255)
+    hidden = np.zeros((8, 8), np.uint8)
+    hidden[0, 0] = 1
+    save(tmp_path / "masks" / "ignore" / "b.png", hidden)
+    ds = load_folder(tmp_path)
+    assert ds.class_names == ("cat", "dog")
+    np.testing.assert_array_equal(ds.masks[0], 1)
+    np.testing.assert_array_equal(ds.masks[1], np.stack([both, both * 0], axis=-1))
+    assert ds.ignore.sum() == 1
+    assert ds.ignore[1, 0, 0]
+
+
+def test_ignore_value_is_neither_class_nor_background(tmp_path):
+    write_folder(tmp_path, 2)
+    mask = labels(0)
+    mask[:2] = 255
+    save(tmp_path / "masks" / "a.png", mask)
+    ds = load_folder(tmp_path)
+    np.testing.assert_array_equal(ds.ignore[0], mask == 255)
+    assert not ds.ignore[1].any()
+    assert not ds.masks[0][mask == 255].any()
+    with pytest.raises(DataError, match=r"mask values out of range.*255; expected 0 to 2"):
+        load_folder(tmp_path, ignore_value=None)
+
+
+def test_black_and_white_masks_are_one_class(tmp_path):
+    write_folder(tmp_path, 3, classes=None)
+    for index, name in enumerate("abc"):
+        save(tmp_path / "masks" / f"{name}.png", (labels(index) > 0).astype(np.uint8) * 255)
+    ds = load_folder(tmp_path)
+    assert ds.class_names == ("foreground",)
+    np.testing.assert_array_equal(ds.masks[0, ..., 0], labels(0) > 0)
+    assert ds.ignore is None
+    assert load_folder(tmp_path, classes=["leaf"]).class_names == ("leaf",)
+
+
+def test_classes_are_named_by_value_without_a_file(tmp_path):
+    write_folder(tmp_path, 3, classes=None)
+    assert load_folder(tmp_path).class_names == ("class_1", "class_2")
+    assert load_folder(tmp_path, classes=["x", "y"]).class_names == ("x", "y")
+    with pytest.raises(DataError, match="mask values out of range"):
+        load_folder(tmp_path, classes=["x"])
+
+
+def test_class_file_with_values_background_and_choice(tmp_path):
+    write_folder(tmp_path, 2, classes=None)
+    save(tmp_path / "masks" / "a.png", labels(0) * 100)
+    save(tmp_path / "masks" / "b.png", labels(1) * 100)
+    (tmp_path / "classes.json").write_text(json.dumps({"bg": 0, "dog": 200, "cat": 100}))
+    ds = load_folder(tmp_path)
+    assert ds.class_names == ("dog", "cat")
+    np.testing.assert_array_equal(ds.masks[0, ..., 0], labels(0) == 2)
+    chosen = load_folder(tmp_path, classes=["cat"])
+    np.testing.assert_array_equal(chosen.masks[0, ..., 0], labels(0) == 1)
+    with pytest.raises(DataError, match="no class 'cap'; did you mean 'cat'"):
+        load_folder(tmp_path, classes=["cap"])
+    (tmp_path / "classes.json").unlink()
+    (tmp_path / "classes.txt").write_text("background\ncat\ndog\n")
+    for name, index in (("a", 0), ("b", 1)):
+        save(tmp_path / "masks" / f"{name}.png", labels(index))
+    assert load_folder(tmp_path).class_names == ("cat", "dog")
+
+
+def test_colours_of_classes(tmp_path):
+    write_folder(tmp_path, 2, classes=None)
+    table = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 128], [255, 255, 255]], np.uint8)
+    mask = labels(0)
+    mask[0] = 3
+    save(tmp_path / "masks" / "a.png", table[mask])
+    save(tmp_path / "masks" / "b.png", table[labels(1)])
+    (tmp_path / "classes.json").write_text('{"cat": [255, 0, 0], "dog": [0, 0, 128]}')
+    ds = load_folder(tmp_path)
+    np.testing.assert_array_equal(ds.masks[0, ..., 1], mask == 2)
+    np.testing.assert_array_equal(ds.ignore[0], mask == 3)
+    (tmp_path / "classes.json").write_text('{"cat": [255, 0, 0]}')
+    with pytest.raises(DataError, match=r"\[0, 0, 128\]; expected the colours of classes.json"):
+        load_folder(tmp_path)
+
+
+def test_sizes_that_vary_come_to_one_size(tmp_path):
+    for name, size in (("a", (20, 30)), ("b", (40, 40)), ("c", (32, 64))):
+        save(tmp_path / "images" / f"{name}.png", picture(1, size))
+        save(tmp_path / "masks" / f"{name}.png", labels(1, size))
+    assert load_folder(tmp_path).image_size == (32, 40)
+    for fit in ("resize", "crop", "pad"):
+        ds = load_folder(tmp_path, image_size=(24, 16), fit=fit)
+        assert ds.image_size == (24, 16)
+        assert (ds.ignore is not None) == (fit == "pad")
+        assert set(np.unique(ds.masks)) == {0, 1}
+
+
+def test_boxes_are_those_of_connected_regions(tmp_path):
+    mask = np.zeros((16, 16), np.uint8)
+    mask[2:5, 3:9] = 1
+    mask[10, 10] = mask[11, 11] = 1  # touching corners are one region
+    mask[0, 15] = 2
+    save(tmp_path / "images" / "a.png", picture(0, (16, 16)))
+    save(tmp_path / "masks" / "a.png", mask)
+    ds = load_folder(tmp_path)
+    assert ds.boxes_of(0) == [(0, (3, 2, 8, 4)), (0, (10, 10, 11, 11)), (1, (15, 0, 15, 0))]
+    assert region_boxes(np.zeros((4, 4, 2), np.uint8)) == []
+
+
+def splits_of(path, **options):
+    loaded = [load_folder(path, split=split, **options) for split in ("train", "val", "test")]
+    return [{image.tobytes() for image in ds.images} for ds in loaded]
+
+
+def test_split_folders_are_used_as_they_are(tmp_path):
+    write_folder(tmp_path / "one" / "train", 4, names="abcd", classes=None)
+    write_folder(tmp_path / "one" / "valid", 2, names="ef", classes=None)
+    write_folder(tmp_path / "one" / "test", 3, names="ghi", classes=None)
+    (tmp_path / "one" / "classes.txt").write_text("cat\ndog")
+    for split in ("train", "valid", "test"):
+        for kind in ("images", "masks"):
+            shutil.copytree(tmp_path / "one" / split / kind, tmp_path / "two" / kind / split)
+    counts = [len(load_folder(tmp_path / "one", split=s)) for s in ("train", "val", "test", "all")]
+    assert counts == [4, 2, 3, 9]
+    shutil.copy(tmp_path / "one" / "classes.txt", tmp_path / "two")
+    for split in ("train", "val", "test"):
+        assert_same(
+            load_folder(tmp_path / "two", split=split), load_folder(tmp_path / "one", split=split)
+        )
+
+
+def test_drawn_splits_depend_on_content_alone(tmp_path):
+    write_folder(tmp_path / "one", 20)
+    write_folder(tmp_path / "two", 20, names="tsrqponmlkjihgfedcba")
+    train, val, test = splits_of(tmp_path / "one")
+    assert [len(train), len(val), len(test)] == [14, 2, 4]
+    assert not train & val
+    assert not train & test
+    assert not val & test
+    assert splits_of(tmp_path / "two") == [train, val, test]
+    assert len(splits_of(tmp_path / "one", val_share=0.5, test_share=0.25)[1]) == 10
+
+
+def test_copies_stay_on_one_side(tmp_path):
+    write_folder(tmp_path, 12)
+    for index, name in enumerate("abcdefghijkl"):
+        for kind in ("images", "masks"):
+            shutil.copy(tmp_path / kind / f"{name}.png", tmp_path / kind / f"copy{index}.png")
+    for share in (0.1, 0.2, 0.3, 0.4):
+        train, val, test = splits_of(tmp_path, val_share=share, test_share=share)
+        assert not train & val
+        assert not train & test
+        assert not val & test
+
+
+def test_a_missing_test_split_is_drawn_from_train(tmp_path):
+    write_folder(tmp_path / "train", 10, classes=None)
+    write_folder(tmp_path / "val", 2, names="yz", classes=None)
+    sizes = [len(load_folder(tmp_path, split=s)) for s in ("train", "val", "test")]
+    assert sizes == [8, 2, 2]
+
+
+def test_arguments_are_checked(tmp_path):
+    write_folder(tmp_path, 3)
+    for options, message in (
+        ({"fit": "stretch"}, "--fit=stretch"),
+        ({"image_size": 20}, "multiple of 8"),
+        ({"split": "tests"}, "choose one of"),
+        ({"ignore_value": 300}, "1..255"),
+        ({"split": "val", "val_share": 1.5}, "--val_share"),
+        ({"split": "val", "val_share": 0.5, "test_share": 0.5}, "leave nothing"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_folder(tmp_path, **options)
+
+
+def test_upright_mask_of_a_turned_photo(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    Image.fromarray(picture(0, (16, 24))).save(tmp_path / "images" / "a.png", exif=exif)
+    save(tmp_path / "masks" / "a.png", labels(0, (24, 16)))
+    assert load_folder(tmp_path).image_size == (24, 16)
+    save(tmp_path / "masks" / "a.png", labels(0, (16, 24)))
+    with pytest.raises(DataError, match="mask 16x24, image 24x16, turned by 90 degrees"):
+        load_folder(tmp_path)

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from owndata_files import picture, save
+from PIL import Image
+
+from segjax.data.pictures import picture_size, read_image, read_labels
+from segjax.data.problems import FileProblemError
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+def test_lossless_formats_keep_every_pixel(tmp_path, suffix):
+    image = picture(0)
+    path = save(tmp_path / f"a.{suffix}", image)
+    np.testing.assert_array_equal(read_image(path), image)
+    assert picture_size(path) == (16, 24)
+
+
+def test_jpeg_is_close(tmp_path):
+    image = np.full((16, 24, 3), (200, 100, 50), np.uint8)
+    path = save(tmp_path / "a.jpg", image)
+    assert np.abs(read_image(path).astype(int) - image).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_exif_orientation_is_applied_to_pixels_and_size(tmp_path, suffix, orientation):
+    image = np.zeros((16, 24, 3), np.uint8)
+    image[:8, :8] = 255  # bright at the stored top left
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(image).save(path, exif=exif)
+    upright = read_image(path)
+    # Quarter turns counter-clockwise that undo each orientation.
+    expected = np.rot90(image, {1: 0, 3: 2, 6: 3, 8: 1}[orientation])
+    assert upright.shape == expected.shape
+    assert np.abs(upright.astype(int) - expected).max() < 60
+    assert picture_size(path) == upright.shape[:2]
+    if suffix != "tif":
+        assert read_image(path, upright=False).shape == image.shape
+
+
+def test_grey_becomes_three_equal_channels(tmp_path):
+    grey = picture(1)[..., 0]
+    read = read_image(save(tmp_path / "a.png", grey))
+    np.testing.assert_array_equal(read, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_sixteen_bits_are_divided_by_257(tmp_path):
+    wide = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
+    read = read_image(save(tmp_path / "a.png", wide))
+    np.testing.assert_array_equal(read[..., 0], [[0, 1, 255], [0, 1, 128]])
+
+
+def test_transparency_lies_over_black(tmp_path):
+    pixels = np.zeros((1, 3, 4), np.uint8)
+    pixels[0] = [[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 128]]
+    read = read_image(save(tmp_path / "a.png", pixels))
+    np.testing.assert_array_equal(read[0, :2], [[200, 100, 50], [0, 0, 0]])
+    np.testing.assert_allclose(read[0, 2], [100, 50, 25], atol=1)
+
+
+def test_palette_gives_colours_for_images_and_indices_for_masks(tmp_path):
+    indices = np.array([[0, 1, 2]], np.uint8)
+    indexed = Image.fromarray(indices)
+    indexed.putpalette([9, 9, 9, 10, 20, 30, 40, 50, 60])
+    indexed.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "a.png"), [[[9, 9, 9], [10, 20, 30], [40, 50, 60]]]
+    )
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), indices)
+
+
+def test_masks_of_one_bit_and_of_equal_channels(tmp_path):
+    on = np.array([[True, False, True]])
+    np.testing.assert_array_equal(read_labels(save(tmp_path / "a.png", on)), [[1, 0, 1]])
+    grey = np.array([[3, 0, 255]], np.uint8)
+    colour = np.repeat(grey[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_labels(save(tmp_path / "b.png", colour)), grey)
+
+
+def damaged(path, kind):
+    """Makes ``path`` unreadable in one of several ways."""
+    content = path.read_bytes()
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("not a picture")
+    elif kind == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "flipped":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 16]) + content[middle + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(s, k) for s in ("png", "jpg", "bmp", "tif") for k in ("empty", "text", "cut")]
+    + [("png", "flipped")],
+)
+def test_damaged_files_are_refused(tmp_path, suffix, kind):
+    path = save(tmp_path / f"a.{suffix}", picture(2, (40, 40)))
+    damaged(path, kind)
+    with pytest.raises(FileProblemError) as caught:
+        read_image(path)
+    assert caught.value.kind == "unreadable image"
+    assert caught.value.detail
+    assert "\n" not in caught.value.detail
+
+
+def test_every_cut_of_a_png_is_refused(tmp_path):
+    path = save(tmp_path / "a.png", picture(3, (8, 8)))
+    content = path.read_bytes()
+    for length in range(len(content) - 12):  # the last 12 bytes are the end mark
+        path.write_bytes(content[:length])
+        with pytest.raises(FileProblemError):
+            read_image(path)
+
+
+def test_other_refusals(tmp_path):
+    pages = [Image.fromarray(picture(seed)) for seed in range(3)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    save(tmp_path / "float.tif", np.zeros((8, 8), np.float32))
+    save(tmp_path / "mask.jpg", picture(0))
+    cases = {
+        "pages.tif": (read_image, "several pages"),
+        "float.tif": (read_image, "pixel type"),
+        "mask.jpg": (read_labels, "lossy mask"),
+        "none.png": (read_image, "unreadable image"),
+    }
+    for name, (read, kind) in cases.items():
+        with pytest.raises(FileProblemError) as caught:
+            read(tmp_path / name)
+        assert caught.value.kind == kind
+
+
+def test_decompression_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", picture(0, (40, 40)))
+    for limit in (1000, 500):  # Pillow warns above its limit and raises above twice that
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        for read in (read_image, picture_size):
+            with pytest.raises(FileProblemError) as caught:
+                read(path)
+            assert caught.value.kind == "too many pixels"
