@@ -120,7 +120,16 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the report as plain values."""
-        return {**dataclasses.asdict(self), "failed": self.failed}
+        # dataclasses.asdict rebuilds a Counter from its pairs and so counts the pairs.
+        splits = {
+            split: {
+                name: dict(value) if isinstance(value, Counter) else value
+                for name, value in vars(part).items()
+            }
+            for split, part in self.splits.items()
+        }
+        problems = [dataclasses.asdict(problem) for problem in self.problems]
+        return {**vars(self), "splits": splits, "problems": problems, "failed": self.failed}
 
 
 def check_source(
@@ -135,8 +144,11 @@ def check_source(
     Nothing that is wrong with single files raises; it is all in the report.
     """
     problems = list(source.problems)
+    shares = {"val_share": options.val_share, "test_share": options.test_share}
+    if source.whole_splits:
+        shares = {"val_share": 0, "test_share": 0}
     try:
-        splits = samples.divide(source, val_share=options.val_share, test_share=options.test_share)
+        splits = samples.divide(source, **shares)
     except DataError:
         splits = {name: list(items) for name, items in source.splits.items()}
     splits = {name: items for name, items in splits.items() if items}
@@ -181,8 +193,8 @@ def check_source(
 def open_for_check(paths: Sequence[str], options: OwnOptions) -> samples.Source:
     """Returns the data that a path, or a value of --data, names.
 
-    A folder, a COCO .json file, an .npz file, or one or two .gz files of PurdueShapes (train and
-    test).
+    A folder, a COCO .json file, an .npz file, or one or two .gz files of PurdueShapes, for
+    training and testing, of which nothing is drawn for other splits.
 
     Raises:
       ConfigError: if the path is of no known kind.
@@ -190,7 +202,9 @@ def open_for_check(paths: Sequence[str], options: OwnOptions) -> samples.Source:
     """
     first = paths[0]
     if all(path.lower().endswith(".gz") for path in paths) and len(paths) <= 2:
-        parts = dict(zip(("train", "test"), map(load, paths), strict=False))
+        parts = {_split_of(path, place): load(path) for place, path in enumerate(paths)}
+        if len(parts) < len(paths):
+            raise ConfigError("of two .gz files one must be for training, one for testing")
         return array_source(parts, where=first, layout="PurdueShapes images")
     if len(paths) > 1:
         raise ConfigError("one PATH at a time, except for two .gz files: train and test")
@@ -312,13 +326,21 @@ def _duplicates(digests: Sequence[tuple[str, str, str]]) -> list[Problem]:
     return problems
 
 
+def _split_of(path: str, place: int) -> str:
+    """Returns the split of a PurdueShapes file by its name, otherwise by its place."""
+    name = Path(path).name.lower()
+    if ("test" in name) != ("train" in name):
+        return "test" if "test" in name else "train"
+    return ("train", "test")[place]
+
+
 def _absent_classes(parts: dict[str, SplitReport], names: Sequence[str]) -> list[Problem]:
     if not any(part.images for part in parts.values()):
         return []
     if not any(sum(part.class_pixels.values()) for part in parts.values()):
         return [Problem("no foreground", "all splits")]
     return [
-        Problem("absent class", name, f"in {split}")
+        Problem("absent class" if split == "train" else "unmeasured class", name, f"in {split}")
         for split, part in parts.items()
         for name in names
         if part.images and not part.class_pixels[name]

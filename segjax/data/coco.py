@@ -42,6 +42,7 @@ class CocoSource:
     problems: list[Problem]
     notes: list[str]
     min_area: float
+    whole_splits: bool = False
 
     def size_of(self, item: CocoItem) -> Size:
         """Returns the height and width that the annotations state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def _draw(segmentation: Any, size: Size) -> np.ndarray:
         if not segmentation:
             raise _BadSegmentationError("it has no polygon")
         runs = coco.frPyObjects(segmentation, height, width)
-        return np.asarray(coco.decode(coco.merge(runs)), np.uint8)
+        return _decode(coco, coco.merge(runs))
     if isinstance(segmentation, dict):
         if segmentation.get("size") != [height, width]:
             raise _BadSegmentationError(
@@ -68,8 +69,15 @@ def _draw(segmentation: Any, size: Size) -> np.ndarray:
                 f"its run lengths add up to {sum(counts)}, not {height} times {width}"
             )
         runs = coco.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-        return np.asarray(coco.decode(runs), np.uint8)
+        return _decode(coco, runs)
     raise _BadSegmentationError("it has neither polygons nor run lengths")
+
+
+def _decode(coco: Any, runs: Any) -> np.ndarray:
+    with warnings.catch_warnings():
+        # pycocotools 2.0.11 has not followed NumPy 2's __array__(copy=...); the values are right.
+        warnings.filterwarnings("ignore", message="__array__ implementation")
+        return np.array(coco.decode(runs), np.uint8)
 
 
 def _check_polygon(polygon: Any, size: Size) -> None:

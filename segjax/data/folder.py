@@ -34,6 +34,7 @@ class FolderSource:
     key: ClassKey
     other_values: tuple[int | Colour, ...]
     ignore_value: int | None
+    whole_splits: bool = False
 
     def size_of(self, item: Entry) -> Size:
         """Returns the picture's height and width, upright."""

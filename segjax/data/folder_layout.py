@@ -125,6 +125,11 @@ def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
     classes = [folder.name for folder in _folders(masks) if folder.name not in mirrored]
     if not classes:
         found, wrong = _by_stem(root, masks, MASK_SUFFIXES)
+        if not found and (tables := sorted(masks.glob("*.json"))):
+            raise DataError(
+                f"{printable(str(masks))}: holds no mask but {printable(tables[0].name)};"
+                f" for COCO annotations use --data=coco:{printable(str(tables[0]))}"
+            )
         problems += wrong
         entries = []
         used = set()

@@ -58,6 +58,7 @@ class ArraySource:
     ignore_value: int | None = None
     top_value: int = 1
     objects: Sequence[samples.Objects] | None = None
+    whole_splits: bool = False
 
     def size_of(self, item: ArrayItem) -> Size:
         """Returns the height and width that all images share."""
@@ -224,6 +225,7 @@ def array_source(
         masks=np.concatenate([part.masks != 0 for part in parts.values()]).astype(np.uint8),
         channels=tuple(range(first.num_classes)),
         ignore=ignore,
+        whole_splits=True,
         objects=[_edges(part, index) for part in parts.values() for index in range(len(part))],
     )
 

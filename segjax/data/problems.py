@@ -61,7 +61,12 @@ KINDS: dict[str, Kind] = {
     "near duplicate": Kind(
         "almost the same picture in more than one split", "look at them side by side", "notice"
     ),
-    "absent class": Kind("a class without any pixel", "add examples or drop the class", "fault"),
+    "absent class": Kind(
+        "a class without any pixel to learn from", "add examples or drop the class", "fault"
+    ),
+    "unmeasured class": Kind(
+        "a class without any pixel to measure it by", "expect no score for it there", "notice"
+    ),
     "constant image": Kind("an image of one single colour", "look at the file", "notice"),
     "no foreground": Kind(
         "no mask has any foreground", "draw the objects, or look at the mask values"
@@ -106,7 +111,7 @@ def some_names(names: Iterable[object]) -> str:
 def describe(problems: Sequence[Problem]) -> str:
     """Returns the line for problems of one kind: what is wrong, where, and what to do."""
     kind = KINDS[problems[0].kind]
-    count = f" ({len(problems)} files)" if len(problems) > 1 else ""
+    count = f" ({len(problems)} times)" if len(problems) > 1 else ""
     return f"{kind.headline}{count}: {some_names(problems)}; {kind.advice}"
 
 

@@ -36,7 +36,7 @@ def quick_check(
                 f"{part.name}: images of {height}x{width}, but those of train are"
                 f" {train.image_size[0]}x{train.image_size[1]}; set --image_size"
             )
-        if dict(part.label_map) != dict(train.label_map):
+        if list(part.label_map.items()) != list(train.label_map.items()):  # the order counts
             raise DataError(
                 f"{part.name}: classes {', '.join(part.class_names)}, but those of train are"
                 f" {', '.join(train.class_names)}"

@@ -62,6 +62,7 @@ class Source(Protocol):
       splits: 'train', 'val', 'test', or 'all' when the data does not say -> the items.
       problems: what the scan found wrong.
       notes: what the scan left out or assumed, in sentences.
+      whole_splits: whether nothing may be drawn for splits that are not there.
     """
 
     where: str
@@ -70,6 +71,7 @@ class Source(Protocol):
     splits: Mapping[str, Sequence[Any]]
     problems: list[Problem]
     notes: list[str]
+    whole_splits: bool
 
     def size_of(self, item: Any) -> Size:
         """Returns height and width; raises FileProblemError."""

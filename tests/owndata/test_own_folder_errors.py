@@ -133,6 +133,12 @@ def bad_json(root):
     (root / "classes.json").write_text('{"cat": ')
 
 
+def coco_in_place_of_masks(root):
+    shutil.rmtree(root / "masks")
+    (root / "annotations").mkdir()
+    (root / "annotations" / "instances.json").write_text("{}")
+
+
 WRONG_TURNS = [
     (missing_mask, "no mask for the image: images/c.png; add the mask"),
     (missing_image, "no image for the mask: masks/c.png; add the image"),
@@ -160,6 +166,7 @@ WRONG_TURNS = [
     (values_without_names, r"masks hold the values 50, 100, not 1, 2, ... C; say which value"),
     (no_foreground, "no mask has any foreground"),
     (masks_beside_class_folders, r"holds masks \(a.png, .*\) beside folders of classes \(cat\)"),
+    (coco_in_place_of_masks, "annotations: holds no mask but instances.json; .*coco:"),
     (bad_json, r"classes.json: not JSON"),
 ]
 
@@ -185,7 +192,7 @@ def test_five_names_then_a_count_and_other_kinds_are_mentioned(tmp_path):
     with pytest.raises(DataError) as caught:
         load_folder(root)
     message = str(caught.value)
-    assert "no mask for the image (8 files): images/a.png, images/b.png" in message
+    assert "no mask for the image (8 times): images/a.png, images/b.png" in message
     assert "images/e.png and 3 more;" in message
     assert "[also: no image for the mask]" in message
 

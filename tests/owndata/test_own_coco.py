@@ -1,0 +1,268 @@
+import copy
+import json
+import sys
+
+import numpy as np
+import pytest
+from owndata_files import coco_tables, picture, save, write_coco
+from PIL import Image
+
+from segjax.data.coco import load_coco
+from segjax.data.own import OwnOptions, open_source
+from segjax.errors import ConfigError, DataError
+
+pytest.importorskip("pycocotools")
+SIZE = (16, 24)
+
+
+def test_polygons_and_run_lengths_become_masks(tmp_path):
+    ds = load_coco(write_coco(tmp_path, coco_tables(2)), categories=["dog", "cat"])
+    assert dict(ds.label_map) == {"dog": 1, "cat": 1}
+    np.testing.assert_array_equal(ds.images[1], picture(2))
+    dog = np.zeros(SIZE, np.uint8)
+    dog[4:12, 10:18] = 1
+    cat = np.zeros(SIZE, np.uint8)
+    cat[3:8, 2] = 1  # five pixels of the third column, from the fourth row
+    np.testing.assert_array_equal(ds.masks[0, ..., 0], dog)
+    np.testing.assert_array_equal(ds.masks[0, ..., 1], cat)
+    assert ds.boxes_of(1) == [(0, (10, 4, 17, 11)), (1, (2, 3, 2, 7))]
+
+
+def test_all_used_categories_by_default_in_the_order_of_the_file(tmp_path):
+    path = write_coco(tmp_path, coco_tables(2))
+    assert load_coco(path).class_names == ("cat", "dog")
+
+
+def test_compressed_run_lengths_agree_with_pycocotools(tmp_path):
+    from pycocotools import mask as reference
+
+    random = np.random.default_rng(5)
+    tables = coco_tables(8)
+    expected = []
+    for index, share in zip(range(8), np.linspace(0.02, 0.9, 8), strict=True):
+        on = np.asfortranarray(random.random(SIZE) < share, np.uint8)
+        if index == 7:
+            on[:] = 1  # starts with a run of no zeros
+        packed = reference.encode(on)
+        tables["annotations"][2 * index + 1]["segmentation"] = {
+            "size": list(SIZE),
+            "counts": packed["counts"].decode(),
+        }
+        expected.append(on)
+    ds = load_coco(write_coco(tmp_path, tables), categories=["cat"])
+    np.testing.assert_array_equal(ds.masks[..., 0], expected)
+
+
+def test_several_polygons_are_one_object(tmp_path):
+    tables = coco_tables(1)
+    tables["annotations"][0]["segmentation"].append([0, 0, 3, 0, 3, 3, 0, 3])
+    ds = load_coco(write_coco(tmp_path, tables), categories=["dog"])
+    assert ds.masks.sum() == 64 + 9
+    assert len(ds.boxes) == 1
+
+
+def test_crowds_are_ignored_but_do_not_hide_objects(tmp_path):
+    tables = coco_tables(2)
+    crowd = copy.deepcopy(tables["annotations"][0])
+    counts = [0, 16 * 12, 16 * 12]  # the left half, which cuts the dog in two
+    crowd |= {"id": 99, "iscrowd": 1, "segmentation": {"size": list(SIZE), "counts": counts}}
+    tables["annotations"].append(crowd)
+    ds = load_coco(write_coco(tmp_path, tables), categories=["dog"])
+    expected = np.zeros(SIZE, bool)
+    expected[:, :12] = True
+    expected[4:12, 10:18] = False
+    np.testing.assert_array_equal(ds.ignore[0], expected)
+    assert not ds.ignore[1].any()
+    assert ds.masks[0].sum() == 64
+    assert len(ds.boxes) == 2
+
+
+def test_small_objects_are_ignored_and_pictures_without_others_left_out(tmp_path):
+    tables = coco_tables(2)
+    del tables["annotations"][0]  # the first picture has its cat of five pixels only
+    path = write_coco(tmp_path, tables)
+    ds = load_coco(path, categories=["dog", "cat"], min_area=6)
+    assert len(ds) == 1
+    assert ds.ignore.sum() == 5
+    assert ds.class_names == ("dog", "cat")
+    assert len(load_coco(path, categories=["dog", "cat"], min_area=6, keep_empty=True)) == 2
+    assert len(load_coco(path, categories=["dog", "cat"], min_area=5)) == 2
+    with pytest.raises(DataError, match="no image has an object of cat of at least 6 pixels"):
+        load_coco(path, categories=["cat"], min_area=6)
+
+
+def test_the_homeworks_recipe(tmp_path):
+    """Cake, dog and motorcycle at 256x256, pictures with a single object."""
+    tables = coco_tables(3)
+    tables["categories"] = [
+        {"id": 3, "name": "dog"},
+        {"id": 7, "name": "cake"},
+        {"id": 9, "name": "motorcycle"},
+    ]
+    del tables["annotations"][1]  # picture 1: a cake; picture 2: a cake and a dog
+    tables["annotations"][4]["category_id"] = 9  # picture 3: a dog and a motorcycle
+    path = write_coco(tmp_path, tables)
+    options = {"categories": ["cake", "dog", "motorcycle"], "image_size": 256}
+    single = load_coco(path, **options, single_object=True)
+    assert single.images.shape == (1, 256, 256, 3)
+    assert single.masks.shape == (1, 256, 256, 3)
+    sx, sy = 256 / 24, 256 / 16
+    (found,) = single.boxes_of(0)
+    assert found[0] == 0
+    np.testing.assert_allclose(found[1], (10 * sx, 4 * sy, 18 * sx - 1, 12 * sy - 1), atol=1)
+    rows, columns = np.nonzero(single.masks[0, ..., 0])
+    tight = (columns.min(), rows.min(), columns.max(), rows.max())
+    np.testing.assert_allclose(found[1], tight, atol=1)
+    # With a minimum size the dogs of five pixels do not count: three single objects.
+    assert len(load_coco(path, **options, single_object=True, min_area=20)) == 3
+
+
+def test_other_categories_are_background(tmp_path):
+    ds = load_coco(write_coco(tmp_path, coco_tables(2)), categories=["dog"])
+    assert ds.masks.sum() == 2 * 64
+    assert ds.ignore is None
+
+
+def test_pictures_are_found_where_archives_put_them(tmp_path):
+    for image_folder, annotation_folder, name in (
+        ("train2017", "annotations", "instances_train2017.json"),
+        ("images/train2017", "annotations", "instances_train2017.json"),
+        (".", ".", "any.json"),
+        ("images", "annotations", "any.json"),
+    ):
+        root = tmp_path / name / image_folder.replace("/", "_")
+        (root / annotation_folder).mkdir(parents=True)
+        for index in (1, 2, 3):
+            save(root / image_folder / f"p{index}.png", picture(index))
+        path = root / annotation_folder / name
+        path.write_text(json.dumps(coco_tables(3)))
+        assert len(load_coco(path)) == 3
+    with pytest.raises(DataError, match=r"--images_dir=.*nowhere: no such folder"):
+        load_coco(path, images_dir=tmp_path / "nowhere")
+
+
+def test_exported_and_official_folders_have_splits(tmp_path):
+    for split, count in (("train", 5), ("valid", 2), ("test", 3)):
+        tables = coco_tables(count)
+        part = tmp_path / "export" / split
+        for entry in tables["images"]:
+            entry["file_name"] = f"{split}{entry['file_name']}"
+            save(part / entry["file_name"], picture(entry["id"] + 10 * len(split)))
+        (part / "_annotations.coco.json").write_text(json.dumps(tables))
+    counts = [len(load_coco(tmp_path / "export", split=s)) for s in ("train", "val", "test")]
+    assert counts == [5, 2, 3]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match=r"no train/_annotations.coco.json and no annotations/"):
+        load_coco(tmp_path / "none")
+    (tmp_path / "export" / "val").mkdir()
+    (tmp_path / "export" / "val" / "_annotations.coco.json").write_text("{}")
+    with pytest.raises(DataError, match=r"several files for val: valid/.*, val/"):
+        load_coco(tmp_path / "export")
+
+
+def test_separate_files_for_validation_and_test(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    train = write_coco(tmp_path / "a", coco_tables(5))
+    tables = coco_tables(2)
+    tables["categories"] = tables["categories"][::-1]  # ids count, not the order
+    test = write_coco(tmp_path / "b", tables)
+    splits = open_source(f"coco:{train}", OwnOptions(test_annotations=test, val_share=0))
+    assert len(splits.train) == 5
+    assert splits.val is None
+    assert len(splits.test) == 2
+    assert splits.test.class_names == splits.train.class_names == ("cat", "dog")
+
+
+def test_the_way_up_that_was_annotated(tmp_path):
+    path = write_coco(tmp_path, coco_tables(2))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture(1)).save(tmp_path / "images" / "p1.png", exif=exif)
+    np.testing.assert_array_equal(load_coco(path).images[0], picture(1))
+    # Annotated upright: the stored picture is turned.
+    Image.fromarray(np.rot90(picture(2))).save(tmp_path / "images" / "p2.png", exif=exif)
+    np.testing.assert_array_equal(load_coco(path).images[1], picture(2))
+
+
+def test_without_pycocotools_one_line_says_what_to_install(tmp_path, monkeypatch):
+    path = write_coco(tmp_path, coco_tables(1))
+    monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
+    with pytest.raises(DataError, match=r"pip install 'segjax\[coco\]'"):
+        load_coco(path)
+
+
+def change(*keys, value):
+    def spoil(tables):
+        place = tables
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+
+    return spoil
+
+
+SEGMENTATION = ("annotations", 0, "segmentation")
+WRONG = [
+    (change("images", value={}), 'it has no list "images"'),
+    (change("images", 0, "file_name", value=3), "'file_name' must be a str, not '3'"),
+    (change("images", 0, "height", value=0), "0x24 is no size"),
+    (change("images", 0, "height", value=True), "'height' must be a int"),
+    (change("images", 1, "id", value=1), "two images have the id 1"),
+    (change("images", 1, "file_name", value="p1.png"), "twice under different ids: p1.png"),
+    (change("images", 0, "width", value=25), r"annotated 16x25, image 16x24"),
+    (change("images", 0, "file_name", value="../p1.png"), "leads out of the folder"),
+    (change("images", 0, "file_name", value="/etc/passwd"), "leads out of the folder"),
+    (change("images", 0, "file_name", value="gone.png"), "not there: gone.png"),
+    (change("images", 0, "file_name", value="p1.gif"), "not a picture format.*p1.gif"),
+    (change("categories", 1, "id", value=3), "two categories have the id 3"),
+    (change("annotations", 0, "image_id", value=77), "annotation 10: no image_id 77"),
+    (change("annotations", 0, "category_id", value=77), "annotation 10: no category_id 77"),
+    (change("annotations", 0, "bbox", value=[1, 2]), r"annotation 10: bbox must be \[x, y, w, h\]"),
+    (change(*SEGMENTATION, value=None), r"p1.png \(annotation 10: it has neither"),
+    (change(*SEGMENTATION, value=[]), "annotation 10: it has no polygon"),
+    (change(*SEGMENTATION, value=[[1, 2, 3, 4]]), "three or more x, y pairs"),
+    (change(*SEGMENTATION, value=[[1, 2, 3, 4, 5, "x"]]), "a polygon holds 'x'"),
+    (change(*SEGMENTATION, value=[[1, 2, 3, 4, 5, float("nan")]]), "a polygon holds 'nan'"),
+    (change(*SEGMENTATION, value=[[1, 2, 3, 4, 5, 1e9]]), "far outside the image"),
+    (change(*SEGMENTATION, value={"size": [9, 9], "counts": [81]}), r"size \[9, 9\] for an image"),
+    (
+        change(*SEGMENTATION, value={"size": [16, 24], "counts": [5]}),
+        "add up to 5, not 16 times 24",
+    ),
+    (change(*SEGMENTATION, value={"size": [16, 24], "counts": "oo"}), "run lengths are damaged"),
+    (change(*SEGMENTATION, value={"size": [16, 24], "counts": "\x01"}), "run lengths are damaged"),
+    (change(*SEGMENTATION, value={"size": [16, 24], "counts": [-1]}), "not whole numbers"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), WRONG, ids=[message[:25] for _, message in WRONG])
+def test_wrong_annotations_have_one_line(tmp_path, spoil, message):
+    tables = coco_tables(3)
+    path = write_coco(tmp_path, tables)
+    spoil(tables)
+    path.write_text(json.dumps(tables))
+    with pytest.raises(DataError, match=message) as caught:
+        load_coco(path, images_dir=tmp_path / "images")
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_wrong_arguments_and_files(tmp_path):
+    path = write_coco(tmp_path, coco_tables(2))
+    with pytest.raises(DataError, match="no class 'dgo'; did you mean 'dog'"):
+        load_coco(path, categories=["dgo"])
+    with pytest.raises(DataError, match="no class 'Dog'; did you mean 'dog'"):
+        load_coco(path, categories=["Dog"])
+    with pytest.raises(DataError, match="no class 'zebra'; there are cat, dog, cake"):
+        load_coco(path, categories=["zebra"])
+    with pytest.raises(DataError, match="no image has an object of cake"):
+        load_coco(path, categories=["cake"])
+    with pytest.raises(ConfigError, match="min_object_area"):
+        load_coco(path, min_area=-1)
+    with pytest.raises(DataError, match="no such file"):
+        load_coco(tmp_path / "none.json")
+    for content in ("", "[1, 2]", '{"images": [', "[" * 100000, "\udcff"):
+        path.write_text(content, errors="surrogateescape")
+        with pytest.raises(DataError, match=r"annotations.json: not (JSON|COCO)"):
+            load_coco(path)

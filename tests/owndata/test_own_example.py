@@ -1,0 +1,122 @@
+"""The example script, and the commands of docs/own-data.md as a reader would run them."""
+
+import importlib.util
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segjax.data.coco import load_coco
+from segjax.data.folder import load_folder
+from segjax.data.npz import load_npz
+
+pytest.importorskip("skimage")
+pytest.importorskip("pycocotools")
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "make_example_folder.py"
+PAGE = (ROOT / "docs" / "own-data.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("make_example_folder", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.mark.parametrize(("picture", "count"), [("tissue", 64), ("coins", 24)])
+def test_every_layout_loads_as_the_same_pictures_and_masks(script, tmp_path, picture, count):
+    for layout in script.LAYOUTS:
+        assert (
+            script.main([str(tmp_path / layout), f"--picture={picture}", f"--layout={layout}"]) == 0
+        )
+    indexed = load_folder(tmp_path / "indexed")
+    assert len(indexed) == count
+    others = (
+        load_folder(tmp_path / "per-class"),
+        load_folder(tmp_path / "flat"),
+        load_coco(tmp_path / "coco" / "annotations.json", keep_empty=True),
+        load_npz(tmp_path / "npz" / "data.npz"),
+    )
+    for other in others:
+        assert other.class_names == indexed.class_names
+        np.testing.assert_array_equal(other.images, indexed.images)
+        np.testing.assert_array_equal(other.masks, indexed.masks)
+        assert other.ignore is None
+
+
+def test_the_masks_are_worth_learning(script):
+    tissue = script.make_tissue()
+    for value in (1, 2):
+        share = (tissue.labels == value).mean()
+        assert 0.05 < share < 0.6
+    inside = tissue.images[tissue.labels == 2].mean(axis=0)
+    assert inside[0] > inside[2] + 30  # brown
+    coins = script.make_coins()
+    assert all((labels > 0).any() for labels in coins.labels)
+    assert coins.images[coins.labels == 1].mean() > coins.images[coins.labels == 0].mean() + 40
+
+
+def test_run_lengths_by_hand(script):
+    on = np.array([[0, 1], [0, 1], [1, 0]], bool)  # columns: 0 0 1, 1 1 0
+    assert script.run_lengths(on) == [2, 3, 1]
+    assert script.run_lengths(~on) == [0, 2, 3, 1]
+    assert script.run_lengths(np.zeros((2, 2), bool)) == [4]
+    assert script.run_lengths(np.ones((2, 2), bool)) == [0, 4]
+
+
+def test_an_existing_folder_is_left_alone(script, tmp_path, capsys):
+    assert script.main([str(tmp_path)]) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def commands():
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+    return [line for block in blocks for line in block.splitlines() if line]
+
+
+def run_here(words, monkeypatch):
+    """Runs ``python WORDS`` in this process; a new one each would spend the time on imports."""
+    with monkeypatch.context() as patch:
+        if words[0] != "-m":
+            patch.setattr(sys, "argv", words)
+            runpy.run_path(words[0], run_name="__main__")
+        patch.setattr(sys, "argv", words[1:])
+        patch.delitem(sys.modules, words[1], raising=False)
+        runpy.run_module(words[1], run_name="__main__")
+
+
+def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+    ran = commands()
+    assert len(ran) >= 10
+    for line in ran:
+        words = shlex.split(line)
+        assert words.pop(0) == "python"
+        with pytest.raises(SystemExit) as caught:
+            run_here(words, monkeypatch)
+        assert caught.value.code == 0, (line, capsys.readouterr())
+    for name in ("photos.png", "report.json"):
+        assert (tmp_path / name).stat().st_size > 0
+    (python,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    exec(compile(python, "docs/own-data.md", "exec"), {})
+    assert "45 images of 64x64" in capsys.readouterr().out
+
+
+def test_the_page_names_only_flags_that_the_check_has(capsys):
+    from segjax.data.check import main
+
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    known = set(re.findall(r"--\w+", capsys.readouterr().out)) | {"--data", "--picture", "--layout"}
+    assert set(re.findall(r"--[a-z]\w+", PAGE)) <= known
