@@ -75,7 +75,7 @@ class FolderSource:
             if code not in codes:
                 known.append((self.ignore_value,) * 3 if in_colour else self.ignore_value)
                 ignored = labels == code
-        found = np.unique(labels)
+        found = pictures.values_of(labels)
         wrong = found[~np.isin(found, [_pack(value) for value in known])]
         if len(wrong):
             if in_colour:
@@ -207,7 +207,7 @@ def _key_of_values(
             except FileProblemError:
                 continue  # reading the entry will name it
             if labels.ndim == 2:
-                files.update(np.unique(labels).tolist())
+                files.update(pictures.values_of(labels).tolist())
             else:
                 found.problems.append(Problem("colour mask", entry.name))
     values = sorted(set(files) - {0, ignore_value})
@@ -251,7 +251,7 @@ def _binary(labels: np.ndarray, path: Path) -> np.ndarray:
     where = f"{path.parent.name}/{path.name}"
     if labels.ndim != 2:
         raise FileProblemError("colour mask", where)
-    values = np.unique(labels)
+    values = pictures.values_of(labels)
     on = values[values != 0]
     if len(on) > 1 or (len(on) == 1 and on[0] not in (1, 255)):
         shown = some_names(int(value) for value in values)

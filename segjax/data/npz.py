@@ -15,6 +15,7 @@ import numpy as np
 from segjax.data import samples
 from segjax.data.class_names import check_names, unknown_class
 from segjax.data.dataset import Dataset
+from segjax.data.pictures import values_of
 from segjax.data.problems import FileProblemError, Problem, printable, some_names
 from segjax.data.resize import Size, choose_size
 from segjax.errors import ConfigError, DataError
@@ -90,7 +91,7 @@ class ArraySource:
         return samples.Sample(image, masks.astype(np.uint8), hidden, boxes)
 
     def _check_values(self, stored: np.ndarray, allowed: Sequence[int]) -> None:
-        values = np.unique(stored).astype(np.int64)
+        values = values_of(stored).astype(np.int64)
         wrong = [int(v) for v in values if v not in allowed and v != self.ignore_value]
         if wrong:
             raise FileProblemError(

@@ -79,6 +79,13 @@ def read_labels(path: Path) -> np.ndarray:
         return colours
 
 
+def values_of(labels: np.ndarray) -> np.ndarray:
+    """Returns the different values of an array, sorted; for uint8 far faster than np.unique."""
+    if labels.dtype != np.uint8:
+        return np.unique(labels)
+    return np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
+
+
 def picture_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
     """Returns height and width from the file's header, as ``read_image`` will give them.
 
