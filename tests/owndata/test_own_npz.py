@@ -133,5 +133,5 @@ def test_a_header_that_lies_about_its_size(path):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    with pytest.raises(DataError, match="'images' is damaged .its header states 290384028 bytes"):
+    with pytest.raises(DataError, match=r"'images' is damaged .its header states 290384028 bytes"):
         load_npz(path)
