@@ -173,7 +173,7 @@ def check_source(
         elif look_for_near_duplicates:
             hashes.append((split, item.name, difference_hash(sample.image)))
         if item.name in shown[split]:
-            tiles.append(make_tile(sample, caption=f"{split}: {item.name}"))
+            tiles.append(make_tile(sample, split=split, name=item.name))
     near = near_pairs(hashes)
     problems += _duplicates(digests)
     problems += [Problem("near duplicate", *pair) for pair in near]

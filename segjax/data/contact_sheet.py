@@ -16,6 +16,7 @@ TILE = 160
 COLUMNS = 3
 _TEXT = 16
 _GAP = 8
+_SEAM = 2
 _INK = (30, 30, 30)
 _PAPER = (255, 255, 255)
 _IGNORED = (128, 128, 128)
@@ -33,9 +34,10 @@ _COLOURS = (
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """One cell of the sheet: a caption, the picture and the picture under its masks."""
+    """One cell of the sheet: split and file name, the picture and the picture under its masks."""
 
-    caption: str
+    split: str
+    name: str
     image: Image.Image
     overlay: Image.Image
 
@@ -47,7 +49,7 @@ def class_colour(channel: int) -> tuple[int, int, int]:
     return int(red * shade), int(green * shade), int(blue * shade)
 
 
-def make_tile(sample: Sample, *, caption: str) -> Tile:
+def make_tile(sample: Sample, *, split: str, name: str) -> Tile:
     """Makes a cell of a sample: masks half transparent, ignored pixels hatched."""
     blend = sample.image.astype(np.float32)
     for channel in range(sample.masks.shape[-1]):
@@ -59,7 +61,7 @@ def make_tile(sample: Sample, *, caption: str) -> Tile:
         stripes = (rows + columns) // max(1, max(sample.ignore.shape) // 48) % 2 == 0
         blend[sample.ignore & stripes] = _IGNORED
     drawn = [_thumbnail(sample.image), _thumbnail(blend.astype(np.uint8))]
-    return Tile(caption, drawn[0], drawn[1])
+    return Tile(split, name, drawn[0], drawn[1])
 
 
 def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -> None:
@@ -70,7 +72,7 @@ def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -
     """
     columns = min(COLUMNS, max(1, len(tiles)))
     rows = -(-len(tiles) // columns)
-    cell_width, cell_height = 2 * TILE + 2 * _GAP, TILE + _TEXT + _GAP
+    cell_width, cell_height = 2 * TILE + _SEAM + 2 * _GAP, TILE + _TEXT + _GAP
     width = columns * cell_width + _GAP
     legend, legend_height = _legend(class_names, width)
     sheet = Image.new("RGB", (width, legend_height + rows * cell_height + _GAP), _PAPER)
@@ -80,9 +82,9 @@ def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -
     for index, tile in enumerate(tiles):
         left = _GAP + index % columns * cell_width
         top = legend_height + index // columns * cell_height
-        draw.text((left, top), _fitting(tile.caption, font, 2 * TILE), fill=_INK, font=font)
+        draw.text((left, top), _caption(tile, font), fill=_INK, font=font)
         sheet.paste(tile.image, (left, top + _TEXT))
-        sheet.paste(tile.overlay, (left + TILE, top + _TEXT))
+        sheet.paste(tile.overlay, (left + TILE + _SEAM, top + _TEXT))
     sheet.save(path, format="PNG")
 
 
@@ -115,8 +117,11 @@ def _thumbnail(image: np.ndarray) -> Image.Image:
     return tile
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    text = printable(text)
-    while len(text) > 4 and font.getlength(text) > width:
-        text = "..." + text[4:]
-    return text
+def _caption(tile: Tile, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Returns split and name; of a long name the end, which is what tells files apart."""
+    name = printable(tile.name)
+    caption = f"{tile.split}: {name}"
+    while len(name) > 1 and font.getlength(caption) > 2 * TILE:
+        name = name[1:]
+        caption = f"{tile.split}: ...{name}"
+    return caption
