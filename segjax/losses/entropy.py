@@ -37,8 +37,9 @@ def smoothed_target(inputs: Prediction, label_smoothing: float) -> jax.Array:
     if isinstance(label_smoothing, (int, float)) and label_smoothing == 0:
         return inputs.target
     share = 2 if inputs.classes == "independent" else inputs.pred.shape[-1]
-    even: jax.Array = jnp.asarray(label_smoothing / share, inputs.target.dtype)
-    return inputs.target * (1 - label_smoothing) + even
+    even = jnp.asarray(label_smoothing / share, inputs.target.dtype)
+    soft: jax.Array = inputs.target * (1 - label_smoothing) + even
+    return soft
 
 
 def _is_one(weight: ArrayLike) -> bool:

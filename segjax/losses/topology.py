@@ -1,6 +1,8 @@
 """clDice: overlap of each mask with the other's centre line. Shit et al. 2021."""
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,26 +13,56 @@ from segjax.losses._arguments import Reduction, check_number, divide, reduce_cel
 from segjax.losses._prediction import Classes, PredIs, prepare
 from segjax.losses.overlap import Absent, Over, cell_axes, cell_sums, cell_weights
 
-Pick = Callable[[jax.Array, jax.Array], jax.Array]
+Pick = Literal["min", "max"]
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _window(x: jax.Array, axis: int, pick: Pick) -> jax.Array:
     """Smallest or largest of each pixel and its two neighbours along an axis.
 
-    Shifted arrays rather than a pooling: the gradient of a max pool is slow on a CPU and not
-    deterministic on a GPU.
+    Reverse mode only: its own gradient is a few comparisons, where a pooling's is slow on a CPU
+    and not deterministic on a GPU, and chains of shifted arrays take XLA a minute to compile.
     """
-    size = x.shape[axis]
-    first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
-    last = jax.lax.slice_in_dim(x, size - 1, size, axis=axis)
-    left = jnp.concatenate([first, jax.lax.slice_in_dim(x, 0, size - 1, axis=axis)], axis)
-    right = jnp.concatenate([jax.lax.slice_in_dim(x, 1, size, axis=axis), last], axis)
-    return pick(pick(left, x), right)
+    shape = [3 if i == axis else 1 for i in range(x.ndim)]
+    if pick == "max":
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, shape, [1] * x.ndim, "SAME")
+    return jax.lax.reduce_window(x, jnp.inf, jax.lax.min, shape, [1] * x.ndim, "SAME")
+
+
+def _shifted(x: jax.Array, axis: int, by: int, fill: float) -> jax.Array:
+    padding = [(by, -by, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
+    return jax.lax.pad(x, jnp.asarray(fill, x.dtype), padding)
+
+
+def _window_forward(
+    x: jax.Array, axis: int, pick: Pick
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    picked = _window(x, axis, pick)
+    return picked, (x, picked)
+
+
+def _window_backward(
+    axis: int, pick: Pick, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array]:
+    """Give each window's gradient to the pixel it picked; equal ones share it."""
+    del pick
+    x, picked = saved
+    shifts = (-1, 0, 1)
+    ties = [(_shifted(x, axis, by, jnp.nan) == picked).astype(x.dtype) for by in shifts]
+    share = gradient / sum(ties[1:], start=ties[0])
+    parts = [
+        jnp.where(x == _shifted(picked, axis, by, jnp.nan), _shifted(share, axis, by, 0.0), 0)
+        for by in shifts
+    ]
+    return (sum(parts[1:], start=parts[0]),)
+
+
+_window.defvjp(_window_forward, _window_backward)
 
 
 def _erode(x: jax.Array, axes: range) -> jax.Array:
     """Minimum over a cross."""
-    lines = [_window(x, axis, jnp.minimum) for axis in axes]
+    lines = [_window(x, axis, "min") for axis in axes]
     least = lines[0]
     for line in lines[1:]:
         least = jnp.minimum(least, line)
@@ -40,7 +72,7 @@ def _erode(x: jax.Array, axes: range) -> jax.Array:
 def _dilate(x: jax.Array, axes: range) -> jax.Array:
     """Maximum over a square or cube."""
     for axis in axes:
-        x = _window(x, axis, jnp.maximum)
+        x = _window(x, axis, "max")
     return x
 
 
@@ -92,8 +124,9 @@ def cldice(
 
     With S the soft skeleton, ``Tprec = (sum(S(p) t) + s) / (sum(S(p)) + s)`` and
     ``Tsens = (sum(S(t) p) + s) / (sum(S(t)) + s)``. It is meant as a part of a sum with Dice, for
-    thin and branching things: the paper's loss is ``0.5*dice_prob+0.5*cldice``. Each iteration is
-    some ten elementwise passes, forward and backward. Arguments, cells and reductions are those of
+    thin and branching things: the paper's loss is ``0.5*dice_prob+0.5*cldice``. Alone it is blind
+    to a prediction that fills the whole image, which has no centre line. Each iteration costs some ten
+    passes over the arrays, forward and backward. Arguments, cells and reductions are those of
     `segjax.losses.overlap`; pixels that do not count are background to both skeletons.
     """
     check_number("smooth", smooth)

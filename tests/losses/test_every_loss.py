@@ -12,7 +12,6 @@ from segjax.loss_table import LOSSES
 from segjax.losses import make_loss
 
 NAMES = sorted(LOSSES)
-ON_LOGITS = [name for name in NAMES if LOSSES[name].reads != "values"]
 LOWEST = {"kaggle_combo": -0.5}  # of a perfect prediction; 0 for the others
 BELOW_ZERO = ("boundary", "boundary_softmax")  # bounded by the mask, not by 0
 SHAPE = (2, 6, 6, 3)
@@ -43,7 +42,13 @@ def _right(reads, targets, size=40.0):
     return size * (2 * targets - 1)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def _quick(names):
+    """All names, but those that only put a softmax before another's function are slow."""
+    twins = [n for n in names if n.endswith("_softmax") and n != "lovasz_softmax"]
+    return [pytest.param(n, marks=pytest.mark.slow) if n in twins else n for n in names]
+
+
+@pytest.mark.parametrize("name", _quick(NAMES))
 def test_gradient_matches_differences_in_float64(name):
     outputs, targets = _example(LOSSES[name].reads)
     with jax.enable_x64(True):
@@ -64,12 +69,14 @@ def test_edges(name):
     half[:, :3] = False
     half[1] = False
     unknown = np.where(half[..., None], outputs, np.nan)
+    stripe = empty.copy()
+    stripe[:, 2:3] = full[:, 2:3]
     wrong = _right(reads, targets[::-1], 1e4)
     cases = {
         "perfect": (_right(reads, targets), targets, all_valid),
         "both empty": (_right(reads, empty), empty, all_valid),
-        "false positives on empty": (_right(reads, full, 2.0), empty, all_valid),
-        "nothing predicted": (_right(reads, empty, 2.0), full, all_valid),
+        "false positives on empty": (_right(reads, stripe, 2.0), empty, all_valid),
+        "nothing predicted": (_right(reads, empty, 2.0), stripe, all_valid),
         "saturated and wrong": (wrong, targets, all_valid),
         "nothing valid": (np.full(SHAPE, np.nan), targets, none_valid),
         "half valid, rest unknown": (unknown, targets, half),
@@ -98,15 +105,18 @@ def test_edges(name):
     if reads == "values":
         # The report's Dice is 1 for two empty ones, by its formula.
         assert value["both empty"] == {"mse": 0, "dice": 1, "combo": 20}[name]
-    else:
+    elif name != "boundary_softmax":  # there the background has an inside
         np.testing.assert_allclose(value["both empty"], LOWEST.get(name, 0), atol=1e-6)
 
-    channel = np.s_[..., 1] if reads == "softmax" else np.s_[...]
-    pushed_down, pushed_up = grad["false positives on empty"], grad["nothing predicted"]
-    if name != "dice":  # its value on an empty target is 1 whatever the prediction
-        assert pushed_down[channel].sum() > 1e-4
-    if name != "cldice":
-        assert pushed_up[channel].sum() < -1e-4
+    for case, truth in [("false positives on empty", empty), ("nothing predicted", stripe)]:
+        if name == "dice":  # its value is 1 then, whatever the other one is
+            continue
+        better = _right(reads, truth, 1.0)
+        if reads == "values":
+            better = better - cases[case][0]
+        else:  # at the pixels that are wrong
+            better = better * np.any(better * cases[case][0] < 0, -1, keepdims=True)
+        assert np.sum(grad[case] * better) < -1e-4, case
 
     assert value["nothing valid"] == 0
     assert (grad["nothing valid"] == 0).all()
@@ -123,7 +133,7 @@ def test_edges(name):
     np.testing.assert_allclose(eager, value["plain"], rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", _quick(NAMES))
 def test_a_large_perfect_mask_in_float16(name):
     reads = LOSSES[name].reads
     mask = np.ones((1, 512, 512, 1), np.float16)
@@ -152,7 +162,7 @@ def test_scan_over_steps():
     def step(carry, _):
         logits, i = carry
         value, grad = jax.value_and_grad(lambda x: loss(x, targets, step=i))(logits)
-        return (logits - 20 * grad, i + 1), value
+        return (logits - 300 * grad, i + 1), value
 
     start = (jnp.asarray(outputs, jnp.float32), jnp.int32(0))
     _, values = jax.jit(lambda s: jax.lax.scan(step, s, length=30))(start)

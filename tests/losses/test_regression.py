@@ -28,7 +28,7 @@ def test_values_by_hand():
 values = hnp.arrays(np.float64, (3, 4, 4, 2), elements=st.floats(-300, 300, width=32))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(values, values)
 def test_formulas_of_the_report_in_float64(pred, target):
     with jax.enable_x64(True):
@@ -45,7 +45,7 @@ def test_gradients(loss):
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         p, t = rng.normal(size=(2, 3, 3, 2)), rng.uniform(0, 2, size=(2, 3, 3, 2))
-        check_grads(lambda p: loss(p, t), (p,), order=2, modes=["fwd", "rev"])
+        check_grads(jax.jit(lambda p: loss(p, t)), (p,), order=1)
         np.testing.assert_allclose(jax.jit(loss)(p, t), loss(p, t), rtol=1e-12)
 
 
