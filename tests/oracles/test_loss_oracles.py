@@ -1,0 +1,340 @@
+"""segjax's losses against MONAI, segmentation_models_pytorch and PyTorch on random images.
+
+Where the other side differs in its formula, the test says how and brings both to the same one;
+where it is wrong, the test shows that.
+"""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+monai = pytest.importorskip("monai.losses")
+smp = pytest.importorskip("segmentation_models_pytorch.losses")
+
+from segjax import losses  # noqa: E402
+from segjax.losses import kaggle  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(3, 8, 9, 4)).astype(np.float32) * 2
+MASKS = (RNG.uniform(size=LOGITS.shape) < 0.4).astype(np.float32)
+LABELS = RNG.integers(0, 4, LOGITS.shape[:-1])
+ONE_HOT = np.eye(4, dtype=np.float32)[LABELS]
+PROBS = (1 / (1 + np.exp(-LOGITS))).astype(np.float32)
+
+
+def first(x):
+    """Channels last to channels first, as a tensor."""
+    return torch.tensor(np.moveaxis(np.asarray(x), -1, 1).copy())
+
+
+X, Y, Y1, YL = first(LOGITS), first(MASKS), first(ONE_HOT), torch.tensor(LABELS)
+F = torch.nn.functional
+
+
+def close(ours, theirs, rtol=2e-5):
+    np.testing.assert_allclose(np.asarray(ours), float(theirs), rtol=rtol)
+
+
+def test_cross_entropies():
+    close(losses.bce(LOGITS, MASKS, pred_is="logits"), F.binary_cross_entropy_with_logits(X, Y))
+    weights = [1.0, 2.0, 3.0, 4.0]
+    close(
+        losses.cross_entropy(
+            LOGITS, LABELS, pred_is="logits", class_weights=weights, label_smoothing=0.0
+        ),
+        F.cross_entropy(X, YL, weight=torch.tensor(weights)),
+    )
+    close(
+        losses.cross_entropy(LOGITS, LABELS, pred_is="logits", label_smoothing=0.1),
+        F.cross_entropy(X, YL, label_smoothing=0.1),
+    )
+    ignored = np.where(RNG.uniform(size=LABELS.shape) < 0.3, 255, LABELS)
+    close(
+        losses.cross_entropy(LOGITS, ignored, pred_is="logits", valid=ignored != 255),
+        F.cross_entropy(X, torch.tensor(ignored), ignore_index=255),
+    )
+
+
+def test_smp_smoothing_of_bce_counts_double():
+    # SMP: t (1 - e) + (1 - t) e, twice the usual smoothing of t (1 - e) + e / 2
+    close(
+        losses.bce(LOGITS, MASKS, pred_is="logits", label_smoothing=0.2),
+        smp.SoftBCEWithLogitsLoss(smooth_factor=0.1)(X, Y),
+    )
+
+
+def test_dice_of_monai():
+    close(
+        losses.dice_prob(LOGITS, MASKS, pred_is="logits", smooth=0.5),
+        monai.DiceLoss(sigmoid=True, smooth_nr=0.5, smooth_dr=0.5)(X, Y),
+    )
+    close(
+        losses.dice_prob(LOGITS, MASKS, pred_is="logits", squared=True, over="batch"),
+        monai.DiceLoss(sigmoid=True, squared_pred=True, batch=True, smooth_nr=1, smooth_dr=1)(X, Y),
+    )
+    close(
+        losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="exclusive"),
+        monai.DiceLoss(softmax=True, smooth_nr=1, smooth_dr=1)(X, Y1),
+    )
+    weighted = losses.dice_prob(LOGITS, MASKS, pred_is="logits", class_weights=[2, 1, 1, 4])
+    theirs = monai.DiceLoss(
+        sigmoid=True, smooth_nr=1, smooth_dr=1, weight=torch.tensor([2.0, 1.0, 1.0, 4.0])
+    )(X, Y)
+    # MONAI's weights are not normalised: ours add up to 4, these to 8.
+    close(2 * weighted, theirs)
+
+
+def test_dice_and_jaccard_of_smp():
+    # SMP's Dice is (I + s) / (I + FP / 2 + FN / 2 + s): its smooth counts twice as much as the usual
+    # one of (2 I + s) / (P + T + s).
+    close(
+        losses.dice_prob(LOGITS, MASKS, pred_is="logits", smooth=1.4, over="batch"),
+        smp.DiceLoss("multilabel", smooth=0.7)(X, Y),
+    )
+    close(
+        losses.jaccard(LOGITS, MASKS, pred_is="logits", smooth=0.7, over="batch"),
+        smp.JaccardLoss("multilabel", smooth=0.7)(X, Y),
+    )
+    close(
+        losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="exclusive", over="batch"),
+        smp.DiceLoss("multiclass", smooth=0.5)(X, YL),
+    )
+
+
+def test_tversky_weighs_false_positives_with_alpha():
+    ours = losses.tversky(
+        LOGITS, MASKS, pred_is="logits", fp_weight=0.2, fn_weight=0.8, over="batch", smooth=0.5
+    )
+    close(ours, smp.TverskyLoss("multilabel", alpha=0.2, beta=0.8, smooth=0.5)(X, Y))
+    close(
+        losses.tversky(LOGITS, MASKS, pred_is="logits", fp_weight=0.2, fn_weight=0.8, smooth=0.5),
+        monai.TverskyLoss(sigmoid=True, alpha=0.2, beta=0.8, smooth_nr=0.5, smooth_dr=0.5)(X, Y),
+    )
+    close(
+        losses.focal_tversky(
+            LOGITS, MASKS, pred_is="logits", exponent=0.75, over="batch", fp_weight=0.2,
+            fn_weight=0.8,
+        ),
+        (
+            (
+                1
+                - torch.stack(
+                    [
+                        1 - smp.TverskyLoss("multilabel", alpha=0.2, beta=0.8, smooth=1.0)(
+                            X[:, c : c + 1], Y[:, c : c + 1]
+                        )
+                        for c in range(4)
+                    ]
+                )
+            )
+            ** 0.75
+        ).mean(),
+    )
+
+
+def test_keras_tversky_alpha_is_the_other_way_round():
+    keras = pytest.importorskip("keras")
+    theirs = keras.losses.Tversky(alpha=0.2, beta=0.8)(MASKS, PROBS)
+    keywords = {"pred_is": "probs", "over": "batch", "per_class": False, "smooth": 0.0}
+    as_said = losses.tversky(PROBS, MASKS, fp_weight=0.2, fn_weight=0.8, **keywords)
+    other = losses.tversky(PROBS, MASKS, fp_weight=0.8, fn_weight=0.2, **keywords)
+    version = tuple(int(part) for part in keras.__version__.split(".")[:3])
+    # Up to 3.15.1 alpha weighs false negatives, against its own documentation.
+    close(other if version <= (3, 15, 1) else as_said, theirs, rtol=1e-4)
+
+
+def test_dice_of_optax():
+    optax = pytest.importorskip("optax")
+    # Its smooth counts twice, and its "mean" leaves the batch axis.
+    theirs = optax.losses.dice_loss(LOGITS, ONE_HOT, smooth=0.5)
+    assert theirs.shape == (3,)
+    ours = losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="exclusive", smooth=1.0)
+    close(ours, theirs.mean())
+
+
+def test_focal():
+    close(
+        losses.focal(LOGITS, MASKS, pred_is="logits", gamma=1.5),
+        monai.FocalLoss(gamma=1.5)(X, Y),
+    )
+    close(
+        losses.focal(LOGITS, MASKS, pred_is="logits", fn_weight=0.25, fp_weight=0.75),
+        smp.FocalLoss("multilabel", alpha=0.25, gamma=2.0)(X, Y),
+    )
+    # MONAI's softmax focal averages over the channels too, so it is a quarter of Lin's.
+    exclusive = losses.focal(LOGITS, LABELS, pred_is="logits", classes="exclusive")
+    close(exclusive / 4, monai.FocalLoss(use_softmax=True)(X, Y1))
+
+
+def test_smp_multiclass_focal_is_one_sigmoid_per_class():
+    theirs = float(smp.FocalLoss("multiclass", gamma=2.0)(X, YL))
+    close(losses.focal(LOGITS, ONE_HOT, pred_is="logits"), theirs)
+    ours = float(losses.focal(LOGITS, LABELS, pred_is="logits", classes="exclusive"))
+    assert abs(ours - theirs) > 0.1
+
+
+def test_compounds_of_monai():
+    close(
+        losses.dice_ce(LOGITS, LABELS, pred_is="logits", classes="exclusive", ce_weight=0.5),
+        monai.DiceCELoss(softmax=True, smooth_nr=1, smooth_dr=1, lambda_ce=0.5)(X, Y1),
+    )
+    close(
+        losses.dice_focal(LOGITS, MASKS, pred_is="logits", focal_weight=2.0),
+        monai.DiceFocalLoss(sigmoid=True, smooth_nr=1, smooth_dr=1, lambda_focal=2.0)(X, Y),
+    )
+
+
+def test_generalized_dice_of_monai():
+    ours = losses.generalized_dice(LOGITS, LABELS, pred_is="logits", classes="exclusive", smooth=0)
+    close(
+        ours, monai.GeneralizedDiceLoss(softmax=True, smooth_nr=0.0, smooth_dr=1e-12)(X, Y1), 1e-4
+    )
+
+
+def test_generalized_dice_of_optax_forgives_a_wrong_prediction():
+    optax = pytest.importorskip("optax")
+    labels = np.zeros((1, 4, 4), np.int64)
+    labels[:, :, 2:] = 1  # of three classes, 2 is absent
+    wrong = 20 * np.eye(3, dtype=np.float32)[1 - labels]
+    theirs = optax.losses.multiclass_generalized_dice_loss(wrong, np.eye(3, dtype=np.float32)[labels])
+    ours = losses.generalized_dice(wrong, labels, pred_is="logits", classes="exclusive", smooth=0)
+    assert np.max(np.asarray(theirs)) < 1e-3  # its absent class weighs more than all pixels
+    assert ours > 0.999
+
+
+def test_mcc():
+    # With next to no smoothing all three are the same quotient.
+    ours = losses.mcc(LOGITS, MASKS, pred_is="logits", smooth=1e-3)
+    close(ours, monai.MCCLoss(sigmoid=True)(X, Y), rtol=1e-4)
+    together = losses.mcc(
+        PROBS[..., :1], MASKS[..., :1], pred_is="probs", over="batch", smooth=1e-3
+    )
+    close(together, smp.MCCLoss()(first(PROBS[..., :1]), Y[:, :1]), rtol=1e-4)
+
+
+def test_mcc_of_an_empty_target_pushes_only_here():
+    import jax
+
+    empty = np.zeros((1, 8, 8, 1), np.float32)
+    ours = jax.grad(lambda x: losses.mcc(x, empty, pred_is="logits"))(LOGITS[:1, :8, :8, :1])
+    assert (np.asarray(ours) > 0).all()
+    assert np.max(ours) > 1e-4
+    x = first(LOGITS[:1, :8, :8, :1]).requires_grad_()
+    smp.MCCLoss()(torch.sigmoid(x), first(empty)).backward()
+    assert x.grad.abs().max() < 1e-4
+
+
+def test_lovasz():
+    close(
+        losses.lovasz_hinge(LOGITS, MASKS, pred_is="logits", per_class=False),
+        smp.LovaszLoss("binary", per_image=True)(X.permute(0, 2, 3, 1), Y.permute(0, 2, 3, 1)),
+    )
+    close(
+        kaggle.lovasz_hinge(LOGITS, MASKS, pred_is="logits"),
+        smp.LovaszLoss("binary", per_image=False)(X, Y),
+    )
+    keywords = {"pred_is": "logits", "absent": "skip"}
+    close(
+        losses.lovasz_softmax(LOGITS, LABELS, over="batch", **keywords),
+        smp.LovaszLoss("multiclass", per_image=False)(X, YL),
+    )
+
+
+def test_unified_focal_of_monai_halves_its_focal_part():
+    # two exclusive classes; MONAI averages the focal part over both channels where the authors
+    # sum it, so it is half of theirs and ours
+    x, labels = LOGITS[..., :2], LABELS % 2
+    target = first(np.eye(2, dtype=np.float32)[labels])
+    probs = torch.softmax(first(x), 1)
+    focal = monai.unified_focal_loss.AsymmetricFocalLoss(gamma=0.5, delta=0.6)(probs, target)
+    overlap = monai.unified_focal_loss.AsymmetricFocalTverskyLoss(gamma=0.5, delta=0.6)(
+        probs, target
+    )
+    ours = losses.unified_focal(x, labels, pred_is="logits", classes="exclusive", smooth=1e-7)
+    close(ours, 0.5 * 2 * focal + 0.5 * overlap)
+
+
+def test_cldice_of_monai():
+    p, t = PROBS[:1, ..., :1], MASKS[:1, ..., :1]
+    theirs = monai.SoftclDiceLoss(iter_=3, smooth=1e-12)(first(p), first(t))
+    close(losses.cldice(p, t, pred_is="probs", iterations=3), theirs)
+
+
+def test_hausdorff_and_boundary_of_monai():
+    close(
+        losses.hausdorff(LOGITS, MASKS, pred_is="logits", power=2.0),
+        monai.HausdorffDTLoss(sigmoid=True, include_background=True)(X, Y),
+    )
+    theirs = monai.BoundaryLoss(sigmoid=True, include_background=True)
+    distances = np.moveaxis(theirs.compute_distance_map(Y).numpy(), 1, -1)
+    inside = MASKS > 0
+    # Outside the maps agree; inside, MONAI's lacks or has the authors' step of one pixel.
+    ours = np.asarray(losses.signed_distance(MASKS))
+    np.testing.assert_allclose(ours[~inside], distances[~inside], rtol=1e-5)
+    gap = ours[inside] - distances[inside]
+    assert np.allclose(gap, 0, atol=1e-5) or np.allclose(gap, 1, atol=1e-5)
+
+
+def test_distance_transform_of_scipy():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    for shape, share in [((2, 13, 17, 2), 0.7), ((1, 40, 33, 1), 0.97), ((1, 6, 7, 8, 1), 0.8)]:
+        mask = RNG.uniform(size=shape) < share
+        ours = np.asarray(losses.distance_transform(mask))
+        for b in range(shape[0]):
+            for c in range(shape[-1]):
+                expected = ndimage.distance_transform_edt(mask[b, ..., c])
+                np.testing.assert_allclose(ours[b, ..., c], expected, rtol=1e-6)
+
+
+def test_soft_dice_at_hard_predictions_is_one_minus_the_score_of_torchmetrics():
+    metrics = pytest.importorskip("torchmetrics.functional.segmentation")
+    hard = (LOGITS > 0).astype(np.float32)
+    score = metrics.dice_score(
+        first(hard).int(), Y.int(), num_classes=4, include_background=True, average="macro"
+    )
+    close(1 - losses.dice_prob(hard, MASKS, pred_is="probs", smooth=0), score.mean())
+
+
+def kaggle_torch(name, x, y):
+    """The notebook's PyTorch losses, restated from their published formulas."""
+    p, t = torch.sigmoid(x).reshape(-1), y.reshape(-1)
+    both, total = (p * t).sum(), p.sum() + t.sum()
+    dice = 1 - (2 * both + 1) / (total + 1)
+    entropy = F.binary_cross_entropy(p, t)
+    fp, fn = ((1 - t) * p).sum(), (t * (1 - p)).sum()
+    weighted = -(0.5 * (t * torch.log(p) + 0.5 * (1 - t) * torch.log(1 - p))).mean()
+    return {
+        "bce": entropy,
+        "dice": dice,
+        "bce_dice": entropy + dice,
+        "jaccard": 1 - (both + 1) / (total - both + 1),
+        "focal": 0.8 * (1 - torch.exp(-entropy)) ** 2 * entropy,
+        "tversky": 1 - (both + 1) / (both + 0.5 * fp + 0.5 * fn + 1),
+        "focal_tversky": 1 - (both + 1) / (both + 0.5 * fp + 0.5 * fn + 1),
+        "combo": 0.5 * weighted - 0.5 * (1 - dice),
+    }[name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bce", "dice", "bce_dice", "jaccard", "focal", "tversky", "focal_tversky", "combo"],
+)
+def test_kaggle_library_value_and_gradient(name):
+    import jax
+
+    value, grad = jax.value_and_grad(
+        lambda x: getattr(kaggle, name)(x, MASKS, pred_is="logits")
+    )(LOGITS)
+    x = X.clone().requires_grad_()
+    theirs = kaggle_torch(name, x, Y)
+    theirs.backward()
+    close(value, theirs.detach())
+    np.testing.assert_allclose(
+        np.moveaxis(np.asarray(grad), -1, 1), x.grad.numpy(), rtol=1e-3, atol=1e-7
+    )
