@@ -91,8 +91,8 @@ def test_dice_of_monai():
 
 
 def test_dice_and_jaccard_of_smp():
-    # SMP's Dice is (I + s) / (I + FP / 2 + FN / 2 + s): its smooth counts twice as much as the usual
-    # one of (2 I + s) / (P + T + s).
+    # SMP's Dice is (I + s) / (I + FP / 2 + FN / 2 + s): its smooth counts twice as much as the
+    # usual one of (2 I + s) / (P + T + s).
     close(
         losses.dice_prob(LOGITS, MASKS, pred_is="logits", smooth=1.4, over="batch"),
         smp.DiceLoss("multilabel", smooth=0.7)(X, Y),
@@ -118,7 +118,12 @@ def test_tversky_weighs_false_positives_with_alpha():
     )
     close(
         losses.focal_tversky(
-            LOGITS, MASKS, pred_is="logits", exponent=0.75, over="batch", fp_weight=0.2,
+            LOGITS,
+            MASKS,
+            pred_is="logits",
+            exponent=0.75,
+            over="batch",
+            fp_weight=0.2,
             fn_weight=0.8,
         ),
         (
@@ -126,7 +131,8 @@ def test_tversky_weighs_false_positives_with_alpha():
                 1
                 - torch.stack(
                     [
-                        1 - smp.TverskyLoss("multilabel", alpha=0.2, beta=0.8, smooth=1.0)(
+                        1
+                        - smp.TverskyLoss("multilabel", alpha=0.2, beta=0.8, smooth=1.0)(
                             X[:, c : c + 1], Y[:, c : c + 1]
                         )
                         for c in range(4)
@@ -202,7 +208,9 @@ def test_generalized_dice_of_optax_forgives_a_wrong_prediction():
     labels = np.zeros((1, 4, 4), np.int64)
     labels[:, :, 2:] = 1  # of three classes, 2 is absent
     wrong = 20 * np.eye(3, dtype=np.float32)[1 - labels]
-    theirs = optax.losses.multiclass_generalized_dice_loss(wrong, np.eye(3, dtype=np.float32)[labels])
+    theirs = optax.losses.multiclass_generalized_dice_loss(
+        wrong, np.eye(3, dtype=np.float32)[labels]
+    )
     ours = losses.generalized_dice(wrong, labels, pred_is="logits", classes="exclusive", smooth=0)
     assert np.max(np.asarray(theirs)) < 1e-3  # its absent class weighs more than all pixels
     assert ours > 0.999
@@ -328,9 +336,9 @@ def kaggle_torch(name, x, y):
 def test_kaggle_library_value_and_gradient(name):
     import jax
 
-    value, grad = jax.value_and_grad(
-        lambda x: getattr(kaggle, name)(x, MASKS, pred_is="logits")
-    )(LOGITS)
+    value, grad = jax.value_and_grad(lambda x: getattr(kaggle, name)(x, MASKS, pred_is="logits"))(
+        LOGITS
+    )
     x = X.clone().requires_grad_()
     theirs = kaggle_torch(name, x, Y)
     theirs.backward()

@@ -1,0 +1,400 @@
+"""Write docs/losses.md: every loss with its picture, the edge cases of five libraries, the cost.
+
+    python scripts/losses_doc.py
+
+Libraries that are not installed are marked so; install the extra `oracles` for a full table.
+"""
+
+import contextlib
+import datetime
+import importlib.metadata
+import os
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("KMP_WARNINGS", "0")
+
+import jax
+import jax.numpy as jnp
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from losses_doc_text import ENTRIES
+
+from segjax import losses
+from segjax.loss_table import LOSSES, PARAMETERS, READS_HELP
+from segjax.losses import make_loss
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "docs" / "figures" / "losses"
+REPEATS = 15
+COST_SHAPE = (32, 64, 64, 5)
+LIBRARIES = {
+    "segjax": "segjax",
+    "optax": "optax",
+    "SMP": "segmentation_models_pytorch",
+    "MONAI": "monai",
+    "Keras": "keras",
+}
+_KEPT: list[Any] = []
+Outcome = tuple[float, float]  # value, largest gradient
+
+
+# ---- pictures
+
+
+def scene(name: str) -> tuple[np.ndarray, Callable[[jax.Array, bool], jax.Array], str]:
+    """Return targets, a function from p (and which pixels have it) to outputs, and the axis label.
+
+    A 16 x 16 image with an object of 8 x 4 pixels. Either the object has p and the background is
+    right, or the background has p and the object is right; right means 0.99.
+    """
+    reads = LOSSES[name].reads
+    mask = np.zeros((1, 16, 16, 1), np.float32)
+    mask[:, 4:12, 6:10] = 1
+    target = mask[..., 0].astype(np.int32) if reads == "softmax" else mask
+
+    def outputs(x: jax.Array, on_object: bool) -> jax.Array:
+        moved = mask > 0 if on_object else mask == 0
+        if reads == "values":
+            return jnp.where(moved, x, mask)
+        right = 4.6 * (2 * mask - 1)
+        logit = jnp.where(moved, x, right)
+        return jnp.concatenate([-logit, logit], -1) / 2 if reads == "softmax" else logit
+
+    return target, outputs, "predicted value" if reads == "values" else "probability"
+
+
+def draw(name: str) -> Path:
+    """Draw value and gradient against probability; return the picture's path."""
+    target, outputs, label = scene(name)
+    loss = make_loss(name)
+    p = np.linspace(0.005, 0.995, 100).astype(np.float32)
+    x = p if LOSSES[name].reads == "values" else np.log(p / (1 - p))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 1.9), layout="constrained")
+    for on_object, colour, text in [(True, "C0", "object at p"), (False, "C1", "background at p")]:
+        one = jax.value_and_grad(lambda v, on_object=on_object: loss(outputs(v, on_object), target))
+        value, slope = jax.jit(jax.vmap(one))(x)
+        left.plot(p, value, color=colour, label=text)
+        right.plot(p, slope, color=colour)
+    left.set(xlabel=label, title="value", xlim=(0, 1))
+    right.set(
+        xlabel=label,
+        title="gradient by the " + ("value" if "value" in label else "logit"),
+        xlim=(0, 1),
+    )
+    right.axhline(0, color="0.7", linewidth=0.8, zorder=0)
+    left.legend(fontsize=7, frameon=False)
+    for axis in (left, right):
+        axis.tick_params(labelsize=7)
+        axis.title.set_fontsize(9)
+        axis.xaxis.label.set_fontsize(8)
+        axis.spines[["top", "right"]].set_visible(False)
+    path = FIGURES / f"{name}.png"
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+    plt.close(figure)
+    return path
+
+
+# ---- edge cases
+
+
+def in_jax(loss: Callable[[jax.Array, jax.Array], Any]) -> Callable[..., Outcome]:
+    """Return a function from arrays to a value and the largest gradient, computed by jax."""
+
+    def run(x: np.ndarray, t: np.ndarray) -> Outcome:
+        value, grad = jax.value_and_grad(lambda v: jnp.mean(loss(v, jnp.asarray(t))))(
+            jnp.asarray(x)
+        )
+        return float(value), float(jnp.max(jnp.abs(grad)))
+
+    return run
+
+
+def in_torch(loss: Callable[[Any, Any], Any]) -> Callable[..., Outcome]:
+    """Return a function from arrays to a value and the largest gradient, computed by PyTorch."""
+    import torch
+
+    def run(x: np.ndarray, t: np.ndarray) -> Outcome:
+        tensor = torch.tensor(np.moveaxis(x, -1, 1).copy()).requires_grad_()
+        target = torch.tensor(np.moveaxis(t, -1, 1).copy())
+        value = loss(tensor, target)
+        value.backward()
+        return float(value.detach()), float(tensor.grad.abs().max())
+
+    return run
+
+
+def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
+    """Return per library, with its default settings: its Dice, generalized Dice, BCE and focal.
+
+    'ignore' is Dice where pixels with a target of 255 do not count.
+    """
+    found: dict[str, dict[str, Callable[..., Outcome]]] = {
+        "segjax": {
+            "dice": in_jax(lambda x, t: losses.dice_prob(x, t, pred_is="logits")),
+            "bce": in_jax(lambda x, t: losses.bce(x, t, pred_is="logits")),
+            "focal": in_jax(lambda x, t: losses.focal(x, t, pred_is="logits")),
+            "generalized": in_jax(
+                lambda x, t: losses.generalized_dice(x, t, pred_is="logits", classes="exclusive")
+            ),
+            "ignore": in_jax(
+                lambda x, t: losses.dice_prob(
+                    x, jnp.where(t == 255, 0, t), pred_is="logits", valid=t != 255
+                )
+            ),
+            "jit": in_jax(
+                lambda x, t: jax.jit(lambda a, b: losses.dice_prob(a, b, pred_is="probs"))(
+                    jax.nn.sigmoid(x), t
+                )
+            ),
+        }
+    }
+    with contextlib.suppress(ImportError):
+        import optax.losses as o
+
+        found["optax"] = {
+            "dice": in_jax(lambda x, t: o.dice_loss(x, t)),
+            "bce": in_jax(lambda x, t: o.sigmoid_binary_cross_entropy(x, t)),
+            "focal": in_jax(lambda x, t: o.sigmoid_focal_loss(x, t)),
+            "generalized": in_jax(lambda x, t: o.multiclass_generalized_dice_loss(x, t)),
+            "jit": in_jax(
+                lambda x, t: jax.jit(lambda a, b: o.dice_loss(a, b, apply_softmax=False))(
+                    jax.nn.sigmoid(x), t
+                )
+            ),
+        }
+    with contextlib.suppress(ImportError):
+        import keras.losses as k
+
+        found["Keras"] = {
+            "dice": in_jax(lambda x, t: k.Dice()(t, jax.nn.sigmoid(x))),
+            "bce": in_jax(lambda x, t: k.BinaryCrossentropy(from_logits=True)(t, x)),
+            "focal": in_jax(lambda x, t: k.BinaryFocalCrossentropy(from_logits=True)(t, x)),
+            "jit": in_jax(lambda x, t: jax.jit(lambda a, b: k.Dice()(b, a))(jax.nn.sigmoid(x), t)),
+        }
+    with contextlib.suppress(ImportError):
+        import_torchvision()
+        import segmentation_models_pytorch.losses as s
+
+        found["SMP"] = {
+            "dice": in_torch(s.DiceLoss("multilabel")),
+            "bce": in_torch(s.SoftBCEWithLogitsLoss()),
+            "focal": in_torch(s.FocalLoss("multilabel")),
+            "ignore": in_torch(s.DiceLoss("multilabel", ignore_index=255)),
+        }
+    with contextlib.suppress(ImportError):
+        import monai.losses as m
+        import torch
+
+        found["MONAI"] = {
+            "dice": in_torch(m.DiceLoss(sigmoid=True)),
+            "bce": in_torch(torch.nn.BCEWithLogitsLoss()),
+            "focal": in_torch(m.FocalLoss()),
+            "generalized": in_torch(m.GeneralizedDiceLoss(softmax=True)),
+            "ignore": in_torch(m.DiceLoss(sigmoid=True, ignore_index=255)),
+        }
+    return found
+
+
+def import_torchvision() -> None:
+    """Let segmentation_models_pytorch import beside a CPU build of torch; see tests/oracles."""
+    import torch
+
+    with contextlib.suppress(RuntimeError, ImportError):
+        import torchvision  # noqa: F401
+
+        return
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    _KEPT.append(library)  # it must outlive this call
+    for name in ("nms", "qnms"):
+        with contextlib.suppress(RuntimeError):
+            library.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
+
+
+def edge_cases() -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
+    """Return per case: which loss, logits, targets."""
+    shape = (2, 16, 16, 1)
+    zeros, ones = np.zeros(shape, np.float32), np.ones(shape, np.float32)
+    disk = np.zeros(shape, np.float32)
+    disk[:, 4:10, 4:10] = 1
+    large = np.ones((1, 512, 512, 1), np.float16)
+    labels = np.zeros((1, 8, 8), np.int64)
+    labels[:, :, 4:] = 1
+    eye = np.eye(3, dtype=np.float32)
+    return {
+        "Dice: nothing there, nothing predicted": ("dice", -20 * ones, zeros),
+        "Dice: nothing there, p = 0.9 everywhere": ("dice", 2.2 * ones, zeros),
+        "Dice: an object, p = 0.1 everywhere": ("dice", -2.2 * ones, disk),
+        "Dice: perfect 512 x 512 mask in float16": ("dice", 20 * large, large),
+        "Dice: probabilities, inside jit": ("jit", 4 * disk - 2, disk),
+        "Dice: all pixels ignored": ("ignore", ones, 255 * ones),
+        "Generalized Dice: all wrong, one class absent": (
+            "generalized",
+            20 * eye[1 - labels],
+            eye[labels],
+        ),
+        "Cross-entropy: wrong logits of 10,000": ("bce", 1e4 * (1 - 2 * disk), disk),
+        "Focal: wrong logits of 10,000": ("focal", 1e4 * (1 - 2 * disk), disk),
+        "Focal: right logits of 10,000": ("focal", 1e4 * (2 * disk - 1), disk),
+    }
+
+
+def show(number: float) -> str:
+    """Format a number for a table cell."""
+    if not np.isfinite(number):
+        return f"**{number}**"
+    return "0" if abs(number) < 1e-12 else f"{number:.3g}"
+
+
+def edge_table() -> list[str]:
+    """Measure all edge cases with all libraries; return the table's lines."""
+    found = adapters()
+    lines = ["| case | " + " | ".join(LIBRARIES) + " |", "|---" * (len(LIBRARIES) + 1) + "|"]
+    for case, (kind, x, t) in edge_cases().items():
+        cells = []
+        for library in LIBRARIES:
+            if library not in found:
+                cells.append("not installed")
+            elif kind not in found[library]:
+                cells.append("jax only" if kind == "jit" else "has none")
+            else:
+                try:
+                    value, slope = found[library][kind](x, t)
+                    cells.append(f"{show(value)}, {show(slope)}")
+                except Exception as error:  # what a library raises is the finding
+                    cells.append(f"**{type(error).__name__}**")
+        lines.append(f"| {case} | " + " | ".join(cells) + " |")
+    return lines
+
+
+# ---- cost
+
+
+def cost_table() -> list[str]:
+    """Time value and gradient of every loss beside MSE on the same arrays."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=COST_SHAPE), jnp.float32)
+    masks = jnp.asarray(rng.uniform(size=COST_SHAPE) < 0.2, jnp.float32)
+    labels = jnp.asarray(rng.integers(0, COST_SHAPE[-1], COST_SHAPE[:-1]), jnp.int32)
+
+    def best(run: Callable[[], Any]) -> float:
+        seconds = []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds.append(time.perf_counter() - start)
+        return min(seconds)
+
+    def compiled(name: str) -> Callable[[], Any]:
+        target = labels if LOSSES[name].reads == "softmax" else masks
+        step = jax.jit(jax.value_and_grad(make_loss(name))).lower(x, target).compile()
+        jax.block_until_ready(step(x, target))
+        return lambda: step(x, target)
+
+    plain = best(compiled("mse"))
+    lines = ["| loss | ms | times MSE |", "|---|---|---|"]
+    for name in sorted(LOSSES):
+        seconds = best(compiled(name))
+        lines.append(f"| {name} | {seconds * 1e3:.2f} | {seconds / plain:.1f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+# ---- the page
+
+
+def version(package: str) -> str:
+    """Return an installed version, or 'not installed'."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return "not installed"
+
+
+def names_table() -> list[str]:
+    """Return the table of names on the command line."""
+    lines = ["| name | reads | settings | what |", "|---|---|---|---|"]
+    lines += [
+        f"| `{row.name}` | {row.reads} | {', '.join(f'`{p}`' for p in row.parameters)} "
+        f"| {row.summary} |"
+        for row in LOSSES.values()
+    ]
+    lines += ["", "| setting | default | what |", "|---|---|---|"]
+    lines += [f"| `--{p.name}` | `{p.default!r}` | {p.help} |" for p in PARAMETERS.values()]
+    return lines
+
+
+def main() -> None:
+    """Write the page and its pictures."""
+    warnings.filterwarnings("ignore")
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    device = jax.devices()[0].device_kind
+    packages = ["jax", "optax", "keras", "segmentation_models_pytorch", "monai", "torch"]
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    today = datetime.datetime.now(datetime.UTC).date()
+    page = [
+        "# Losses",
+        "",
+        "Written by `scripts/losses_doc.py`; do not edit. Arguments are in the docstrings of "
+        "`segjax.losses`.",
+        "",
+        "p is the probability, t the target, s the smoothing; "
+        "I = sum(p t), P = sum(p), T = sum(t), FP = P - I, FN = T - I over the pixels of a cell, "
+        "which is one class of one sample unless told otherwise.",
+        "",
+        "Pictures: a 16 x 16 image with an object of 8 x 4 pixels. Blue: the object's pixels all "
+        "have p, the background is right (0.99). Orange: the background's have p, the object is "
+        "right. The gradient is that of one logit shared by those pixels.",
+        "",
+        "## Edge cases, five libraries",
+        "",
+        "Each cell: the loss, then the largest gradient of a logit, with every library's default "
+        "settings. A gradient of 0 on a wrong prediction means that nothing is learnt from it; "
+        "above an empty mask that is what smoothing is for. MONAI has no cross-entropy of its own: "
+        "PyTorch's stands there. Keras's Dice is over the whole batch.",
+        "",
+        *edge_table(),
+        "",
+        f"Measured {today} on {device}: {versions}.",
+        "",
+        "## Each loss",
+    ]
+    for entry in ENTRIES:
+        draw(entry.name)
+        print("drew", entry.name, flush=True)
+        page += [
+            "",
+            f"### {entry.title}: `{entry.name}`",
+            "",
+            f"![{entry.name}](figures/losses/{entry.name}.png)",
+            "",
+            f"- Formula: `{entry.formula}`",
+            f"- Range: {entry.range}",
+            f"- For: {entry.use}",
+            f"- Gradient: {entry.gradient}",
+        ]
+    page += ["", "## Names on the command line", ""]
+    page += [f"- {reads}: {text}" for reads, text in READS_HELP.items()]
+    page += ["", *names_table(), "", "## Cost", ""]
+    page += [
+        f"Value and gradient under jit on float32 {list(COST_SHAPE)}, best of {REPEATS}, compile "
+        f"excluded; {device}, {platform.processor() or platform.machine()}, "
+        f"{os.cpu_count()} cores, jax {jax.__version__}. A plain MSE pass reads and writes its "
+        "arrays and does nearly nothing else, so on a CPU exponentials and logarithms show; Lovasz and "
+        "TopK sort, Hausdorff and boundary compute distance maps, clDice erodes.",
+        "",
+        *cost_table(),
+        "",
+    ]
+    (ROOT / "docs" / "losses.md").write_text("\n".join(page))
+
+
+if __name__ == "__main__":
+    main()

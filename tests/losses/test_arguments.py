@@ -1,0 +1,124 @@
+"""Wrong arguments are refused at trace time, with the reason."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from segjax import losses
+from segjax.errors import ConfigError
+from segjax.losses import check_pairing, make_loss, spec, weighted_sum
+
+X = np.zeros((2, 4, 4, 3), np.float32)
+T = np.zeros_like(X)
+LABELS = np.zeros((2, 4, 4), np.int32)
+LOGITS = {"pred_is": "logits"}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: losses.bce(X, T, pred_is="raw"), "pred_is='raw': must be one of logits, probs"),
+        (lambda: losses.lovasz_hinge(X, T, pred_is="probs"), "pred_is='probs': must be one of lo"),
+        (lambda: losses.bce(X, T[..., :2], **LOGITS), r"target \(2, 4, 4, 2\)"),
+        (lambda: losses.bce(X.astype(int), T, **LOGITS), "pred has dtype int"),
+        (lambda: losses.cross_entropy(X, LABELS * 1.0, **LOGITS), "labels have dtype float"),
+        (lambda: losses.dice_prob(X, T, over="image", **LOGITS), "over='image'"),
+        (lambda: losses.dice_prob(X, T, smooth=-1, **LOGITS), "smooth=-1"),
+        (lambda: losses.mcc(X, T, smooth=0.0, **LOGITS), "smooth=0.0: must be > 0"),
+        (
+            lambda: losses.dice_prob(X, T, class_weights=[1, 2], **LOGITS),
+            r"class_weights has shape \(2,\): must be \(3,\)",
+        ),
+        (
+            lambda: losses.dice_prob(X, T, class_weights=[1, 2, 3], per_class=False, **LOGITS),
+            "needs per_class=True",
+        ),
+        (
+            lambda: losses.bce(X, T, valid=np.ones((2, 4)) > 0, **LOGITS),
+            r"valid has shape \(2, 4\)",
+        ),
+        (lambda: losses.hausdorff(X[:, 0, 0], T[:, 0, 0], **LOGITS), "at least one axis between"),
+        (lambda: losses.topk(X, LABELS, fraction=0, **LOGITS), "fraction=0: must be > 0"),
+        (
+            lambda: losses.dice_ce(
+                X, T, classes="independent", over="batch", reduction="none", **LOGITS
+            ),
+            "needs over='sample'",
+        ),
+        (
+            lambda: losses.focal(X, LABELS, classes="exclusive", fn_weight=2.0, **LOGITS),
+            "need classes='independent'",
+        ),
+        (lambda: weighted_sum({"a": losses.mse}), "must be"),
+    ],
+)
+def test_refused_under_jit_too(call, message):
+    for run in (call, lambda: jax.jit(call)()):
+        with pytest.raises(ConfigError, match=message):
+            run()
+
+
+def test_values_out_of_range_are_refused_where_they_are_known():
+    with pytest.raises(ConfigError, match="target has values from 50 to 50"):
+        losses.bce(X, T + 50, **LOGITS)
+    with pytest.raises(ConfigError, match="pred has values from -3 to -3.*pred_is='logits'"):
+        losses.dice_prob(X - 3, T, pred_is="probs")
+    with pytest.raises(ConfigError, match=r"labels go from 7 to 7: must be in 0\.\.2"):
+        losses.cross_entropy(X, LABELS + 7, **LOGITS)
+    ignored = losses.cross_entropy(X, LABELS + 255, valid=LABELS > 0, **LOGITS)
+    assert ignored == 0
+    assert np.isfinite(jax.jit(lambda t: losses.bce(X, t, **LOGITS))(T + 50))
+
+
+def test_pairings():
+    check_pairing("bce", 1)
+    check_pairing("mse+0.1*dice", 250)
+    check_pairing("dice_ce", 5, classes=6)
+    with pytest.raises(ConfigError, match="probabilities with masks of 0 and 1.*up to 250"):
+        check_pairing("bce+dice_prob", 250)
+    with pytest.raises(ConfigError, match="integer labels below 6"):
+        check_pairing("ce", 250, classes=6)
+    with pytest.raises(ConfigError, match="one network output cannot be both"):
+        spec("mse+bce")
+
+
+def test_settings_by_flag_reach_the_loss():
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=X.shape), rng.integers(0, 2, X.shape)
+    named = make_loss(
+        "focal_tversky",
+        parameters={"tversky_fp": 0.1, "tversky_exponent": 0.5, "loss_class_weights": "1,2,3"},
+    )
+    direct = losses.focal_tversky(
+        x, t, fp_weight=0.1, exponent=0.5, class_weights=[1, 2, 3], **LOGITS
+    )
+    np.testing.assert_allclose(named(x, t), direct, rtol=1e-6)
+    with pytest.raises(ConfigError, match="loss_class_weights=1,x"):
+        make_loss("bce", parameters={"loss_class_weights": "1,x"})
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    hnp.arrays(np.float32, (2, 3, 3, 2), elements=st.floats(-60, 60, width=32)),
+    hnp.arrays(np.bool_, (2, 3, 3, 2)),
+    st.floats(0.01, 100),
+)
+def test_overlap_losses_stay_in_range_and_weights_are_normalised(x, t, scale):
+    for loss in (losses.dice_prob, losses.focal_tversky):
+        value = loss(x, t, class_weights=[1.0, 3.0], **LOGITS)
+        assert -1e-6 <= value <= 1 + 1e-6
+        scaled = loss(x, t, class_weights=[scale, 3 * scale], **LOGITS)
+        np.testing.assert_allclose(scaled, value, rtol=1e-4, atol=1e-6)
+
+
+def test_by_sample_the_mean_over_shards_is_the_loss_of_the_batch():
+    rng = np.random.default_rng(1)
+    x, t = jnp.asarray(rng.normal(size=X.shape)), rng.integers(0, 2, X.shape)
+    shards = [losses.dice_prob(x[i : i + 1], t[i : i + 1], **LOGITS) for i in range(2)]
+    np.testing.assert_allclose(losses.dice_prob(x, t, **LOGITS), np.mean(shards), rtol=1e-6)
+    batch = losses.dice_prob(x, t, over="batch", **LOGITS)
+    assert abs(float(batch) - np.mean(shards)) > 1e-5
