@@ -387,8 +387,8 @@ def main() -> None:
         f"Value and gradient under jit on float32 {list(COST_SHAPE)}, best of {REPEATS}, compile "
         f"excluded; {device}, {platform.processor() or platform.machine()}, "
         f"{os.cpu_count()} cores, jax {jax.__version__}. A plain MSE pass reads and writes its "
-        "arrays and does nearly nothing else, so on a CPU exponentials and logarithms show; Lovasz and "
-        "TopK sort, Hausdorff and boundary compute distance maps, clDice erodes.",
+        "arrays and does nearly nothing else, so on a CPU exponentials and logarithms show; Lovasz "
+        "and TopK sort, Hausdorff and boundary compute distance maps, clDice erodes.",
         "",
         *cost_table(),
         "",

@@ -34,12 +34,9 @@ from segjax.losses.overlap import Over, cell_axes
 
 def smoothed_target(inputs: Prediction, label_smoothing: float) -> jax.Array:
     """Return the target moved towards uniform: by half for a sigmoid, by 1 / C for a softmax."""
-    if isinstance(label_smoothing, (int, float)) and label_smoothing == 0:
-        return inputs.target
-    share = 2 if inputs.classes == "independent" else inputs.pred.shape[-1]
-    even = jnp.asarray(label_smoothing / share, inputs.target.dtype)
-    soft: jax.Array = inputs.target * (1 - label_smoothing) + even
-    return soft
+    target = inputs.target
+    share = 2 if inputs.classes == "independent" else target.shape[-1]
+    return jnp.add(target * (1 - label_smoothing), label_smoothing / share)
 
 
 def _is_one(weight: ArrayLike) -> bool:
@@ -53,7 +50,8 @@ def bce_map(
     plain = _is_one(fp_weight) and _is_one(fn_weight)
     if plain and inputs.pred_is == "logits" and inputs.classes == "independent":
         return inputs.surprise_not - inputs.pred * target
-    return fn_weight * target * inputs.surprise + fp_weight * (1 - target) * inputs.surprise_not
+    missed = jnp.multiply(fn_weight, target * inputs.surprise)
+    return missed + jnp.multiply(fp_weight, (1 - target) * inputs.surprise_not)
 
 
 def element_weights(

@@ -125,8 +125,8 @@ def cldice(
     With S the soft skeleton, ``Tprec = (sum(S(p) t) + s) / (sum(S(p)) + s)`` and
     ``Tsens = (sum(S(t) p) + s) / (sum(S(t)) + s)``. It is meant as a part of a sum with Dice, for
     thin and branching things: the paper's loss is ``0.5*dice_prob+0.5*cldice``. Alone it is blind
-    to a prediction that fills the whole image, which has no centre line. Each iteration costs some ten
-    passes over the arrays, forward and backward. Arguments, cells and reductions are those of
+    to a prediction that fills the whole image, which has no centre line. Each iteration costs some
+    ten passes over the arrays, forward and backward. Arguments, cells and reductions are those of
     `segjax.losses.overlap`; pixels that do not count are background to both skeletons.
     """
     check_number("smooth", smooth)

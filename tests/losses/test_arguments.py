@@ -65,7 +65,7 @@ def test_refused_under_jit_too(call, message):
 def test_values_out_of_range_are_refused_where_they_are_known():
     with pytest.raises(ConfigError, match="target has values from 50 to 50"):
         losses.bce(X, T + 50, **LOGITS)
-    with pytest.raises(ConfigError, match="pred has values from -3 to -3.*pred_is='logits'"):
+    with pytest.raises(ConfigError, match=r"pred has values from -3 to -3.*pred_is='logits'"):
         losses.dice_prob(X - 3, T, pred_is="probs")
     with pytest.raises(ConfigError, match=r"labels go from 7 to 7: must be in 0\.\.2"):
         losses.cross_entropy(X, LABELS + 7, **LOGITS)
@@ -78,7 +78,7 @@ def test_pairings():
     check_pairing("bce", 1)
     check_pairing("mse+0.1*dice", 250)
     check_pairing("dice_ce", 5, classes=6)
-    with pytest.raises(ConfigError, match="probabilities with masks of 0 and 1.*up to 250"):
+    with pytest.raises(ConfigError, match=r"probabilities with masks of 0 and 1.*up to 250"):
         check_pairing("bce+dice_prob", 250)
     with pytest.raises(ConfigError, match="integer labels below 6"):
         check_pairing("ce", 250, classes=6)
