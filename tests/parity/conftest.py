@@ -6,12 +6,14 @@ the measured errors there.
 
 import importlib.util
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.parity.measurements import Measurements
+
+# PyTorch's threads spin while they wait, which starves everything else on a small machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 MISSING = [name for name in ("torch", "DLStudio") if importlib.util.find_spec(name) is None]
 if MISSING and os.environ.get("SEGJAX_REQUIRE_PARITY"):
@@ -29,17 +31,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def measured(request: pytest.FixtureRequest) -> Measurements:
     """Where a test records each error that it measures; it fails when one is too large."""
     return request.config.stash[MEASUREMENTS]
-
-
-@pytest.fixture(autouse=True)
-def _two_threads() -> Iterator[None]:
-    """Torch's threads wait actively; more than two only slow each other down on small machines."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
-    yield
-    torch.set_num_threads(before)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,6 +1,7 @@
 """DLStudio's own network, loss formulas and loops, driven on NumPy arrays."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -141,7 +142,8 @@ def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]
     before = os.getcwd()
     os.chdir(folder)
     try:
-        with relu_out_of_place():
+        with relu_out_of_place(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # it leaves its file of numbers open
             segmenter.run_code_for_training_for_semantic_segmentation(net)
     finally:
         os.chdir(before)

@@ -1,0 +1,254 @@
+"""Each layer against flax.linen's or lax's own form of it, values and gradients, in float64."""
+
+import math
+from collections.abc import Iterator
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from segjax import layers
+
+KIND = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+def draw(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def assert_same_function(ours, theirs, *arguments: np.ndarray) -> None:
+    """Compare values, and the gradients of a weighted sum with respect to each argument."""
+    found, expected = ours(*arguments), theirs(*arguments)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    weights = draw(*expected.shape, seed=9)
+    numbers = tuple(range(len(arguments)))
+    for grad, wanted in zip(
+        jax.grad(lambda *a: (ours(*a) * weights).sum(), numbers)(*arguments),
+        jax.grad(lambda *a: (theirs(*a) * weights).sum(), numbers)(*arguments),
+        strict=True,
+    ):
+        np.testing.assert_allclose(grad, wanted, rtol=1e-12, atol=1e-12)
+
+
+def flax_transposed(size: int, stride: int, dilation: int, padding: list[tuple[int, int]], flip):
+    """Return (x, kernel, bias) -> flax.linen.ConvTranspose, for a kernel stored as segjax does."""
+
+    def apply(x, kernel, bias):
+        module = nn.ConvTranspose(
+            kernel.shape[-1],
+            (size, size),
+            strides=(stride, stride),
+            kernel_dilation=(dilation, dilation),
+            padding=padding,
+            **KIND,
+        )
+        stored = kernel[::-1, ::-1] if flip else kernel
+        # transpose_kernel=False correlates over the zero-filled input; PyTorch's taps are its flip.
+        return module.apply({"params": {"kernel": stored, "bias": bias}}, x)
+
+    return apply
+
+
+def applied(module: nn.Module):
+    return lambda x, kernel, bias: module.apply({"params": {"kernel": kernel, "bias": bias}}, x)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_conv_is_flax_conv_and_its_transpose(transposed: bool) -> None:
+    # Stored flipped, PyTorch's ConvTranspose2d(3, padding=1) is the plain correlation.
+    ours = applied(layers.Conv(4, transposed=transposed, **KIND))
+    arguments = draw(2, 6, 8, 3), draw(3, 3, 3, 4, seed=1), draw(4, seed=2)
+    plain = applied(nn.Conv(4, (3, 3), padding=1, **KIND))
+    assert_same_function(ours, plain, *arguments)
+    transposed_form = flax_transposed(3, 1, 1, [(1, 1), (1, 1)], flip=False)
+    assert_same_function(ours, transposed_form, *arguments)
+
+
+def test_conv_transposed_adds_each_pixels_kernel_around_it() -> None:
+    # The definition: y[i + di, j + dj] += x[i, j] w[di, dj], w being the stored kernel flipped.
+    x, kernel = draw(1, 4, 5, 1), draw(3, 3, 1, 1, seed=1)
+    expected = np.zeros((6, 7))
+    for i in range(4):
+        for j in range(5):
+            expected[i : i + 3, j : j + 3] += x[0, i, j, 0] * kernel[::-1, ::-1, 0, 0]
+    found = applied(layers.Conv(1, transposed=True, **KIND))(x, kernel, np.zeros(1))
+    np.testing.assert_allclose(found[0, ..., 0], expected[1:-1, 1:-1], rtol=1e-12)
+
+
+def test_downsample_is_a_strided_1x1_convolution() -> None:
+    ours = applied(layers.Downsample(4, **KIND))
+    theirs = applied(nn.Conv(4, (1, 1), strides=(2, 2), padding="VALID", **KIND))
+    assert_same_function(ours, theirs, draw(2, 6, 8, 3), draw(1, 1, 3, 4, seed=1), draw(4, seed=2))
+
+
+def test_upsample_is_a_strided_1x1_transposed_convolution() -> None:
+    # One more row and column at the end: PyTorch's output_padding=1.
+    theirs = flax_transposed(1, 2, 2, [(0, 1), (0, 1)], flip=False)
+    arguments = draw(2, 3, 4, 3), draw(1, 1, 3, 5, seed=1), draw(5, seed=2)
+    assert_same_function(applied(layers.Upsample(5, **KIND)), theirs, *arguments)
+    assert layers.Upsample(5, **KIND).apply(
+        {"params": {"kernel": arguments[1], "bias": arguments[2]}}, arguments[0]
+    ).shape == (2, 6, 8, 5)
+
+
+def test_dlstudio_head_is_the_dilated_transposed_convolution() -> None:
+    # kernel 3, stride 2, dilation 2 spans 5; padding 2 leaves 5 - 1 - 2 on each side, and
+    # output_padding 1 adds one at the end.
+    theirs = flax_transposed(3, 2, 2, [(2, 3), (2, 3)], flip=False)
+    arguments = draw(2, 3, 4, 6), draw(3, 3, 6, 5, seed=1), draw(5, seed=2)
+    assert_same_function(applied(layers.DLStudioHead(5, **KIND)), theirs, *arguments)
+
+
+def test_dlstudio_head_writes_one_pixel_in_four() -> None:
+    kernel, bias = draw(3, 3, 6, 5, seed=1), draw(5, seed=2)
+    found = applied(layers.DLStudioHead(5, **KIND))(draw(2, 4, 4, 6), kernel, bias)
+    constant = np.ones((8, 8), bool)
+    constant[::2, ::2] = False
+    assert (found[:, constant] == bias).all()
+    assert (found[:, ~constant] != bias).all()
+
+
+def test_dense_head_is_a_2x2_transposed_convolution_that_writes_every_pixel() -> None:
+    theirs = flax_transposed(2, 2, 1, [(1, 1), (1, 1)], flip=True)
+    arguments = draw(2, 3, 4, 6), draw(2, 2, 6, 5, seed=1), draw(5, seed=2)
+    ours = applied(layers.DenseHead(5, **KIND))
+    assert_same_function(ours, theirs, *arguments)
+    assert (ours(*arguments) != arguments[2]).all()
+
+
+def test_max_pool_values_and_gradients_without_ties() -> None:
+    x = draw(2, 6, 8, 3)
+    assert_same_function(layers.max_pool_2x2, lambda v: nn.max_pool(v, (2, 2), (2, 2)), x)
+
+
+def test_max_pool_gives_a_ties_gradient_to_the_first_in_reading_order() -> None:
+    # Few distinct values: every kind of tie occurs. nn.max_pool has the same rule.
+    x = np.random.default_rng(0).integers(0, 3, (4, 8, 8, 5)).astype(np.float64)
+    assert_same_function(layers.max_pool_2x2, lambda v: nn.max_pool(v, (2, 2), (2, 2)), x)
+    grad = jax.grad(lambda v: layers.max_pool_2x2(v).sum())(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_array_equal(grad[0, ..., 0], [[1, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_max_pool_hides_no_nan(place: tuple[int, int]) -> None:
+    x = np.ones((1, 2, 2, 1))
+    x[0, place[0], place[1], 0] = np.nan
+    assert np.isnan(layers.max_pool_2x2(x)).all()
+
+
+def test_spread_even_and_depth_to_space_lay_out_as_they_say() -> None:
+    x = draw(2, 3, 4, 2)
+    spread = layers.spread_even(x)
+    np.testing.assert_array_equal(spread[:, ::2, ::2], x)
+    assert np.count_nonzero(spread) == x.size
+    blocks = layers.depth_to_space(draw(1, 2, 3, 12))
+    source = draw(1, 2, 3, 12).reshape(1, 2, 3, 2, 2, 3)
+    for i in range(4):
+        for j in range(6):
+            np.testing.assert_array_equal(blocks[0, i, j], source[0, i // 2, j // 2, i % 2, j % 2])
+
+
+def batch_norm(x, *, train: bool, mean=None, var=None):
+    channels = x.shape[-1]
+    variables = {
+        "params": {"scale": draw(channels, seed=3), "bias": draw(channels, seed=4)},
+        "batch_stats": {
+            "mean": np.zeros(channels) if mean is None else mean,
+            "var": np.ones(channels) if var is None else var,
+        },
+    }
+    return variables, layers.BatchNorm(**KIND).apply(
+        variables, x, train=train, mutable=["batch_stats"]
+    )
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_batch_norm_normalises_as_flax_does(train: bool) -> None:
+    mean, var = draw(3, seed=5), np.square(draw(3, seed=6)) + 0.1
+    theirs = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, **KIND)
+
+    def ours(x):
+        return batch_norm(x, train=train, mean=mean, var=var)[1][0]
+
+    def expected(x):
+        variables, _ = batch_norm(x, train=train, mean=mean, var=var)
+        return theirs.apply(variables, x, mutable=["batch_stats"])[0]
+
+    assert_same_function(ours, expected, draw(4, 3, 5, 3))
+
+
+def test_batch_norms_running_variance_is_unbiased() -> None:
+    x, mean, var = draw(2, 2, 2, 3), draw(3, seed=5), np.square(draw(3, seed=6))
+    _, (_, updated) = batch_norm(x, train=True, mean=mean, var=var)
+    stats = updated["batch_stats"]
+    axes = (0, 1, 2)
+    np.testing.assert_allclose(stats["mean"], 0.9 * mean + 0.1 * x.mean(axes), rtol=1e-12)
+    unbiased = x.var(axes, ddof=1)
+    np.testing.assert_allclose(stats["var"], 0.9 * var + 0.1 * unbiased, rtol=1e-12)
+
+
+def test_batch_norm_leaves_its_statistics_alone_in_evaluation() -> None:
+    variables, (_, updated) = batch_norm(draw(2, 2, 2, 3), train=False)
+    for name in ("mean", "var"):
+        np.testing.assert_array_equal(
+            updated["batch_stats"][name], variables["batch_stats"][name]
+        )
+
+
+def test_batch_norm_keeps_float32_statistics_of_bfloat16_input() -> None:
+    # A mean of 300 and a deviation of 1 leave bfloat16 three bits; float32 sums keep them apart.
+    x = jnp.asarray(300 + draw(64, 8, 8, 2), jnp.bfloat16)
+    module = layers.BatchNorm(dtype=jnp.bfloat16, param_dtype=jnp.float32)
+    variables = module.init(jax.random.key(0), x, train=False)
+    out, updated = module.apply(variables, x, train=True, mutable=["batch_stats"])
+    assert out.dtype == jnp.bfloat16
+    assert updated["batch_stats"]["var"].dtype == jnp.float32
+    wide = np.asarray(x, np.float64)
+    np.testing.assert_allclose(
+        updated["batch_stats"]["var"], 0.9 + 0.1 * wide.var((0, 1, 2), ddof=1), rtol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "fan_in"),
+    [
+        (layers.Conv(32), 16 * 9),
+        (layers.Conv(32, transposed=True), 32 * 9),
+        (layers.Downsample(32), 16),
+        (layers.Upsample(32), 32),
+        (layers.DLStudioHead(32), 32 * 9),
+        (layers.DenseHead(32), 32 * 4),
+    ],
+)
+def test_initial_values_fill_pytorchs_bounds(module: nn.Module, fan_in: int) -> None:
+    params = module.init(jax.random.key(3), jnp.zeros((1, 4, 4, 16)))["params"]
+    bound = 1 / math.sqrt(fan_in)
+    for leaf in (params["kernel"], params["bias"]):
+        assert 0.8 * bound < np.abs(leaf).max() <= bound
+        assert np.abs(np.mean(leaf)) < 4 * bound / math.sqrt(3 * leaf.size)
+    assert not np.isin(params["bias"], params["kernel"]).any()
+
+
+def test_conv_reads_its_dtype_and_keeps_its_parameters() -> None:
+    module = layers.Conv(4, dtype=jnp.bfloat16, param_dtype=jnp.float32)
+    x = jnp.asarray(draw(1, 4, 4, 3), jnp.float32)
+    variables = module.init(jax.random.key(0), x)
+    assert variables["params"]["kernel"].dtype == jnp.float32
+    assert module.apply(variables, x).dtype == jnp.bfloat16
+
+
+def test_conv_counts_as_lax_does() -> None:
+    x, kernel = draw(1, 5, 7, 2), draw(3, 3, 2, 3, seed=1)
+    expected = lax.conv_general_dilated(
+        x, kernel, (1, 1), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(layers.conv(x, kernel), expected, rtol=1e-12, atol=1e-12)
