@@ -56,6 +56,29 @@ def batches(*, size: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(images[pick], masks[pick]) for pick in picks]
 
 
+def golden_batches(*, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return ``batches`` of two, cut to their middle 24 rows and columns: a golden stays small."""
+    return [
+        (images[:, 20:44, 20:44], masks[:, 20:44, 20:44])
+        for images, masks in batches(size=2, count=count)
+    ]
+
+
+def golden_path(*, depth: int, skip: bool) -> Path:
+    """Return where the golden of one network is."""
+    return FOLDER / f"dlstudio_depth{depth}_{'skips' if skip else 'none'}.npz"
+
+
+def digest(tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """Return norm and projection on ``probe`` of each tensor, [names in order, 2]."""
+    return np.array(
+        [
+            [np.linalg.norm(value), np.sum(value * probe(name, value.shape))]
+            for name, value in sorted(tensors.items())
+        ]
+    )
+
+
 def probe(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return the direction, of unit length on average, that a golden projects a tensor on."""
     random = np.random.default_rng([1, zlib.crc32(name.encode())])

@@ -1,0 +1,79 @@
+"""Write tests/goldens: what DLStudio computes, small enough to keep, so tests need no PyTorch.
+
+    python scripts/make_goldens.py [--images PurdueShapes5MultiObject-20-train.gz]
+
+Needs the extra [parity] and DLStudio 2.3.6 (``pip install --no-deps DLStudio==2.3.6``). Weights
+and batches follow from ``tests/goldens/recipe.py``; everything is computed in float64, so a golden
+is the same on every machine to about 1e-13. Of each large tensor two numbers are kept: its norm and
+its projection on a fixed random direction, which any permutation, flip or sign would change.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.goldens import recipe  # noqa: E402
+
+DEPTHS = (4, 8)
+
+
+def compute(depth: int, *, skip: bool) -> dict[str, np.ndarray]:
+    """Return the golden of one network, from DLStudio."""
+    import torch
+
+    from tests.parity import torch_side
+
+    state = recipe.random_state_dict(depth=depth)
+    kinds: dict[str, Any] = {"dtype": torch.float64}
+
+    def fresh() -> Any:
+        return torch_side.build(state, skip=skip, depth=depth, **kinds)
+
+    [batch] = recipe.golden_batches(count=1)
+    net = fresh()
+    golden = {"evaluation": torch_side.forward(net, batch, train=False, **kinds)}
+    for loss in recipe.LEARNING_RATES:
+        gradients = torch_side.gradients(fresh(), batch, loss=loss, **kinds)
+        ran = {name: value for name, value in gradients.items() if value is not None}
+        golden[f"gradients_{loss}"] = recipe.digest(ran)
+    golden["training"] = torch_side.forward(net, batch, train=True, **kinds)
+    statistics = {n: v for n, v in torch_side.state_of(net).items() if ".running_" in n}
+    golden["statistics"] = recipe.digest(statistics)
+    for loss in recipe.LEARNING_RATES:
+        batches = recipe.golden_batches(count=recipe.STEPS)
+        golden[f"losses_{loss}"] = np.array(
+            torch_side.sgd_steps(fresh(), batches, loss=loss, **kinds)
+        )
+    return golden
+
+
+def cut_images(source: Path) -> None:
+    """Store the images and masks of a data file, losslessly."""
+    from segjax import data
+
+    dataset = data.load(source)
+    np.savez_compressed(recipe.IMAGES, images=dataset.images, masks=dataset.masks)
+
+
+def main() -> None:
+    """Write all goldens."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=Path, help="cut the images anew from this data file")
+    given = parser.parse_args()
+    if given.images:
+        cut_images(given.images)
+    for depth in DEPTHS:
+        for skip in (True, False):
+            path = recipe.golden_path(depth=depth, skip=skip)
+            np.savez_compressed(path, **compute(depth, skip=skip))  # type: ignore[arg-type]
+            print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""segjax against what DLStudio computed when scripts/make_goldens.py ran; no PyTorch here.
+
+Both sides compute in float64, so the limit is 1e-9, far above rounding (about 1e-14, amplified to
+1e-12 by ten training steps) and far below any change of what is computed.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tests.goldens import recipe
+from tests.parity import jax_side
+
+LIMIT = 1e-9
+
+networks = pytest.mark.parametrize(
+    ("depth", "skip"), [(depth, skip) for depth in (4, 8) for skip in (True, False)]
+)
+
+
+@pytest.fixture(autouse=True)
+def _float64() -> Iterator[None]:
+    with jax_side.precision("float64"):
+        yield
+
+
+def build(depth: int, skip: bool) -> tuple[jax_side.Network, dict[str, np.ndarray]]:
+    state = recipe.random_state_dict(depth=depth)
+    network = jax_side.Network(state, skip=skip, depth=depth, dtype="float64")
+    with np.load(recipe.golden_path(depth=depth, skip=skip)) as stored:
+        return network, dict(stored)
+
+
+def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.shape == expected.shape
+    assert np.linalg.norm(found - expected) <= LIMIT * np.linalg.norm(expected)
+
+
+@networks
+def test_passes_and_statistics(depth: int, skip: bool) -> None:
+    network, golden = build(depth, skip)
+    [batch] = recipe.golden_batches(count=1)
+    assert_close(network.forward(batch, train=False), golden["evaluation"])
+    assert_close(network.forward(batch, train=True), golden["training"])
+    state = network.state()
+    found = recipe.digest({n: v for n, v in state.items() if ".running_" in n})
+    for row, expected in zip(found, golden["statistics"], strict=True):
+        assert_close(row, expected)
+
+
+@pytest.mark.parametrize("loss", recipe.LEARNING_RATES)
+@networks
+def test_gradients_and_ten_steps(depth: int, skip: bool, loss: str) -> None:
+    network, golden = build(depth, skip)
+    [batch] = recipe.golden_batches(count=1)
+    gradients = {
+        name: value
+        for name, value in network.gradients(batch, loss=loss).items()
+        if ".running_" not in name
+    }
+    found, expected = recipe.digest(gradients), golden[f"gradients_{loss}"]
+    norms = dict(zip(sorted(gradients), expected[:, 0], strict=True))
+    for name, row, wanted in zip(sorted(gradients), found, expected, strict=True):
+        # A bias whose gradient is zero but for rounding is measured by its kernel's gradient.
+        kernel = norms.get(name.removesuffix("bias") + "weight", 0.0)
+        small = name.endswith("bias") and wanted[0] < LIMIT * kernel
+        size = kernel if small else wanted[0]
+        assert np.abs(row - wanted).max() <= LIMIT * size, name
+    losses = network.sgd_steps(recipe.golden_batches(count=recipe.STEPS), loss=loss)
+    assert_close(np.array(losses), golden[f"losses_{loss}"])
+
+
+def test_goldens_stay_small() -> None:
+    sizes = [path.stat().st_size for path in recipe.FOLDER.glob("*.npz")]
+    assert len(sizes) == 5
+    assert sum(sizes) < 200_000
