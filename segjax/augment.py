@@ -141,7 +141,7 @@ def _turn_map(turns: Mapping[str, Array], matrix: Array, shift: Array) -> tuple[
     """Let an affine map read from the images that `_turn` would make."""
     rows = jnp.concatenate([matrix, shift[..., None]], axis=-1)
     # From the last change back to the first: this is where a pixel of the result comes from.
-    for name, chosen in reversed(turns.items()):
+    for name, chosen in reversed(list(turns.items())):
         changed = {
             "flip": lambda r: r * jnp.array([[1.0], [-1.0]]),
             "flip_vertical": lambda r: r * jnp.array([[-1.0], [1.0]]),

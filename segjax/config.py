@@ -9,13 +9,14 @@ import difflib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from segjax.augment_table import INTERPOLATION, OUTSIDE, check_augment
 from segjax.errors import ConfigError
-from segjax.loss_table import PARAMETERS, Value, spec
+from segjax.loss_table import PARAMETERS, Value, check_class_weights, spec
 
 TRAIN_FILE = "PurdueShapes5MultiObject-10000-train.gz"
+NAMED_DATA = ("purdue", "synthetic")
 TEST_FILE = "PurdueShapes5MultiObject-1000-test.gz"
 
 
@@ -40,8 +41,9 @@ class Config:
     # Data
     data: str = _setting(
         "purdue",
-        "What to train on: 'purdue' (PurdueShapes5MultiObject, fetched from PyPI the first time) "
-        "or 'synthetic' (drawn here in the same style).",
+        "What to train on: 'purdue' (PurdueShapes5MultiObject, fetched from PyPI the first time), "
+        "'synthetic' (drawn here in the same style), or your own: 'folder:PATH', "
+        "'coco:ANNOTATIONS.json' or a file.npz; see docs/own-data.md.",
     )
     dataroot: str = _setting(
         "", "Folder of the data files; empty: a cache folder of the user's.", fixed=False
@@ -58,7 +60,32 @@ class Config:
     test_images: int = _setting(0, "Test on the first N images only; 0: all.", low=0)
     synthetic_train: int = _setting(2000, "Training images to draw for --data=synthetic.", low=1)
     synthetic_test: int = _setting(500, "Test images to draw for --data=synthetic.", low=1)
-    image_size: int = _setting(64, "Side in pixels of the images drawn for --data=synthetic.")
+    image_size: int = _setting(
+        0,
+        "Side in pixels of synthetic images (0: 64) and of your own (0: chosen by their sizes).",
+        low=0,
+    )
+    fit: str = _setting(
+        "resize", "How your own images get that size.", choices=("resize", "crop", "pad")
+    )
+    classes: str = _setting(
+        "", "Comma-separated classes of your own data to use, in channel order; empty: all."
+    )
+    ignore_value: int = _setting(
+        255, "Mask value of pixels without a truth in your own masks; -1: there is none.", low=-1
+    )
+    val_share: float = _setting(
+        0.1, "Share of your own images for validation, unless they come split.", low=0, high=1
+    )
+    test_share: float = _setting(
+        0.2, "Share of your own images for the test, unless they come split.", low=0, high=1
+    )
+    images_dir: str = _setting("", "Folder of the pictures that COCO annotations name.")
+    val_annotations: str = _setting("", "COCO file of the validation pictures.")
+    test_annotations: str = _setting("", "COCO file of the test pictures.")
+    min_object_area: float = _setting(0.0, "Ignore COCO objects of fewer pixels.", low=0)
+    single_object: bool = _setting(False, "Use only pictures with exactly one COCO object.")
+    keep_empty: bool = _setting(False, "Use pictures without any COCO object, too.")
 
     # Network
     head: str = _setting(
@@ -97,9 +124,9 @@ class Config:
         choices=("sgd", "adam", "adamw", "lamb", "lion", "rmsprop"),
     )
     learning_rate: float = _setting(1e-4, "Learning rate (the peak, with a schedule).", low=0)
-    momentum: float = _setting(0.9, "Momentum of sgd.", low=0, high=1)
+    momentum: float = _setting(0.9, "Momentum of sgd and rmsprop.", low=0, high=1)
     weight_decay: float = _setting(
-        0.0, "Decoupled weight decay of the kernels (adamw, lamb, lion).", low=0
+        0.0, "Weight decay of the kernels: decoupled in adamw, lamb and lion, L2 in sgd.", low=0
     )
     schedule: str = _setting(
         "constant",
@@ -176,6 +203,11 @@ class Config:
         choices=("auto", "on", "off"),
         fixed=False,
     )
+    tensorboard: bool = _setting(
+        False,
+        "Write the curves for TensorBoard too (pip install 'segjax[tensorboard]').",
+        fixed=False,
+    )
     test: bool = _setting(True, "Measure the test images at the end.", fixed=False)
     cache_dir: str = _setting(
         "", "Folder for compiled programs, so that later runs start faster.", fixed=False
@@ -187,11 +219,20 @@ class Config:
                 _check(field, getattr(self, field.name))
         _check_loss(self.loss, self.loss_params)
         check_augment(self.augment)
+        if self.weight_decay and self.optimizer in ("adam", "rmsprop"):
+            raise ConfigError(
+                f"--weight_decay={self.weight_decay:g}: {self.optimizer} has none; use adamw"
+            )
+        if self.warmup_steps and self.schedule == "onecycle":
+            raise ConfigError(
+                f"--warmup_steps={self.warmup_steps}: onecycle rises by itself; leave it out or "
+                "choose --schedule=cosine"
+            )
         if self.image_size % 8:
             raise ConfigError(f"--image_size={self.image_size}: must be a multiple of 8")
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite exclude each other: choose one")
-        if self.early_stop_epochs and not self.val_images:
+        if self.early_stop_epochs and not self.val_images and self.data in NAMED_DATA:
             raise ConfigError("--early_stop_epochs needs validation images: set --val_images")
 
     def replace(self, **changes: Any) -> "Config":
@@ -252,7 +293,7 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
     choices, low, high = (field.metadata[key] for key in ("choices", "low", "high"))
     if choices and value not in choices:
         raise ConfigError(f"--{name}={value}: choose one of {', '.join(choices)}")
-    if kind is float and not math.isfinite(float(value)):
+    if kind is float and not math.isfinite(cast(float, value)):
         raise ConfigError(f"--{name}={value}: must be a finite number")
     if low is not None and value < low:
         raise ConfigError(f"--{name}={value}: must be at least {low}")
@@ -276,6 +317,8 @@ def _check_loss(loss: str, given: Mapping[str, Value]) -> None:
             raise ConfigError(f"--{name}={value}: choose one of {', '.join(about.choices)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"--{name}={value}: must be a finite number")
+        if name == "loss_class_weights":
+            check_class_weights(str(value))
 
 
 def _close(name: str, names: Any) -> str:

@@ -42,7 +42,8 @@ def make_schedule(config: Config, total_steps: int) -> optax.Schedule:
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
     """Return the optax transformation for a run of ``total_steps`` batches.
 
-    SGD's momentum is PyTorch's (v = m v + g, w = w - lr v), which is optax's own.
+    SGD is PyTorch's: g = g + decay w, v = momentum v + g, w = w - lr v. In adamw, lamb and lion the
+    decay is decoupled: w also loses lr decay w. Only kernels decay.
     """
     steps = -(-total_steps // config.accumulate_steps)
     rate = make_schedule(config, steps)
@@ -55,6 +56,8 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
         "lion": lambda: optax.lion(rate, **decay),
         "rmsprop": lambda: optax.rmsprop(rate, momentum=config.momentum or None),
     }[config.optimizer]()
+    if config.optimizer == "sgd" and config.weight_decay:
+        core = optax.chain(optax.add_decayed_weights(**decay), core)
     if config.clip_norm:
         core = optax.chain(optax.clip_by_global_norm(config.clip_norm), core)
     if config.accumulate_steps > 1:

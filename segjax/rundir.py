@@ -10,9 +10,12 @@ from typing import Any
 
 from segjax.config import Config
 from segjax.errors import ConfigError
+from segjax.sinks import csv_text
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
+METRICS_TABLE = "metrics.csv"
+TENSORBOARD_FOLDER = "tensorboard"
 RESULTS_FILE = "results.json"
 CHECKPOINT_FOLDER = "checkpoints"
 
@@ -27,6 +30,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / CHECKPOINT_FOLDER
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / TENSORBOARD_FOLDER
 
     def config(self) -> Config:
         """Read the resolved settings; ConfigError if there are none or they are damaged."""
@@ -48,12 +56,18 @@ class RunFolder:
         """Append one record to the log."""
         with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(record)) + "\n")
+        self.write_table()
 
     def rewind_log(self, step: int) -> None:
         """Drop the records after ``step``, which a resumed run is going to write again."""
         kept = [record for record in self.records() if record.get("step", 0) <= step]
         lines = "".join(json.dumps(record) + "\n" for record in kept)
         write_text(self.path / METRICS_FILE, lines)
+        self.write_table()
+
+    def write_table(self) -> None:
+        """Write the log as metrics.csv, for spreadsheets."""
+        write_text(self.path / METRICS_TABLE, csv_text(self.records()))
 
     def write_performance_numbers(self, epochs: int, log_steps: int) -> None:
         """Write DLStudio's performance_numbers_<epochs>.txt: one mean loss a line, 3 decimals."""

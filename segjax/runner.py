@@ -17,15 +17,18 @@ from tqdm import tqdm
 
 from segjax.augment import make_augment
 from segjax.checkpoint import Checkpoints
+from segjax.class_weights import resolve_class_weights
 from segjax.config import Config, settings_that_differ
 from segjax.data import Dataset, epoch_order
 from segjax.errors import ConfigError, TrainingError
 from segjax.evaluate import make_evaluate
+from segjax.loss_table import spec
 from segjax.model import MUnet, count_parameters, dlstudio_parameter_count
 from segjax.objective import Objective, make_objective
 from segjax.optim import make_optimizer
 from segjax.outcome import finish, scores_of
 from segjax.rundir import RunFolder, choose_folder, open_run
+from segjax.sinks import TensorBoard, check_tensorboard
 from segjax.sources import Splits, load_splits
 from segjax.train import SCAN_STEPS, Batch, TrainState, init_state, make_steps, make_train_step
 
@@ -81,7 +84,7 @@ def run(config: Config, *, say: Say = print) -> Result:
     state, progress, finished = trainer.train()
     if not finished:
         return Result(folder.path, finished=False, results={})
-    if config.val_images:
+    if splits.val is not None:
         # Chosen on validation images, so the test images stay unseen until here.
         state, _, best_step = trainer.checkpoints.restore(state, which="best")
         say(f"testing the best checkpoint by validation mIoU, step {best_step}")
@@ -134,11 +137,17 @@ class Trainer:
     def __init__(self, config: Config, splits: Splits, folder: RunFolder, say: Say) -> None:
         self.config, self.splits, self.folder, self.say = config, splits, folder, say
         classes = splits.train.class_values
+        self.loss_params = resolve_class_weights(
+            config.loss_params,
+            splits.train.masks,
+            reads=spec(config.loss).reads,
+            ignore=splits.train.ignore,
+        )
         self.objective = make_objective(
             config.loss,
             class_values=classes,
             targets=config.targets,
-            parameters=config.loss_params,
+            parameters=self.loss_params,
         )
         self.model = make_model(config, self.objective)
         self.steps_per_epoch = len(splits.train) // config.batch_size
@@ -170,6 +179,9 @@ class Trainer:
             stats=config.eval_stats,
             batch_size=eval_batch_size(config),
         )
+        if config.tensorboard:
+            check_tensorboard()
+        self.board: TensorBoard | None = None
         self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints, notify=say)
 
     def train(self) -> tuple[TrainState, Progress, bool]:
@@ -183,7 +195,11 @@ class Trainer:
         order, order_epoch = None, -1
         unread: list[jax.Array] = []
         in_flight: list[jax.Array] = []
-        with caught_signals() as caught, self.bar(progress.step) as bar:
+        with (
+            caught_signals() as caught,
+            self.bar(progress.step) as bar,
+            self.open_board(progress.step),
+        ):
             while progress.step < self.total_steps and not self.stops_early(progress):
                 epoch, at = divmod(progress.step, self.steps_per_epoch)
                 if order is None or epoch != order_epoch:
@@ -261,6 +277,9 @@ class Trainer:
                 "head=dlstudio computes one output pixel in four, the rest is a constant per class "
                 "(as in the original); --head=dense computes all of them"
             )
+        if self.loss_params != dict(config.loss_params):
+            weights = self.loss_params["loss_class_weights"]
+            self.say(f"class weights of the training masks: {weights}")
         self.say(f"results go to {self.folder.path}")
 
     def order_of(self, epoch: int) -> np.ndarray:
@@ -324,7 +343,7 @@ class Trainer:
         config = self.config
         epoch, at = divmod(progress.step - 1, self.steps_per_epoch)
         mean = float(np.mean(np.asarray(progress.losses, np.float64)))
-        self.folder.log(
+        self.record(
             {
                 "kind": "train",
                 "epoch": epoch + 1,
@@ -342,6 +361,25 @@ class Trainer:
         )
         progress.losses = []
 
+    @contextlib.contextmanager
+    def open_board(self, step: int) -> Iterator[None]:
+        """Write TensorBoard's curves from ``step`` on while the context lasts, if asked to."""
+        if not self.config.tensorboard:
+            yield
+            return
+        self.board = TensorBoard(self.folder.tensorboard, step=step)
+        try:
+            yield
+        finally:
+            self.board.close()
+            self.board = None
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Write one record to the log and its companions."""
+        self.folder.log(record)
+        if self.board is not None:
+            self.board.add(record)
+
     def validate(self, state: TrainState, arrays: Batch, progress: Progress) -> float:
         """Measure the validation images and return their mIoU."""
         evaluation = self.evaluate(state.variables(), arrays)
@@ -350,7 +388,7 @@ class Trainer:
         progress.best_score = miou if is_best else progress.best_score
         progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
         epoch = -(-progress.step // self.steps_per_epoch)
-        self.folder.log(
+        self.record(
             {
                 "kind": "validation",
                 "epoch": epoch,

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from segjax.config import Config
-from segjax.data import Dataset, fetch, load, places, synthetic
+from segjax.data import Dataset, fetch, load, own, places, synthetic
+from segjax.data.quick_check import quick_check
 from segjax.errors import ConfigError
 
 Say = Callable[[str], None]
 
 PROGRESS = {"auto": None, "on": True, "off": False}
+SYNTHETIC_SIZE = 64
 # Drawn test scenes use another seed, so that they are not the training scenes.
 SYNTHETIC_TEST_SEED_OFFSET = 1_000_003
 
@@ -32,12 +34,47 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
     if config.data == "purdue":
         full, test = load_purdue(config, say=say)
     elif config.data == "synthetic":
-        full = draw(config.synthetic_train, config.seed, config.image_size)
+        size = config.image_size or SYNTHETIC_SIZE
+        full = draw(config.synthetic_train, config.seed, size)
         test_seed = config.seed + SYNTHETIC_TEST_SEED_OFFSET
-        test = draw(config.synthetic_test, test_seed, config.image_size)
+        test = draw(config.synthetic_test, test_seed, size)
+    elif own.is_own(config.data):
+        return load_own(config, say=say)
     else:
-        raise ConfigError(f"--data={config.data}: choose 'purdue' or 'synthetic'")
+        raise ConfigError(
+            f"--data={config.data}: choose 'purdue', 'synthetic', 'folder:PATH', "
+            "'coco:ANNOTATIONS.json' or a file.npz"
+        )
     return split(config, full, test)
+
+
+def load_own(config: Config, *, say: Say) -> Splits:
+    """Load a user's own images, check them, and say what is odd about them."""
+    options = own.OwnOptions(
+        image_size=config.image_size or None,
+        fit=config.fit,
+        classes=[name.strip() for name in config.classes.split(",") if name.strip()],
+        ignore_value=None if config.ignore_value < 0 else config.ignore_value,
+        val_share=config.val_share,
+        test_share=config.test_share,
+        images_dir=config.images_dir or None,
+        val_annotations=config.val_annotations or None,
+        test_annotations=config.test_annotations or None,
+        min_object_area=config.min_object_area,
+        single_object=config.single_object,
+        keep_empty=config.keep_empty,
+    )
+    found = own.open_source(config.data, options)
+    if found.test is None:
+        raise ConfigError(f"--data={config.data}: has no test images; set --test_share")
+    for warning in quick_check(found.train, found.val, found.test):
+        say(f"warning: {warning}")
+    train, test = found.train, found.test
+    if config.train_images:
+        train = train[: config.train_images]
+    if config.test_images:
+        test = test[: config.test_images]
+    return Splits(train=train, val=found.val, test=test)
 
 
 def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
