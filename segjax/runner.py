@@ -66,7 +66,12 @@ class Progress:
     epochs_since_best: int = 0
 
 
-def run(config: Config, *, say: Say = print) -> Result:
+def print_now(line: str) -> None:
+    """Print a line without holding it back, so that a log file shows where a run is."""
+    print(line, flush=True)
+
+
+def run(config: Config, *, say: Say = print_now) -> Result:
     """Train, test and draw as ``config`` says, in a run folder.
 
     Raises ConfigError, DataError, CheckpointError or TrainingError, each with one line for the
