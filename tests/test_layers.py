@@ -199,9 +199,7 @@ def test_batch_norms_running_variance_is_unbiased() -> None:
 def test_batch_norm_leaves_its_statistics_alone_in_evaluation() -> None:
     variables, (_, updated) = batch_norm(draw(2, 2, 2, 3), train=False)
     for name in ("mean", "var"):
-        np.testing.assert_array_equal(
-            updated["batch_stats"][name], variables["batch_stats"][name]
-        )
+        np.testing.assert_array_equal(updated["batch_stats"][name], variables["batch_stats"][name])
 
 
 def test_batch_norm_keeps_float32_statistics_of_bfloat16_input() -> None:

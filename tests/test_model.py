@@ -143,9 +143,7 @@ def test_every_parameter_gets_a_gradient(head: model.Head, skips: bool) -> None:
     @jax.jit
     def gradients(params: Any) -> Any:
         def loss(params: Any) -> jax.Array:
-            out, _ = net.apply(
-                {**start, "params": params}, x, train=True, mutable=["batch_stats"]
-            )
+            out, _ = net.apply({**start, "params": params}, x, train=True, mutable=["batch_stats"])
             return jnp.square(out - target).mean()
 
         return jax.grad(loss)(params)
