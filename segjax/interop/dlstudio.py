@@ -375,3 +375,9 @@ def _fetch(variables: Mapping[str, Any], place: tuple[str, ...]) -> np.ndarray:
             f"these are not the variables of a segjax.MUnet: {'/'.join(place)} is missing"
         ) from None
     return np.asarray(node)
+
+
+if __name__ == "__main__":
+    from segjax.interop.run_folder import main
+
+    main()

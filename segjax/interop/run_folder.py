@@ -1,0 +1,144 @@
+"""DLStudio's saved_model into a run folder and back: ``python -m segjax.interop.dlstudio``."""
+
+import argparse
+import os
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segjax.errors import CheckpointError, ConfigError, SegjaxError
+from segjax.interop import dlstudio
+
+EXTRA_FILE = "dlstudio_extra.npz"  # the tensors that DLStudio constructs and segjax does not hold
+
+
+def import_run(
+    saved_model: str | os.PathLike[str],
+    run_folder: str | os.PathLike[str],
+    *,
+    skip_connections: bool | None = None,
+) -> dlstudio.Imported:
+    """Make a run folder at step 0 of DLStudio's recipe from weights that DLStudio saved.
+
+    The folder is one that training resumes from and prediction reads. Tensors that segjax does not
+    hold are kept in it for ``export_run``. Weights become float32.
+
+    Raises CheckpointError as ``dlstudio.from_state_dict`` does, and ConfigError if the folder
+    already holds a run or cannot be written.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from segjax.checkpoint import Checkpoints
+    from segjax.config import Config
+    from segjax.optim import make_optimizer
+    from segjax.rundir import CONFIG_FILE, RunFolder, open_run
+    from segjax.train import STEP_STREAM, TrainState, stream
+
+    imported = dlstudio.from_state_dict(saved_model, skip_connections=skip_connections)
+    folder = RunFolder(Path(run_folder))
+    if (folder.path / CONFIG_FILE).exists() or folder.checkpoints.exists():
+        raise ConfigError(f"{folder.path}: already holds a run; name another folder")
+    config = Config(
+        depth=imported.depth,
+        head=imported.head,
+        skip_connections=imported.skip_connections,
+        run_dir=os.fspath(folder.path),
+    )
+    variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), imported.variables)
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=make_optimizer(config, 1).init(variables["params"]),
+        key=stream(config.seed, STEP_STREAM),
+    )
+    open_run(folder, config)
+    np.savez(folder.path / EXTRA_FILE, **imported.extra)  # type: ignore[arg-type]
+    Checkpoints(folder.checkpoints).save(
+        0, state, {"progress": {}, "imported": os.fspath(saved_model), **_settings(config)}
+    )
+    return imported
+
+
+def export_run(
+    run_folder: str | os.PathLike[str],
+    saved_model: str | os.PathLike[str],
+    *,
+    which: Any = "best",
+) -> None:
+    """Write a run's weights as the file that DLStudio's test pass loads.
+
+    Args:
+      run_folder: as a run or ``import_run`` left it.
+      saved_model: the file to write; it must not exist yet.
+      which: 'best' (the newest where no step has a score), 'newest' or a step.
+
+    Raises CheckpointError if there is no good checkpoint or the file exists or cannot be written.
+    """
+    from segjax.checkpoint import load_params
+    from segjax.rundir import RunFolder
+
+    folder, target = RunFolder(Path(run_folder)), Path(saved_model)
+    if target.exists():
+        raise CheckpointError(f"{target}: exists already; remove it or name another file")
+    params, batch_stats, _ = load_params(folder.checkpoints, which=which)
+    variables = {"params": params, "batch_stats": batch_stats}
+    dlstudio.write_saved_model(target, variables, extra=_read_extra(folder.path / EXTRA_FILE))
+
+
+def _read_extra(path: Path) -> dict[str, np.ndarray]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """Return what a resumed run compares with its own settings."""
+    return {name: getattr(config, name) for name in ("depth", "head", "loss", "optimizer", "seed")}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; an error is one line and exit status 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.interop.dlstudio",
+        description="Exchange the weights of DLStudio's mUnet.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    inward = commands.add_parser("import", help="saved_model of DLStudio to a run folder")
+    inward.add_argument("saved_model")
+    inward.add_argument("run_folder")
+    inward.add_argument(
+        "--skip_connections",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="say it for weights that were never trained; else it is read off them",
+    )
+    outward = commands.add_parser("export", help="run folder to a saved_model for DLStudio")
+    outward.add_argument("run_folder")
+    outward.add_argument("saved_model")
+    outward.add_argument("--step", type=int, help="a step instead of the best or newest")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "import":
+            found = import_run(
+                given.saved_model, given.run_folder, skip_connections=given.skip_connections
+            )
+            print(
+                f"{given.run_folder}: mUnet of depth {found.depth}, head {found.head}, "
+                f"{'with' if found.skip_connections else 'without'} skip connections"
+            )
+        else:
+            which = "best" if given.step is None else given.step
+            export_run(given.run_folder, given.saved_model, which=which)
+            print(f"{given.saved_model}: written; DLStudio's net.load_state_dict takes it")
+    except SegjaxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,156 @@
+"""DLStudio's state_dict to segjax variables and back, without PyTorch."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from segjax.errors import CheckpointError
+from segjax.interop import dlstudio
+from segjax.model import MUnet
+from tests.goldens import recipe
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 8, 16])
+def test_round_trip_is_exact(depth: int) -> None:
+    state = recipe.random_state_dict(depth=depth)
+    found = dlstudio.from_state_dict(state, skip_connections=False)
+    assert (found.depth, found.head, found.num_classes) == (depth, "dlstudio", 5)
+    assert_same(dlstudio.to_arrays(found.variables, extra=found.extra), state)
+
+
+@pytest.mark.parametrize("depth", [4, 8])
+def test_variables_are_those_of_the_network(depth: int) -> None:
+    found = dlstudio.from_state_dict(
+        recipe.random_state_dict(depth=depth), skip_connections=True
+    ).variables
+    own = jax.eval_shape(
+        lambda key: MUnet(depth=depth).init(key, np.zeros((1, 8, 8, 3)), train=False),
+        jax.random.key(0),
+    )
+    assert jax.tree.map(np.shape, found) == jax.tree.map(lambda leaf: leaf.shape, own)
+
+
+@pytest.mark.parametrize("head", ["dlstudio", "dense"])
+def test_variables_to_arrays_and_back(head: Any) -> None:
+    net = MUnet(depth=4, head=head, num_classes=3)
+    start = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)
+    arrays = dlstudio.to_arrays(start)
+    found = dlstudio.from_state_dict(arrays, skip_connections=True)
+    assert (found.depth, found.head, found.num_classes) == (4, head, 3)
+    jax.tree.map(np.testing.assert_array_equal, found.variables, dict(start))
+
+
+def test_tensors_that_never_run_get_pytorchs_initial_values_where_none_came_along() -> None:
+    state = recipe.random_state_dict(depth=8)
+    found = dlstudio.from_state_dict(state, skip_connections=True)
+    made = dlstudio.to_arrays(found.variables, seed=3)
+    assert set(made) == set(state)
+    for layer in dlstudio.layers(8):
+        if layer.runs:
+            continue
+        for part in layer.shapes():
+            value = made[f"{layer.name}.{part}"]
+            if layer.kind != "norm":
+                fan_in = 9 * (layer.inputs if layer.kind == "conv" else layer.outputs)
+                assert 0.9 < np.abs(value).max() * np.sqrt(fan_in) <= 1
+            elif part != "num_batches_tracked":
+                assert (value == (1 if part in ("weight", "running_var") else 0)).all()
+    again = dlstudio.to_arrays(found.variables, seed=3)
+    assert_same(again, made)
+    other = dlstudio.to_arrays(found.variables, seed=4)
+    assert not np.array_equal(
+        other["skip64to128DN.convo2.weight"], made["skip64to128DN.convo2.weight"]
+    )
+
+
+def test_result_owns_its_memory() -> None:
+    state = recipe.random_state_dict(depth=4)
+    found = dlstudio.from_state_dict(state, skip_connections=True)
+    found.variables["params"]["bn1DN"]["scale"][:] = 9
+    found.extra["skip64to128DN.convo2.bias"][:] = 9
+    assert_same(state, recipe.random_state_dict(depth=4))
+
+
+def without(name: str) -> dict[str, np.ndarray]:
+    state = recipe.random_state_dict(depth=4)
+    del state[name]
+    return state
+
+
+def changed(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
+    return {**recipe.random_state_dict(depth=4), name: value}
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({}, "not the weights of DLStudio's mUnet"),
+        ({"fc.weight": np.zeros((2, 2))}, "not the weights of DLStudio's mUnet"),
+        ({"module.conv_in.bias": np.zeros(64)}, r"save net\.module\.state_dict\(\)"),
+        (without("bn1DN.bias"), "1 tensor.* missing, the first is 'bn1DN.bias'"),
+        (changed("extra.weight", np.zeros(3)), "unknown, the first is 'extra.weight'"),
+        (changed("bn1DN.bias", np.zeros(65)), r"bn1DN.bias has shape \(65,\) instead of \(64,\)"),
+        (changed("bn1DN.bias", np.zeros(64, int)), "bn1DN.bias has dtype int64"),
+        (changed("bn1DN.bias", np.full(64, np.nan)), "bn1DN.bias holds values that are not finite"),
+        (changed("conv_out.weight", np.zeros((64, 5, 5, 5))), "conv_out.weight has shape"),
+    ],
+)
+def test_other_weights_are_refused(state: dict[str, np.ndarray], told: str) -> None:
+    with pytest.raises(CheckpointError, match=told) as caught:
+        dlstudio.from_state_dict(state, skip_connections=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_variables_are_refused() -> None:
+    found = dlstudio.from_state_dict(recipe.random_state_dict(depth=4), skip_connections=True)
+    with pytest.raises(CheckpointError, match="not the variables of a segjax.MUnet"):
+        dlstudio.to_arrays({"params": {"conv": 1}})
+    del found.variables["batch_stats"]["bn1DN"]
+    with pytest.raises(CheckpointError, match="batch_stats/bn1DN/mean is missing"):
+        dlstudio.to_arrays(found.variables)
+
+
+def test_extra_tensors_of_another_depth_are_refused() -> None:
+    deep = dlstudio.from_state_dict(recipe.random_state_dict(depth=8), skip_connections=True)
+    found = dlstudio.from_state_dict(recipe.random_state_dict(depth=4), skip_connections=True)
+    with pytest.raises(CheckpointError, match="has no place in a depth-4 mUnet"):
+        dlstudio.to_arrays(found.variables, extra=deep.extra)
+
+
+def fresh(depth: int) -> dict[str, np.ndarray]:
+    net = MUnet(depth=depth)
+    start = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)
+    return dlstudio.to_arrays(start)
+
+
+def test_an_untrained_network_does_not_tell_its_skip_setting(tmp_path: Path) -> None:
+    state = fresh(2)
+    with pytest.raises(CheckpointError, match="say skip_connections=True or False"):
+        dlstudio.from_state_dict(state)
+    assert dlstudio.from_state_dict(state, skip_connections=False).skip_connections is False
+
+
+@pytest.mark.parametrize("scale", [1.0, 1 / 255])
+@pytest.mark.parametrize("skip", [True, False])
+@pytest.mark.parametrize("depth", [4, 8])
+def test_skip_setting_is_recognised_after_a_few_passes(
+    depth: int, skip: bool, scale: float
+) -> None:
+    state = fresh(depth)
+    net = MUnet(depth=depth, skip_connections=skip, input_scale=scale)
+    variables = dlstudio.from_state_dict(state, skip_connections=skip).variables
+    step = jax.jit(lambda v, x: net.apply(v, x, train=True, mutable=["batch_stats"])[1])
+    for images, _ in recipe.batches(size=4, count=20):
+        variables = {**variables, **step(variables, images[:, 16:48, 16:48])}
+    found = dlstudio.from_state_dict(dlstudio.to_arrays(variables))
+    assert found.skip_connections is skip
