@@ -10,6 +10,7 @@ its projection on a fixed random direction, which any permutation, flip or sign 
 
 import argparse
 import sys
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,18 @@ def compute(depth: int, *, skip: bool) -> dict[str, np.ndarray]:
     return golden
 
 
+def save_torch_file() -> None:
+    """Let PyTorch write a small state_dict with views, for the reader that has no PyTorch."""
+    import torch
+
+    expected = recipe.torch_file_tensors()
+    tensors = {name: torch.tensor(value) for name, value in expected.items()}
+    tensors["transposed"] = tensors["plain"].T  # three views of one storage
+    tensors["slice"] = tensors["plain"][1:3, ::2]
+    tensors["parameter"] = torch.nn.Parameter(tensors["parameter"])
+    torch.save(OrderedDict(tensors), recipe.TORCH_FILE)
+
+
 def cut_images(source: Path) -> None:
     """Store the images and masks of a data file, losslessly."""
     from segjax import data
@@ -68,6 +81,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.images:
         cut_images(given.images)
+    save_torch_file()
     for depth in DEPTHS:
         for skip in (True, False):
             path = recipe.golden_path(depth=depth, skip=skip)

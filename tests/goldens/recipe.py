@@ -13,6 +13,7 @@ from segjax.interop import dlstudio
 FOLDER = Path(__file__).parent
 # 20 images and masks of PurdueShapes5MultiObject-20-train.gz, as scripts/make_goldens.py cut them.
 IMAGES = FOLDER / "images.npz"
+TORCH_FILE = FOLDER / "torch_save.zip"
 
 LEARNING_RATES = {"mse": 1e-4, "dice": 1e-2, "combo": 1e-4}
 MOMENTUM = 0.9
@@ -77,6 +78,19 @@ def digest(tensors: dict[str, np.ndarray]) -> np.ndarray:
             for name, value in sorted(tensors.items())
         ]
     )
+
+
+def torch_file_tensors() -> dict[str, np.ndarray]:
+    """Return what TORCH_FILE holds."""
+    base = np.arange(24, dtype=np.float32).reshape(4, 6)
+    return {
+        "plain": base,
+        "transposed": base.T,
+        "slice": base[1:3, ::2],
+        "scalar": np.asarray(7),
+        "double": np.array([np.pi]),
+        "parameter": np.array([1.5, -0.0], np.float32),
+    }
 
 
 def probe(name: str, shape: tuple[int, ...]) -> np.ndarray:

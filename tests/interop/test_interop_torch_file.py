@@ -1,0 +1,188 @@
+"""PyTorch's file format without PyTorch: what is read, and what is refused."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from segjax.errors import CheckpointError
+from segjax.interop.torchfile import read_torch_file, write_torch_file
+from tests.goldens import recipe
+
+TENSORS = {
+    "a.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    "a.bias": np.array([1.5, -2.5]),
+    "a.half": np.array([0.5, 2.0], np.float16),
+    "a.empty": np.zeros((0, 3), np.float32),
+    "a.count": np.array(7),
+    "a.bytes": np.array([0, 255], np.uint8),
+}
+
+
+def archive(tmp_path: Path, description: bytes, *, compress: int = zipfile.ZIP_STORED) -> Path:
+    path = tmp_path / "saved_model"
+    with zipfile.ZipFile(path, "w", compress) as file:
+        file.writestr("saved_model/data.pkl", description)
+        file.writestr("saved_model/data/0", np.arange(4, dtype=np.float32).tobytes())
+        file.writestr("saved_model/version", "3\n")
+    return path
+
+
+def tensor(*, shape: str = "I4\nt", strides: str = "I1\nt", offset: int = 0) -> bytes:
+    """Assemble a state_dict of one tensor, by hand."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+    storage += b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
+    numbers = b"K%c(%s(%s" % (offset, _small(shape), _small(strides))
+    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + numbers
+    return b"\x80\x02}(X\x01\x00\x00\x00w" + rebuilt + b"\x89ccollections\nOrderedDict\n)RtRu."
+
+
+def _small(numbers: str) -> bytes:
+    return b"".join(
+        b"K%c" % int(part[1:]) if part.startswith("I") else part.encode()
+        for part in numbers.split("\n")
+    )
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "saved_model"
+    write_torch_file(path, TENSORS)
+    found = read_torch_file(path)
+    assert list(found) == list(TENSORS)
+    for name, value in TENSORS.items():
+        assert found[name].dtype == value.dtype
+        assert found[name].flags.writeable
+        np.testing.assert_array_equal(found[name], value)
+    assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
+
+
+def test_tensors_start_at_aligned_places(tmp_path: Path) -> None:
+    path = tmp_path / "saved_model"
+    write_torch_file(path, TENSORS)
+    data = path.read_bytes()
+    assert data.find(TENSORS["a.weight"].tobytes()) % 64 == 0
+
+
+def test_a_file_that_torch_saved() -> None:
+    # Written by scripts/make_goldens.py: a transposed view, a slice, a shared storage, a scalar.
+    found = read_torch_file(recipe.TORCH_FILE)
+    expected = recipe.torch_file_tensors()
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_hand_made_description_is_understood(tmp_path: Path) -> None:
+    found = read_torch_file(archive(tmp_path, tensor()))
+    np.testing.assert_array_equal(found["w"], [0, 1, 2, 3])
+    found = read_torch_file(archive(tmp_path, tensor(shape="I2\nI2\nt", strides="I1\nI2\nt")))
+    np.testing.assert_array_equal(found["w"], [[0, 2], [1, 3]])
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("evil", "w"))
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        (pickle.dumps({"w": Evil()}, 2), "names 'io open'|names '__builtin__ open'|io open"),
+        (pickle.dumps({"w": Evil()}, 4), "instruction FRAME"),
+        (b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00evilt" + b"R.", "names 'os system'"),
+        (b"\x80\x02}(ccollections\nOrderedDict\nK\x01u.", "mapping from names to tensors"),
+        (b"\x80\x02}.", "holds no state_dict"),
+        (b"\x80\x02K\x01.", "holds no state_dict"),
+        (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "'w' is no tensor"),
+        (b"\x80\x02}", "not well formed"),
+        (b"", "not well formed"),
+        (b"\x80\x02t.", "not well formed"),
+        (b"\x80\x02h\x05.", "not well formed"),
+        (b"\x80\x02X\xff\xff\xff\x7fw.", "not well formed"),
+        (b"\x80\x02ctorch\nFloatStorage\n)R.", "not well formed"),
+        (b"\x80\x02K\x01Q.", "not well formed"),
+        (tensor()[:-1], "not well formed"),
+        (tensor(shape="I5\nt"), r"shape \(5,\) but 4 values"),
+        (tensor(shape="I200\nI200\nI200\nt", strides="I0\nI0\nI0\nt"), "but 4 values"),
+        (tensor(offset=1), "reaches beyond its 4 values"),
+        (tensor(strides="I2\nt"), "reaches beyond its 4 values"),
+        (tensor(strides="I1\nI1\nt"), "not well formed"),
+    ],
+)
+def test_other_descriptions_are_refused(
+    tmp_path: Path, description: bytes, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = archive(tmp_path, description)
+    with pytest.raises(CheckpointError, match=told) as caught:
+        read_torch_file(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_nested_tuples_as_keys_cost_nothing(tmp_path: Path) -> None:
+    # Each level holds the one before twice: hashing the last would take 2**60 steps.
+    description = b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * 60 + b"K\x01s."
+    with pytest.raises(CheckpointError, match="mapping from names to tensors"):
+        read_torch_file(archive(tmp_path, description))
+
+
+def test_missing_cut_and_foreign_files_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "saved_model"
+    with pytest.raises(CheckpointError, match="No such file"):
+        read_torch_file(path)
+    write_torch_file(path, TENSORS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"not a file of torch\.save"):
+        read_torch_file(path)
+    path.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(CheckpointError, match="before 1.6"):
+        read_torch_file(path)
+    buffer = io.BytesIO()
+    np.savez(buffer, a=np.zeros(3))
+    path.write_bytes(buffer.getvalue())
+    with pytest.raises(CheckpointError, match=r"no single data\.pkl"):
+        read_torch_file(path)
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        read_torch_file(tmp_path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "saved_model"
+    write_torch_file(path, TENSORS)
+    data = bytearray(path.read_bytes())
+    data[data.find(TENSORS["a.weight"].tobytes()) + 5] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="CRC"):
+        read_torch_file(path)
+
+
+def test_missing_tensor_bytes_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "saved_model"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("saved_model/data.pkl", tensor())
+    with pytest.raises(CheckpointError, match="data/0 is missing"):
+        read_torch_file(path)
+
+
+def test_compressed_members_are_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, tensor(), compress=zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="compressed"):
+        read_torch_file(path)
+
+
+def test_other_dtypes_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="w: dtype complex64"):
+        write_torch_file(tmp_path / "f", {"w": np.zeros(2, np.complex64)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        write_torch_file(tmp_path / "none" / "f", TENSORS)
