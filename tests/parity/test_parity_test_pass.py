@@ -1,0 +1,83 @@
+"""DLStudio's own test pass, driven, against segjax's decoding and batch statistics."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from segjax.decode import dlstudio_windows
+from tests.goldens import recipe
+from tests.parity import jax_side, torch_side
+from tests.parity.measurements import Measurements, relative
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+class Given(torch.nn.Module):
+    """A network whose outputs are given; it holds no weights."""
+
+    def __init__(self, outputs: torch.Tensor) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, _: torch.Tensor) -> torch.Tensor:
+        return self.outputs.clone()
+
+
+def class_rows(picture: np.ndarray, batch: int) -> np.ndarray:
+    """Return what DLStudio shows of each class as [B, H, W, 5]: 255 on, 50 off."""
+    rows = picture[2 * batch :, 0].reshape(5, batch, *picture.shape[2:])
+    return rows.transpose(1, 2, 3, 0)
+
+
+def at_the_borders() -> np.ndarray:
+    """Return float32 outputs [2, 64, 64, 5] on, and one step either side of, each border."""
+    borders = np.array([25, 85, 65, 135, 115, 185, 165, 230, 210, 0, 50, 255], np.float32)
+    values = np.concatenate([borders, np.nextafter(borders, 0), np.nextafter(borders, 999)])
+    random = np.random.default_rng(0)
+    outputs = random.uniform(-50, 300, (2, 64, 64, 5)).astype(np.float32)
+    outputs[:, : len(values)] = values[:, None, None]
+    return outputs
+
+
+def test_value_windows_bit_for_bit(tmp_path: Path, measured: Measurements) -> None:
+    outputs = at_the_borders()
+    given = Given(torch.from_numpy(outputs.transpose(0, 3, 1, 2).copy()))
+    torch.save(given.state_dict(), tmp_path / "saved_model")
+    [batch] = recipe.batches(size=2, count=1)
+    [picture] = torch_side.run_testing(given, [batch], tmp_path)
+    shown = class_rows(picture, 2)
+    assert set(np.unique(shown)) == {50, 255}
+    differing = float(np.sum(np.asarray(dlstudio_windows(outputs)) != (shown == 255)))
+    measured.check(
+        "pixels that the value windows decode otherwise", differing, limit=0.0, precision="float32"
+    )
+
+
+def test_test_pass_normalises_by_batch_statistics(tmp_path: Path, measured: Measurements) -> None:
+    state = recipe.random_state_dict(depth=4)
+    [batch] = recipe.batches(size=2, count=1)
+    kinds: dict[str, Any] = {"skip": True, "depth": 4}
+    net = torch_side.build(state, dtype=torch.float32, **kinds)
+    torch.save(net.state_dict(), tmp_path / "saved_model")
+    seen = []
+    net.register_forward_hook(lambda _m, _i, output: seen.append(output.clone()))
+    [picture] = torch_side.run_testing(net, [batch], tmp_path)
+    theirs = torch_side.nhwc(seen[0])
+
+    ours = jax_side.Network(state, dtype="float32", **kinds)
+    running = ours.forward(batch, train=False)
+    by_batch = ours.forward(batch, train=True)
+    error = relative(by_batch, theirs)
+    measured.check(
+        "outputs of the test pass", error, limit=1e-5, network="depth 4, skips", precision="float32"
+    )
+    assert relative(running, theirs) > 0.01, "running statistics would show"
+    moved = torch_side.state_of(net)["bn1DN.running_mean"]
+    assert relative(ours.state()["bn1DN.running_mean"], moved) < 1e-5
+    # The same outputs are decoded the same way, to the last pixel.
+    shown = class_rows(picture, 2) == 255
+    assert shown.any()
+    np.testing.assert_array_equal(np.asarray(dlstudio_windows(theirs)), shown)
