@@ -261,7 +261,9 @@ def load_params(
         notify: as in `Checkpoints`.
 
     Returns:
-        params, batch_stats and meta: the first two nested dicts of NumPy arrays as saved.
+        params, batch_stats and meta: the first two nested dicts of NumPy arrays as saved. Where
+        the run kept a moving average of its weights, ``ema``, that is the params: it is what was
+        validated and tested.
 
     Raises:
         CheckpointError: no good checkpoint, or a state without params.
@@ -277,11 +279,12 @@ def load_params(
 
     _, manifest, values = Checkpoints(path, notify=notify)._read(which, fits)
     network = leaves.nested({name: value for name, value in values.items() if _of_network(name)})
-    return network["params"], network.get("batch_stats", {}), manifest["meta"]
+    params = network.get("ema") or network["params"]
+    return params, network.get("batch_stats", {}), manifest["meta"]
 
 
 def _of_network(name: str) -> bool:
-    return name.startswith(("params/", "batch_stats/"))
+    return name.startswith(("params/", "batch_stats/", "ema/"))
 
 
 def _best(whole: list[tuple[storage.StepFolder, dict[str, Any]]]) -> tuple[int, float] | None:
