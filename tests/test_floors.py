@@ -1,0 +1,188 @@
+"""The output layer's floors: by hand, against the layer itself, and on the real files."""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize
+
+from segjax import losses
+from segjax.errors import ConfigError, DataError
+from segjax.floors import Floors, best_outputs, output_layer_floors
+from segjax.layers import DLStudioHead
+from tests.goldens import recipe
+
+TRAIN, TEST = "PurdueShapes5MultiObject-10000-train.gz", "PurdueShapes5MultiObject-1000-test.gz"
+
+
+def even_pixels(height: int, width: int) -> np.ndarray:
+    even = np.zeros((height, width), bool)
+    even[::2, ::2] = True
+    return even
+
+
+def random_masks(seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return (random.random((3, 8, 8, 2)) < [0.3, 0.1]) * np.array([50, 250], np.uint8)
+
+
+def test_hand_computed() -> None:
+    # One 2x2 image, one channel: 4 on the even pixel, 1, 1 and 4 on the three others.
+    floors = output_layer_floors(np.array([[[[4.0], [1]], [[1], [4]]]]))
+    assert floors.mse == pytest.approx((1 + 1 + 4) / 4)  # the others' mean is 2
+    assert floors.mse_all_zero == pytest.approx((16 + 1 + 1 + 16) / 4)
+    assert floors.mse_best_constant == pytest.approx(9 / 4)  # mean 2.5: four times 1.5 squared
+    assert floors.dice == pytest.approx(1 - (28 / 34) ** 0.5)  # 16 + 3 * 2**2 of 34
+    assert floors.dice_zero_bias == pytest.approx(1 - (16 / 34) ** 0.5)
+    assert floors.dice_at_mask_value == pytest.approx(1 - 32 / 50)
+    assert floors.dice_amplitude == pytest.approx((34 / 28) ** 0.5)
+    np.testing.assert_allclose(floors.iou, [1.0])  # all pixels on
+
+
+def test_iou_by_hand() -> None:
+    masks = np.zeros((1, 4, 4, 3))
+    masks[0, 0, :, 0] = 50  # two of its four pixels are even
+    masks[0, :, :, 1] = 100  # everything: the constant alone can be on
+    floors = output_layer_floors(masks)
+    np.testing.assert_allclose(floors.iou[:2], [2 / 4, 1.0])
+    assert np.isnan(floors.iou[2]), "an absent class has no IoU"
+
+
+def as_outputs(values: np.ndarray, shape: tuple[int, ...]):
+    """Lay free even pixels and one constant per channel out as the layer does."""
+    batch, height, width, channels = shape
+    constants, even = values[:channels], values[channels:]
+    even = even.reshape(batch, height // 2, width // 2, channels)
+    return jnp.broadcast_to(constants, shape).at[:, ::2, ::2].set(even)
+
+
+@pytest.mark.parametrize("source", ["random", "real"])
+@pytest.mark.parametrize("loss", ["mse", "dice"])
+def test_optimising_the_outputs_directly_reaches_the_floor_and_no_more(
+    loss: str, source: str
+) -> None:
+    masks = random_masks() if source == "random" else recipe.real_images()[1][:4]
+    masks = masks.astype(np.float64)
+    floor = getattr(output_layer_floors(masks), loss)
+    function = losses.mse if loss == "mse" else losses.dice
+    with jax.enable_x64(True):
+        value_and_grad = jax.jit(
+            jax.value_and_grad(lambda v: function(as_outputs(v, masks.shape), masks))
+        )
+        start = np.random.default_rng(1).normal(20, 5, masks.shape[3] + masks.size // 4)
+        seen: list[float] = []
+
+        def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
+            value, grad = value_and_grad(values)
+            seen.append(float(value))
+            return float(value), np.asarray(grad, np.float64)
+
+        options = {"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-12}
+        optimize.minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options)
+    assert min(seen) == pytest.approx(floor, rel=1e-6)
+    assert min(seen) > floor * (1 - 1e-9)
+
+
+def test_the_layer_itself_can_write_nothing_else() -> None:
+    # Random weights and inputs: its outputs are unchanged by the projection onto that space.
+    x = np.random.default_rng(0).normal(size=(3, 4, 4, 6)).astype(np.float32)
+    outputs, _ = DLStudioHead(2).init_with_output(jax.random.key(0), x)
+    np.testing.assert_allclose(best_outputs(np.asarray(outputs)), outputs, rtol=1e-5, atol=1e-6)
+    free = as_outputs(np.arange(2.0 + 3 * 16 * 2), (3, 8, 8, 2))
+    assert len(np.unique(np.asarray(free))) == 2 + 3 * 16 * 2
+
+
+def test_best_outputs_attain_the_floors() -> None:
+    masks = random_masks().astype(np.float64)
+    floors, best = output_layer_floors(masks), best_outputs(masks)
+    with jax.enable_x64(True):
+        assert float(losses.mse(best, masks)) == pytest.approx(floors.mse)
+        scaled = floors.dice_amplitude * best
+        assert float(losses.dice(scaled, masks)) == pytest.approx(floors.dice)
+        other = floors.dice_amplitude * 1.1 * best
+        assert float(losses.dice(other, masks)) > floors.dice
+        half = np.where(even_pixels(8, 8)[..., None], masks, 0)
+        assert float(losses.dice(half, masks)) == pytest.approx(floors.dice_at_mask_value)
+
+
+def test_iou_bound_holds_for_every_answer_on_the_constant_pixels() -> None:
+    masks = random_masks(2) > 0
+    floors = output_layer_floors(masks)
+    reached = []
+    for rest in (False, True):
+        answer = np.where(even_pixels(8, 8)[..., None], masks, rest)
+        both, either = (answer & masks).sum((0, 1, 2)), (answer | masks).sum((0, 1, 2))
+        reached.append(both / either)
+    np.testing.assert_allclose(floors.iou, np.max(reached, axis=0))
+
+
+def test_the_dense_head_has_no_floor() -> None:
+    floors = output_layer_floors(random_masks(), head="dense")
+    assert (floors.mse, floors.dice) == (0, 0)
+    np.testing.assert_array_equal(floors.iou, 1)
+    whole = output_layer_floors(random_masks())
+    assert floors.mse_all_zero == whole.mse_all_zero > floors.mse_best_constant
+
+
+def test_many_images_are_summed_in_parts() -> None:
+    masks = np.concatenate([random_masks(seed) for seed in range(200)])
+    floors = output_layer_floors(masks)
+    best = best_outputs(masks)
+    assert floors.mse == pytest.approx(np.square(best - masks).mean())
+
+
+@pytest.mark.parametrize(
+    ("masks", "head", "error", "told"),
+    [
+        (np.ones((1, 4, 4, 1)), "full", ConfigError, "head='full'"),
+        (np.ones((4, 4, 1)), "dlstudio", DataError, r"shape \(4, 4, 1\)"),
+        (np.zeros((1, 4, 4, 1)), "dlstudio", DataError, "all masks are empty"),
+    ],
+)
+def test_errors(masks: np.ndarray, head, error: type[Exception], told: str) -> None:
+    with pytest.raises(error, match=told):
+        output_layer_floors(masks, head=head)
+
+
+def real_floors(file: str) -> Floors:
+    from segjax import data
+
+    root = os.environ.get("SEGJAX_DATAROOT")
+    if not root or not (Path(root) / file).exists():
+        pytest.skip(f"set SEGJAX_DATAROOT to the folder of {file}")
+    return output_layer_floors(data.load(Path(root) / file).masks)
+
+
+def test_the_reference_on_the_test_file() -> None:
+    floors = real_floors(TEST)
+    assert round(floors.mse_all_zero, 1) == 499.7
+    assert round(floors.mse_best_constant, 1) == 488.1
+    assert round(floors.mse, 1) == 366.1
+    assert_dice_and_iou(floors)
+
+
+@pytest.mark.slow
+def test_the_reference_on_the_training_file() -> None:
+    floors = real_floors(TRAIN)
+    assert round(floors.mse_all_zero, 1) == 494.6
+    assert round(floors.mse_best_constant, 1) == 483.1
+    assert round(floors.mse, 1) == 362.2
+    assert_dice_and_iou(floors)
+
+
+def assert_dice_and_iou(floors: Floors) -> None:
+    assert round(floors.dice, 3) == 0.483
+    assert round(floors.dice_zero_bias, 3) == 0.5
+    assert round(floors.dice_at_mask_value, 3) == 0.6
+    assert round(floors.dice_amplitude, 2) == 1.93
+    np.testing.assert_allclose(floors.iou, 0.25, atol=0.002)
+
+
+def test_real_images_show_the_floor_in_every_class() -> None:
+    _, masks = recipe.real_images()
+    floors = output_layer_floors(masks)
+    assert 0.7 < floors.mse / floors.mse_all_zero < 0.75
+    assert (floors.iou < 0.3).all()
