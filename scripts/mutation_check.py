@@ -135,7 +135,9 @@ def failures(tree: Path, selection: list[str]) -> tuple[int, list[str]]:
         check=False,
     )
     if done.returncode not in (0, 1):
-        sys.exit(f"pytest ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        sys.exit(
+            f"pytest ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+        )
     ran = sum(int(n) for n in re.findall(r"(\d+) (?:passed|failed|error)", done.stdout))
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     return ran, [name.partition("::")[2] for name in failed]
@@ -159,7 +161,9 @@ def table(results: dict[str, dict[str, tuple[int, list[str]]]]) -> str:
         cells = [f"{len(failed)} of {ran} fail" for ran, failed in groups.values()]
         # Tests that name what they check say most; else the first that failed.
         failed = [test for group in reversed(GROUPS) for test in groups[group][1]]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | `{failed[0] if failed else 'none'}` |")
+        lines.append(
+            f"| {name} | " + " | ".join(cells) + f" | `{failed[0] if failed else 'none'}` |"
+        )
     return "\n".join(lines) + "\n"
 
 
