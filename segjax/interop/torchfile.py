@@ -1,9 +1,9 @@
 """PyTorch's file format for a state_dict, read and written without PyTorch.
 
-The file is an uncompressed zip: ``data.pkl`` describes the tensors, ``data/0``, ``data/1``, ... hold
-their bytes. The description is a pickle, and a pickle is a program. It is not run here: a small
-interpreter knows the twenty-odd instructions and the few names that a state_dict needs and refuses
-every other one, so no file can name a function to call.
+The file is an uncompressed zip: ``data.pkl`` describes the tensors, ``data/0``, ``data/1``, ...
+hold their bytes. The description is a pickle, and a pickle is a program. It is not run here: a
+small interpreter knows the twenty-odd instructions and the few names that a state_dict needs and
+refuses every other one, so no file can name a function to call.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-class _Refused(Exception):
+class _RefusalError(Exception):
     """The description is not a state_dict's; the message says why."""
 
 
@@ -75,7 +75,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive)
-    except _Refused as error:
+    except _RefusalError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except zipfile.BadZipFile as error:
         raise CheckpointError(
@@ -90,15 +90,15 @@ def _read_archive(archive: zipfile.ZipFile) -> StateDict:
     members = {info.filename: info for info in archive.infolist()}
     descriptions = [name for name in members if name.endswith("/data.pkl")]
     if len(descriptions) != 1:
-        raise _Refused("a zip file, but not one of torch.save: it has no single data.pkl")
+        raise _RefusalError("a zip file, but not one of torch.save: it has no single data.pkl")
     root = descriptions[0].removesuffix("data.pkl")
 
     def read(name: str, limit: int) -> bytes:
         info = members.get(root + name)
         if info is None:
-            raise _Refused(f"damaged: {name} is missing")
+            raise _RefusalError(f"damaged: {name} is missing")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
-            raise _Refused(f"{name} is compressed or larger than {limit} bytes")
+            raise _RefusalError(f"{name} is compressed or larger than {limit} bytes")
         return archive.read(info)
 
     order = "<"
@@ -114,7 +114,7 @@ def _read_archive(archive: zipfile.ZipFile) -> StateDict:
             data = read(f"data/{source[0]}", budget)
             budget -= len(data)
             if len(data) % np.dtype(source[1]).itemsize:
-                raise _Refused(f"damaged: the bytes of {name} are no whole number of values")
+                raise _RefusalError(f"damaged: the bytes of {name} are no whole number of values")
             stored[source] = np.frombuffer(data, order + source[1])
         result[name] = _strided(name, tensor, stored[source])
     return result
@@ -126,10 +126,10 @@ def _strided(name: str, tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     for side in shape:
         count *= side
         if count > values.size:
-            raise _Refused(f"damaged: {name} has shape {shape} but {values.size} values")
+            raise _RefusalError(f"damaged: {name} has shape {shape} but {values.size} values")
     last = tensor.offset + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
     if count and last >= values.size:
-        raise _Refused(f"damaged: {name} reaches beyond its {values.size} values")
+        raise _RefusalError(f"damaged: {name} reaches beyond its {values.size} values")
     view = np.lib.stride_tricks.as_strided(
         values[tensor.offset :],
         shape,
@@ -145,12 +145,12 @@ def _interpret(description: bytes) -> dict[str, _Tensor]:
         result = _run(description)
     except (IndexError, KeyError, StopIteration, TypeError, ValueError):
         # Which of them an ill-formed program meets is chance; nothing was called on its behalf.
-        raise _Refused("damaged: its data.pkl is not well formed") from None
+        raise _RefusalError("damaged: its data.pkl is not well formed") from None
     if not isinstance(result, dict) or not result:
-        raise _Refused("holds no state_dict; save it with torch.save(net.state_dict(), path)")
+        raise _RefusalError("holds no state_dict; save it with torch.save(net.state_dict(), path)")
     for name, value in result.items():
         if not isinstance(value, _Tensor):
-            raise _Refused(
+            raise _RefusalError(
                 f"{name[:60]!r} is no tensor; save the network alone, with "
                 "torch.save(net.state_dict(), path)"
             )
@@ -175,6 +175,7 @@ def _run(description: bytes) -> Any:
         del stack[start:]
         return items
 
+    argument: Any
     for opcode, argument, _ in pickletools.genops(description):
         kind = opcode.name
         if kind in _PUSH:
@@ -201,7 +202,7 @@ def _run(description: bytes) -> Any:
                 _set_item(stack[-1], key, value)
         elif kind == "GLOBAL":
             if argument not in _GLOBALS:
-                raise _Refused(
+                raise _RefusalError(
                     f"its description names {argument[:80]!r}, which no state_dict of NumPy's "
                     "number types needs; refused"
                 )
@@ -216,14 +217,14 @@ def _run(description: bytes) -> Any:
         elif kind == "STOP":
             return stack.pop()
         elif kind != "PROTO":
-            raise _Refused(f"its description uses the instruction {kind}; refused")
+            raise _RefusalError(f"its description uses the instruction {kind}; refused")
     raise ValueError("no STOP")
 
 
 def _set_item(target: Any, key: Any, value: Any) -> None:
     # Only text as a key: the hash of a nested tuple can take longer than a life.
     if not isinstance(target, dict) or not isinstance(key, str):
-        raise _Refused("holds something else than a mapping from names to tensors")
+        raise _RefusalError("holds something else than a mapping from names to tensors")
     target[key] = value
 
 

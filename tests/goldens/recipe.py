@@ -3,6 +3,7 @@
 The weights are NumPy's, so they are the same on both sides without being stored.
 """
 
+import math
 import zlib
 from pathlib import Path
 
@@ -22,7 +23,7 @@ STEPS = 10
 
 
 def random_state_dict(*, depth: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw a state_dict, float64: convolutions as PyTorch draws them, batch norms away from 0 and 1.
+    """Draw a state_dict, float64: convolutions as PyTorch does, batch norms away from 0 and 1.
 
     Every tensor has its own stream, named by its name, so depth changes no other tensor. Batch
     norms shift by about 1, so that relus cut off some of their input, not half of it: with
@@ -99,4 +100,4 @@ def torch_file_tensors() -> dict[str, np.ndarray]:
 def probe(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """Return the direction, of unit length on average, that a golden projects a tensor on."""
     random = np.random.default_rng([1, zlib.crc32(name.encode())])
-    return random.standard_normal(shape) / np.sqrt(max(np.prod(shape), 1))
+    return random.standard_normal(shape) / math.sqrt(max(math.prod(shape), 1))

@@ -142,7 +142,7 @@ def test_missing_cut_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not a file of torch\.save"):
         read_torch_file(path)
     path.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(CheckpointError, match="before 1.6"):
+    with pytest.raises(CheckpointError, match=r"before 1\.6"):
         read_torch_file(path)
     buffer = io.BytesIO()
     np.savez(buffer, a=np.zeros(3))

@@ -113,7 +113,7 @@ def test_other_weights_are_refused(state: dict[str, np.ndarray], told: str) -> N
 
 def test_other_variables_are_refused() -> None:
     found = dlstudio.from_state_dict(recipe.random_state_dict(depth=4), skip_connections=True)
-    with pytest.raises(CheckpointError, match="not the variables of a segjax.MUnet"):
+    with pytest.raises(CheckpointError, match=r"not the variables of a segjax\.MUnet"):
         dlstudio.to_arrays({"params": {"conv": 1}})
     del found.variables["batch_stats"]["bn1DN"]
     with pytest.raises(CheckpointError, match="batch_stats/bn1DN/mean is missing"):

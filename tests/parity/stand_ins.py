@@ -26,8 +26,9 @@ def relu_out_of_place() -> Iterator[None]:
     """Give every relu's result its own memory while the context lasts.
 
     mUnet writes the saved channels into its input in place. Without skip connections that input is
-    a relu's result, which the relu's gradient reads, and PyTorch refuses the backward pass ("modified
-    by an inplace operation"). A copy changes nothing that is computed and lets it through.
+    a relu's result, which the relu's gradient reads, and PyTorch refuses the backward pass
+    ("modified by an inplace operation"). A copy changes nothing that is computed and lets it
+    through.
     """
     import torch
 

@@ -55,7 +55,7 @@ def test_two_samples_of_one_distribution(both, measured: Measurements) -> None:
         for part in ("weight", "bias"):
             key = f"{name}.{part}"
             least[key] = stats.ks_2samp(ours[key].ravel(), theirs[key].ravel()).pvalue
-    # Some 130 tests: the least of so many p-values is below 1e-5 once in 800 times; seeds are fixed.
+    # Some 130 tests: the least p-value is below 1e-5 once in 800 times; the seeds are fixed.
     assert min(least.values()) > 1e-5, min(least, key=lambda key: least[key])
     # And they spread as p-values of true hypotheses do.
     assert stats.kstest(list(least.values()), "uniform").pvalue > 1e-3
