@@ -59,6 +59,7 @@ def test_a_run_stops_once_validation_has_stood_still(tmp_path):
     assert int(records(tmp_path, "train")[-1]["step"]) == 6
 
 
+@pytest.mark.slow
 def test_ema_is_what_is_validated_and_saved(tmp_path):
     plain, averaged = tmp_path / "plain", tmp_path / "ema"
     settings = {"learning_rate": 1e-3, "epochs": 1, "targets": "unit", "input_range": "unit"}

@@ -317,3 +317,17 @@ def test_manifest_says_what_is_inside(tmp_path):
     assert manifest["arrays"]["key"]["key_impl"] == "threefry2x32"
     on_disk = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
     assert on_disk == {*manifest["files"], "manifest.json"}
+
+
+def test_the_network_of_a_run_with_an_average_is_the_average(tmp_path):
+    state = {
+        "params": {"conv": {"kernel": jnp.full((2, 3), 1.0)}},
+        "ema": {"conv": {"kernel": jnp.full((2, 3), 2.0)}},
+        "batch_stats": {"norm": {"mean": jnp.full(3, 3.0)}},
+        "opt_state": (jnp.zeros(4),),
+    }
+    Checkpoints(tmp_path).save(1, state, {"epoch": 1})
+    params, batch_stats, _ = load_params(tmp_path)
+    np.testing.assert_array_equal(params["conv"]["kernel"], 2.0)
+    np.testing.assert_array_equal(batch_stats["norm"]["mean"], 3.0)
+    assert set(params) == {"conv"}
