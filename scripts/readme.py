@@ -53,7 +53,7 @@ def summarise(folders: Sequence[Path]) -> dict[str, Any]:
     if any(other != settings[0] for other in settings):
         raise ConfigError("the runs of a group differ in more than their seed")
     half = [found["test"]["half"] for found in results]
-    environment = {key: value for key, value in results[0]["environment"].items()}
+    environment = results[0]["environment"]
     return {
         "seeds": [found["config"]["seed"] for found in results],
         "miou": [scores["mean"]["iou"] for scores in half],
