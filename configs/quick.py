@@ -2,7 +2,8 @@
 
     python -m segjax.main --config=configs/quick.py
 
-The repaired output layer, 0/1 targets, AdamW with a one-cycle schedule. The last 1,000 training
+The repaired output layer and doublings, cross-entropy plus Dice on 0/1 targets, AdamW with a
+one-cycle schedule. The last 1,000 training
 images are for validation.
 """
 
@@ -13,10 +14,10 @@ def get_config() -> Config:
     """Return the settings of the quick run."""
     return Config(
         head="dense",
+        upsampling="dense",
         depth=4,
         input_range="unit",
-        loss="mse",
-        targets="unit",
+        loss="bce+dice_prob",
         optimizer="adamw",
         learning_rate=3e-3,
         weight_decay=1e-2,

@@ -93,6 +93,11 @@ class Config:
         "Output layer: 'dlstudio' writes one pixel in four as the original does, 'dense' all.",
         choices=("dlstudio", "dense"),
     )
+    upsampling: str = _setting(
+        "dlstudio",
+        "The two doublings inside the network: 'dlstudio' fills one pixel in four, 'dense' all.",
+        choices=("dlstudio", "dense"),
+    )
     depth: int = _setting(16, "DLStudio's depth: depth // 2 blocks a stage.", low=2, high=64)
     skip_connections: bool = _setting(True, "Keep the additions inside the blocks.")
     input_range: str = _setting(

@@ -14,6 +14,8 @@ Dtype = Any
 Head = Literal["dlstudio", "dense"]
 
 HEADS = {"dlstudio": layers.DLStudioHead, "dense": layers.DenseHead}
+# The blocks that double the size have the head's flaw: a 1x1 kernel that writes one pixel in four.
+UPSAMPLERS = {"dlstudio": layers.Upsample, "dense": layers.DenseHead}
 MIN_DEPTH, MAX_DEPTH = 2, 64
 SIZE_MULTIPLE = 8  # three halvings on the way down
 
@@ -50,6 +52,7 @@ class UpBlock(nn.Module):
 
     features: int
     upsample: bool = False
+    upsampling: Head = "dlstudio"
     skip_connections: bool = True
     dtype: Dtype = jnp.float32
     param_dtype: Dtype = jnp.float32
@@ -65,7 +68,7 @@ class UpBlock(nn.Module):
             out = layers.Conv(self.features, transposed=True, name="convoT2", **kinds)(out)
             out = nn.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
         if self.upsample:
-            upsampler = layers.Upsample(self.features, name="upsampler", **kinds)
+            upsampler = UPSAMPLERS[self.upsampling](self.features, name="upsampler", **kinds)
             out, x = upsampler(out), upsampler(x)
         if not self.skip_connections:
             return out
@@ -83,6 +86,7 @@ class MUnet(nn.Module):
       depth: DLStudio's constructor argument, 2 to 64; ``depth // 2`` blocks a stage.
       skip_connections: keep the additions inside blocks. The concatenations across the U stay.
       head: 'dlstudio' writes one output pixel in four, 'dense' writes all of them.
+      upsampling: the same choice for the two blocks that double the size on the way up.
       num_classes: output channels.
       input_scale: factor on the images before the first layer; DLStudio feeds them raw.
       dtype: compute dtype; batch-norm statistics stay float32 at least.
@@ -95,6 +99,7 @@ class MUnet(nn.Module):
     depth: int = 16
     skip_connections: bool = True
     head: Head = "dlstudio"
+    upsampling: Head = "dlstudio"
     num_classes: int = 5
     input_scale: float = 1.0
     dtype: Dtype = jnp.float32
@@ -105,6 +110,10 @@ class MUnet(nn.Module):
             raise ConfigError(f"depth={self.depth}: mUnet's depth is {MIN_DEPTH} to {MAX_DEPTH}")
         if self.head not in HEADS:
             raise ConfigError(f"head={self.head!r}: choose one of {', '.join(HEADS)}")
+        if self.upsampling not in UPSAMPLERS:
+            raise ConfigError(
+                f"upsampling={self.upsampling!r}: choose one of {', '.join(UPSAMPLERS)}"
+            )
         if self.num_classes < 1:
             raise ConfigError(f"num_classes={self.num_classes}: at least one class is needed")
         super().__post_init__()
@@ -115,6 +124,7 @@ class MUnet(nn.Module):
         check_image_shape(images.shape)
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         block = {"skip_connections": self.skip_connections, **kinds}
+        doubling = {"upsample": True, "upsampling": self.upsampling, **block}
         half, early = self.depth // 2, self.depth // 2 // 4
 
         def run(x: Array, *blocks: nn.Module) -> Array:
@@ -153,7 +163,7 @@ class MUnet(nn.Module):
         x = run(x, DownBlock(128, downsample=True, name="skip128dsDN", **block))
 
         # Up the right arm. These 128-channel blocks run twice a pass, with the same weights.
-        x = run(x, UpBlock(128, upsample=True, name="skip128usUP", **block))
+        x = run(x, UpBlock(128, name="skip128usUP", **doubling))
         twice = row(UpBlock, 128, "skip128UP_arr", 0, early)
         x = run(x, *twice)
         x = jnp.concatenate([saved3, x[..., 64:]], axis=-1)
@@ -163,7 +173,7 @@ class MUnet(nn.Module):
         x = run(x, *row(UpBlock, 64, "skip64UP_arr", early))
         x = jnp.concatenate([saved2, x[..., 32:]], axis=-1)
         x = batch_norm(x, "bn2UP")
-        x = run(x, UpBlock(64, upsample=True, name="skip64usUP", **block))
+        x = run(x, UpBlock(64, name="skip64usUP", **doubling))
         x = run(x, *row(UpBlock, 64, "skip64UP_arr", 0, early))
         x = jnp.concatenate([saved1, x[..., 32:]], axis=-1)
         return HEADS[self.head](self.num_classes, name="conv_out", **kinds)(x)

@@ -115,6 +115,7 @@ def make_model(config: Config, objective: Objective) -> MUnet:
         depth=config.depth,
         skip_connections=config.skip_connections,
         head=config.head,  # type: ignore[arg-type]
+        upsampling=config.upsampling,  # type: ignore[arg-type]
         num_classes=objective.num_outputs,
         input_scale=1.0 if config.input_range == "raw" else 1.0 / 255.0,
         dtype=jnp.dtype(config.dtype),
