@@ -233,8 +233,11 @@ class Config:
                 f"--warmup_steps={self.warmup_steps}: onecycle rises by itself; leave it out or "
                 "choose --schedule=cosine"
             )
-        if self.image_size % 8:
-            raise ConfigError(f"--image_size={self.image_size}: must be a multiple of 8")
+        step = 64 if self.data == "synthetic" else 8
+        if self.image_size % step:
+            raise ConfigError(
+                f"--image_size={self.image_size}: must be a multiple of {step} for this data"
+            )
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite exclude each other: choose one")
         if self.early_stop_epochs and not self.val_images and self.data in NAMED_DATA:

@@ -28,6 +28,7 @@ def test_defaults_are_dlstudios_recipe():
         ({"loss": "dics"}, "unknown loss 'dics'"),
         ({"loss": "mse", "loss_params": {"dice_scale": 3.0}}, "loss mse has no such setting"),
         ({"image_size": 70}, "--image_size=70: must be a multiple of 8"),
+        ({"image_size": 72, "data": "synthetic"}, "multiple of 64"),
         ({"weight_decay": 0.1, "optimizer": "adam"}, "adam has none"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
         ({"early_stop_epochs": 2}, "set --val_images"),
