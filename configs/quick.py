@@ -2,8 +2,9 @@
 
     python -m segjax.main --config=configs/quick.py
 
-The repaired output layer and doublings, cross-entropy plus Dice on 0/1 targets, AdamW with a
-one-cycle schedule. The last 1,000 training
+The repaired output layer and doublings, cross-entropy on 0/1 targets, AdamW with a one-cycle
+schedule. Chosen on the validation images: with Dice added, or with 3e-3, whole classes stayed
+empty for the one epoch. The last 1,000 training
 images are for validation.
 """
 
@@ -17,14 +18,14 @@ def get_config() -> Config:
         upsampling="dense",
         depth=4,
         input_range="unit",
-        loss="bce+dice_prob",
+        loss="bce",
         optimizer="adamw",
-        learning_rate=3e-3,
+        learning_rate=1e-3,
         weight_decay=1e-2,
         schedule="onecycle",
-        batch_size=16,
+        batch_size=8,
         epochs=1,
         val_images=1000,
         eval_stats="running",
-        log_steps=100,
+        log_steps=50,
     )
