@@ -1,0 +1,111 @@
+"""``python -m segjax.interop.dlstudio``: a saved_model into a run folder and out again."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from segjax.checkpoint import load_params
+from segjax.config import Config
+from segjax.errors import CheckpointError, ConfigError
+from segjax.interop import dlstudio
+from segjax.interop.run_folder import export_run, import_run, main
+from segjax.interop.torchfile import read_torch_file, write_torch_file
+from segjax.rundir import RunFolder
+from tests.goldens import recipe
+
+
+@pytest.fixture
+def saved_model(tmp_path: Path) -> Path:
+    state = recipe.random_state_dict(depth=4)
+    path = tmp_path / "saved_model"
+    write_torch_file(
+        path, {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in state.items()}
+    )
+    return path
+
+
+def test_import_then_export_gives_the_same_tensors(saved_model: Path, tmp_path: Path) -> None:
+    import_run(saved_model, tmp_path / "run", skip_connections=False)
+    export_run(tmp_path / "run", tmp_path / "again")
+    before, after = read_torch_file(saved_model), read_torch_file(tmp_path / "again")
+    assert list(before) == list(after)
+    for name, value in before.items():
+        assert after[name].dtype == value.dtype, name
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
+
+
+def test_the_run_folder_holds_settings_and_weights(saved_model: Path, tmp_path: Path) -> None:
+    imported = import_run(saved_model, tmp_path / "run", skip_connections=False)
+    folder = RunFolder(tmp_path / "run")
+    config = folder.config()
+    assert (config.depth, config.head, config.skip_connections) == (4, "dlstudio", False)
+    assert dataclasses.replace(config, run_dir="", depth=16, skip_connections=True) == Config()
+    params, batch_stats, _ = load_params(folder.checkpoints)
+    jax.tree.map(np.testing.assert_array_equal, params, imported.variables["params"])
+    jax.tree.map(np.testing.assert_array_equal, batch_stats, imported.variables["batch_stats"])
+
+
+def test_training_goes_on_from_imported_weights(saved_model: Path, tmp_path: Path) -> None:
+    from segjax.runner import run
+
+    import_run(saved_model, tmp_path / "run", skip_connections=True)
+    config = RunFolder(tmp_path / "run").config()
+    small = {"data": "synthetic", "synthetic_train": 8, "synthetic_test": 4, "image_size": 64}
+    # What a resumed run was trained on is fixed; write the small data set's settings as its own.
+    config = dataclasses.replace(config, **small)
+    (tmp_path / "run" / "config.json").write_text(config.to_json())
+    run(dataclasses.replace(config, resume=True, max_steps=2, epochs=1))
+    export_run(tmp_path / "run", tmp_path / "trained", which="newest")
+    before, after = read_torch_file(saved_model), read_torch_file(tmp_path / "trained")
+    assert not np.array_equal(before["conv_out.bias"], after["conv_out.bias"])
+    kept = "skip64to128DN.convo2.weight"  # never runs
+    np.testing.assert_array_equal(before[kept], after[kept])
+
+
+def test_nothing_is_overwritten(saved_model: Path, tmp_path: Path) -> None:
+    import_run(saved_model, tmp_path / "run", skip_connections=True)
+    with pytest.raises(ConfigError, match="already holds a run"):
+        import_run(saved_model, tmp_path / "run", skip_connections=True)
+    with pytest.raises(CheckpointError, match="exists already"):
+        export_run(tmp_path / "run", saved_model)
+
+
+def test_refused_weights_leave_no_folder(tmp_path: Path) -> None:
+    write_torch_file(tmp_path / "other", {"fc.weight": np.zeros((2, 2), np.float32)})
+    with pytest.raises(CheckpointError, match="not the weights"):
+        import_run(tmp_path / "other", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_extra_tensors_are_named(saved_model: Path, tmp_path: Path) -> None:
+    import_run(saved_model, tmp_path / "run", skip_connections=True)
+    (tmp_path / "run" / "dlstudio_extra.npz").write_bytes(b"PK not a zip")
+    with pytest.raises(CheckpointError, match=r"dlstudio_extra\.npz: cannot be read"):
+        export_run(tmp_path / "run", tmp_path / "out")
+
+
+def test_errors_of_the_command_are_one_line(
+    saved_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["export", str(tmp_path / "none"), str(tmp_path / "out")])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    main(["import", str(saved_model), str(tmp_path / "run"), "--no-skip_connections"])
+    assert "without skip connections" in capsys.readouterr().out
+
+
+def test_the_module_runs_as_a_command(saved_model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "segjax.interop.dlstudio"]
+    for arguments in (
+        ["import", saved_model, tmp_path / "run", "--skip_connections"],
+        ["export", tmp_path / "run", tmp_path / "out"],
+    ):
+        subprocess.run([*command, *map(str, arguments)], check=True)
+    found = dlstudio.from_state_dict(tmp_path / "out", skip_connections=True)
+    assert found.depth == 4
