@@ -71,7 +71,7 @@ MUTATIONS = (
     Mutation(
         "an unflipped transposed kernel",
         "segjax/interop/dlstudio.py",
-        'return weight if weight.shape[-1] == HEAD_SIZES["dense"] else weight[:, :, ::-1, ::-1]',
+        "return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]",
         "return weight",
     ),
     Mutation(

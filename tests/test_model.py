@@ -63,7 +63,7 @@ def test_counts_of_the_reference(depth: int) -> None:
     assert model.dlstudio_parameter_count(depth) == constructed
     listed = [
         (part, shape)
-        for layer in dlstudio.layers(depth)
+        for layer in dlstudio.layers(dlstudio.Kind(depth))
         for part, shape in layer.shapes().items()
         if part in ("weight", "bias")
     ]
@@ -251,7 +251,7 @@ def test_layers_hold_what_dlstudio_names() -> None:
     }
     named = {
         layer.name.replace("_arr.", "_arr_").replace(".", "/")
-        for layer in dlstudio.layers(8)
+        for layer in dlstudio.layers(dlstudio.Kind(8))
         if layer.runs
     }
     assert found == named

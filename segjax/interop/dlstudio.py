@@ -20,7 +20,10 @@ Variables = dict[str, Any]
 Head = Literal["dlstudio", "dense"]
 
 HEAD_SIZES: dict[Head, int] = {"dlstudio": 3, "dense": 2}
+UPSAMPLER_SIZES: dict[Head, int] = {"dlstudio": 1, "dense": 2}
 _ROW = re.compile(r"^(skip\d+(?:DN|UP)_arr)\.(\d+)")
+_HEADS = {size: head for head, size in HEAD_SIZES.items()}
+_UPSAMPLERS = {size: kind for kind, size in UPSAMPLER_SIZES.items()}
 _COUNTER = "num_batches_tracked"
 _NORM_PARTS = {
     "weight": ("params", "scale"),
@@ -39,6 +42,7 @@ class Imported:
       depth: the constructor's argument; DLStudio halves it, so an odd one comes back even.
       skip_connections: whether the additions inside blocks were on.
       head: 'dlstudio' for the 3x3 output layer, 'dense' for a 2x2 one put in its place.
+      upsampling: 'dlstudio' for the 1x1 upsamplers, 'dense' for 2x2 ones put in their place.
       num_classes: output channels.
       extra: the tensors segjax does not hold, under DLStudio's names.
     """
@@ -47,8 +51,18 @@ class Imported:
     depth: int
     skip_connections: bool
     head: Head = "dlstudio"
+    upsampling: Head = "dlstudio"
     num_classes: int = 5
     extra: Arrays = field(default_factory=dict)
+
+
+class Kind(NamedTuple):
+    """What names and shapes tell of an mUnet."""
+
+    depth: int
+    head: Head = "dlstudio"
+    upsampling: Head = "dlstudio"
+    num_classes: int = 5
 
 
 class Layer(NamedTuple):
@@ -71,9 +85,9 @@ class Layer(NamedTuple):
         return {"weight": (*ends, self.size, self.size), "bias": (self.outputs,)}
 
 
-def layers(depth: int, *, head: Head = "dlstudio", num_classes: int = 5) -> Iterator[Layer]:
+def layers(kind: Kind) -> Iterator[Layer]:
     """Yield the layers that DLStudio's mUnet constructs, run or not, in its state_dict's order."""
-    half, early = depth // 2, depth // 2 // 4
+    half, early = kind.depth // 2, kind.depth // 2 // 4
 
     def norm(name: str, channels: int, runs: bool = True) -> Layer:
         return Layer(name, "norm", channels, channels, 0, runs)
@@ -86,15 +100,16 @@ def layers(depth: int, *, head: Head = "dlstudio", num_classes: int = 5) -> Iter
         runs: bool = True,
     ) -> Iterator[Layer]:
         # 'DN' is in the names of the left arm's blocks only.
-        kind: Literal["conv", "transposed"] = "conv" if "DN" in name else "transposed"
-        conv = "convo" if kind == "conv" else "convoT"
+        form: Literal["conv", "transposed"] = "conv" if "DN" in name else "transposed"
+        conv = "convo" if form == "conv" else "convoT"
         second = runs and inputs == outputs
-        yield Layer(f"{name}.{conv}1", kind, inputs, outputs, 3, runs)
-        yield Layer(f"{name}.{conv}2", kind, inputs, outputs, 3, second)
+        yield Layer(f"{name}.{conv}1", form, inputs, outputs, 3, runs)
+        yield Layer(f"{name}.{conv}2", form, inputs, outputs, 3, second)
         yield norm(f"{name}.bn1", outputs, runs)
         yield norm(f"{name}.bn2", outputs, second)
         if resampler:
-            yield Layer(f"{name}.{resampler}", kind, inputs, outputs, 1, runs)
+            size = UPSAMPLER_SIZES[kind.upsampling] if form == "transposed" else 1
+            yield Layer(f"{name}.{resampler}", form, inputs, outputs, size, runs)
 
     yield Layer("conv_in", "conv", 3, 64, 3, True)
     yield norm("bn1DN", 64)
@@ -115,7 +130,7 @@ def layers(depth: int, *, head: Head = "dlstudio", num_classes: int = 5) -> Iter
     for i in range(half):
         yield from block(f"skip128UP_arr.{i}", 128, 128, runs=i < early)
     yield from block("skip128usUP", 128, 128, "upsampler")
-    yield Layer("conv_out", "transposed", 64, num_classes, HEAD_SIZES[head], True)
+    yield Layer("conv_out", "transposed", 64, kind.num_classes, HEAD_SIZES[kind.head], True)
 
 
 def from_state_dict(
@@ -125,9 +140,9 @@ def from_state_dict(
 ) -> Imported:
     """Convert a state_dict of DLStudio's mUnet, or its file, to segjax variables.
 
-    Depth, head and class count are read off names and shapes. ``skip_connections`` changes no
-    tensor's shape, but it leaves its mark on the running statistics of a trained network (see
-    ``recognise_skip_connections``); say it for a network that was never trained.
+    Depth, head, upsampling and class count are read off names and shapes. ``skip_connections``
+    changes no tensor's shape, but it leaves its mark on the running statistics of a trained network
+    (see ``recognise_skip_connections``); say it for a network that was never trained.
 
     ``source`` maps names to arrays (or CPU tensors), or is the path of the ``saved_model`` that
     DLStudio writes; a file is read without PyTorch and without running code from it. Floating
@@ -138,8 +153,8 @@ def from_state_dict(
         where, arrays = "state_dict", {name: np.asarray(value) for name, value in source.items()}
     else:
         where, arrays = os.fspath(source), read_torch_file(source)
-    depth, head, num_classes = _recognise(where, arrays)
-    expected = list(layers(depth, head=head, num_classes=num_classes))
+    kind = _recognise(where, arrays)
+    expected = list(layers(kind))
     _check(where, arrays, expected)
     variables: Variables = {"params": {}, "batch_stats": {}}
     extra: Arrays = {}
@@ -152,13 +167,21 @@ def from_state_dict(
             else:
                 _store(variables, place, _to_segjax(layer, part, arrays[name]))
     if skip_connections is None:
-        skip_connections = recognise_skip_connections(arrays, depth=depth)
+        skip_connections = recognise_skip_connections(arrays, depth=kind.depth)
         if skip_connections is None:
             raise CheckpointError(
                 f"{where}: these weights do not tell whether skip connections were on (the "
                 "network looks untrained); say skip_connections=True or False"
             )
-    return Imported(variables, depth, skip_connections, head, num_classes, extra)
+    return Imported(
+        variables,
+        kind.depth,
+        skip_connections,
+        kind.head,
+        kind.upsampling,
+        kind.num_classes,
+        extra,
+    )
 
 
 def to_arrays(
@@ -171,11 +194,11 @@ def to_arrays(
     variables are not those of a ``segjax.MUnet`` or an extra tensor does not fit.
     """
     extra = dict(extra or {})
-    depth, head, num_classes = _recognise_variables(variables)
+    kind = _recognise_variables(variables)
     random = np.random.default_rng(seed)
     dtype = np.asarray(variables["params"]["conv_in"]["kernel"]).dtype
     result: Arrays = {}
-    for layer in layers(depth, head=head, num_classes=num_classes):
+    for layer in layers(kind):
         for part, shape in layer.shapes().items():
             name = f"{layer.name}.{part}"
             place = _place(layer, part)
@@ -189,7 +212,9 @@ def to_arrays(
                 raise CheckpointError(f"{name}: shape {result[name].shape} instead of {shape}")
     unknown = [name for name in extra if name not in result]
     if unknown:
-        raise CheckpointError(f"extra tensor {unknown[0]!r} has no place in a depth-{depth} mUnet")
+        raise CheckpointError(
+            f"extra tensor {unknown[0]!r} has no place in a depth-{kind.depth} mUnet"
+        )
     return result
 
 
@@ -255,21 +280,20 @@ def recognise_skip_connections(state_dict: Mapping[str, Any], *, depth: int) -> 
     return True if share <= 0.7 else None
 
 
-def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> tuple[int, Head, int]:
+def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
     rows = [int(m[2]) for name in arrays if (m := _ROW.match(name)) and m[1] == "skip64DN_arr"]
-    out = arrays.get("conv_out.weight")
-    if not rows or out is None or out.ndim != 4:
+    out, up = arrays.get("conv_out.weight"), arrays.get("skip64usUP.upsampler.weight")
+    if not rows or out is None or out.ndim != 4 or up is None or up.ndim != 4:
         hint = ""
         if any(name.startswith("module.") for name in arrays):
             hint = "; its names begin with 'module.': save net.module.state_dict()"
         raise CheckpointError(f"{where}: not the weights of DLStudio's mUnet{hint}")
-    heads = {size: head for head, size in HEAD_SIZES.items()}
-    if out.shape[2] not in heads:
+    if out.shape[2] not in _HEADS or up.shape[2] not in _UPSAMPLERS:
         raise CheckpointError(
-            f"{where}: conv_out.weight has shape {out.shape}; output layers of 3x3 (DLStudio's) "
-            "and 2x2 (every pixel) are known"
+            f"{where}: conv_out.weight has shape {out.shape} and the upsamplers' {up.shape}; "
+            "known are 3x3 and 1x1 (DLStudio's), and 2x2 for either (every pixel)"
         )
-    return 2 * (max(rows) + 1), heads[out.shape[2]], out.shape[1]
+    return Kind(2 * (max(rows) + 1), _HEADS[out.shape[2]], _UPSAMPLERS[up.shape[2]], out.shape[1])
 
 
 def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Layer]) -> None:
@@ -302,13 +326,13 @@ def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Layer]) 
             raise CheckpointError(f"{where}: {name} holds values that are not finite")
 
 
-def _recognise_variables(variables: Mapping[str, Any]) -> tuple[int, Head, int]:
+def _recognise_variables(variables: Mapping[str, Any]) -> Kind:
     try:
         params = variables["params"]
         kernel = params["conv_out"]["kernel"]
-        heads = {size: head for head, size in HEAD_SIZES.items()}
+        up = params["skip64usUP"]["upsampler"]["kernel"]
         half = sum(name.startswith("skip64DN_arr_") for name in params)
-        return 2 * half, heads[kernel.shape[0]], kernel.shape[-1]
+        return Kind(2 * half, _HEADS[kernel.shape[0]], _UPSAMPLERS[up.shape[0]], kernel.shape[-1])
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"these are not the variables of a segjax.MUnet: {error}") from None
 
@@ -343,9 +367,9 @@ def _to_torch(layer: Layer, part: str, value: np.ndarray) -> np.ndarray:
 def _turned(weight: np.ndarray) -> np.ndarray:
     """Flip a transposed kernel [I, O, k, k]: segjax stores the convolution it amounts to.
 
-    The dense head's 2x2 taps do not overlap and are stored as they are.
+    2x2 taps with stride 2 do not overlap and are stored as they are.
     """
-    return weight if weight.shape[-1] == HEAD_SIZES["dense"] else weight[:, :, ::-1, ::-1]
+    return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]
 
 
 def _initial(layer: Layer, part: str, random: np.random.Generator, dtype: Any) -> np.ndarray:

@@ -45,6 +45,7 @@ def import_run(
     config = Config(
         depth=imported.depth,
         head=imported.head,
+        upsampling=imported.upsampling,
         skip_connections=imported.skip_connections,
         run_dir=os.fspath(folder.path),
     )

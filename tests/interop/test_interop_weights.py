@@ -1,5 +1,6 @@
 """DLStudio's state_dict to segjax variables and back, without PyTorch."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ from segjax.errors import CheckpointError
 from segjax.interop import dlstudio
 from segjax.model import MUnet
 from tests.goldens import recipe
+
+
+def start_of(net: MUnet) -> Any:
+    init = jax.jit(functools.partial(net.init, train=False))
+    return init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
 
 
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -40,13 +46,15 @@ def test_variables_are_those_of_the_network(depth: int) -> None:
     assert jax.tree.map(np.shape, found) == jax.tree.map(lambda leaf: leaf.shape, own)
 
 
+@pytest.mark.parametrize("upsampling", ["dlstudio", "dense"])
 @pytest.mark.parametrize("head", ["dlstudio", "dense"])
-def test_variables_to_arrays_and_back(head: Any) -> None:
-    net = MUnet(depth=4, head=head, num_classes=3)
-    start = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)
+def test_variables_to_arrays_and_back(head: Any, upsampling: Any) -> None:
+    net = MUnet(depth=2, head=head, upsampling=upsampling, num_classes=3)
+    start = start_of(net)
     arrays = dlstudio.to_arrays(start)
     found = dlstudio.from_state_dict(arrays, skip_connections=True)
-    assert (found.depth, found.head, found.num_classes) == (4, head, 3)
+    assert (found.depth, found.head, found.num_classes) == (2, head, 3)
+    assert found.upsampling == upsampling
     jax.tree.map(np.testing.assert_array_equal, found.variables, dict(start))
 
 
@@ -55,7 +63,7 @@ def test_tensors_that_never_run_get_pytorchs_initial_values_where_none_came_alon
     found = dlstudio.from_state_dict(state, skip_connections=True)
     made = dlstudio.to_arrays(found.variables, seed=3)
     assert set(made) == set(state)
-    for layer in dlstudio.layers(8):
+    for layer in dlstudio.layers(dlstudio.Kind(8)):
         if layer.runs:
             continue
         for part in layer.shapes():
@@ -128,9 +136,7 @@ def test_extra_tensors_of_another_depth_are_refused() -> None:
 
 
 def fresh(depth: int) -> dict[str, np.ndarray]:
-    net = MUnet(depth=depth)
-    start = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3)), train=False)
-    return dlstudio.to_arrays(start)
+    return dlstudio.to_arrays(start_of(MUnet(depth=depth)))
 
 
 def test_an_untrained_network_does_not_tell_its_skip_setting(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from segjax.interop import dlstudio
 from segjax.interop.torchfile import read_torch_file
+from segjax.model import MUnet
 from tests.goldens import recipe
 from tests.parity import torch_side
 
@@ -27,7 +28,7 @@ def assert_same(found, expected) -> None:
 def test_names_shapes_and_order_are_dlstudios(depth: int) -> None:
     listed = {
         f"{layer.name}.{part}": shape
-        for layer in dlstudio.layers(depth)
+        for layer in dlstudio.layers(dlstudio.Kind(depth))
         for part, shape in layer.shapes().items()
     }
     state = dlstudio_net(depth).state_dict()
@@ -77,15 +78,17 @@ def test_pytorch_reads_the_same_numbers(tmp_path: Path) -> None:
     assert_same(ours, torch.load(path, weights_only=True))
 
 
-def test_a_dense_output_layer_put_in_its_place(tmp_path: Path) -> None:
+def test_layers_that_write_every_pixel_put_in_their_place() -> None:
     torch.manual_seed(0)
     net = dlstudio_net(4).eval()
     net.conv_out = torch.nn.ConvTranspose2d(64, 5, 2, stride=2)
+    net.skip64usUP.upsampler = torch.nn.ConvTranspose2d(64, 64, 2, stride=2)
+    net.skip128usUP.upsampler = torch.nn.ConvTranspose2d(128, 128, 2, stride=2)
     found = dlstudio.from_state_dict(net.state_dict(), skip_connections=True)
-    assert found.head == "dense"
-    from segjax.model import MUnet
+    assert (found.head, found.upsampling) == ("dense", "dense")
 
     [batch] = recipe.batches(size=1, count=1)
     theirs = torch_side.forward(net, batch, train=False, dtype=torch.float32)
-    ours = MUnet(depth=4, head="dense").apply(found.variables, batch[0], train=False)
+    model = MUnet(depth=4, head="dense", upsampling="dense")
+    ours = model.apply(found.variables, batch[0], train=False)
     assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs)
