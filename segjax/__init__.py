@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Config": "segjax.config",
     "MUnet": "segjax.model",
+    "Predictor": "segjax.predictor",
     "TrainState": "segjax.train",
     "init_state": "segjax.train",
     "make_eval_step": "segjax.evaluate",

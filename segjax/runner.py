@@ -422,6 +422,9 @@ class Trainer:
             "loss": self.config.loss,
             "optimizer": self.config.optimizer,
             "seed": self.config.seed,
+            # What prediction has to know without the data.
+            "label_map": dict(self.splits.train.label_map),
+            "image_size": list(self.splits.train.images.shape[1:3]),
         }
         self.checkpoints.save(progress.step, state, meta, best_score=score)
 

@@ -10,11 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[1] / "segjax"
 LAYERS = (
     {"errors", "config", "loss_table", "augment_table", "purdue"},
-    {"losses", "metrics", "layers", "conv", "model", "data", "decode", "class_weights", "floors"},
+    {"losses", "metrics", "layers", "conv", "model", "data", "decode", "class_weights", "floors"}
+    | {"tiling", "summary"},
     {"objective", "optim", "augment", "train", "evaluate", "sinks"},
     {"checkpoint", "rundir", "sources", "interop"},
     {"plots", "outcome", "runner"},
-    {"main"},
+    {"trained"},
+    {"predictor"},
+    {"main", "predict", "export", "show"},
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 # plots reads what a run wrote and knows no other module but names and windows.
@@ -54,6 +57,10 @@ def test_imports_point_to_lower_layers(name):
         ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib"}),
         ("segjax.plots", {"jax", "flax"}),
         ("segjax.runner", {"torch", "tensorboardX"}),
+        ("segjax.predict", {"jax", "numpy"}),
+        ("segjax.show", {"jax", "numpy"}),
+        ("segjax.export.__main__", {"jax", "numpy"}),
+        ("segjax.predictor", {"torch", "onnx", "onnxruntime", "safetensors"}),
     ],
 )
 def test_importing_a_part_stays_light(module, banned):

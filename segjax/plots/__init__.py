@@ -9,6 +9,7 @@ every row of pictures its name.
 from segjax.plots._curves import loss_figure, normalised_losses_figure
 from segjax.plots._files import save
 from segjax.plots._predictions import comparison_figure, dlstudio_panel, predictions_figure
+from segjax.plots._runs import runs_figure
 from segjax.plots._style import class_colour
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "loss_figure",
     "normalised_losses_figure",
     "predictions_figure",
+    "runs_figure",
     "save",
 ]

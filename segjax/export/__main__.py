@@ -1,0 +1,102 @@
+"""Write a run's network in formats that do without segjax, each checked on the spot.
+
+Exit code 0: all written and checked; 1: a format failed; 2: wrong usage.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from segjax.errors import ConfigError, SegjaxError
+
+FORMATS = ("jax", "onnx", "safetensors", "dlstudio")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.export",
+        description="Write a trained run's network as a folder that does without segjax.",
+        epilog="Exit code 0: written and checked; 1: a format failed; 2: wrong usage.",
+    )
+    parser.add_argument("run_folder", help="folder of a run")
+    parser.add_argument("out", help="folder to write; it must not exist or be empty")
+    parser.add_argument(
+        "--format",
+        default="jax",
+        help=f"comma-separated: {', '.join(FORMATS)}; default: jax. onnx needs segjax[onnx], "
+        "safetensors needs segjax[safetensors]",
+    )
+    parser.add_argument(
+        "--which", default="best", help="checkpoint: best (default), newest or a step's number"
+    )
+    parser.add_argument(
+        "--size",
+        help="HEIGHTxWIDTH of the jax program's images, multiples of 8; default: the training's",
+    )
+    return parser
+
+
+def formats_of(text: str) -> list[str]:
+    """Return the formats that ``--format`` names, each once."""
+    named = [name.strip() for name in text.split(",") if name.strip()]
+    for name in named:
+        if name not in FORMATS:
+            raise ConfigError(f"--format={name}: choose from {', '.join(FORMATS)}")
+    if not named:
+        raise ConfigError(f"--format={text}: name at least one of {', '.join(FORMATS)}")
+    return list(dict.fromkeys(named))
+
+
+def size_of(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of ``--size``."""
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    sides = [int(side) if side.isdecimal() else 0 for side in (height, width)]
+    if any(side < 8 or side % 8 for side in sides):
+        raise ConfigError(f"--size={text}: give HEIGHTxWIDTH, both multiples of 8, such as 256x256")
+    return sides[0], sides[1]
+
+
+def which_of(text: str) -> Any:
+    """Return the checkpoint that ``--which`` means."""
+    if text in ("best", "newest"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise ConfigError(f"--which={text}: give best, newest or the number of a step")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        given = make_parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        formats, size, which = formats_of(given.format), size_of(given.size), which_of(given.which)
+        from segjax.export.folder import export_run
+
+        export_run(given.run_folder, given.out, formats=formats, size=size, which=which)
+    except ConfigError as error:
+        return _fail(2, error)
+    except SegjaxError as error:
+        return _fail(1, error)
+    except OSError as error:
+        return _fail(1, f"{error.filename or 'a file'}: {error.strerror}")
+    except KeyboardInterrupt:
+        return _fail(130, "stopped; the folder is not complete")
+    return 0
+
+
+def _fail(code: int, error: object) -> int:
+    print(f"segjax: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The exported folder: the formats, their checks, export.json and a README that says how to run."""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import segjax
+from segjax.errors import CheckpointError, ConfigError
+from segjax.export import formats as writers
+from segjax.export.readme import readme
+from segjax.trained import Trained, Which, load_trained, strongest
+
+Say = Callable[[str], None]
+
+EXPORT_FILE = "export.json"
+DEFAULT_SIZE = (64, 64)  # of runs that did not note the size of their images
+CHECK_BATCHES = (1, 2, 5)
+# Rounding may carry a score over one half, or one class over its equal.
+LABELS_MAY_DIFFER = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Images and what the run's own network makes of them, by batch size."""
+
+    images: dict[int, np.ndarray]
+    scores: dict[int, np.ndarray]
+
+
+def export_run(
+    run_folder: str | Path,
+    out: str | Path,
+    *,
+    formats: Sequence[str] = ("jax",),
+    size: tuple[int, int] | None = None,
+    which: Which = "best",
+    say: Say = print,
+) -> dict[str, Any]:
+    """Write the folder ``out``, whole or not at all, and return what export.json says.
+
+    Every format is run on images at several batch sizes and compared with the run's own network.
+
+    Raises ConfigError for a folder in use, a format that the network cannot have, or a package that
+    is missing; CheckpointError if the run has no good checkpoint or an exported network differs.
+    """
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConfigError(f"{target}: exists already; remove it or name another folder")
+    trained = load_trained(run_folder, which=which)
+    size = size or trained.image_size or DEFAULT_SIZE
+    for name in formats:
+        writers.FORMATS[name].refuse(trained)
+    reference = make_reference(trained, size)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        checks = {}
+        for name in formats:
+            checks[name] = export_one(writers.FORMATS[name], trained, work, size, reference)
+            say(f"{name}: {target / checks[name]['file']}, {summary(checks[name])}")
+        about = describe(trained, size, checks)
+        (work / EXPORT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        (work / "README.md").write_text(readme(about), encoding="utf-8")
+        work.chmod(0o755)
+        if target.exists():
+            target.rmdir()
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    say(f"{target}: see README.md in it")
+    return about
+
+
+def make_reference(trained: Trained, size: tuple[int, int]) -> Reference:
+    """Compute what the run's network gives for images of every kind of pixel."""
+    scores_of = jax.jit(trained.scores)
+    random = np.random.default_rng(0)
+    images, scores = {}, {}
+    for batch in CHECK_BATCHES:
+        noise = random.integers(0, 256, (batch, *size, 3), dtype=np.uint8)
+        flat = random.integers(0, 256, (batch, 1, 1, 3), dtype=np.uint8)
+        left = np.arange(size[1])[:, None] < size[1] // 2
+        images[batch] = np.where(left, noise, flat)
+        scores[batch] = np.asarray(scores_of(dict(trained.variables), images[batch]))
+    return Reference(images, scores)
+
+
+def export_one(
+    form: writers.Format,
+    trained: Trained,
+    folder: Path,
+    size: tuple[int, int],
+    reference: Reference,
+) -> dict[str, Any]:
+    """Write one format, run what was written, and return the comparison.
+
+    Raises CheckpointError if it differs by more than its tolerance.
+    """
+    path = folder / form.file
+    form.write(trained, path, size)
+    tolerance = form.tolerance(trained)
+    run = form.read(trained, path)
+    differences, labels_differ = {}, 0.0
+    for batch, images in reference.images.items():
+        wanted = reference.scores[batch]
+        scores, labels = run(images)
+        difference = float(np.abs(scores - wanted).max())
+        limit = tolerance * max(1.0, float(np.abs(wanted).max()))
+        if not difference <= limit:
+            raise CheckpointError(
+                f"{form.file}: scores differ by {difference:.3g} at batch size {batch}, more than "
+                f"{limit:.3g}; it was not exported"
+            )
+        differences[str(batch)] = difference
+        own = strongest(wanted, exclusive=trained.exclusive)
+        labels_differ = max(labels_differ, float((labels != own).mean()))
+    if labels_differ > LABELS_MAY_DIFFER + tolerance:
+        raise CheckpointError(
+            f"{form.file}: {labels_differ:.2%} of the labels differ; it was not exported"
+        )
+    return {
+        "file": form.file,
+        "bytes": path.stat().st_size,
+        "largest_score": max(float(np.abs(scores).max()) for scores in reference.scores.values()),
+        "largest_difference_by_batch_size": differences,
+        "tolerance_relative_to_largest_score_or_1": tolerance,
+        "share_of_labels_that_differ": labels_differ,
+        "packages": form.versions(),
+    }
+
+
+def summary(check: dict[str, Any]) -> str:
+    """Return the check in a phrase."""
+    differences = check["largest_difference_by_batch_size"]
+    return (
+        f"{check['bytes'] / 1e6:.1f} MB, batch sizes {', '.join(differences)}: scores differ by at "
+        f"most {max(differences.values()):.2g} (largest score {check['largest_score']:.3g})"
+    )
+
+
+def describe(trained: Trained, size: tuple[int, int], checks: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of export.json."""
+    config = trained.config
+    return {
+        "segjax": segjax.__version__,
+        "run": trained.folder.name,
+        "step": trained.step,
+        "classes": list(trained.class_names),
+        "depth": config.depth,
+        "head": config.head,
+        "skip_connections": config.skip_connections,
+        "input_range": config.input_range,
+        "dtype": config.dtype,
+        "loss": config.loss,
+        "targets": config.targets,
+        "scores": trained.objective.reads,
+        "batch_norm": "running",
+        "image_size": list(size),
+        "training_image_size": None if trained.image_size is None else list(trained.image_size),
+        "formats": checks,
+    }

@@ -1,0 +1,233 @@
+"""mUnet as an ONNX graph, written layer by layer; any batch, height and width.
+
+The known converter from JAX to ONNX pins an Orbax older than segjax's and fixes height and width.
+mUnet's layers all have an ONNX operator of their own, so the graph is small and readable here; it
+repeats ``segjax.model.MUnet.__call__``, and the export compares the two on the spot.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segjax.errors import ConfigError
+from segjax.layers import BATCH_NORM_EPSILON
+from segjax.trained import Trained
+
+OPSET = 17
+IR_VERSION = 8  # as old as the opset, so that older runtimes read the file
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ImportError:
+        raise ConfigError(
+            "--format=onnx needs packages that are not here: pip install 'segjax[onnx]'"
+        ) from None
+    return onnx
+
+
+class _Graph:
+    """Nodes and weights so far; a value is named by the node that makes it."""
+
+    def __init__(self, variables: Mapping[str, Any], onnx: Any) -> None:
+        self.params, self.stats = variables["params"], variables["batch_stats"]
+        self.helper, self.numpy_helper = onnx.helper, onnx.numpy_helper
+        self.nodes: list[Any] = []
+        self.weights: dict[str, Any] = {}
+
+    def node(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
+        output = name or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(
+            self.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
+        )
+        return output
+
+    def weight(self, name: str, value: Any) -> str:
+        if name not in self.weights:
+            array = np.ascontiguousarray(value)
+            self.weights[name] = self.numpy_helper.from_array(array, name)
+        return name
+
+    def leaf(self, tree: Mapping[str, Any], path: str) -> np.ndarray:
+        found: Any = tree
+        for part in path.split("/"):
+            found = found[part]
+        return np.asarray(found, np.float32)
+
+    def conv(self, x: str, path: str, *, stride: int = 1) -> str:
+        kernel = self.leaf(self.params, f"{path}/kernel")
+        weight = self.weight(f"{path}.weight", kernel.transpose(3, 2, 0, 1))
+        bias = self.weight(f"{path}.bias", self.leaf(self.params, f"{path}/bias"))
+        pad = kernel.shape[0] // 2
+        return self.node("Conv", x, weight, bias, pads=[pad] * 4, strides=[stride] * 2)
+
+    def transposed(self, x: str, path: str, *, flip: bool, **attributes: Any) -> str:
+        """segjax keeps the kernel of the convolution that it amounts to, turned by 180 degrees."""
+        kernel = self.leaf(self.params, f"{path}/kernel")
+        kernel = kernel[::-1, ::-1] if flip else kernel
+        weight = self.weight(f"{path}.weight", kernel.transpose(2, 3, 0, 1))
+        bias = self.weight(f"{path}.bias", self.leaf(self.params, f"{path}/bias"))
+        return self.node("ConvTranspose", x, weight, bias, strides=[2, 2], **attributes)
+
+    def norm(self, x: str, path: str) -> str:
+        parts = [
+            self.weight(f"{path}.{name}", self.leaf(tree, f"{path}/{name}"))
+            for tree, name in (
+                (self.params, "scale"),
+                (self.params, "bias"),
+                (self.stats, "mean"),
+                (self.stats, "var"),
+            )
+        ]
+        return self.node("BatchNormalization", x, *parts, epsilon=BATCH_NORM_EPSILON)
+
+    def channels(self, x: str, first: int, end: int) -> str:
+        ends = [
+            self.weight(f"index_{value}", np.array([value], np.int64)) for value in (first, end, 1)
+        ]
+        return self.node("Slice", x, *ends)
+
+    def join(self, *parts: str) -> str:
+        return self.node("Concat", *parts, axis=1)
+
+
+def build(trained: Trained) -> Any:
+    """Return the ONNX model of (images) -> scores, labels, with running batch-norm statistics.
+
+    ``images`` is float32 [batch, height, width, 3], 0..255, height and width multiples of 8;
+    ``scores`` float32 [batch, height, width, C]; ``labels`` uint8 [batch, height, width], 0 for
+    background, else channel + 1.
+
+    Raises ConfigError without the onnx package.
+    """
+    onnx = _onnx()
+    graph = _Graph(trained.variables, onnx)
+    outputs = _network(graph, trained)
+    _heads(graph, trained, outputs)
+    helper, kind = onnx.helper, onnx.TensorProto
+    space = ["batch", "height", "width"]
+    classes = len(trained.class_names)
+    made = helper.make_graph(
+        graph.nodes,
+        "mUnet",
+        [helper.make_tensor_value_info("images", kind.FLOAT, [*space, 3])],
+        [
+            helper.make_tensor_value_info("scores", kind.FLOAT, [*space, classes]),
+            helper.make_tensor_value_info("labels", kind.UINT8, space),
+        ],
+        list(graph.weights.values()),
+    )
+    model = helper.make_model(
+        made,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="segjax",
+    )
+    model.metadata_props.add(key="classes", value=",".join(trained.class_names))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def write(trained: Trained, path: Path) -> None:
+    """Write the ONNX file."""
+    _onnx().save(build(trained), path)
+
+
+def _network(graph: _Graph, trained: Trained) -> str:
+    """Add the nodes of the network; the order of ``MUnet.__call__``."""
+    model = trained.model
+    half, early = model.depth // 2, model.depth // 2 // 4
+
+    def block(x: str, name: str, features: int, *, down: bool, resample: bool = False) -> str:
+        kernels = graph.leaf(graph.params, f"{name}/{'convo1' if down else 'convoT1'}/kernel")
+        inputs = kernels.shape[2]
+        stem = "convo" if down else "convoT"
+        out = x
+        for number in (1, 2) if inputs == features else (1,):
+            out = graph.conv(out, f"{name}/{stem}{number}")
+            out = graph.node("Relu", graph.norm(out, f"{name}/bn{number}"))
+        if resample and down:
+            out, x = (graph.conv(value, f"{name}/downsampler", stride=2) for value in (out, x))
+        elif resample:
+            out, x = (
+                graph.transposed(value, f"{name}/upsampler", flip=False, output_padding=[1, 1])
+                for value in (out, x)
+            )
+        if not model.skip_connections:
+            return out
+        if inputs < features:
+            x = graph.join(x, x)
+        elif inputs > features:
+            x = graph.channels(x, inputs - features, inputs)
+        return graph.node("Add", out, x)
+
+    def row(x: str, name: str, features: int, first: int, end: int, *, down: bool) -> str:
+        for number in range(first, end):
+            x = block(x, f"{name}_{number}", features, down=down)
+        return x
+
+    x = graph.node("Transpose", "images", perm=[0, 3, 1, 2])
+    if model.input_scale != 1.0:
+        x = graph.node("Mul", x, graph.weight("input_scale", np.float32(model.input_scale)))
+    x = graph.node("Relu", graph.conv(x, "conv_in"))
+    x = graph.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
+    x = row(x, "skip64DN_arr", 64, 0, early, down=True)
+    saved1 = graph.channels(x, 0, 32)
+    x = block(x, "skip64dsDN", 64, down=True, resample=True)
+    x = row(x, "skip64DN_arr", 64, early, half, down=True)
+    x = graph.norm(x, "bn1DN")
+    saved2 = graph.channels(x, 0, 32)
+    x = block(x, "skip64to128DN", 128, down=True)
+    x = row(x, "skip128DN_arr", 128, 0, early, down=True)
+    x = graph.norm(x, "bn2DN")
+    saved3 = graph.channels(x, 0, 64)
+    x = row(x, "skip128DN_arr", 128, early, half, down=True)
+    x = block(x, "skip128dsDN", 128, down=True, resample=True)
+
+    x = block(x, "skip128usUP", 128, down=False, resample=True)
+    x = row(x, "skip128UP_arr", 128, 0, early, down=False)
+    x = graph.norm(graph.join(saved3, graph.channels(x, 64, 128)), "bn1UP")
+    x = row(x, "skip128UP_arr", 128, 0, early, down=False)
+    x = block(x, "skip128to64UP", 64, down=False)
+    x = row(x, "skip64UP_arr", 64, early, half, down=False)
+    x = graph.norm(graph.join(saved2, graph.channels(x, 32, 64)), "bn2UP")
+    x = block(x, "skip64usUP", 64, down=False, resample=True)
+    x = row(x, "skip64UP_arr", 64, 0, early, down=False)
+    x = graph.join(saved1, graph.channels(x, 32, 64))
+    if model.head == "dense":
+        return graph.transposed(x, "conv_out", flip=False)
+    return graph.transposed(
+        x, "conv_out", flip=True, dilations=[2, 2], pads=[2, 2, 2, 2], output_padding=[1, 1]
+    )
+
+
+def _heads(graph: _Graph, trained: Trained, outputs: str) -> None:
+    """Add scores and labels, as ``Objective.scores`` and ``trained.strongest`` define them."""
+    objective = trained.objective
+    classes = len(trained.class_names)
+    if objective.reads == "sigmoid":
+        scores = graph.node("Sigmoid", outputs)
+    elif objective.reads == "softmax":
+        scores = graph.channels(graph.node("Softmax", outputs, axis=1), 1, classes + 1)
+    elif objective.unit_targets:
+        scores = outputs
+    else:
+        values = np.array(objective.class_values, np.float32).reshape(1, -1, 1, 1)
+        scores = graph.node("Div", outputs, graph.weight("class_values", values))
+    graph.node("Transpose", scores, perm=[0, 2, 3, 1], name="scores")
+    top = graph.node("ReduceMax", scores, axes=[1], keepdims=0)
+    best = graph.node("ArgMax", scores, axis=1, keepdims=0)
+    one = graph.weight("one", np.int64(1))
+    floor = graph.weight("one_half", np.float32(0.5))
+    if objective.reads == "softmax":
+        total = graph.node(
+            "ReduceSum", scores, graph.weight("axis_1", np.array([1], np.int64)), keepdims=0
+        )
+        floor = graph.node("Sub", graph.weight("unit", np.float32(1)), total)
+    on = graph.node("Greater", top, floor)
+    named = graph.node("Add", best, one)
+    chosen = graph.node("Where", on, named, graph.weight("zero", np.int64(0)))
+    graph.node("Cast", chosen, to=2, name="labels")  # 2 is UINT8

@@ -1,0 +1,212 @@
+"""From images of any size to masks, in Python: ``Predictor.load(run_folder)(image)``."""
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from PIL import Image
+
+from segjax.data.pictures import read_image
+from segjax.data.problems import FileProblemError
+from segjax.errors import ConfigError, DataError
+from segjax.tiling import Blend, Grid, make_grid
+from segjax.trained import Stats, Trained, Which, load_trained, strongest
+
+Scale = Literal["trained", "native"]
+
+PENDING_PIXELS = 1 << 25  # begun images are finished before more than these are held
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What the network says about one image, in the image's own size.
+
+    Attributes:
+      labels: uint8 [H, W], 0 background, else channel + 1; of several classes the strongest.
+      scores: float32 [H, W, C], 1 for 'this class'; above one half it counts. Probabilities for
+        losses on probabilities, the share of the mask value for regression.
+      class_names: the C classes.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def masks(self) -> np.ndarray:
+        """Bool [H, W, C]: every class above one half, overlaps included."""
+        return self.scores > 0.5
+
+
+@dataclasses.dataclass
+class _Begun:
+    """An image of which windows are still to come."""
+
+    key: Any
+    size: tuple[int, int]
+    grid: Grid
+    padded: np.ndarray
+    blend: Blend
+
+
+class Predictor:
+    """A trained network that takes images of any size.
+
+    Args:
+      trained: the network.
+      stats: batch norm by the 'running' statistics, so that an image's prediction depends on that
+        image alone, or by those of each 'batch', as DLStudio tests.
+      scale: 'trained' shows own pictures at the size training did; 'native' leaves them as is.
+      tile: larger images are cut into overlapping tiles of this side, a multiple of 8.
+      overlap: pixels over which neighbouring tiles blend, a multiple of 8.
+      batch_size: windows of one shape that are computed together, at most.
+
+    Raises ConfigError for settings that cannot work.
+    """
+
+    def __init__(
+        self,
+        trained: Trained,
+        *,
+        stats: Stats = "running",
+        scale: Scale = "trained",
+        tile: int = 512,
+        overlap: int = 64,
+        batch_size: int = 8,
+    ) -> None:
+        make_grid((8, 8), tile=tile, overlap=overlap)
+        if batch_size < 1:
+            raise ConfigError(f"--batch_size={batch_size}: must be at least 1")
+        if stats not in ("running", "batch"):
+            raise ConfigError(f"--stats={stats}: choose 'running' or 'batch'")
+        if scale not in ("trained", "native"):
+            raise ConfigError(f"--scale={scale}: choose 'trained' or 'native'")
+        self.trained, self.stats, self.scale = trained, stats, scale
+        self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
+        self._variables = jax.device_put(dict(trained.variables))
+        self._scores: Callable[..., jax.Array] = jax.jit(
+            lambda variables, images: trained.scores(variables, images, stats=stats)
+        )
+
+    @classmethod
+    def load(cls, run_folder: str | Path, *, which: Which = "best", **settings: Any) -> "Predictor":
+        """Read a run's network; ``settings`` as for the constructor.
+
+        Raises ConfigError if the folder holds no run, CheckpointError if it has no good checkpoint.
+        """
+        return cls(load_trained(run_folder, which=which), **settings)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, in channel order."""
+        return self.trained.class_names
+
+    def __call__(self, image: np.ndarray | str | Path) -> Prediction:
+        """Predict one image: uint8 [H, W, 3] or grey [H, W], or the path of a file.
+
+        Raises DataError for a file or array that is no such image.
+        """
+        (_, prediction), *_ = self.predict_each([(None, image)])
+        return prediction
+
+    def predict_each(
+        self, images: Iterable[tuple[Any, np.ndarray | str | Path]]
+    ) -> Iterator[tuple[Any, Prediction]]:
+        """Predict (key, image) pairs; (key, Prediction) pairs come as they are done.
+
+        Windows of one shape share a batch, so images of different sizes may come out of order.
+        """
+        waiting: dict[tuple[int, int], list[tuple[_Begun, tuple[int, int]]]] = defaultdict(list)
+        held = 0
+        for key, image in images:
+            begun = self._begin(key, as_image(image))
+            held += begun.padded.shape[0] * begun.padded.shape[1]
+            queue = waiting[begun.grid.window]
+            queue.extend((begun, corner) for corner in begun.grid.corners)
+            full = len(queue) - len(queue) % self.batch_size
+            yield from self._compute(queue[:full])
+            del queue[:full]
+            if held > PENDING_PIXELS:
+                for rest in waiting.values():
+                    yield from self._compute(rest)
+                waiting.clear()
+                held = 0
+        for rest in waiting.values():
+            yield from self._compute(rest)
+
+    def _begin(self, key: Any, image: np.ndarray) -> _Begun:
+        size = image.shape[:2]
+        shown = self.trained.trained_scale(size) if self.scale == "trained" else size
+        if shown != size:
+            image = np.asarray(
+                Image.fromarray(image).resize(shown[::-1], Image.Resampling.BILINEAR)
+            )
+        grid = make_grid(shown, tile=self.tile, overlap=self.overlap)
+        return _Begun(key, size, grid, grid.pad(image), Blend(grid))
+
+    def _compute(
+        self, jobs: list[tuple[_Begun, tuple[int, int]]]
+    ) -> Iterator[tuple[Any, Prediction]]:
+        for start in range(0, len(jobs), self.batch_size):
+            batch = jobs[start : start + self.batch_size]
+            windows = np.stack([begun.grid.cut(begun.padded, at) for begun, at in batch])
+            for (begun, at), scores in zip(batch, self._run(windows), strict=True):
+                begun.blend.add(at, scores)
+                if not begun.blend.missing:
+                    yield begun.key, self._finish(begun)
+
+    def _run(self, windows: np.ndarray) -> np.ndarray:
+        """Return the scores of windows [N, h, w, 3], filled up to a power of two.
+
+        So a remainder of any length needs few compiled programs. With batch statistics nothing is
+        filled in, since it would count.
+        """
+        count = len(windows)
+        if self.stats == "running":
+            spare = (1 << (count - 1).bit_length()) - count
+            windows = np.concatenate([windows, np.repeat(windows[:1], spare, axis=0)])
+        return np.asarray(self._scores(self._variables, windows))[:count]
+
+    def _finish(self, begun: _Begun) -> Prediction:
+        scores = begun.blend.result()
+        if scores.shape[:2] != begun.size:
+            scores = _resized(scores, begun.size)
+        labels = strongest(scores, exclusive=self.trained.exclusive)
+        return Prediction(labels, scores, self.class_names)
+
+
+def as_image(image: np.ndarray | str | Path) -> np.ndarray:
+    """Return uint8 [H, W, 3] from an array or a file.
+
+    Raises DataError, naming the file, if it is no image that segjax reads.
+    """
+    if isinstance(image, str | Path):
+        try:
+            return read_image(Path(image))
+        except FileProblemError as problem:
+            raise DataError(f"{image}: {problem}") from None
+    array = np.asarray(image)
+    if array.dtype != np.uint8:
+        raise DataError(f"an image has dtype {array.dtype}; uint8, 0 to 255, is needed")
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise DataError(f"an image has shape {array.shape}; [height, width, 3] is needed")
+    return array
+
+
+def _resized(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring scores [h, w, C] to another size, bilinear."""
+    maps = [
+        np.asarray(
+            Image.fromarray(np.ascontiguousarray(scores[..., channel])).resize(
+                size[::-1], Image.Resampling.BILINEAR
+            )
+        )
+        for channel in range(scores.shape[-1])
+    ]
+    return np.stack(maps, axis=-1)

@@ -1,0 +1,248 @@
+"""Runs side by side, and what a network consists of: ``python -m segjax.show RUN_FOLDER...``."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segjax.config import Config
+from segjax.errors import ConfigError, SegjaxError
+from segjax.rundir import CONFIG_FILE, RunFolder
+
+FIGURE_FILE = "runs.png"
+# Settings that say where and how often, not what was trained.
+NOT_COMPARED = ("run_dir", "resume", "overwrite", "progress", "cache_dir", "dataroot")
+NETWORK_SETTINGS = ("depth", "head", "skip_connections", "dtype")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m segjax.show",
+        description="Compare runs: settings that differ, test scores, time and device.",
+        epilog="Exit code 0: shown; 1: something cannot be read; 2: wrong usage.",
+    )
+    parser.add_argument("runs", nargs="*", help="folders of runs, or folders that hold such")
+    parser.add_argument(
+        "--figure", help=f"the curves, as a PNG; default with two runs: {FIGURE_FILE}"
+    )
+    parser.add_argument(
+        "--summary", action="store_true", help="the network's layers, shapes, parameters and cost"
+    )
+    parser.add_argument("--depth", type=int, help="of --summary without a run")
+    parser.add_argument("--head", choices=("dlstudio", "dense"), help="of --summary without a run")
+    parser.add_argument(
+        "--skip_connections",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="of --summary without a run",
+    )
+    parser.add_argument("--outputs", type=int, help="output channels; default: 5, or the run's")
+    parser.add_argument("--size", type=int, help="side of the image; default: 64, or the run's")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        given = make_parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        if given.summary:
+            lines = summary(given)
+        elif given.runs:
+            lines = compare(given.runs, figure=given.figure)
+        else:
+            raise ConfigError("name at least one run folder, or ask for --summary")
+        print("\n".join(lines))
+    except ConfigError as error:
+        return _fail(2, error)
+    except SegjaxError as error:
+        return _fail(1, error)
+    except OSError as error:
+        return _fail(1, f"{error.filename or 'a file'}: {error.strerror}")
+    return 0
+
+
+def compare(runs: Sequence[str], *, figure: str | None = None) -> list[str]:
+    """Return the table of the runs, and draw their curves if there are several or it is asked."""
+    folders = find_runs(runs)
+    names = short_names([folder.path for folder in folders])
+    rows = [row_of(folder) for folder in folders]
+    lines = differences(names, [folder.config() for folder in folders])
+    lines += ["", *table(names, rows)]
+    path = figure or (FIGURE_FILE if len(folders) > 1 else None)
+    if path:
+        from segjax import plots
+
+        same = len({folder.config().loss for folder in folders}) == 1
+        logs = {name: folder.records() for name, folder in zip(names, folders, strict=True)}
+        plots.save(plots.runs_figure(logs, share_loss=same), path)
+        lines += ["", f"curves: {path}"]
+    return lines
+
+
+def find_runs(paths: Sequence[str]) -> list[RunFolder]:
+    """Return the runs at ``paths`` or directly below; ConfigError for a path without any."""
+    found: dict[Path, RunFolder] = {}
+    for path in map(Path, paths):
+        below = [path] if (path / CONFIG_FILE).exists() else []
+        if not below and path.is_dir():
+            below = sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
+        if not below:
+            raise ConfigError(f"{path}: holds no run ({CONFIG_FILE} is missing)")
+        for run in below:
+            found.setdefault(run.resolve(), RunFolder(run))
+    return list(found.values())
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """Return the folders' own names, with as many parents as tell them apart."""
+    parts = [path.resolve().parts for path in paths]
+    for count in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(part[-count:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
+
+
+def row_of(folder: RunFolder) -> dict[str, str]:
+    """Return what the table says of one run; '-' where the run has not come that far."""
+    config = folder.config()
+    try:
+        results: Mapping[str, Any] = folder.results()
+    except ConfigError:
+        results = {}
+    logged = [record for record in folder.records() if "step" in record]
+    test = results.get("test", {})
+    half = test.get("half", {})
+    mean = half.get("mean", {})
+    seconds = results.get("train_seconds")
+    if seconds is None and logged:
+        seconds = logged[-1].get("seconds")
+    steps = results.get("steps") or (logged[-1]["step"] if logged else 0)
+    device = results.get("environment", {}).get("device", "-")
+    return {
+        "loss": config.loss,
+        "test mIoU": _number(mean.get("iou"), "{:.4f}"),
+        "Dice": _number(mean.get("dice"), "{:.4f}"),
+        "accuracy": _number(half.get("pixel_accuracy"), "{:.4f}"),
+        "test loss": _number(test.get("loss"), "{:.4g}"),
+        "parameters": _number(results.get("parameters"), "{:,}"),
+        "steps": f"{steps:,}" + ("" if results else " (not ended)"),
+        "train s": _number(seconds, "{:,.1f}"),
+        "device": str(device),
+    }
+
+
+def differences(names: Sequence[str], configs: Sequence[Config]) -> list[str]:
+    """Return a table of the settings in which the runs differ, or, of one, from the defaults."""
+    base = [Config()] if len(configs) == 1 else []
+    settings = [flat_settings(config) for config in [*base, *configs]]
+    keys = list(dict.fromkeys(key for values in settings for key in values))
+    changed = [
+        key
+        for key in keys
+        if key not in NOT_COMPARED and len({str(values.get(key)) for values in settings}) > 1
+    ]
+    if not changed:
+        return ["the settings are all the same" if not base else "the settings are the defaults"]
+    titles = ["default", *names] if base else list(names)
+    rows = [
+        {title: str(values.get(key, "-")) for title, values in zip(titles, settings, strict=True)}
+        for key in changed
+    ]
+    return table([f"--{key}" for key in changed], rows)
+
+
+def flat_settings(config: Config) -> dict[str, Any]:
+    """Return the settings with the loss's parameters among them."""
+    values = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if field.name != "loss_params"
+    }
+    return {**values, **config.loss_params}
+
+
+def table(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return rows as aligned lines, each headed by its name."""
+    columns = list(rows[0])
+    first = max(len(name) for name in names)
+    widths = [max(len(column), *(len(row[column]) for row in rows)) for column in columns]
+    head = "  ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True))
+    lines = [f"{'':{first}}  {head}"]
+    for name, row in zip(names, rows, strict=True):
+        cells = zip(columns, widths, strict=True)
+        lines.append(f"{name:{first}}  " + "  ".join(f"{row[key]:>{wide}}" for key, wide in cells))
+    return [line.rstrip() for line in lines]
+
+
+def summary(given: argparse.Namespace) -> list[str]:
+    """Return the summary of each run's network, or of the one that the flags describe."""
+    if given.size is not None and (given.size < 8 or given.size % 8):
+        raise ConfigError(f"--size={given.size}: must be a multiple of 8")
+    if given.outputs is not None and given.outputs < 1:
+        raise ConfigError(f"--outputs={given.outputs}: must be at least 1")
+    asked = {
+        name: getattr(given, name, None)
+        for name in NETWORK_SETTINGS
+        if getattr(given, name, None) is not None
+    }
+    if given.runs and asked:
+        raise ConfigError(f"--{next(iter(asked))} and a run exclude each other: the run says it")
+    if not given.runs:
+        config = Config().replace(**asked)
+        return _network_lines(config, given.outputs or 5, given.size or 64)
+    lines: list[str] = []
+    for folder in find_runs(given.runs):
+        config = folder.config()
+        outputs = given.outputs or _outputs_of(folder, config)
+        size = given.size or config.image_size or 64
+        lines += [
+            *([""] if lines else []),
+            f"{folder.path}",
+            *_network_lines(config, outputs, size),
+        ]
+    return lines
+
+
+def _network_lines(config: Config, outputs: int, size: int) -> list[str]:
+    from segjax.model import MUnet
+    from segjax.summary import lines_of
+
+    model = MUnet(
+        depth=config.depth,
+        head=config.head,  # type: ignore[arg-type]
+        skip_connections=config.skip_connections,
+        num_classes=outputs,
+    )
+    return lines_of(model, size=(size, size))
+
+
+def _outputs_of(folder: RunFolder, config: Config) -> int:
+    from segjax.loss_table import spec
+
+    try:
+        classes = len(folder.results()["classes"])
+    except (ConfigError, KeyError):
+        classes = 5
+    return classes + (spec(config.loss).reads == "softmax")
+
+
+def _number(value: Any, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def _fail(code: int, error: object) -> int:
+    print(f"segjax: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

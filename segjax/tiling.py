@@ -1,0 +1,118 @@
+"""Images of any size in pieces that the network takes, and the pieces' outputs back in one."""
+
+import dataclasses
+
+import numpy as np
+
+from segjax.errors import ConfigError
+
+MULTIPLE = 8  # the network halves the image three times
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Where windows of one shape lie on a padded image.
+
+    Attributes:
+      size: height and width of the image.
+      padded: height and width after padding below and to the right, multiples of 8.
+      window: height and width of every window.
+      tops: first row of each row of windows.
+      lefts: first column of each column of windows.
+      overlap: rows or columns over which neighbours blend.
+    """
+
+    size: tuple[int, int]
+    padded: tuple[int, int]
+    window: tuple[int, int]
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+    overlap: int
+
+    @property
+    def corners(self) -> list[tuple[int, int]]:
+        """First row and column of each window."""
+        return [(top, left) for top in self.tops for left in self.lefts]
+
+    def pad(self, image: np.ndarray) -> np.ndarray:
+        """Mirror the image [H, W, ...] beyond its lower and right edge up to the padded size."""
+        grow = [(0, full - side) for full, side in zip(self.padded, self.size, strict=True)]
+        return np.pad(image, [*grow, *[(0, 0)] * (image.ndim - 2)], mode="symmetric")
+
+    def cut(self, padded: np.ndarray, corner: tuple[int, int]) -> np.ndarray:
+        """Return one window of a padded image."""
+        top, left = corner
+        return padded[top : top + self.window[0], left : left + self.window[1]]
+
+    def weight(self, corner: tuple[int, int]) -> np.ndarray:
+        """Return how much a window counts, float32 [h, w, 1]: less towards its neighbours."""
+        sides = zip(self.padded, self.window, corner, strict=True)
+        rows, columns = (_ramp(full, side, start, self.overlap) for full, side, start in sides)
+        return (rows[:, None] * columns)[..., None]
+
+
+class Blend:
+    """The weighted mean of overlapping windows of one image."""
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        self.missing = len(grid.corners)
+        self._sum: np.ndarray | None = None
+        self._weight = np.zeros((*grid.padded, 1), np.float32)
+
+    def add(self, corner: tuple[int, int], window: np.ndarray) -> None:
+        """Take in the output [h, w, C] of the window at ``corner``."""
+        self.missing -= 1
+        if self._sum is None:
+            self._sum = np.zeros((*self.grid.padded, window.shape[-1]), np.float32)
+        weight = self.grid.weight(corner)
+        self.grid.cut(self._sum, corner)[...] += weight * window
+        self.grid.cut(self._weight, corner)[...] += weight
+
+    def result(self) -> np.ndarray:
+        """Return the whole image's output, float32 [H, W, C]."""
+        if self._sum is None or self.missing:
+            raise ValueError(f"{self.missing} windows are missing")
+        height, width = self.grid.size
+        return (self._sum / self._weight)[:height, :width]
+
+
+def make_grid(size: tuple[int, int], *, tile: int = 512, overlap: int = 64) -> Grid:
+    """Lay windows over an image of ``size``: one where it fits into a tile, else tiles.
+
+    Every window begins at a multiple of 8, so that the network sees the same pixel grid in all.
+
+    Raises ConfigError unless tile and overlap are multiples of 8 and the tile is more than twice
+    the overlap.
+    """
+    if tile < MULTIPLE or tile % MULTIPLE:
+        raise ConfigError(f"--tile={tile}: must be a multiple of {MULTIPLE}")
+    if overlap < 0 or overlap % MULTIPLE or 2 * overlap >= tile:
+        raise ConfigError(
+            f"--overlap={overlap}: must be a multiple of {MULTIPLE} below half of --tile={tile}"
+        )
+    padded = [-(-side // MULTIPLE) * MULTIPLE for side in size]
+    window = [min(side, tile) for side in padded]
+    starts = [
+        (*range(0, full - side, tile - overlap), full - side)
+        for full, side in zip(padded, window, strict=True)
+    ]
+    return Grid(
+        size=size,
+        padded=(padded[0], padded[1]),
+        window=(window[0], window[1]),
+        tops=starts[0],
+        lefts=starts[1],
+        overlap=overlap,
+    )
+
+
+def _ramp(full: int, side: int, start: int, overlap: int) -> np.ndarray:
+    """Return the weights of a window along one axis: 1, falling towards edges inside the image."""
+    weight = np.ones(side, np.float32)
+    rise = np.arange(1, overlap + 1, dtype=np.float32) / (overlap + 1)
+    if overlap and start > 0:
+        weight[:overlap] = rise
+    if overlap and start + side < full:
+        weight[-overlap:] = np.minimum(weight[-overlap:], rise[::-1])
+    return weight

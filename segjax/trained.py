@@ -1,0 +1,172 @@
+"""A trained network as its run folder holds it: weights, settings, classes."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from segjax.checkpoint import load_params
+from segjax.config import Config
+from segjax.data.own import is_own
+from segjax.errors import CheckpointError, ConfigError
+from segjax.evaluate import apply_network
+from segjax.model import MUnet
+from segjax.objective import Objective, make_objective
+from segjax.purdue import PURDUE_SHAPES_LABELS
+from segjax.rundir import RunFolder
+from segjax.runner import make_model
+
+Array = jax.Array
+Stats = Literal["running", "batch"]
+Which = int | Literal["best", "newest"]
+
+MAX_CLASSES = 255  # what an 8-bit mask can name beside the background
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network with the weights that its run tested.
+
+    Attributes:
+      folder: the run's folder.
+      config: the run's settings.
+      model: the network.
+      objective: what its outputs mean.
+      variables: 'params' (the moving average where the run kept one) and 'batch_stats'.
+      class_names: in channel order.
+      image_size: height and width of the training images; None where the run did not note it.
+      step: steps trained, None where the run did not note it.
+    """
+
+    folder: Path
+    config: Config
+    model: MUnet
+    objective: Objective
+    variables: Mapping[str, Any]
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int] | None
+    step: int | None
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the classes and the background share one distribution (softmax)."""
+        return self.objective.reads == "softmax"
+
+    def trained_scale(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the height and width at which training would have shown a picture of ``size``.
+
+        Own pictures were scaled to the run's size: both sides to it ('resize'), or together until
+        they cover it ('crop') or lie within it ('pad'). Other data came as they were.
+        """
+        if self.image_size is None or not is_own(self.config.data):
+            return size
+        if self.config.fit == "resize":
+            return self.image_size
+        ratios = [out / side for out, side in zip(self.image_size, size, strict=True)]
+        scale = max(ratios) if self.config.fit == "crop" else min(ratios)
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+    def scores(self, variables: Any, images: Array, *, stats: str = "running") -> Array:
+        """Map images [B, H, W, 3] (0..255) to float32 scores [B, H, W, C], 1 for 'this class'.
+
+        Sigmoid and softmax give probabilities; regression gives the share of the mask value, which
+        may leave 0..1.
+        """
+        outputs = apply_network(self.model, variables, images, stats=stats)
+        return self.objective.scores(outputs).astype(jnp.float32)
+
+
+def load_trained(
+    run_folder: str | Path,
+    *,
+    which: Which = "best",
+    notify: Callable[[str], None] | None = None,
+) -> Trained:
+    """Read a run folder: the best checkpoint by validation, or the newest where none is best.
+
+    Raises ConfigError if the folder holds no run and CheckpointError if no good checkpoint is left
+    or the weights are of another network than config.json says.
+    """
+    folder = RunFolder(run_folder)
+    config = folder.config()
+    told = {} if notify is None else {"notify": notify}
+    params, batch_stats, meta = load_params(folder.checkpoints, which=which, **told)
+    labels = meta.get("label_map") or _labels_of(folder, params)
+    if len(labels) > MAX_CLASSES:
+        raise ConfigError(f"{folder.path}: has {len(labels)} classes; at most {MAX_CLASSES} fit")
+    objective = make_objective(
+        config.loss,
+        class_values=tuple(labels.values()),
+        targets=config.targets,
+        parameters={
+            name: value
+            for name, value in config.loss_params.items()
+            if name != "loss_class_weights"  # outputs do not depend on it; training computes it
+        },
+    )
+    model = make_model(config, objective)
+    variables = {"params": params, "batch_stats": batch_stats}
+    _check(folder.path, model, variables)
+    size = meta.get("image_size")
+    return Trained(
+        folder=folder.path,
+        config=config,
+        model=model,
+        objective=objective,
+        variables=variables,
+        class_names=tuple(labels),
+        image_size=None if size is None else (int(size[0]), int(size[1])),
+        step=(meta.get("progress") or {}).get("step"),
+    )
+
+
+def strongest(scores: Any, *, exclusive: bool) -> Any:
+    """Turn scores [..., C] into labels uint8 [...]: 0 background, else channel + 1.
+
+    A class counts above one half, and of several the strongest wins. Exclusive classes compete
+    with the background, whose probability is what they leave of 1. NumPy's or JAX's arrays.
+    """
+    where = jnp.where if isinstance(scores, jax.Array) else np.where
+    floor = 1.0 - scores.sum(-1) if exclusive else 0.5
+    return where(scores.max(-1) > floor, scores.argmax(-1) + 1, 0).astype(np.uint8)
+
+
+def _labels_of(folder: RunFolder, params: Mapping[str, Any]) -> dict[str, int]:
+    """Return the classes of a run whose checkpoint does not name them."""
+    try:
+        names = list(folder.results()["classes"])
+    except (ConfigError, KeyError):
+        outputs = int(np.shape(params["conv_out"]["bias"])[0])
+        if outputs != len(PURDUE_SHAPES_LABELS):
+            raise ConfigError(
+                f"{folder.path}: does not say what its {outputs} outputs are called; let the run "
+                "end, or train it with this version"
+            ) from None
+        names = list(PURDUE_SHAPES_LABELS)
+    if names == list(PURDUE_SHAPES_LABELS):
+        return dict(PURDUE_SHAPES_LABELS)
+    return dict.fromkeys(names, 1)
+
+
+def _check(path: Path, model: MUnet, variables: Mapping[str, Any]) -> None:
+    """Raise CheckpointError unless the weights are those of the network."""
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+    shapes = [
+        {jax.tree_util.keystr(where): tuple(leaf.shape) for where, leaf in leaves}
+        for leaves in (
+            jax.tree_util.tree_leaves_with_path(dict(wanted)),
+            jax.tree_util.tree_leaves_with_path(dict(variables)),
+        )
+    ]
+    for name in sorted(shapes[0].keys() | shapes[1].keys()):
+        here, there = (found.get(name) for found in shapes)
+        if here != there:
+            raise CheckpointError(
+                f"{path}: the weights do not fit config.json: {name} is {there} in the checkpoint "
+                f"and {here} by the settings"
+            )

@@ -1,0 +1,44 @@
+"""docs/predict.md and docs/export.md: their commands and their Python work, in order."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, dense_run, faithful_run, pictures):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mine").symlink_to(dense_run)
+    (tmp_path / "runs" / "faithful").symlink_to(faithful_run)
+    (tmp_path / "photos").mkdir()
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes((pictures / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", ["predict.md", "export.md"])
+def test_the_commands_run(page, workplace):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) >= 3
+    if "onnx" in text:
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("safetensors")
+    for command in commands:
+        python, dash_m, name, *arguments = shlex.split(command)
+        assert (python, dash_m) == ("python", "-m")
+        name += ".__main__" if name == "segjax.export" else ""
+        assert importlib.import_module(name).main(arguments) == 0, command
+
+
+def test_the_python_runs(workplace, capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "predict.md").read_text(), re.S)
+    exec(compile(code, "predict.md", "exec"), {})
+    assert "(64, 64) (64, 64, 5)" in capsys.readouterr().out

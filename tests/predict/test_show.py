@@ -1,0 +1,123 @@
+"""Summary against the network and XLA; runs side by side."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from PIL import Image
+
+from segjax import layers
+from segjax.model import MUnet, count_parameters
+from segjax.show import differences, main, short_names
+from segjax.summary import flops_of, layers_of
+
+
+@pytest.mark.parametrize(("depth", "head"), [(2, "dense"), (8, "dlstudio")])
+def test_the_layers_are_the_networks(depth, head):
+    model = MUnet(depth=depth, head=head)
+    rows = layers_of(model, size=(32, 16))
+    images = jax.ShapeDtypeStruct((1, 32, 16, 3), jnp.float32)
+    shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+    assert sum(row.parameters for row in rows) == count_parameters(shapes["params"])
+    assert rows[0].name == "conv_in"
+    assert rows[-1].output == (32, 16, 5)
+    twice = [row for row in rows if row.name == "skip128UP_arr_0/convoT1"]
+    assert [bool(row.parameters) for row in twice] == [True, False][: len(twice)]
+    assert len(twice) == (2 if depth == 8 else 0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels"),
+    [
+        (layers.Conv(12), 7),
+        (layers.Downsample(6), 6),
+        (layers.Upsample(6), 6),
+        (layers.DLStudioHead(5), 8),
+        (layers.DenseHead(5), 8),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_flops_are_those_that_xla_counts(layer, channels):
+    x = jnp.zeros((1, 12, 16, channels))
+    variables = layer.init(jax.random.key(0), x)
+    lowered = jax.jit(layer.apply).lower(variables, x)
+    out = jax.eval_shape(layer.apply, variables, x)
+    counted = lowered.cost_analysis()["flops"]
+    ours = flops_of(layer, x.shape[1:], out.shape[1:], padding=False)
+    # XLA does not count a bias that it only writes; a dot may move numbers without arithmetic.
+    assert ours == pytest.approx(counted, rel=0.02)
+
+
+def test_the_summary_of_a_bare_network(capsys):
+    assert main(["--summary", "--depth=2", "--head=dense", "--size=32"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:3] == ["conv_in", "Conv", "32x32x64"]
+    assert lines[1].split()[3:] == ["1,792", f"{(2 * 9 * 3 + 1) * 64 * 32 * 32 / 1e6:.2f}"]
+    assert lines[-2].startswith("total")
+
+
+def test_a_runs_summary_is_its_networks(dense_run, capsys):
+    assert main([str(dense_run), "--summary"]) == 0
+    assert "64x64x5" in capsys.readouterr().out
+
+
+def test_runs_side_by_side(dense_run, faithful_run, tmp_path, capsys):
+    figure = tmp_path / "both.png"
+    assert main([str(dense_run), str(faithful_run), f"--figure={figure}"]) == 0
+    out = capsys.readouterr().out
+    head = next(line for line in out.splitlines() if line.startswith("--head"))
+    assert head.split() == ["--head", "dense", "dlstudio"]
+    assert "--depth" not in out
+    assert "--run_dir" not in out
+    row = next(line for line in out.splitlines() if line.startswith("dense "))
+    assert row.split()[1] == "bce"
+    assert 0 <= float(row.split()[2]) <= 1
+    with Image.open(figure) as picture:
+        assert picture.width == 900
+
+
+def test_a_run_that_has_not_ended(faithful_run, tmp_path, capsys):
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).write_bytes((faithful_run / name).read_bytes())
+    assert main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "(not ended)" in out
+    assert "default" in out
+
+
+def test_a_folder_of_runs(faithful_run, dense_run, monkeypatch, tmp_path, capsys):
+    for run in (faithful_run, dense_run):
+        (tmp_path / run.name).symlink_to(run)
+    monkeypatch.chdir(tmp_path)
+    assert main(["."]) == 0
+    assert "curves: runs.png" in capsys.readouterr().out
+
+
+def test_names_tell_runs_apart(tmp_path):
+    paths = [tmp_path / "a" / "run", tmp_path / "b" / "run"]
+    assert short_names(paths) == ["a/run", "b/run"]
+
+
+def test_equal_settings_are_said_to_be():
+    from segjax.config import Config
+
+    config = Config(depth=4)
+    assert differences(["a", "b"], [config, config]) == ["the settings are all the same"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "name at least one run"),
+        (["absent"], "absent: holds no run"),
+        (["--summary", "--depth=1"], "--depth=1"),
+        (["--summary", "--size=30"], "--size=30"),
+        (["--summary", "--outputs=0"], "--outputs=0"),
+        (["RUN", "--summary", "--depth=4"], "--depth and a run"),
+    ],
+)
+def test_a_mistake_is_a_line_and_exit_code_2(faithful_run, capsys, arguments, said):
+    assert main([str(faithful_run) if word == "RUN" else word for word in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("segjax: ")
+    assert error.count("\n") == 1
+    assert said in error
