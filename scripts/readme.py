@@ -26,7 +26,7 @@ from segjax.sources import load_splits
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- numbers: scripts/readme.py -->", "<!-- end of numbers -->"
-SHOWN = (2, 4, 5, 0)  # test images with several classes; chosen for the picture, not the score
+SHOWN_IMAGES, SHOWN_CLASSES = 4, 3  # the first test images with at least so many classes
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -125,7 +125,8 @@ def heads_figure(folders: dict[str, Path]) -> Any:
         trainer = Trainer(config, splits, folder, print)
         state, _ = trainer.first_state()
         state = Checkpoints(folder.checkpoints).restore(state, which="best").state
-        shown = splits.test.subset(list(SHOWN))
+        classes = (splits.test.masks > 0).any(axis=(1, 2)).sum(axis=-1)
+        shown = splits.test.subset(np.flatnonzero(classes >= SHOWN_CLASSES)[:SHOWN_IMAGES])
         predict = make_predict(trainer.model, trainer.objective, stats=config.eval_stats)
         values[titles[name]] = np.asarray(predict(state.variables(), shown.images))
     assert shown is not None
