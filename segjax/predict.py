@@ -127,7 +127,7 @@ def predict_files(given: argparse.Namespace) -> int:
     shown = {"auto": sys.stderr.isatty(), "on": True, "off": False}[given.progress]
     with tqdm(total=len(files), disable=not shown, unit="image", dynamic_ncols=True) as bar:
 
-        def read() -> Iterator[tuple[tuple[Path, str, Any], Any]]:
+        def read() -> Iterator[tuple[tuple[Path, Path, Any], Any]]:
             for (path, _), name in zip(files, names, strict=True):
                 try:
                     image = as_image(path)
@@ -190,7 +190,8 @@ def find_images(patterns: Sequence[str], out: Path) -> tuple[list[tuple[Path, Pa
     """Return the images that ``patterns`` name, each once, and the patterns that name none.
 
     An image comes with its path below the folder that was named, which its results will have, too.
-    Results of an earlier prediction in ``out`` are no images.
+    Results of an earlier prediction in ``out`` are no images. Raises ConfigError if a folder of
+    images lies in ``out``.
     """
     found: dict[Path, tuple[Path, Path]] = {}
     missing = []
@@ -198,6 +199,8 @@ def find_images(patterns: Sequence[str], out: Path) -> tuple[list[tuple[Path, Pa
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
+            if path.resolve().is_relative_to(earlier):
+                raise ConfigError(f"--out={out}: holds the images; name a folder of its own")
             listed = [
                 (file, file.relative_to(path))
                 for file in sorted(path.rglob("*"))

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import export
 
 from segjax.errors import ConfigError
 from segjax.export import onnx_graph
@@ -78,14 +79,14 @@ def write_program(trained: Trained, path: Path, size: tuple[int, int]) -> None:
         scores = trained.scores(variables, images)
         return {"scores": scores, "labels": strongest(scores, exclusive=trained.exclusive)}
 
-    shape = jax.export.symbolic_shape(f"batch, {size[0]}, {size[1]}, 3")
+    shape = export.symbolic_shape(f"batch, {size[0]}, {size[1]}, 3")
     images = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    path.write_bytes(jax.export.export(network, platforms=PLATFORMS)(images).serialize())
+    path.write_bytes(export.export(network, platforms=PLATFORMS)(images).serialize())
 
 
 def read_program(_: Trained, path: Path) -> Run:
     """Return the serialised program."""
-    program = jax.export.deserialize(bytearray(path.read_bytes()))
+    program = export.deserialize(bytearray(path.read_bytes()))
 
     def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         result = program.call(images)

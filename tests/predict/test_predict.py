@@ -159,6 +159,7 @@ def test_own_results_are_no_images_and_names_do_not_clash(tmp_path):
         (["RUN", "a.png", "--which=last"], "--which=last"),
         (["RUN", "a.png", "--batch_size=0"], "--batch_size=0"),
         (["RUN", "a_mask.png", "a.png", "--out=."], "is one of the images"),
+        (["RUN", ".", "--out=."], "holds the images"),
     ],
 )
 def test_a_mistake_is_a_line_and_exit_code_2(
