@@ -15,7 +15,7 @@ from segjax.rundir import CONFIG_FILE, RunFolder
 FIGURE_FILE = "runs.png"
 # Settings that say where and how often, not what was trained.
 NOT_COMPARED = ("run_dir", "resume", "overwrite", "progress", "cache_dir", "dataroot")
-NETWORK_SETTINGS = ("depth", "head", "skip_connections", "dtype")
+NETWORK_SETTINGS = ("depth", "head", "upsampling", "skip_connections")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -34,6 +34,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--depth", type=int, help="of --summary without a run")
     parser.add_argument("--head", choices=("dlstudio", "dense"), help="of --summary without a run")
+    parser.add_argument(
+        "--upsampling", choices=("dlstudio", "dense"), help="of --summary without a run"
+    )
     parser.add_argument(
         "--skip_connections",
         action=argparse.BooleanOptionalAction,
@@ -219,6 +222,7 @@ def _network_lines(config: Config, outputs: int, size: int) -> list[str]:
     model = MUnet(
         depth=config.depth,
         head=config.head,  # type: ignore[arg-type]
+        upsampling=config.upsampling,  # type: ignore[arg-type]
         skip_connections=config.skip_connections,
         num_classes=outputs,
     )

@@ -155,6 +155,7 @@ def describe(trained: Trained, size: tuple[int, int], checks: dict[str, Any]) ->
         "classes": list(trained.class_names),
         "depth": config.depth,
         "head": config.head,
+        "upsampling": config.upsampling,
         "skip_connections": config.skip_connections,
         "input_range": config.input_range,
         "dtype": config.dtype,

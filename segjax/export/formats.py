@@ -185,11 +185,13 @@ def _own_network(trained: Trained, variables: Any) -> Run:
 
 
 def _refuse_for_dlstudio(trained: Trained) -> None:
-    if trained.config.head != "dlstudio":
-        raise ConfigError(
-            f"--format=dlstudio: DLStudio has no output layer such as head={trained.config.head}; "
-            "train with --head=dlstudio, or choose jax, onnx or safetensors"
-        )
+    for name in ("head", "upsampling"):
+        kind = getattr(trained.config, name)
+        if kind != "dlstudio":
+            raise ConfigError(
+                f"--format=dlstudio: DLStudio has no layer such as {name}={kind}; train with "
+                f"--{name}=dlstudio, or choose jax, onnx or safetensors"
+            )
     if trained.model.num_classes != DLSTUDIO_CLASSES:
         raise ConfigError(
             f"--format=dlstudio: DLStudio's mUnet has {DLSTUDIO_CLASSES} outputs, this network "

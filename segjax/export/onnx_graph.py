@@ -140,6 +140,7 @@ def _network(graph: _Graph, trained: Trained) -> str:
     """Add the nodes of the network; the order of ``MUnet.__call__``."""
     model = trained.model
     half, early = model.depth // 2, model.depth // 2 // 4
+    doubling = {"output_padding": [1, 1]} if model.upsampling == "dlstudio" else {}
 
     def block(x: str, name: str, features: int, *, down: bool, resample: bool = False) -> str:
         kernels = graph.leaf(graph.params, f"{name}/{'convo1' if down else 'convoT1'}/kernel")
@@ -153,7 +154,7 @@ def _network(graph: _Graph, trained: Trained) -> str:
             out, x = (graph.conv(value, f"{name}/downsampler", stride=2) for value in (out, x))
         elif resample:
             out, x = (
-                graph.transposed(value, f"{name}/upsampler", flip=False, output_padding=[1, 1])
+                graph.transposed(value, f"{name}/upsampler", flip=False, **doubling)
                 for value in (out, x)
             )
         if not model.skip_connections:

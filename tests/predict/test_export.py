@@ -99,7 +99,7 @@ def test_exported_programs_agree_with_the_predictor(exported, faithful_run):
     "settings",
     [
         {"loss": "bce", "head": "dense", "input_range": "unit"},
-        {"loss": "ce", "head": "dense", "skip_connections": False},
+        {"loss": "ce", "head": "dense", "upsampling": "dense", "skip_connections": False},
         {"loss": "mse", "head": "dlstudio", "targets": "unit"},
     ],
     ids=["sigmoid", "softmax", "unit"],
