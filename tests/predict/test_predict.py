@@ -85,6 +85,13 @@ def test_labels_are_the_strongest_class_above_one_half():
     assert strongest(shared, exclusive=True).tolist() == [1, 0]
 
 
+def opened(path):
+    """Read a picture whole and close its file."""
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.copy()
+
+
 def test_what_is_no_image_is_refused(predictor, tmp_path):
     with pytest.raises(DataError, match="dtype float32"):
         predictor(np.zeros((8, 8, 3), np.float32))
@@ -108,12 +115,12 @@ def test_files_folders_and_globs(dense_run, pictures, tmp_path, capsys):
     sizes = {"a": (64, 64), "b": (45, 37), "more/a": (20, 64)}
     predictor = Predictor.load(dense_run)
     for name, size in sizes.items():
-        mask = Image.open(out / f"{name}_mask.png")
+        mask = opened(out / f"{name}_mask.png")
         assert mask.mode == "P"
         labels = np.array(mask)
         assert labels.shape == size
         assert mask.getpalette()[:3] == [0, 0, 0]
-        assert Image.open(out / f"{name}_overlay.png").size == size[::-1]
+        assert opened(out / f"{name}_overlay.png").size == size[::-1]
         with np.load(out / f"{name}_scores.npz") as stored:
             assert stored["scores"].shape == (*size, 5)
             assert stored["classes"].tolist()[0] == "rectangle"
@@ -127,7 +134,7 @@ def test_scores_as_pictures_and_no_overlay(dense_run, pictures, tmp_path):
     assert main(arguments) == 0
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["a_mask.png", *(f"a_score{i}.png" for i in range(1, 6)), "predictions.json"]
-    wide = np.array(Image.open(tmp_path / "a_score5.png"))
+    wide = np.array(opened(tmp_path / "a_score5.png"))
     scores = Predictor.load(dense_run)(source).scores[..., 4]
     np.testing.assert_allclose(wide / 65535, np.clip(scores, 0, 1), atol=1 / 65535)
 
