@@ -35,5 +35,7 @@ def measured(request: pytest.FixtureRequest) -> Measurements:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path = os.environ.get("SEGJAX_PARITY_REPORT")
+    if path and "PYTEST_XDIST_WORKER" in os.environ:
+        raise RuntimeError("SEGJAX_PARITY_REPORT needs one process: run without -n")
     if path:
         session.config.stash[MEASUREMENTS].write(Path(path))
