@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from segjax import decode
+from segjax import backend, decode
 from segjax.metrics import Counts, count
 from segjax.objective import Objective
 from segjax.train import Batch, take_batch
@@ -76,7 +76,7 @@ def make_evaluate(
     """
     eval_step = make_eval_step(model, objective, stats=stats)
 
-    @jax.jit
+    @backend.jit
     def on_rows(variables: Any, arrays: Batch, indices: Array) -> tuple[Array, dict[str, Any]]:
         return eval_step(variables, take_batch(arrays, indices))
 
@@ -101,7 +101,7 @@ def make_predict(
 ) -> Callable[[Any, Array | np.ndarray], Array]:
     """Return the jitted (variables, images [B, H, W, 3]) -> values [B, H, W, C]."""
 
-    @jax.jit
+    @backend.jit
     def predict(variables: Any, images: Array | np.ndarray) -> Array:
         outputs = apply_network(model, variables, jnp.asarray(images), stats=stats)
         return objective.values(outputs)

@@ -18,10 +18,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from segjax.conv import conv
+from segjax.norm import BATCH_NORM_EPSILON, normalise
+
 Array = jax.Array
 Dtype = Any
 
-BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9  # Flax's convention: PyTorch calls this 0.1
 
 
@@ -38,13 +40,6 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return init
-
-
-def conv(x: Array, kernel: Array) -> Array:
-    """Correlate ``x`` [B, H, W, I] with ``kernel`` [k, k, I, O], zero-padded to the same size."""
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
 
 
 def spread_even(x: Array) -> Array:
@@ -190,18 +185,15 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, wide)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels, wide)
-        if train:
-            x_wide = x.astype(wide)
-            axes = tuple(range(x.ndim - 1))
-            mean = x_wide.mean(axes)
-            var = jnp.square(x_wide - mean).mean(axes)
-            if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                count = x.size // x.shape[-1]
-                keep, take = BATCH_NORM_MOMENTUM, 1.0 - BATCH_NORM_MOMENTUM
-                unbiased = var * (count / max(count - 1, 1))
-                running_mean.value = keep * running_mean.value + take * mean
-                running_var.value = keep * running_var.value + take * unbiased
-        else:
+        if not train:
             mean, var = running_mean.value, running_var.value
-        factor = scale.astype(wide) * lax.rsqrt(var + BATCH_NORM_EPSILON)
-        return ((x.astype(wide) - mean) * factor + bias.astype(wide)).astype(self.dtype)
+            factor = scale.astype(wide) * lax.rsqrt(var + BATCH_NORM_EPSILON)
+            return ((x.astype(wide) - mean) * factor + bias.astype(wide)).astype(self.dtype)
+        y, mean, var = normalise(x, scale, bias)
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            count = x.size // x.shape[-1]
+            keep, take = BATCH_NORM_MOMENTUM, 1.0 - BATCH_NORM_MOMENTUM
+            unbiased = var * (count / max(count - 1, 1))
+            running_mean.value = keep * running_mean.value + take * mean
+            running_var.value = keep * running_var.value + take * unbiased
+        return y.astype(self.dtype)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from segjax import backend
 from segjax.objective import Objective
 
 Array = jax.Array
@@ -149,8 +150,8 @@ def make_steps(
     def many(state: TrainState, arrays: Batch, indices: Array) -> tuple[TrainState, Array]:
         return jax.lax.scan(lambda carry, rows: one(carry, arrays, rows), state, indices)
 
-    step_once = jax.jit(one, donate_argnums=0)
-    step_many = jax.jit(many, donate_argnums=0)
+    step_once = backend.jit(one, donate_argnums=0)
+    step_many = backend.jit(many, donate_argnums=0)
 
     def steps(state: TrainState, arrays: Batch, indices: Any) -> tuple[TrainState, list[Array]]:
         losses, at = [], 0

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "segjax"
 LAYERS = (
     {"errors", "config", "loss_table", "augment_table", "purdue"},
-    {"losses", "metrics", "layers", "conv", "model", "data", "decode", "class_weights", "floors"}
-    | {"tiling", "summary"},
+    {"losses", "metrics", "conv", "norm", "layers", "model", "data"}
+    | {"backend", "decode", "class_weights", "floors", "tiling", "summary"},
     {"objective", "optim", "augment", "train", "evaluate", "sinks"},
     {"checkpoint", "rundir", "sources", "interop"},
     {"plots", "outcome", "runner"},

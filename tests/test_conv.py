@@ -1,0 +1,132 @@
+"""The fast gradients of the 3x3 convolution and of batch norm against the plain ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from segjax import conv as conv_module
+from segjax.backend import compiler_options, jit
+from segjax.conv import conv, kernel_gradient, plain_conv, prefers_width, width_gradient
+from segjax.norm import BATCH_NORM_EPSILON, normalise, plain_sums, product_sums
+
+SHAPES = [(3, 4, 6, 4, 5), (9, 8, 8, 2, 3)]  # fewer images than columns, and more
+TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+
+
+def draw(shape, dtype, seed=0, mean=0.0):
+    numbers = np.random.default_rng(seed).standard_normal(shape) + mean
+    return jnp.asarray(numbers.astype(dtype))
+
+
+def assert_close(ours, plain, dtype):
+    scale = float(jnp.abs(plain).max())
+    np.testing.assert_allclose(ours, plain, rtol=0, atol=TOLERANCE[dtype] * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_conv_equals_the_plain_one_in_value_and_gradients(shape, dtype):
+    batch, height, width, inputs, outputs = shape
+    with jax.enable_x64(dtype == "float64"):
+        x = draw((batch, height, width, inputs), dtype, 1)
+        kernel = draw((3, 3, inputs, outputs), dtype, 2)
+        g = draw((batch, height, width, outputs), dtype, 3)
+
+        @jax.jit
+        def results(x, kernel, g):
+            ours, by_ours = jax.vjp(conv, x, kernel)
+            plain, by_plain = jax.vjp(plain_conv, x, kernel)
+            both_forms = width_gradient(x, g), kernel_gradient(x, g)
+            return (ours, *by_ours(g)), (plain, *by_plain(g)), both_forms
+
+        ours, plain, both_forms = results(x, kernel, g)
+        for mine, theirs in zip(ours, plain, strict=True):
+            assert mine.dtype == theirs.dtype
+            assert_close(mine, theirs, dtype)
+        for by_kernel in both_forms:
+            assert_close(by_kernel, plain[2], dtype)
+
+
+def test_small_batches_take_the_width_and_others_do_not(monkeypatch):
+    small, large = jnp.zeros((4, 16, 16, 8)), jnp.zeros((32, 16, 16, 8))
+    if jax.default_backend() == "cpu":
+        assert prefers_width(small)
+    assert not prefers_width(large)
+    assert not prefers_width(small.astype(jnp.bfloat16))
+    monkeypatch.setattr(conv_module.jax, "default_backend", lambda: "gpu")
+    assert not prefers_width(small)
+
+
+def test_conv_under_vmap_is_conv_of_each():
+    x, kernels = draw((2, 8, 8, 3), "float32", 1), draw((2, 3, 3, 3, 4), "float32", 2)
+
+    def loss(kernel):
+        return jnp.square(conv(x, kernel)).sum()
+
+    by_kernel = jax.jit(jax.grad(loss))
+    together = jax.jit(jax.vmap(jax.grad(loss)))(kernels)
+    one_by_one = jnp.stack([by_kernel(kernel) for kernel in kernels])
+    assert_close(together, one_by_one, "float32")
+
+
+def autodiff_normalise(x, scale, bias):
+    axes = tuple(range(x.ndim - 1))
+    mean = x.mean(axes)
+    var = jnp.square(x - mean).mean(axes)
+    return (x - mean) * (scale / jnp.sqrt(var + BATCH_NORM_EPSILON)) + bias
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_batch_norm_equals_autodiff_in_value_and_gradients(dtype, mean):
+    with jax.enable_x64(dtype == "float64"):
+        x = draw((4, 16, 16, 6), dtype, 1, mean)
+        scale, bias = draw((6,), dtype, 2), draw((6,), dtype, 3)
+        g = draw(x.shape, dtype, 4)
+
+        @jax.jit
+        def results(x, scale, bias, g):
+            (y, mean, var), pull = jax.vjp(normalise, x, scale, bias)
+            plain, pull_plain = jax.vjp(autodiff_normalise, x, scale, bias)
+            nothing = jnp.zeros_like(mean)
+            return (y, *pull((g, nothing, nothing))), (plain, *pull_plain(g)), (mean, var)
+
+        ours, plain, (batch_mean, batch_var) = results(x, scale, bias, g)
+        exact = np.asarray(x, np.float64)
+        np.testing.assert_allclose(batch_mean, exact.mean((0, 1, 2)), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(batch_var, exact.var((0, 1, 2)), rtol=TOLERANCE[dtype])
+        for mine, theirs in zip(ours, plain, strict=True):
+            assert_close(mine, theirs, dtype)
+
+
+def test_batch_norm_gradient_is_the_derivative():
+    with jax.enable_x64(True):
+        x, scale, bias = (draw(s, "float64", i) for i, s in enumerate([(2, 4, 4, 3), (3,), (3,)]))
+        check_grads(jax.jit(lambda *a: normalise(*a)[0]), (x, scale, bias), order=1, modes=["rev"])
+
+
+@pytest.mark.parametrize("rows", [(4, 8, 8), (3, 5, 7), (1, 1, 1), (64, 32, 32)])
+def test_long_sums_stay_exact(rows):
+    x = draw((*rows, 4), "float32", 1, mean=100.0)
+    exact = np.asarray(x, np.float64).sum((0, 1, 2))
+    np.testing.assert_allclose(jax.jit(plain_sums)(x), exact, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(product_sums)(x), exact, rtol=1e-6)
+
+
+def test_jit_gives_the_same_numbers_with_its_compiler_options():
+    x, kernel = draw((4, 16, 16, 8), "float32", 1), draw((3, 3, 8, 8), "float32", 2)
+    assert_close(jit(conv)(x, kernel), jax.jit(conv)(x, kernel), "float32")
+
+
+def test_unknown_compiler_options_are_left_out(monkeypatch):
+    from segjax import backend
+
+    monkeypatch.setattr(backend, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
+    compiler_options.cache_clear()
+    try:
+        assert compiler_options() is None
+        assert jit(jnp.sin)(jnp.zeros(())) == 0
+    finally:
+        compiler_options.cache_clear()
