@@ -1,5 +1,6 @@
-"""What segjax asks of a backend's compiler."""
+"""What segjax asks of the backend: compiler options, and memory that stays."""
 
+import ctypes
 import functools
 from typing import Any
 
@@ -9,6 +10,27 @@ import jax.numpy as jnp
 # XLA:CPU sends convolutions and products to YNNPACK by default, which runs those with 64 channels
 # on one core; Eigen runs them on all. Reductions it does well.
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+
+# glibc's mallopt: parameters and the largest value they take. A freed block below the mmap
+# threshold stays in the heap, and the heap's end goes back to the system above the trim threshold.
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, LARGEST = -3, -1, 2**31 - 1
+
+
+def prepare() -> bool:
+    """Make XLA:CPU reuse its memory from step to step; call it before anything else uses JAX.
+
+    A training step's temporary memory is one block. By default the system maps it afresh for every
+    step and fills it with zeros page by page, a tenth of a step's time. glibc keeps large blocks
+    only in the main thread's heap, so programs have to start on the thread that calls them.
+    Processes keep the memory of their largest step. Changes nothing on a GPU; returns False where
+    the C library has no such setting.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return False
+    return all(mallopt(name, LARGEST) == 1 for name in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD))
 
 
 def jit(function: Any, **settings: Any) -> Any:

@@ -35,10 +35,10 @@ class DownBlock(nn.Module):
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         same = x.shape[-1] == self.features
         out = layers.Conv(self.features, name="convo1", **kinds)(x)
-        out = nn.relu(layers.BatchNorm(name="bn1", **kinds)(out, train=train))
+        out = layers.relu(layers.BatchNorm(name="bn1", **kinds)(out, train=train))
         if same:
             out = layers.Conv(self.features, name="convo2", **kinds)(out)
-            out = nn.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
+            out = layers.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
         if self.downsample:
             downsampler = layers.Downsample(self.features, name="downsampler", **kinds)
             out, x = downsampler(out), downsampler(x)
@@ -63,10 +63,10 @@ class UpBlock(nn.Module):
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         same = x.shape[-1] == self.features
         out = layers.Conv(self.features, transposed=True, name="convoT1", **kinds)(x)
-        out = nn.relu(layers.BatchNorm(name="bn1", **kinds)(out, train=train))
+        out = layers.relu(layers.BatchNorm(name="bn1", **kinds)(out, train=train))
         if same:
             out = layers.Conv(self.features, transposed=True, name="convoT2", **kinds)(out)
-            out = nn.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
+            out = layers.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
         if self.upsample:
             upsampler = UPSAMPLERS[self.upsampling](self.features, name="upsampler", **kinds)
             out, x = upsampler(out), upsampler(x)
@@ -147,7 +147,7 @@ class MUnet(nn.Module):
 
         # Down the left arm of the U. The saved halves are joined in again on the way up.
         x = images.astype(self.dtype) * jnp.asarray(self.input_scale, self.dtype)
-        x = nn.relu(layers.Conv(64, name="conv_in", **kinds)(x))
+        x = layers.relu(layers.Conv(64, name="conv_in", **kinds)(x))
         x = layers.max_pool_2x2(x)
         x = run(x, *row(DownBlock, 64, "skip64DN_arr", 0, early))
         saved1 = x[..., :32]

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from segjax import backend
 from segjax.augment import make_augment
 from segjax.checkpoint import Checkpoints
 from segjax.class_weights import resolve_class_weights
@@ -77,6 +78,7 @@ def run(config: Config, *, say: Say = print_now) -> Result:
     Raises ConfigError, DataError, CheckpointError or TrainingError, each with one line for the
     user. SIGINT or SIGTERM saves a checkpoint and returns with ``finished`` False.
     """
+    backend.prepare()
     if config.cache_dir:
         jax.config.update("jax_compilation_cache_dir", config.cache_dir)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)

@@ -1,5 +1,9 @@
 """The fast gradients of the 3x3 convolution and of batch norm against the plain ones."""
 
+import platform
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,3 +134,38 @@ def test_unknown_compiler_options_are_left_out(monkeypatch):
         assert jit(jnp.sin)(jnp.zeros(())) == 0
     finally:
         compiler_options.cache_clear()
+
+
+MEMORY = """
+import resource, sys
+from segjax import backend
+prepared = backend.prepare() if "prepared" in sys.argv else None
+import jax, jax.numpy as jnp
+
+def work(x):  # the product between is 64 MiB
+    return ((x @ x.T) @ x).sum()
+
+x = jnp.ones((4096, 8))
+compiled = jax.jit(work).lower(x).compile()
+for _ in range(2):
+    compiled(x).block_until_ready()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+compiled(x).block_until_ready()
+print(prepared, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, *arguments], check=True, capture_output=True, text=True
+    )
+    prepared, count = done.stdout.split()
+    return prepared, int(count)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_prepared_programs_reuse_their_memory():
+    _, afresh = faults()
+    prepared, reused = faults("prepared")
+    assert prepared == "True"
+    assert reused < afresh / 10

@@ -250,3 +250,10 @@ def test_conv_counts_as_lax_does() -> None:
         x, kernel, (1, 1), [(1, 1), (1, 1)], dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     np.testing.assert_allclose(layers.conv(x, kernel), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_relu_is_pytorchs_in_value_and_gradient() -> None:
+    x = jnp.asarray([-2.0, -0.0, 0.0, 3.0, jnp.nan, jnp.inf, -jnp.inf])
+    y, pull = jax.vjp(layers.relu, x)
+    np.testing.assert_array_equal(y, [0.0, 0.0, 0.0, 3.0, np.nan, np.inf, 0.0])
+    np.testing.assert_array_equal(pull(jnp.ones(7))[0], [0, 0, 0, 1, 1, 1, 0])
