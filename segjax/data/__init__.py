@@ -6,7 +6,7 @@ NumPy only; nothing here imports jax.
 from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
 from segjax.data.loading import load
 from segjax.data.order import batches, epoch_order
-from segjax.data.pickle_stream import Limits
+from segjax.data.pickle_input import Limits
 from segjax.data.synthetic import recolour, synthetic, write_gz
 
 __all__ = [

@@ -10,49 +10,18 @@ record is handed to ``on_record`` at once, so pixels never pile up as Python obj
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import struct
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from segjax.data import pickle_nodes as nodes
 from segjax.data.gunzip import BadStreamError, ReadAhead
+from segjax.data.pickle_calls import CALLS, LONG_STRING, text_of
+from segjax.data.pickle_input import Limits, PickleInput
+from segjax.data.pickle_runs import binary_run, text_run
 
-_CHUNK = 1 << 20
-_LOOKAHEAD = 1 << 16
-_RUN_WINDOW = 1 << 15
-_MAX_LINE = 1 << 28
 _MAX_STACK = 10_000  # binary protocols push 1,000 pairs before they set them
-_LONG_STRING = 1024
 _RECORD_PARTS = 5  # R, G, B, mask, boxes
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What a file may cost to read, whatever it says itself.
-
-    Attributes:
-      unpacked_bytes: bytes after gunzip; the real training file has 1.33e9.
-      opcodes: pickle instructions, a run of ints counting as one; the real one has 1.3e6.
-      opcodes_base: how many of them a file may have whatever its size.
-      bytes_per_opcode: a file longer than that may hold one more per this many bytes.
-      held_bytes: pixels and strings that are read but not yet part of a finished image.
-    """
-
-    unpacked_bytes: int = 8 << 30
-    opcodes: int = 20_000_000
-    opcodes_base: int = 200_000
-    bytes_per_opcode: int = 16
-    held_bytes: int = 512 << 20
-
-
-class _Mark:
-    pass
-
-
-_MARK = _Mark()
 
 
 class PickleMachine:
@@ -65,39 +34,31 @@ class PickleMachine:
     def __init__(
         self, source: ReadAhead, *, on_record: Callable[[list[Any]], int], limits: Limits
     ) -> None:
-        self._source = source
+        self._input = PickleInput(source, limits=limits)
         self._on_record = on_record
         self._limits = limits
-        self._buf = b""
-        self._pos = 0
-        self._refill_at = 0
-        self._at_end = False
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
         self._held = 0
-        self._budget = 0
         self._globals = {key: nodes.Global(role) for key, role in nodes.ALLOWED_GLOBALS.items()}
 
     @property
     def offset(self) -> int:
         """Position in the unpacked bytes, for messages and for what a file may ask for."""
-        return self._source.unpacked_bytes - len(self._buf) + self._pos
+        return self._input.offset
 
     def run(self) -> Any:
         """Interprets the whole file and returns its one object."""
         done = 0
         table = _HANDLERS
         while True:
-            if self._pos >= self._refill_at and not self._at_end:
-                self._refill()
-            if self._pos >= len(self._buf):
-                raise BadStreamError("the pickle ends early")
-            op = self._buf[self._pos]
-            self._pos += 1
+            op = self._input.byte()
             done += 1
-            if done > self._budget:
-                raise BadStreamError(f"more than {self._budget:,} pickle instructions by here")
+            if done > self._input.budget:
+                raise BadStreamError(
+                    f"more than {self._input.budget:,} pickle instructions by here"
+                )
             if op == _STOP:
                 return self._finish()
             handler = table[op]
@@ -106,53 +67,6 @@ class PickleMachine:
             handler(self)
             if len(self._stack) > _MAX_STACK:
                 raise BadStreamError(f"the pickle stack is higher than {_MAX_STACK:,}")
-
-    # Input ------------------------------------------------------------------------------------
-
-    def _refill(self, need: int = 0) -> None:
-        """Drops what was read and unpacks more: at least ``need`` bytes, if there are so many."""
-        rest = self._buf[self._pos :]
-        # Doubling keeps a very long line from being copied once per chunk.
-        chunk = self._source.read(max(_CHUNK, need - len(rest), len(rest)))
-        self._at_end = not chunk
-        self._buf = rest + chunk
-        self._pos = 0
-        self._refill_at = max(0, len(self._buf) - _LOOKAHEAD)
-        self._budget = min(
-            self._limits.opcodes,
-            self._limits.opcodes_base
-            + self._source.unpacked_bytes // self._limits.bytes_per_opcode,
-        )
-
-    def _take(self, size: int) -> bytes:
-        if size > _MAX_LINE:
-            raise BadStreamError(f"a string claims {size:,} bytes")
-        while len(self._buf) - self._pos < size:
-            if self._at_end:
-                raise BadStreamError("the pickle ends early")
-            self._refill(size)
-        data = self._buf[self._pos : self._pos + size]
-        self._pos += size
-        return data
-
-    def _line(self) -> bytes:
-        end = self._buf.find(b"\n", self._pos)
-        while end < 0:
-            if self._at_end:
-                raise BadStreamError("the pickle ends early")
-            if len(self._buf) - self._pos > _MAX_LINE:
-                raise BadStreamError(f"a line is longer than {_MAX_LINE:,} bytes")
-            self._refill()
-            end = self._buf.find(b"\n", self._pos)
-        line = self._buf[self._pos : end]
-        self._pos = end + 1
-        return line
-
-    def _short_line(self) -> bytes:
-        line = self._line()
-        if len(line) > 100:
-            raise BadStreamError("a number or name is longer than 100 bytes")
-        return line
 
     # Stack ------------------------------------------------------------------------------------
 
@@ -187,41 +101,41 @@ class PickleMachine:
         result = self._pop()
         if self._stack or self._marks:
             raise BadStreamError("the pickle ends with more than one object")
-        if self._pos < len(self._buf) or self._source.read(1):
+        if not self._input.ended():
             raise BadStreamError("there are more bytes behind the end of the pickle")
         return result
 
     # Ints -------------------------------------------------------------------------------------
 
     def _int_line(self) -> None:
-        line = self._short_line()
+        line = self._input.short_line()
         if line == b"00" or line == b"01":
             self._stack.append(line == b"01")
         else:
             self._stack.append(_decimal(line))
 
     def _long_line(self) -> None:
-        self._stack.append(_decimal(self._short_line().removesuffix(b"L")))
+        self._stack.append(_decimal(self._input.short_line().removesuffix(b"L")))
 
     def _fixed_int(self, size: int, *, signed: bool) -> None:
-        self._stack.append(int.from_bytes(self._take(size), "little", signed=signed))
+        self._stack.append(int.from_bytes(self._input.take(size), "little", signed=signed))
 
     def _long1(self) -> None:
-        size = self._take(1)[0]
+        size = self._input.take(1)[0]
         if size > 8:
             raise BadStreamError("an int is longer than 8 bytes")
         self._fixed_int(size, signed=True)
 
     def _float_line(self) -> None:
         try:
-            self._stack.append(float(self._short_line()))
+            self._stack.append(float(self._input.short_line()))
         except ValueError:
             raise BadStreamError("a number is not a number") from None
 
     # Strings ----------------------------------------------------------------------------------
 
     def _push_string(self, data: bytes | str) -> None:
-        if len(data) < _LONG_STRING:
+        if len(data) < LONG_STRING:
             self._stack.append(data)
         else:
             self._hold(len(data))
@@ -229,10 +143,10 @@ class PickleMachine:
 
     def _push_python2_string(self, data: bytes) -> None:
         # Python 2 had one type for text and bytes; short ones are names here, long ones pixels.
-        self._push_string(data.decode("latin1") if len(data) < _LONG_STRING else data)
+        self._push_string(data.decode("latin1") if len(data) < LONG_STRING else data)
 
     def _string_line(self) -> None:
-        line = self._line()
+        line = self._input.line()
         if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
             raise BadStreamError("a string has no closing quote")
         try:
@@ -244,12 +158,12 @@ class PickleMachine:
 
     def _unicode_line(self) -> None:
         try:
-            self._push_string(self._line().decode("raw-unicode-escape"))
+            self._push_string(self._input.line().decode("raw-unicode-escape"))
         except (ValueError, Warning):
             raise BadStreamError("a string holds a wrong escape") from None
 
     def _sized(self, width: int) -> bytes:
-        return self._take(int.from_bytes(self._take(width), "little"))
+        return self._input.take(int.from_bytes(self._input.take(width), "little"))
 
     def _unicode(self, width: int) -> None:
         try:
@@ -263,25 +177,21 @@ class PickleMachine:
         self._marks.append(len(self._stack))
         if len(self._marks) > 100:
             raise BadStreamError("more than 100 marks are open")
-        if self._pos < len(self._buf) and self._buf[self._pos] == _BININT1:
+        if self._input.pos < len(self._input.buf) and self._input.buf[self._input.pos] == _BININT1:
             self._binary_run()
 
     def _binary_run(self) -> None:
-        """Handles ``(K\\x01K\\x02...e``, a batch of small ints appended to a list, in one go."""
+        """Handles a batch of small ints appended to a list in one go."""
         target = self._stack[-1] if self._stack else None
         if type(target) is not nodes.List or target.small is None or target.closed:
             return
-        size = min(_RUN_WINDOW, (len(self._buf) - self._pos) & ~1)
-        window = np.frombuffer(self._buf, np.uint8, size, self._pos)
-        other = window[0::2] != _BININT1
-        count = int(other.argmax())
-        # A pair that starts with 'e' ends the batch: its other byte belongs to what follows.
-        if not other.any() or window[2 * count] != _APPENDS:
+        found = binary_run(self._input.buf, self._input.pos)
+        if found is None:
             return
         self._marks.pop()
-        self._hold(count)
-        target.extend_small(window[1 : 2 * count : 2].tobytes())
-        self._pos += 2 * count + 1
+        self._hold(len(found[0]))
+        target.extend_small(found[0])
+        self._input.pos = found[1]
 
     def _append(self) -> None:
         value = self._pop()
@@ -293,54 +203,17 @@ class PickleMachine:
             target.small is not None
             and len(target.small) >= 8
             and type(value) is int
-            and self._buf[self._pos : self._pos + 1] == b"I"
+            and self._input.buf[self._input.pos : self._input.pos + 1] == b"I"
         ):
             target.append(value)
             if target.small is not None:  # the value may have been above 255
-                self._text_run(target)
+                values, self._input.pos = text_run(self._input.buf, self._input.pos)
+                self._hold(len(values))
+                target.extend_small(values)
             return
         target.append(value)
         if len(target.items) == _RECORD_PARTS:
             self._maybe_record(target)
-
-    def _text_run(self, target: nodes.List) -> None:
-        """Handles ``I1\\naI2\\naI3\\na...``, ints appended to a list, as far as it goes.
-
-        It takes only the plain decimal spelling of 0..255 and leaves the rest, such as I01
-        (which is True), to the interpreter.
-        """
-        start = self._pos
-        end = self._buf.find(b"aa", start, start + _RUN_WINDOW)
-        end = min(len(self._buf), start + _RUN_WINDOW) if end < 0 else end + 1
-        text = np.frombuffer(self._buf, np.uint8, end - start, start)
-        # Tokens "I" digits "\n" "a"; each ends with its "a".
-        newline = np.flatnonzero(text == 10)
-        newline = newline[newline + 1 < len(text)]
-        if not len(newline):
-            return
-        begin = np.empty_like(newline)
-        begin[0] = 0
-        np.add(newline[:-1], 2, out=begin[1:])
-        digits = newline - begin - 1
-        good = (text[begin] == 73) & (text[newline + 1] == 97) & (digits > 0) & (digits < 4)
-        ones = text[newline - 1] - np.uint8(48)
-        good &= ones <= 9
-        values = ones.astype(np.uint16)
-        longer = np.flatnonzero(good & (digits > 1))
-        if len(longer):
-            at = newline[longer]
-            tens = text[at - 2] - np.uint8(48)
-            three = digits[longer] == 3
-            hundreds = np.where(three, text[at - 3] - np.uint8(48), np.uint8(0))
-            leading = np.where(three, hundreds, tens)
-            number = values[longer] + 10 * tens.astype(np.uint16) + 100 * hundreds.astype(np.uint16)
-            good[longer] = (tens <= 9) & (hundreds <= 2) & (leading > 0) & (number <= 255)
-            values[longer] = number
-        count = len(good) if good.all() else int(good.argmin())
-        if count:
-            self._hold(count)
-            target.extend_small(values[:count].astype(np.uint8).tobytes())
-            self._pos = start + int(newline[count - 1]) + 2
 
     def _appends(self) -> None:
         items = self._pop_mark()
@@ -419,8 +292,8 @@ class PickleMachine:
         self._stack.append(found)
 
     def _global_line(self) -> None:
-        module = self._short_line().decode("latin1")
-        self._push_global(module, self._short_line().decode("latin1"))
+        module = self._input.short_line().decode("latin1")
+        self._push_global(module, self._input.short_line().decode("latin1"))
 
     def _stack_global(self) -> None:
         name, module = self._pop(), self._pop()
@@ -430,7 +303,7 @@ class PickleMachine:
         args, func = self._pop(), self._pop()
         if type(func) is not nodes.Global or type(args) is not tuple:
             raise BadStreamError("it calls what is not a function of the allowed ones")
-        call = _CALLS.get(func.role)
+        call = CALLS.get(func.role)
         if call is None:
             raise BadStreamError(f"it calls {func.role}, which no data file does")
         result = call(args)
@@ -452,18 +325,18 @@ class PickleMachine:
             if state[0] not in (3, 4):
                 raise BadStreamError("it has a dtype of an unknown version")
             target.check_open()
-            order = _text(state[1])
+            order = text_of(state[1])
             if order in ("|", "<", ">", "="):
                 target.order = order
                 return
         raise BadStreamError("it sets a state that is not that of a plain array or dtype")
 
     def _proto(self) -> None:
-        if self._take(1)[0] > 5:
+        if self._input.take(1)[0] > 5:
             raise BadStreamError("its pickle protocol is newer than 5")
 
     def _frame(self) -> None:
-        self._take(8)
+        self._input.take(8)
 
 
 def _decimal(text: bytes) -> int:
@@ -472,60 +345,6 @@ def _decimal(text: bytes) -> int:
         raise BadStreamError("an int is not a plain number of at most 19 digits")
     return int(text)
 
-
-def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("latin1")
-    return value if type(value) is str else ""
-
-
-def _call_reconstruct(args: tuple[Any, ...]) -> nodes.Array | None:
-    if len(args) != 3 or type(args[0]) is not nodes.Global or args[0].role != "ndarray":
-        return None
-    return nodes.Array()
-
-
-def _call_dtype(args: tuple[Any, ...]) -> nodes.Dtype | None:
-    code = _text(args[0]) if len(args) == 3 else ""
-    return nodes.Dtype(code) if code in nodes.DTYPE_SIZES else None
-
-
-def _call_encode(args: tuple[Any, ...]) -> bytes | nodes.Blob | None:
-    if len(args) != 2 or _text(args[1]).replace("-", "") != "latin1":
-        return None
-    text = args[0].take() if type(args[0]) is nodes.Blob else args[0]
-    if type(text) is not str:
-        return None
-    data = nodes.latin1_bytes(text)
-    return data if len(data) < _LONG_STRING else nodes.Blob(data)
-
-
-def _call_scalar(args: tuple[Any, ...]) -> int | None:
-    if len(args) != 2 or type(args[0]) is not nodes.Dtype:
-        return None
-    dtype = args[0].numpy()
-    data = nodes.latin1_bytes(args[1]) if type(args[1]) is str else args[1]
-    if dtype.kind not in "iu" or type(data) is not bytes or len(data) != dtype.itemsize:
-        return None
-    return int(np.frombuffer(data, dtype)[0])
-
-
-def _call_frombuffer(args: tuple[Any, ...]) -> nodes.Array | None:
-    if len(args) != 4 or _text(args[3]) not in ("C", "F"):
-        return None
-    array = nodes.Array()
-    array.fill(args[1], args[2], args[0], fortran=_text(args[3]) == "F")
-    return array
-
-
-_CALLS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
-    "reconstruct": _call_reconstruct,
-    "dtype": _call_dtype,
-    "encode": _call_encode,
-    "bytearray": _call_encode,
-    "scalar": _call_scalar,
-    "frombuffer": _call_frombuffer,
-}
 
 _STOP, _BININT1, _APPENDS = b"."[0], b"K"[0], b"e"[0]
 
@@ -536,7 +355,7 @@ _M = PickleMachine
 _OPCODES: dict[bytes, _Handler] = {
     b"(": _M._mark,
     b"F": _M._float_line,
-    b"G": lambda m: m._stack.append(struct.unpack(">d", m._take(8))[0]),
+    b"G": lambda m: m._stack.append(struct.unpack(">d", m._input.take(8))[0]),
     b"I": _M._int_line,
     b"J": lambda m: m._fixed_int(4, signed=True),
     b"K": lambda m: m._fixed_int(1, signed=False),
@@ -556,13 +375,13 @@ _OPCODES: dict[bytes, _Handler] = {
     b"c": _M._global_line,
     b"d": _M._dict_of_mark,
     b"e": _M._appends,
-    b"g": lambda m: m._get(_decimal(m._short_line())),
-    b"h": lambda m: m._get(m._take(1)[0]),
-    b"j": lambda m: m._get(int.from_bytes(m._take(4), "little")),
+    b"g": lambda m: m._get(_decimal(m._input.short_line())),
+    b"h": lambda m: m._get(m._input.take(1)[0]),
+    b"j": lambda m: m._get(int.from_bytes(m._input.take(4), "little")),
     b"l": _M._list_of_mark,
-    b"p": lambda m: m._put(_decimal(m._short_line())),
-    b"q": lambda m: m._put(m._take(1)[0]),
-    b"r": lambda m: m._put(int.from_bytes(m._take(4), "little")),
+    b"p": lambda m: m._put(_decimal(m._input.short_line())),
+    b"q": lambda m: m._put(m._input.take(1)[0]),
+    b"r": lambda m: m._put(int.from_bytes(m._input.take(4), "little")),
     b"s": _M._set_item,
     b"t": lambda m: m._stack.append(nodes.make_tuple(m._pop_mark())),
     b"u": _M._set_items,

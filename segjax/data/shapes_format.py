@@ -18,7 +18,8 @@ import numpy as np
 from segjax.data import pickle_nodes as nodes
 from segjax.data.dataset import Dataset
 from segjax.data.gunzip import BadStreamError, GzipSource, ReadAhead
-from segjax.data.pickle_stream import Limits, PickleMachine
+from segjax.data.pickle_input import Limits
+from segjax.data.pickle_stream import PickleMachine
 from segjax.errors import DataError
 
 _MAX_SIDE = 4096
