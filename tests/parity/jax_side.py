@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from segjax import losses
+from segjax import backend, losses
 from segjax.interop import dlstudio
 from segjax.model import MUnet
 from tests.goldens import recipe
@@ -46,13 +46,13 @@ def _functions(depth: int, skip: bool, dtype: str) -> Any:
         loss = jax.lax.switch(which, [LOSSES[name] for name in names], outputs, masks)
         return loss, (updated["batch_stats"], outputs)
 
-    @jax.jit
+    @backend.jit
     def gradient(variables: Any, images: Any, masks: Any, which: Any) -> Any:
         return jax.value_and_grad(loss_of, has_aux=True)(
             variables["params"], variables["batch_stats"], images, masks, which
         )
 
-    @jax.jit
+    @backend.jit
     def evaluate(variables: Any, images: Any) -> Any:
         return model.apply(variables, images, train=False)
 

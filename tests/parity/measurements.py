@@ -35,6 +35,10 @@ class Row:
     limit: float
     cells: dict[str, float] = field(default_factory=dict)
 
+    def limit_text(self) -> str:
+        """Return the limit as the table shows it."""
+        return f"{self.limit:.0e}" if np.isfinite(self.limit) else "none"
+
 
 @dataclass
 class Measurements:
@@ -80,7 +84,7 @@ class Measurements:
             ]
             cells = ["0" if cell == "0.0e+00" else cell for cell in cells]
             lines.append(
-                f"| {quantity} | {row.precision} | {row.limit:.0e} | " + " | ".join(cells) + " |"
+                f"| {quantity} | {row.precision} | {row.limit_text()} | " + " | ".join(cells) + " |"
             )
         packages = ", ".join(
             f"{name} {version(name)}" for name in ("DLStudio", "torch", "jax", "flax", "numpy")

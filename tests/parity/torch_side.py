@@ -60,6 +60,12 @@ def state_of(net: Any) -> dict[str, np.ndarray]:
     return {name: value.numpy().copy() for name, value in net.state_dict().items()}
 
 
+def initial_state(*, skip: bool, depth: int) -> dict[str, np.ndarray]:
+    """Return the state_dict that PyTorch draws for DLStudio's mUnet from seed 1234."""
+    torch.manual_seed(1234)
+    return state_of(SemanticSegmentation.mUnet(skip_connections=skip, depth=depth))
+
+
 def forward(net: Any, batch: Batch, *, train: bool, dtype: Any) -> np.ndarray:
     """Return the outputs [B, H, W, C]; a training pass moves the running statistics."""
     net.train(train)
