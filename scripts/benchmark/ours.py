@@ -1,0 +1,169 @@
+"""The segjax side of the benchmark: ``python -m scripts.benchmark.ours`` serves requests."""
+
+import contextlib
+import io
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from scripts.benchmark import worker
+from scripts.benchmark.worker import Answer
+
+STARTED = time.perf_counter()
+built: dict[str, Any] = {}
+
+
+def about() -> Answer:
+    """Return the device, the versions and the commit."""
+    from segjax.outcome import environment
+
+    return environment()
+
+
+def build(depth: int, batch: int, dtype: str) -> Answer:
+    """Compile a training step and a forward pass; return the seconds of the first step."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+
+    from segjax import backend
+    from segjax.model import MUnet
+    from segjax.objective import make_objective
+    from segjax.train import SCAN_STEPS, init_state, make_steps, make_train_step
+
+    accelerated = jax.default_backend() != "cpu"
+    if not accelerated:
+        backend.prepare()
+    images, masks = worker.scenes(max(256, batch))
+    arrays = {"images": jnp.asarray(images), "masks": jnp.asarray(masks)}
+    model = MUnet(depth=depth, dtype=jnp.dtype(dtype))
+    optimizer = optax.sgd(worker.LEARNING_RATE, momentum=worker.MOMENTUM)
+    objective = make_objective("mse", class_values=(50, 100, 150, 200, 250))
+    steps = make_steps(make_train_step(model, optimizer, objective), scan=accelerated)
+    per_call = SCAN_STEPS if accelerated else 1
+    random = np.random.default_rng(0)
+    held = {"state": init_state(model, optimizer, seed=0)}
+
+    def step() -> None:
+        rows = random.integers(0, len(images), (per_call, batch), np.int32)
+        held["state"], losses = steps(held["state"], arrays, rows)
+        jax.block_until_ready(losses)
+
+    @backend.jit
+    def apply(state: Any, batch_images: Any) -> Any:
+        return model.apply(state.variables(), batch_images, train=False)
+
+    def forward() -> None:
+        at = int(random.integers(0, len(images) - batch + 1))
+        jax.block_until_ready(apply(held["state"], arrays["images"][at : at + batch]))
+
+    started = time.perf_counter()
+    step()
+    first = time.perf_counter() - started
+    forward()
+    built.update(step=step, forward=forward, per_call=per_call)
+    return {"first_step": first}
+
+
+def measure(kind: str, count: int) -> Answer:
+    """Return seconds a step, one number a call, and the process's peak memory."""
+    import jax
+
+    per_call = built["per_call"] if kind == "step" else 1
+    seconds = [s / per_call for s in worker.clock(built[kind], count)]
+    stats = jax.devices()[0].memory_stats() or {}
+    return {
+        "seconds": seconds,
+        "peak_bytes": worker.peak_bytes(),
+        "device_bytes": stats.get("peak_bytes_in_use"),
+    }
+
+
+def matmul(size: int, dtype: str, count: int) -> Answer:
+    """Return the operations a second of a square matrix product, the best of ``count``."""
+    import jax
+    import jax.numpy as jnp
+
+    from segjax import backend
+
+    a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
+    product = backend.jit(jnp.matmul)
+    product(a, a).block_until_ready()
+    best = min(worker.clock(lambda: product(a, a).block_until_ready(), count))
+    return {"flops_a_second": 2 * size**3 / best}
+
+
+def flops(depth: int) -> Answer:
+    """Return the additions and multiplications of one image's forward pass, as --summary counts."""
+    from segjax.model import MUnet
+    from segjax.summary import layers_of
+
+    return {"forward_flops": sum(layer.flops for layer in layers_of(MUnet(depth=depth)))}
+
+
+def load(file: str, cache_dir: str, cached: bool) -> Answer:
+    """Load a data file, without the cache or a second time with it; return seconds and memory."""
+    from segjax.data import load as load_file
+
+    if cached:
+        load_file(file, cache_dir=cache_dir, progress=False)
+    started = time.perf_counter()
+    dataset = load_file(file, cache=cached, cache_dir=cache_dir, progress=False)
+    int(dataset.images[::100].sum())
+    return {"seconds": time.perf_counter() - started, "peak_bytes": worker.peak_bytes()}
+
+
+def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir: str) -> Answer:
+    """Run from the data file to the end of the first epoch, checkpoint and log included.
+
+    The seconds count from the start of this process, imports and compilation included; the test
+    that follows in a real run is left out, as DLStudio's training does not have one.
+    """
+    os.environ["SEGJAX_CACHE"] = cache_dir
+    from segjax import backend
+    from segjax.config import Config
+    from segjax.rundir import choose_folder, open_run
+    from segjax.runner import Trainer
+    from segjax.sources import load_splits
+
+    backend.prepare()
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", cache_dir)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        config = Config(
+            train_file=train_file,
+            test_file=test_file,
+            test_images=1,
+            depth=depth,
+            batch_size=batch,
+            epochs=1,
+            run_dir=str(Path(folder) / "run"),
+            progress="off",
+        )
+        run_folder = choose_folder(config)
+        splits = load_splits(config, say=lambda _: None)
+        trainer = Trainer(config, splits, run_folder, lambda _: None)
+        open_run(run_folder, config)
+        state, progress, _ = trainer.train()
+        jax.block_until_ready(state.params)
+    seconds = time.perf_counter() - STARTED
+    return {"seconds": seconds, "steps": progress.step, "peak_bytes": worker.peak_bytes()}
+
+
+if __name__ == "__main__":
+    worker.serve(
+        {
+            "about": about,
+            "build": build,
+            "measure": measure,
+            "matmul": matmul,
+            "flops": flops,
+            "load": load,
+            "whole_job": whole_job,
+        }
+    )

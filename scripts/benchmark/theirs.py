@@ -1,0 +1,143 @@
+"""DLStudio's side of the benchmark, on PyTorch. Needs the extra [parity] and DLStudio itself."""
+
+import contextlib
+import gzip
+import os
+import pickle
+import tempfile
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from scripts.benchmark import worker
+from scripts.benchmark.worker import Answer
+
+STARTED = time.perf_counter()
+built: dict[str, Any] = {}
+
+
+def build(depth: int, batch: int, dtype: str, mode: str) -> Answer:
+    """Build a training step and a forward pass; return the seconds of the first step.
+
+    ``mode``: 'eager' does what DLStudio's loop does, a copy of each batch to the device and a look
+    at each loss among it; 'compile' keeps the data on the device, as segjax does, and compiles.
+    """
+    import torch
+
+    from tests.parity.stand_ins import load_dlstudio
+
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda:0" if cuda else "cpu")
+    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0)
+    net = load_dlstudio().SemanticSegmentation.mUnet(skip_connections=True, depth=depth).to(device)
+    run: Any = net
+    if mode == "compile":
+        run = torch.compile(net, mode="reduce-overhead" if cuda else "default")
+    optimizer = torch.optim.SGD(net.parameters(), lr=worker.LEARNING_RATE, momentum=worker.MOMENTUM)
+    criterion = torch.nn.MSELoss()
+    images, masks = (
+        torch.from_numpy(a.transpose(0, 3, 1, 2).copy()) for a in worker.scenes(max(256, batch))
+    )
+    if mode == "compile":
+        images, masks = images.to(device), masks.to(device)
+    cast = torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16")
+
+    def rows() -> Any:
+        return torch.randint(0, len(images), (batch,), device=images.device)
+
+    def step() -> None:
+        at = rows()
+        x, y = images[at].to(device).float(), masks[at].to(device).float()
+        optimizer.zero_grad()
+        with cast:
+            loss = criterion(run(x), y)
+        loss.backward()
+        optimizer.step()
+        if mode == "eager":
+            loss.item()
+
+    def forward() -> None:
+        x = images[rows()].to(device).float()
+        with torch.no_grad(), cast:
+            run(x)
+
+    def waiting(call: Any, calls: int) -> Any:
+        def several() -> None:
+            for _ in range(calls):
+                call()
+            if cuda:
+                torch.cuda.synchronize()
+
+        return several
+
+    per_call = 50 if cuda else 1
+    started = time.perf_counter()
+    waiting(step, 1)()
+    first = time.perf_counter() - started
+    for _ in range(2):
+        waiting(step, 1)()
+        waiting(forward, 1)()
+    built.update(step=waiting(step, per_call), forward=waiting(forward, per_call))
+    built["per_call"] = per_call
+    return {"first_step": first, "platform": device.type, "threads": torch.get_num_threads()}
+
+
+def measure(kind: str, count: int) -> Answer:
+    """Return seconds a step, one number a call, and the process's peak memory."""
+    import torch
+
+    seconds = [s / built["per_call"] for s in worker.clock(built[kind], count)]
+    cuda = torch.cuda.is_available()
+    return {
+        "seconds": seconds,
+        "peak_bytes": worker.peak_bytes(),
+        "device_bytes": torch.cuda.max_memory_allocated() if cuda else None,
+    }
+
+
+def load(file: str) -> Answer:
+    """Load a data file as DLStudio does at first."""
+    started = time.perf_counter()
+    with gzip.open(file, "rb") as opened:
+        dataset, _ = pickle.loads(opened.read(), encoding="latin1")  # the fetched, hashed file
+    len(dataset)
+    return {"seconds": time.perf_counter() - started, "peak_bytes": worker.peak_bytes()}
+
+
+def whole_job(train_file: str, depth: int, batch: int) -> Answer:
+    """Run DLStudio's own data set class, loader and training function for one epoch."""
+    import torch
+
+    from tests.parity.stand_ins import load_dlstudio
+
+    segmentation = load_dlstudio().SemanticSegmentation
+    path = Path(train_file)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        studio = SimpleNamespace(
+            dataroot=f"{path.parent}{os.sep}",
+            image_size=[64, 64],
+            batch_size=batch,
+            epochs=1,
+            learning_rate=worker.LEARNING_RATE,
+            momentum=worker.MOMENTUM,
+            device=torch.device("cuda:0" if torch.cuda.is_available() else "cpu"),
+            path_saved_model=os.path.join(folder, "saved_model"),
+        )
+        segmenter = segmentation(studio, 5)
+        data = segmentation.PurdueShapes5MultiObjectDataset(studio, segmenter, "train", path.name)
+        segmenter.train_dataloader = torch.utils.data.DataLoader(
+            data, batch_size=batch, shuffle=True, num_workers=4
+        )
+        net = segmentation.mUnet(skip_connections=True, depth=depth)
+        segmenter.run_code_for_training_for_semantic_segmentation(net)
+        seconds = time.perf_counter() - STARTED
+    return {
+        "seconds": seconds,
+        "steps": len(segmenter.train_dataloader),
+        "peak_bytes": worker.peak_bytes(),
+    }
+
+
+if __name__ == "__main__":
+    worker.serve({"build": build, "measure": measure, "load": load, "whole_job": whole_job})
