@@ -1,8 +1,9 @@
 """What is compared with what: logits or probabilities of independent or exclusive classes."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +17,24 @@ PredIs = Literal["logits", "probs"]
 Classes = Literal["independent", "exclusive"]
 
 
+class Terms(NamedTuple):
+    """Probabilities and their logarithms, [B, ..., C] each, from one exponential per element."""
+
+    probs: jax.Array
+    probs_not: jax.Array  # 1 - probs, exact near 0 for logits of independent classes
+    surprise: jax.Array  # -log(probs), finite
+    surprise_not: jax.Array  # -log(1 - probs), finite
+
+
 @dataclass(frozen=True)
 class Prediction:
     """Checked arguments of a loss, [B, ..., C] in float32 or wider.
 
     pred holds logits or probabilities; where a pixel does not count, 0 (logits) or 0.5, so that
-    nothing it held can reach the loss or the gradient. target is 0 to 1, and 0 there.
+    nothing it held can reach the loss or the gradient. target is 0 to 1, and 0 there. one_hot says
+    that the target came as labels: at most one class of a pixel is 1, the others are 0.
+
+    What two terms of a loss both read is computed once: hand them the same Prediction.
     """
 
     pred: jax.Array
@@ -29,31 +42,38 @@ class Prediction:
     valid: jax.Array | None
     pred_is: PredIs
     classes: Classes
+    one_hot: bool = False
+
+    @functools.cached_property
+    def terms(self) -> Terms:
+        """All terms; under jit, those that nothing reads cost nothing."""
+        if self.pred_is == "logits" and self.classes == "independent":
+            return Terms(*_sigmoid_terms(self.pred))
+        if self.pred_is == "logits":
+            surprise, probs = _softmax_terms(self.pred)
+        else:
+            surprise, probs = -log_above(self.pred), self.pred
+        return Terms(probs, 1 - probs, surprise, -log_above(1 - probs))
 
     @property
     def probs(self) -> jax.Array:
         """Probabilities [B, ..., C]."""
-        if self.pred_is == "probs":
-            return self.pred
-        if self.classes == "exclusive":
-            return jax.nn.softmax(self.pred, axis=-1)
-        return jax.nn.sigmoid(self.pred)
+        return self.terms.probs
 
     @property
     def surprise(self) -> jax.Array:
         """``-log(probs)`` [B, ..., C], finite."""
-        if self.pred_is == "probs":
-            return -log_above(self.pred)
-        if self.classes == "exclusive":
-            return -jax.nn.log_softmax(self.pred, axis=-1)
-        return softplus(-self.pred)
+        return self.terms.surprise
 
     @property
     def surprise_not(self) -> jax.Array:
         """``-log(1 - probs)`` [B, ..., C], finite."""
-        if self.pred_is == "logits" and self.classes == "independent":
-            return softplus(self.pred)
-        return -log_above(1 - self.probs)
+        return self.terms.surprise_not
+
+    @functools.cached_property
+    def surprise_there(self) -> jax.Array:
+        """``-log`` of the probability of what is there, ``sum_c t_c surprise_c`` [B, ...]."""
+        return jnp.sum(self.target * self.surprise, -1)
 
     @property
     def counted(self) -> jax.Array | None:
@@ -71,45 +91,88 @@ def log_above(x: jax.Array) -> jax.Array:
 
 
 @jax.custom_jvp
-def softplus(x: jax.Array) -> jax.Array:
-    """Return log(1 + exp(x)) without overflow; its derivative shares the one exponential."""
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
+def _sigmoid_terms(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Return p, 1 - p, -log p and -log(1 - p) of logits, without overflow or cancellation."""
+    small = jnp.exp(-jnp.abs(x))
+    larger = 1 / (1 + small)
+    smaller, rest = small * larger, jnp.log1p(small)
+    above = x >= 0
+    return (
+        jnp.where(above, larger, smaller),
+        jnp.where(above, smaller, larger),
+        jnp.maximum(-x, 0) + rest,
+        jnp.maximum(x, 0) + rest,
+    )
 
 
-@softplus.defjvp
-def _softplus_jvp(
-    primals: tuple[jax.Array], tangents: tuple[jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+@_sigmoid_terms.defjvp
+def _sigmoid_terms_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[Any, Any]:
     (x,), (x_dot,) = primals, tangents
-    return softplus(x), _sigmoid(x) * x_dot
+    terms = _sigmoid_terms(x)
+    p, q = terms[:2]
+    p_dot = p * q * x_dot
+    return terms, (p_dot, -p_dot, -q * x_dot, p * x_dot)
 
 
 @jax.custom_jvp
-def _sigmoid(x: jax.Array) -> jax.Array:
-    small = jnp.exp(-jnp.abs(x))
-    return jnp.where(x >= 0, 1, small) / (1 + small)
+def _softmax_terms(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return -log p and p of logits, over the last axis.
+
+    Their gradients share one sum over the classes.
+    """
+    below = x - jnp.max(x, axis=-1, keepdims=True)
+    powers = jnp.exp(below)
+    total = jnp.sum(powers, axis=-1, keepdims=True)
+    return jnp.log(total) - below, powers / total
 
 
-@_sigmoid.defjvp
-def _sigmoid_jvp(
-    primals: tuple[jax.Array], tangents: tuple[jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+@_softmax_terms.defjvp
+def _softmax_terms_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[Any, Any]:
     (x,), (x_dot,) = primals, tangents
-    return _sigmoid(x), _sigmoid(x) * _sigmoid(-x) * x_dot
+    surprise, p = _softmax_terms(x)
+    log_dot = x_dot - jnp.sum(p * x_dot, axis=-1, keepdims=True)
+    return (surprise, p), (-log_dot, p * log_dot)
 
 
 def power_from_zero(x: jax.Array, exponent: ArrayLike) -> jax.Array:
     """Return ``x ** exponent`` for x >= 0, with a finite gradient at 0 for any exponent > 0.
 
     Below the dtype's eps the power is replaced by the line from (0, 0) to (eps, eps ** exponent);
-    for an exponent of 0 the result is 1.
+    for an exponent of 0 the result is 1. Whole exponents up to 4 are products.
     """
+    if isinstance(exponent, (int, float)):
+        if exponent in range(5):
+            return jax.lax.integer_pow(jnp.maximum(x, 0), int(exponent))
+        return _fixed_power(x, float(exponent))
     eps = jnp.finfo(x.dtype).eps
     inner = jnp.maximum(x, eps) ** exponent
     line = jnp.maximum(x, 0) * (jnp.asarray(eps, x.dtype) ** exponent / eps)
-    if isinstance(exponent, (int, float)) and exponent == 0:
-        return jnp.ones_like(x)
     return jnp.where(x < eps, line, inner)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _fixed_power(x: jax.Array, exponent: float) -> jax.Array:
+    return _power_and_slope(x, exponent)[0]
+
+
+@_fixed_power.defjvp
+def _fixed_power_jvp(
+    exponent: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    (x,), (x_dot,) = primals, tangents
+    value, slope = _power_and_slope(x, exponent)
+    return value, slope * x_dot
+
+
+def _power_and_slope(x: jax.Array, exponent: float) -> tuple[jax.Array, jax.Array]:
+    """Return the power and its derivative, from one logarithm: a pow takes as long as four."""
+    eps = float(jnp.finfo(x.dtype).eps)
+    base = jnp.maximum(x, eps)
+    inner = jnp.sqrt(base) if exponent == 0.5 else jnp.exp(exponent * jnp.log(base))
+    steep = eps ** (exponent - 1)
+    small = x < eps
+    value = jnp.where(small, jnp.maximum(x, 0) * steep, inner)
+    return value, jnp.where(small, jnp.where(x < 0, 0.0, steep), exponent * inner / base)
 
 
 def _is_concrete(array: Any) -> bool:
@@ -175,7 +238,8 @@ def prepare(
     mask = None if valid is None else broadcast_valid(valid, shape)
     known_mask = np.asarray(valid) if valid is not None and _is_concrete(valid) else None
     check_values = valid is None or known_mask is not None
-    if classes == "exclusive" and jnp.shape(target) == shape[:-1]:
+    one_hot = classes == "exclusive" and jnp.shape(target) == shape[:-1]
+    if one_hot:
         if not jnp.issubdtype(jnp.result_type(target), jnp.integer):
             raise ConfigError(
                 f"labels have dtype {jnp.result_type(target)}: must be integer, one per pixel"
@@ -193,7 +257,7 @@ def prepare(
     if mask is not None:
         p = jnp.where(mask, p, 0.0 if pred_is == "logits" else 0.5)
         t = jnp.where(mask, t, 0)
-    return Prediction(p, t, mask, pred_is, classes)
+    return Prediction(p, t, mask, pred_is, classes, one_hot)
 
 
 def class_weight_row(

@@ -28,11 +28,13 @@ from segjax.losses._prediction import (
     prepare,
 )
 from segjax.losses.entropy import (
-    bce,
     bce_map,
-    cross_entropy,
+    bce_of,
+    cross_entropy_of,
     element_weights,
-    focal,
+    exclusive_focus,
+    focal_of,
+    independent_focus,
     pixel_weights,
 )
 from segjax.losses.overlap import (
@@ -41,7 +43,7 @@ from segjax.losses.overlap import (
     cell_axes,
     cell_sums,
     cell_weights,
-    dice_prob,
+    dice_of,
     tversky_index,
 )
 
@@ -49,26 +51,32 @@ Variant = Literal["asymmetric", "symmetric"]
 
 
 def _reduce_samples(
-    loss: Callable[[ArrayLike, ArrayLike, ArrayLike | None], jax.Array],
+    loss: Callable[[Prediction], jax.Array],
     pred: ArrayLike,
     target: ArrayLike,
     *,
+    pred_is: PredIs,
+    classes: Classes,
     valid: ArrayLike | None,
     over: Over,
     reduction: Reduction,
 ) -> jax.Array:
-    """Reduce a loss of a whole batch: itself for 'mean', else one loss per sample."""
+    """Check the arguments, then reduce: the batch's loss for 'mean', else one loss per sample."""
     check_choice("reduction", reduction, REDUCTIONS)
+
+    def of(p: ArrayLike, t: ArrayLike, v: ArrayLike | None) -> jax.Array:
+        return loss(prepare(p, t, pred_is=pred_is, classes=classes, valid=v))
+
     if reduction == "mean":
-        return loss(pred, target, valid)
+        return of(pred, target, valid)
     if over != "sample":
         raise ConfigError(f"reduction={reduction!r} needs over='sample': a batch has one value")
     if valid is None:
-        each = jax.vmap(lambda p, t: loss(p[None], t[None], None))(
+        each = jax.vmap(lambda p, t: of(p[None], t[None], None))(
             jnp.asarray(pred), jnp.asarray(target)
         )
     else:
-        each = jax.vmap(lambda p, t, v: loss(p[None], t[None], v[None]))(
+        each = jax.vmap(lambda p, t, v: of(p[None], t[None], v[None]))(
             jnp.asarray(pred), jnp.asarray(target), jnp.asarray(valid)
         )
     return jnp.sum(each) if reduction == "sum" else each
@@ -100,31 +108,29 @@ def dice_ce(
     check_number("dice_weight", dice_weight)
     check_number("ce_weight", ce_weight)
 
-    def whole(p: ArrayLike, t: ArrayLike, v: ArrayLike | None) -> jax.Array:
-        entropy = bce if classes == "independent" else cross_entropy
-        pixels = entropy(
-            p,
-            t,
-            pred_is=pred_is,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-            valid=v,
-        )
-        overlap = dice_prob(
-            p,
-            t,
-            pred_is=pred_is,
-            classes=classes,
+    def whole(inputs: Prediction) -> jax.Array:
+        entropy = bce_of if classes == "independent" else cross_entropy_of
+        pixels = entropy(inputs, label_smoothing=label_smoothing, class_weights=class_weights)
+        overlap = dice_of(
+            inputs,
             smooth=smooth,
             over=over,
             per_class=per_class,
             absent=absent,
             class_weights=class_weights if per_class else None,
-            valid=v,
         )
         return dice_weight * overlap + ce_weight * pixels
 
-    return _reduce_samples(whole, pred, target, valid=valid, over=over, reduction=reduction)
+    return _reduce_samples(
+        whole,
+        pred,
+        target,
+        pred_is=pred_is,
+        classes=classes,
+        valid=valid,
+        over=over,
+        reduction=reduction,
+    )
 
 
 def dice_focal(
@@ -152,31 +158,28 @@ def dice_focal(
     check_number("dice_weight", dice_weight)
     check_number("focal_weight", focal_weight)
 
-    def whole(p: ArrayLike, t: ArrayLike, v: ArrayLike | None) -> jax.Array:
-        pixels = focal(
-            p,
-            t,
-            pred_is=pred_is,
-            classes=classes,
-            gamma=gamma,
-            class_weights=class_weights,
-            valid=v,
-        )
-        overlap = dice_prob(
-            p,
-            t,
-            pred_is=pred_is,
-            classes=classes,
+    def whole(inputs: Prediction) -> jax.Array:
+        pixels = focal_of(inputs, gamma=gamma, class_weights=class_weights)
+        overlap = dice_of(
+            inputs,
             smooth=smooth,
             over=over,
             per_class=per_class,
             absent=absent,
             class_weights=class_weights if per_class else None,
-            valid=v,
         )
         return dice_weight * overlap + focal_weight * pixels
 
-    return _reduce_samples(whole, pred, target, valid=valid, over=over, reduction=reduction)
+    return _reduce_samples(
+        whole,
+        pred,
+        target,
+        pred_is=pred_is,
+        classes=classes,
+        valid=valid,
+        over=over,
+        reduction=reduction,
+    )
 
 
 def exp_log(
@@ -207,8 +210,7 @@ def exp_log(
     check_number("dice_weight", dice_weight)
     check_number("ce_weight", ce_weight)
 
-    def whole(p: ArrayLike, t: ArrayLike, v: ArrayLike | None) -> jax.Array:
-        inputs = prepare(p, t, pred_is=pred_is, classes=classes, valid=v)
+    def whole(inputs: Prediction) -> jax.Array:
         axes = cell_axes(inputs.pred.ndim, over=over, per_class=True)
         sums = cell_sums(inputs.probs, inputs.target, inputs.counted, axes)
         score = tversky_index(sums, fp_weight=0.5, fn_weight=0.5, smooth=smooth / 2)
@@ -218,12 +220,21 @@ def exp_log(
             surprise = bce_map(inputs, inputs.target, fp_weight=1.0, fn_weight=1.0)
             pixel = element_weights(inputs, class_weights)
         else:
-            surprise = jnp.sum(inputs.target * inputs.surprise, -1)
+            surprise = inputs.surprise_there
             pixel = pixel_weights(inputs, class_weights)
         ce_term = reduce_cells(power_from_zero(surprise, gamma), pixel, "mean")
         return dice_weight * dice_term + ce_weight * ce_term
 
-    return _reduce_samples(whole, pred, target, valid=valid, over=over, reduction=reduction)
+    return _reduce_samples(
+        whole,
+        pred,
+        target,
+        pred_is=pred_is,
+        classes=classes,
+        valid=valid,
+        over=over,
+        reduction=reduction,
+    )
 
 
 def _unified_tversky(
@@ -259,20 +270,25 @@ def _unified_focal(
     inputs: Prediction, *, fn_weight: float, gamma: float, variant: Variant
 ) -> jax.Array:
     """Focal part: a sum over a pixel's classes, then the mean over the pixels."""
-    there, not_there = inputs.surprise, inputs.surprise_not
-    focused = (
-        jnp.exp(-gamma * not_there)
-        if inputs.classes == "independent"
-        else power_from_zero(-jnp.expm1(-there), gamma)
-    )
-    rare = fn_weight * inputs.target * there
-    rare = rare * focused if variant == "symmetric" else rare
-    if inputs.classes == "exclusive":
-        back = (1 - fn_weight) * inputs.target * focused * there
+    symmetric = variant == "symmetric"
+    if inputs.classes == "independent":
+        terms, target = inputs.terms, inputs.target
+        rare = fn_weight * target * terms.surprise
+        rare = rare * independent_focus(terms, gamma) if symmetric else rare
+        back = independent_focus(terms, gamma, of_not=True) * terms.surprise_not
+        return reduce_cells((1 - fn_weight) * (1 - target) * back + rare, inputs.counted, "mean")
+    if inputs.one_hot:  # one power per pixel instead of one per class
+        there, is_back = inputs.surprise_there, inputs.target[..., 0]
+        focused = exclusive_focus(there, gamma)
+        rare = fn_weight * (1 - is_back) * (focused if symmetric else 1)
+        pixels = ((1 - fn_weight) * is_back * focused + rare) * there
+    else:
+        there, target = inputs.surprise, inputs.target
+        focused = exclusive_focus(there, gamma)
+        rare = fn_weight * target * there * (focused if symmetric else 1)
+        back = (1 - fn_weight) * target * focused * there
         pixels = back[..., 0] + jnp.sum(rare[..., 1:], -1)
-        return reduce_cells(pixels, pixel_weights(inputs, None), "mean")
-    back = (1 - fn_weight) * (1 - inputs.target) * jnp.exp(-gamma * there) * not_there
-    return reduce_cells(back + rare, inputs.counted, "mean")
+    return reduce_cells(pixels, pixel_weights(inputs, None), "mean")
 
 
 def unified_focal(
@@ -307,8 +323,7 @@ def unified_focal(
     check_number("smooth", smooth)
     check_choice("variant", variant, ("asymmetric", "symmetric"))
 
-    def whole(p: ArrayLike, t: ArrayLike, v: ArrayLike | None) -> jax.Array:
-        inputs = prepare(p, t, pred_is=pred_is, classes=classes, valid=v)
+    def whole(inputs: Prediction) -> jax.Array:
         pixels = _unified_focal(inputs, fn_weight=fn_weight, gamma=gamma, variant=variant)
         overlap = _unified_tversky(
             inputs,
@@ -321,4 +336,13 @@ def unified_focal(
         )
         return focal_weight * pixels + (1 - focal_weight) * overlap
 
-    return _reduce_samples(whole, pred, target, valid=valid, over=over, reduction=reduction)
+    return _reduce_samples(
+        whole,
+        pred,
+        target,
+        pred_is=pred_is,
+        classes=classes,
+        valid=valid,
+        over=over,
+        reduction=reduction,
+    )

@@ -36,9 +36,8 @@ def bce_dice(
     pred: ArrayLike, target: ArrayLike, *, pred_is: PredIs, valid: ArrayLike | None = None
 ) -> jax.Array:
     """Return `bce` plus `dice`."""
-    return bce(pred, target, pred_is=pred_is, valid=valid) + dice(
-        pred, target, pred_is=pred_is, valid=valid
-    )
+    inputs = prepare(pred, target, pred_is=pred_is, valid=valid)
+    return entropy.bce_of(inputs) + overlap.dice_of(inputs, over="batch", per_class=False)
 
 
 def jaccard(

@@ -155,8 +155,31 @@ def dice_prob(
     the arguments. Milletari et al. 2016; Drozdzal et al. 2016. Kaggle's is over='batch',
     per_class=False; SMP's smooth counts twice as much; MONAI's and nnU-Net's differ in its default.
     """
+    return dice_of(
+        prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid),
+        smooth=smooth,
+        squared=squared,
+        over=over,
+        per_class=per_class,
+        absent=absent,
+        class_weights=class_weights,
+        reduction=reduction,
+    )
+
+
+def dice_of(
+    inputs: Prediction,
+    *,
+    smooth: float = 1.0,
+    squared: bool = False,
+    over: Over = "sample",
+    per_class: bool = True,
+    absent: Absent = "count",
+    class_weights: ArrayLike | Sequence[float] | None = None,
+    reduction: Reduction = "mean",
+) -> jax.Array:
+    """Return `dice_prob` of arguments that are checked already."""
     check_number("smooth", smooth)
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
     axes = cell_axes(inputs.pred.ndim, over=over, per_class=per_class)
     sums = cell_sums(inputs.probs, inputs.target, inputs.counted, axes, squared=squared)
     score = divide(2 * sums.both + smooth, sums.pred + sums.target + smooth, empty=1.0)
