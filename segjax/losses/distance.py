@@ -1,11 +1,12 @@
 """Losses on distance maps, and the exact Euclidean distance transform that they need, in jax.
 
 The transform is separable (Felzenszwalb & Huttenlocher 2012): along the first axis the nearest
-background pixel by two running maxima, then along each further axis
+pixel of either side by one pass each way, then along each further axis
 ``d2[k] = min_j d2[j] + (k - j)**2``, written as a minimum over all j. Cost for an H x W mask:
 H W^2 additions for the minimum, with static shapes, so it runs inside jit and on any device. That
 grows with the width: cheap at 64 x 64, dear at 512 x 512, where the maps of fixed masks are better
-computed once and given as `target_map`.
+computed once and given as `target_map`. (The lower envelope of parabolas needs only H W steps, but
+they depend on the data and on each other: on arrays they are slower at such widths.)
 
 A mask without any background has no distance; every pixel is then as far as the image's diagonal.
 """
@@ -40,31 +41,54 @@ def distance_transform(mask: ArrayLike) -> jax.Array:
     Raises:
       ConfigError: mask is not bool, or has no spatial axis; at trace time.
     """
-    inside = jnp.asarray(mask)
-    if inside.dtype != jnp.bool_ or inside.ndim < 3:
+    return _distances(_checked(jnp.asarray(mask)))[0]
+
+
+def _checked(mask: jax.Array) -> jax.Array:
+    if mask.dtype != jnp.bool_ or mask.ndim < 3:
         raise ConfigError(
-            f"mask is {inside.dtype} {inside.shape}: must be bool [batch, height, width, channels]"
+            f"mask is {mask.dtype} {mask.shape}: must be bool [batch, height, width, channels]"
         )
-    spatial = inside.shape[1:-1]
-    cap = _diagonal(spatial)
-    squared = _squared_along_first(inside, cap)
-    for axis in range(2, inside.ndim - 1):
-        squared = _min_plus(squared, axis)
-    return jnp.sqrt(jnp.minimum(squared, cap**2))
+    return mask
 
 
-def _squared_along_first(inside: jax.Array, cap: float) -> jax.Array:
-    """Squared distance to the nearest False pixel along axis 1, by the last one seen each way."""
-    size = inside.shape[1]
-    far = float(size) + cap
-    place = jax.lax.broadcasted_iota(jnp.float32, inside.shape, 1)
-    before = jax.lax.cummax(jnp.where(inside, -far, place), axis=1)
-    after = jax.lax.cummin(jnp.where(inside, size + far, place), axis=1, reverse=True)
-    return jnp.square(jnp.minimum(place - before, after - place))
+def _distances(mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Distance to the nearest False, and to the nearest True pixel [B, ..., C], at most D."""
+    cap = _diagonal(mask.shape[1:-1])
+
+    def along_others(squared: jax.Array) -> jax.Array:
+        for axis in range(2, mask.ndim - 1):
+            squared = _min_plus(squared, axis)
+        return jnp.sqrt(jnp.minimum(squared, cap**2))
+
+    to_false, to_true = _squared_along_first(mask, cap)
+    return along_others(to_false), along_others(to_true)
+
+
+def _squared_along_first(mask: jax.Array, cap: float) -> tuple[jax.Array, jax.Array]:
+    """Squared distance along axis 1 to the nearest False and True pixel; cap^2 or more if none.
+
+    Row by row, down and then up: a running maximum over an axis costs several times as much.
+    """
+    rows = jnp.moveaxis(mask, 1, 0)
+    far = jnp.full(rows.shape[1:], cap, jnp.float32)
+    Pair = tuple[jax.Array, jax.Array]
+
+    def down(above: Pair, row: jax.Array) -> tuple[Pair, Pair]:
+        here = jnp.where(row, above[0] + 1, 0), jnp.where(row, 0, above[1] + 1)
+        return here, here
+
+    def up(below: Pair, row: Pair) -> tuple[Pair, Pair]:
+        here = jnp.minimum(below[0] + 1, row[0]), jnp.minimum(below[1] + 1, row[1])
+        return here, (jnp.square(here[0]), jnp.square(here[1]))
+
+    _, from_above = jax.lax.scan(down, (far, far), rows)
+    _, squared = jax.lax.scan(up, (far, far), from_above, reverse=True)
+    return jnp.moveaxis(squared[0], 0, 1), jnp.moveaxis(squared[1], 0, 1)
 
 
 def _min_plus(squared: jax.Array, axis: int) -> jax.Array:
-    """``min_j squared[j] + (k - j)**2`` along an axis, as a loop over the distance ``k - j``."""
+    """``min_j squared[j] + (k - j)**2`` along an axis, as a loop over j."""
     size = squared.shape[axis]
     moved = jnp.moveaxis(squared, axis, 0)
     place = jnp.arange(size, dtype=jnp.float32).reshape((size,) + (1,) * (moved.ndim - 1))
@@ -73,7 +97,7 @@ def _min_plus(squared: jax.Array, axis: int) -> jax.Array:
         row = jax.lax.dynamic_slice_in_dim(moved, j, 1, axis=0)
         return jnp.minimum(best, row + jnp.square(place - j.astype(jnp.float32)))
 
-    return jnp.moveaxis(jax.lax.fori_loop(0, size, closer, moved), 0, axis)
+    return jnp.moveaxis(jax.lax.fori_loop(0, size, closer, moved, unroll=2), 0, axis)
 
 
 def signed_distance(target: ArrayLike) -> jax.Array:
@@ -91,8 +115,7 @@ def signed_distance(target: ArrayLike) -> jax.Array:
     """
     mask = jnp.asarray(target)
     mask = mask if mask.dtype == jnp.bool_ else mask > 0.5
-    outside = distance_transform(~mask)
-    inside = distance_transform(mask)
+    inside, outside = _distances(_checked(mask))
     return jnp.where(mask, 1 - inside, outside)
 
 
@@ -110,7 +133,8 @@ def distance_field(target: ArrayLike) -> jax.Array:
     """
     mask = jnp.asarray(target)
     mask = mask if mask.dtype == jnp.bool_ else mask > 0.5
-    return distance_transform(mask) + distance_transform(~mask)
+    inside, outside = _distances(_checked(mask))
+    return inside + outside
 
 
 def _target_map(

@@ -20,41 +20,62 @@ Pick = Literal["min", "max"]
 def _window(x: jax.Array, axis: int, pick: Pick) -> jax.Array:
     """Smallest or largest of each pixel and its two neighbours along an axis.
 
-    Reverse mode only: its own gradient is a few comparisons, where a pooling's is slow on a CPU
-    and not deterministic on a GPU, and chains of shifted arrays take XLA a minute to compile.
+    Reverse mode only: its own gradient is two more windows, where a pooling's is slow on a CPU and
+    not deterministic on a GPU, and chains of shifted arrays take XLA a minute to compile.
     """
-    shape = [3 if i == axis else 1 for i in range(x.ndim)]
+    size = _three(x.ndim, axis)
     if pick == "max":
-        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, shape, [1] * x.ndim, "SAME")
-    return jax.lax.reduce_window(x, jnp.inf, jax.lax.min, shape, [1] * x.ndim, "SAME")
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, size, [1] * x.ndim, "SAME")
+    return jax.lax.reduce_window(x, jnp.inf, jax.lax.min, size, [1] * x.ndim, "SAME")
 
 
-def _shifted(x: jax.Array, axis: int, by: int, fill: float) -> jax.Array:
-    padding = [(by, -by, 0) if i == axis else (0, 0, 0) for i in range(x.ndim)]
-    return jax.lax.pad(x, jnp.asarray(fill, x.dtype), padding)
+def _three(ndim: int, axis: int) -> list[int]:
+    return [3 if i == axis else 1 for i in range(ndim)]
+
+
+def _sum_of_picked(
+    x: jax.Array, values: jax.Array, axis: int, pick: Pick
+) -> tuple[jax.Array, jax.Array]:
+    """Return each window's smallest or largest x, and the sum of `values` over its places."""
+    worst = jnp.asarray(-jnp.inf if pick == "max" else jnp.inf, x.dtype)
+
+    def better(
+        one: tuple[jax.Array, jax.Array], two: tuple[jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array]:
+        first = one[0] > two[0] if pick == "max" else one[0] < two[0]
+        both = jnp.where(one[0] == two[0], one[1] + two[1], two[1])
+        return jnp.where(first, one[0], two[0]), jnp.where(first, one[1], both)
+
+    picked, total = jax.lax.reduce_window(
+        (x, values),
+        (worst, jnp.zeros_like(worst)),
+        better,
+        _three(x.ndim, axis),
+        [1] * x.ndim,
+        "SAME",
+    )
+    return picked, total
 
 
 def _window_forward(
     x: jax.Array, axis: int, pick: Pick
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    picked = _window(x, axis, pick)
-    return picked, (x, picked)
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+    picked, ties = _sum_of_picked(x, jnp.ones_like(x), axis, pick)
+    return picked, (x, picked, ties)
 
 
 def _window_backward(
-    axis: int, pick: Pick, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+    axis: int, pick: Pick, saved: tuple[jax.Array, jax.Array, jax.Array], gradient: jax.Array
 ) -> tuple[jax.Array]:
-    """Give each window's gradient to the pixel it picked; equal ones share it."""
-    del pick
-    x, picked = saved
-    shifts = (-1, 0, 1)
-    ties = [(_shifted(x, axis, by, jnp.nan) == picked).astype(x.dtype) for by in shifts]
-    share = gradient / sum(ties[1:], start=ties[0])
-    parts = [
-        jnp.where(x == _shifted(picked, axis, by, jnp.nan), _shifted(share, axis, by, 0.0), 0)
-        for by in shifts
-    ]
-    return (sum(parts[1:], start=parts[0]),)
+    """Give each window's gradient to the pixel it picked; equal ones share it.
+
+    Of the windows around a pixel, those that picked it have the value nearest to its own, as each
+    picked that or a better one.
+    """
+    x, picked, ties = saved
+    other: Pick = "min" if pick == "max" else "max"
+    nearest, total = _sum_of_picked(picked, gradient / ties, axis, other)
+    return (jnp.where(nearest == x, total, 0),)
 
 
 _window.defvjp(_window_forward, _window_backward)
