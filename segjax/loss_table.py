@@ -39,12 +39,17 @@ class Parameter:
 
 @dataclass(frozen=True)
 class LossSpec:
-    """One loss: its name, what it reads, its settings with their defaults, and a line about it."""
+    """One loss: its name, what it reads, its settings with their defaults, and a line about it.
+
+    cost says why value and gradient take longer than two passes of a mean squared error over the
+    same arrays, in the words of `scripts/losses_doc.py`, which measures it; empty if they do not.
+    """
 
     name: str
     reads: Reads
     parameters: Mapping[str, Value]
     summary: str
+    cost: str = ""
 
 
 PARAMETERS: Mapping[str, Parameter] = {
@@ -118,7 +123,56 @@ PARAMETERS: Mapping[str, Parameter] = {
 
 
 def _spec(name: str, reads: Reads, parameters: Iterable[str], summary: str) -> LossSpec:
-    return LossSpec(name, reads, {p: PARAMETERS[p].default for p in parameters}, summary)
+    defaults = {p: PARAMETERS[p].default for p in parameters}
+    return LossSpec(name, reads, defaults, summary, _COST.get(name, ""))
+
+
+_SOFTMAX = "softmax: a maximum, exponentials and a sum over the classes of each pixel"
+_FOCUS = "exponential, logarithm and quotient of each element, in value and gradient"
+_SORT = "sorts the pixels of each cell by their errors"
+_COST: Mapping[str, str] = {
+    "focal": _FOCUS,
+    "dice_focal": f"{_FOCUS}; Dice's sums",
+    "bce_dice": "exponential and logarithm of each element, and Dice's sums",
+    "kaggle_bce_dice": "exponential and logarithm of each element, and Dice's sums",
+    "kaggle_combo": "exponential and two logarithms of each element, and Dice's sums",
+    "exp_log": "two exponentials and two logarithms of each element, and Dice's sums",
+    "unified_focal": f"{_FOCUS}; a root of each; Tversky's sums of both sides",
+    "ce": _SOFTMAX,
+    **{
+        f"{name}_softmax": _SOFTMAX
+        for name in (
+            "dice",
+            "jaccard",
+            "tversky",
+            "focal_tversky",
+            "log_cosh_dice",
+            "generalized_dice",
+            "mcc",
+        )
+    },
+    "focal_softmax": f"{_SOFTMAX}; a power of each pixel",
+    "dice_ce": f"{_SOFTMAX}; Dice's sums",
+    "dice_focal_softmax": f"{_SOFTMAX}; a power of each pixel; Dice's sums",
+    "exp_log_softmax": f"{_SOFTMAX}; a power of each pixel; Dice's sums",
+    "unified_focal_softmax": f"{_SOFTMAX}; a power of each pixel; Tversky's sums",
+    "topk_bce": "compares all elements 31 times to find the threshold",
+    "topk_ce": f"{_SOFTMAX}; compares all pixels 31 times to find the threshold",
+    "lovasz_hinge": _SORT,
+    "lovasz_softmax": _SORT,
+    "kaggle_lovasz": _SORT,
+    **dict.fromkeys(
+        ("boundary", "boundary_softmax"),
+        "distance map of the target: one addition per pixel and column",
+    ),
+    **dict.fromkeys(
+        ("hausdorff", "hausdorff_softmax"),
+        "distance maps of target and prediction: one addition per pixel and column",
+    ),
+    **dict.fromkeys(
+        ("cldice", "cldice_softmax"), "32 minima and maxima over neighbours, and 16 gradients"
+    ),
+}
 
 
 _CELLS = ("loss_smooth", "loss_over", "loss_per_class", "loss_absent", "loss_class_weights")

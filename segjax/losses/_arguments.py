@@ -87,6 +87,27 @@ def divide(numerator: jax.Array, denominator: jax.Array, *, empty: float) -> jax
     return jnp.where(zero, empty, numerator / jnp.where(zero, 1.0, denominator))
 
 
+@jax.custom_jvp
+def total(x: jax.Array) -> jax.Array:
+    """Return the sum of all elements.
+
+    As a product with ones: XLA on a CPU draws the arithmetic before a plain sum into the sum's
+    loop, which then takes one element at a time and twice as long.
+    """
+    if x.ndim < 2:
+        return jnp.sum(x)
+    rows = x.reshape(-1, x.shape[-2] * x.shape[-1])
+    ones = jnp.ones(rows.shape[-1], x.dtype)
+    return jnp.sum(jnp.dot(rows, ones, precision=jax.lax.Precision.HIGHEST))
+
+
+@total.defjvp
+def _total_jvp(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    return total(*primals), jnp.sum(*tangents)
+
+
 def reduce_cells(cells: jax.Array, weights: jax.Array | None, reduction: Reduction) -> jax.Array:
     """Reduce a loss that has one value per cell (pixel, sample or class).
 
@@ -101,7 +122,7 @@ def reduce_cells(cells: jax.Array, weights: jax.Array | None, reduction: Reducti
     if reduction == "none":
         return weighted
     if reduction == "sum":
-        return jnp.sum(weighted)
+        return total(weighted)
     if weights is None:
-        return jnp.mean(cells)
-    return divide(jnp.sum(weighted), jnp.sum(weights), empty=0.0)
+        return total(cells) / cells.size
+    return divide(total(weighted), jnp.sum(weights), empty=0.0)

@@ -57,7 +57,10 @@ class Prediction:
 
     @property
     def probs(self) -> jax.Array:
-        """Probabilities [B, ..., C]."""
+        """Probabilities [B, ..., C]; from the terms if those are there, alone they are cheaper."""
+        sigmoid = self.pred_is == "logits" and self.classes == "independent"
+        if sigmoid and "terms" not in self.__dict__:
+            return jax.nn.sigmoid(self.pred)
         return self.terms.probs
 
     @property
@@ -69,6 +72,14 @@ class Prediction:
     def surprise_not(self) -> jax.Array:
         """``-log(1 - probs)`` [B, ..., C], finite."""
         return self.terms.surprise_not
+
+    def focused(self, gamma: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """Focal terms: ``-(1 - p) ** gamma log p`` and ``-p ** gamma log(1 - p)`` [B, ..., C]."""
+        sigmoid = self.pred_is == "logits" and self.classes == "independent"
+        if sigmoid and isinstance(gamma, (int, float)):
+            return _focused(self.pred, float(gamma))
+        focus, focus_not = _focus(self.terms, gamma)
+        return focus * self.terms.surprise, focus_not * self.terms.surprise_not
 
     @functools.cached_property
     def surprise_there(self) -> jax.Array:
@@ -112,6 +123,38 @@ def _sigmoid_terms_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) ->
     p, q = terms[:2]
     p_dot = p * q * x_dot
     return terms, (p_dot, -p_dot, -q * x_dot, p * x_dot)
+
+
+def _focus(terms: Terms, gamma: ArrayLike) -> tuple[jax.Array, jax.Array]:
+    """Return ``(1 - p) ** gamma`` and ``p ** gamma``."""
+    if isinstance(gamma, (int, float)) and gamma in range(5):
+        focus, focus_not = (
+            jax.lax.integer_pow(base, int(gamma)) for base in (terms.probs_not, terms.probs)
+        )
+        return focus, focus_not
+    # A root of the probability itself would have an infinite gradient at 0.
+    return jnp.exp(-gamma * terms.surprise_not), jnp.exp(-gamma * terms.surprise)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _focused(x: jax.Array, gamma: float) -> tuple[jax.Array, jax.Array]:
+    terms = Terms(*_sigmoid_terms(x))
+    focus, focus_not = _focus(terms, gamma)
+    return focus * terms.surprise, focus_not * terms.surprise_not
+
+
+@_focused.defjvp
+def _focused_jvp(
+    gamma: float, primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    (x,), (x_dot,) = primals, tangents
+    terms = Terms(*_sigmoid_terms(x))
+    p, q = terms.probs, terms.probs_not
+    focus, focus_not = _focus(terms, gamma)
+    slope = -focus * (gamma * p * terms.surprise + q)
+    slope_not = focus_not * (gamma * q * terms.surprise_not + p)
+    values = focus * terms.surprise, focus_not * terms.surprise_not
+    return values, (slope * x_dot, slope_not * x_dot)
 
 
 @jax.custom_jvp

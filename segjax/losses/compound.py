@@ -34,12 +34,12 @@ from segjax.losses.entropy import (
     element_weights,
     exclusive_focus,
     focal_of,
-    independent_focus,
     pixel_weights,
 )
 from segjax.losses.overlap import (
     Absent,
     Over,
+    Sums,
     cell_axes,
     cell_sums,
     cell_weights,
@@ -257,10 +257,10 @@ def _unified_tversky(
     if inputs.classes == "exclusive":
         back = loss[..., :1] if variant == "asymmetric" else rare[..., :1]
         return reduce_cells(jnp.concatenate([back, rare[..., 1:]], -1), weights, "mean")
-    background = 1 - inputs.target
-    if inputs.counted is not None:
-        background = background * inputs.counted
-    missing = cell_sums(1 - inputs.probs, background, inputs.counted, axes)
+    # The background's false positives are the class's false negatives, and the other way round.
+    right = (1 - inputs.probs) * (1 - inputs.target)
+    right = jnp.sum(right if inputs.counted is None else right * inputs.counted, axes)
+    missing = Sums(right, right + sums.false_negatives, right + sums.false_positives, sums.pixels)
     back = 1 - tversky_index(missing, **weighing)
     back = back if variant == "asymmetric" else power_from_zero(back, 1 - gamma)
     return reduce_cells((back + rare) / 2, weights, "mean")
@@ -272,11 +272,11 @@ def _unified_focal(
     """Focal part: a sum over a pixel's classes, then the mean over the pixels."""
     symmetric = variant == "symmetric"
     if inputs.classes == "independent":
-        terms, target = inputs.terms, inputs.target
-        rare = fn_weight * target * terms.surprise
-        rare = rare * independent_focus(terms, gamma) if symmetric else rare
-        back = independent_focus(terms, gamma, of_not=True) * terms.surprise_not
-        return reduce_cells((1 - fn_weight) * (1 - target) * back + rare, inputs.counted, "mean")
+        target = inputs.target
+        there, not_there = inputs.focused(gamma)
+        there = there if symmetric else inputs.surprise
+        cells = (1 - fn_weight) * (1 - target) * not_there + fn_weight * target * there
+        return reduce_cells(cells, inputs.counted, "mean")
     if inputs.one_hot:  # one power per pixel instead of one per class
         there, is_back = inputs.surprise_there, inputs.target[..., 0]
         focused = exclusive_focus(there, gamma)

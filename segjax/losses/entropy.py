@@ -25,7 +25,6 @@ from segjax.losses._prediction import (
     Classes,
     Prediction,
     PredIs,
-    Terms,
     class_weight_row,
     power_from_zero,
     prepare,
@@ -219,23 +218,14 @@ def focal_of(
             focus = exclusive_focus(inputs.surprise, gamma)
             pixels = jnp.sum(inputs.target * focus * inputs.surprise, -1)
         return reduce_cells(pixels, pixel_weights(inputs, class_weights), reduction)
-    terms = inputs.terms
-    missed = fn_weight * inputs.target * independent_focus(terms, gamma) * terms.surprise
-    other = independent_focus(terms, gamma, of_not=True) * terms.surprise_not
-    cells = missed + fp_weight * (1 - inputs.target) * other
+    there, not_there = inputs.focused(gamma)
+    cells = fn_weight * inputs.target * there + fp_weight * (1 - inputs.target) * not_there
     return reduce_cells(cells, element_weights(inputs, class_weights), reduction)
 
 
 def exclusive_focus(surprise: jax.Array, gamma: ArrayLike) -> jax.Array:
     """Return ``(1 - p) ** gamma`` from -log p."""
     return power_from_zero(-jnp.expm1(-surprise), gamma)
-
-
-def independent_focus(terms: Terms, gamma: ArrayLike, *, of_not: bool = False) -> jax.Array:
-    """Return ``(1 - p) ** gamma``, or with `of_not` ``p ** gamma``."""
-    if isinstance(gamma, (int, float)) and gamma in range(5):
-        return power_from_zero(terms.probs if of_not else terms.probs_not, gamma)
-    return jnp.exp(-gamma * (terms.surprise if of_not else terms.surprise_not))
 
 
 def topk(
