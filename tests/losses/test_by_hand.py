@@ -132,6 +132,25 @@ def test_value_on_two_pixels(case):
         (losses.dice_prob, {"per_class": False}, 1 - (2 * 1.2 + 1) / 5),
         (losses.dice_ce, {}, DICE3 + CE),
         (losses.topk, {"fraction": 0.5}, -log(0.5)),
+        (
+            losses.exp_log,
+            {},
+            0.8 * np.mean([(-log(score)) ** 0.3 for score in (2.4 / 3, 1 / 1.4, 2 / 2.6)])
+            + 0.2 * ((-log(0.7)) ** 0.3 + (-log(0.5)) ** 0.3) / 2,
+        ),
+        # pixel 0 is background, so faded; of the classes 0.4 FP and 0.6 FN
+        (
+            losses.unified_focal,
+            {},
+            0.5 * (0.4 * 0.3**0.5 * -log(0.7) + 0.6 * -log(0.5)) / 2
+            + 0.5 * (0.3 / 2 + sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)) / 3,
+        ),
+        (
+            losses.unified_focal,
+            {"variant": "symmetric"},
+            0.5 * (0.4 * 0.3**0.5 * -log(0.7) + 0.6 * 0.5**0.5 * -log(0.5)) / 2
+            + 0.5 * (sqrt(0.3 / 2) + sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)) / 3,
+        ),
         # the absent class weighs as the rarest, so all weigh 1
         (losses.generalized_dice, {}, 1 - (2 * 1.2 + 1) / 5),
         (losses.generalized_dice, {"absent": "skip"}, 1 - (2 * 1.2 + 1) / (1.0 + 0.6 + 2 + 1)),

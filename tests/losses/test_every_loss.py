@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
 from segjax.loss_table import LOSSES
@@ -57,6 +59,34 @@ def test_gradient_matches_differences_in_float64(name):
         loss = jax.jit(make_loss(name))
         assert loss(outputs, targets).dtype == jnp.float64
         check_grads(lambda o: loss(o, targets), (outputs,), order=1, modes=["rev"], eps=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lovasz_hinge", "lovasz_softmax", "topk_bce", "topk_ce"])
+def test_gradient_in_float32_is_that_in_float64(name):
+    """These order float32 by its bits, in another way than float64."""
+    outputs, targets = _example(LOSSES[name].reads)
+    low = jax.jit(jax.grad(make_loss(name)))(outputs.astype(np.float32), targets)
+    with jax.enable_x64(True):
+        high = jax.jit(jax.grad(make_loss(name)))(outputs, targets)
+    assert (low.dtype, high.dtype) == (jnp.float32, jnp.float64)
+    np.testing.assert_allclose(low, high, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["bce", "dice_ce", "topk_bce", "lovasz_hinge", "boundary"])
+def test_four_devices_give_the_loss_of_one(name):
+    rng = np.random.default_rng(3)
+    outputs = rng.normal(size=(4, 5, 6, 3)).astype(np.float32)
+    targets = rng.integers(0, 2, (4, 5, 6, 3)).astype(np.float32)
+    if LOSSES[name].reads == "softmax":
+        targets = rng.integers(0, 3, (4, 5, 6))
+    mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
+    sharding = NamedSharding(mesh, P("batch"))
+    placed = [jax.device_put(a, sharding) for a in (outputs, targets)]
+    assert len(placed[0].sharding.device_set) == 4
+    step = jax.jit(jax.value_and_grad(make_loss(name)))
+    (one, one_grad), (four, four_grad) = step(outputs, targets), step(*placed)
+    np.testing.assert_allclose(four, one, rtol=1e-6)
+    np.testing.assert_allclose(four_grad, one_grad, rtol=1e-5, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", _quick(NAMES))

@@ -61,6 +61,42 @@ def test_cross_entropies():
     )
 
 
+def test_positive_weight_of_pytorch():
+    close(
+        losses.bce(LOGITS, MASKS, pred_is="logits", fn_weight=3.0),
+        F.binary_cross_entropy_with_logits(X, Y, pos_weight=torch.full((4, 1, 1), 3.0)),
+    )
+
+
+def test_losses_of_the_report():
+    masks = 50 * MASKS
+    close(losses.mse(LOGITS, masks), F.mse_loss(X, 50 * Y))
+    # MONAI's Dice of one image that holds the whole batch
+    flat = [tensor.reshape(1, 1, 8, -1) for tensor in (X, 50 * Y)]
+    dice = monai.DiceLoss(squared_pred=True, smooth_nr=0, smooth_dr=1e-6)(*flat)
+    close(losses.dice(LOGITS, masks), dice)
+    close(losses.combo(LOGITS, masks, dice_scale=400), F.mse_loss(X, 50 * Y) + 400 * dice)
+
+
+def test_topk_by_torch():
+    # SMP and MONAI have none; nnU-Net's is cross-entropy, then torch.topk over the batch.
+    entropy = F.cross_entropy(X, YL, reduction="none").reshape(3, -1)
+    hardest = torch.topk(entropy.reshape(-1), int(np.ceil(0.3 * entropy.numel())))[0].mean()
+    close(losses.topk(LOGITS, LABELS, pred_is="logits", fraction=0.3, over="batch"), hardest)
+    each = torch.topk(entropy, int(np.ceil(0.3 * entropy.shape[1])))[0].mean()
+    close(losses.topk(LOGITS, LABELS, pred_is="logits", fraction=0.3), each)
+
+
+def test_log_cosh_and_exp_log_from_monais_dice():
+    # No library here has these two, so their outer functions are put around MONAI's Dice.
+    dice = monai.DiceLoss(sigmoid=True, smooth_nr=1, smooth_dr=1, reduction="none")(X, Y)
+    close(losses.log_cosh_dice(LOGITS, MASKS, pred_is="logits"), dice.cosh().log().mean())
+    dice = monai.DiceLoss(softmax=True, smooth_nr=1, smooth_dr=1, reduction="none")(X, Y1)
+    entropy = F.cross_entropy(X, YL, reduction="none")
+    expected = 0.8 * ((-torch.log(1 - dice)) ** 0.3).mean() + 0.2 * (entropy**0.3).mean()
+    close(losses.exp_log(LOGITS, LABELS, pred_is="logits", classes="exclusive"), expected)
+
+
 def test_smp_smoothing_of_bce_counts_double():
     # SMP: t (1 - e) + (1 - t) e, twice the usual smoothing of t (1 - e) + e / 2
     close(
@@ -287,6 +323,16 @@ def test_hausdorff_and_boundary_of_monai():
     np.testing.assert_allclose(ours[~inside], distances[~inside], rtol=1e-5)
     gap = ours[inside] - distances[inside]
     assert np.allclose(gap, 0, atol=1e-5) or np.allclose(gap, 1, atol=1e-5)
+
+
+def test_boundary_from_distances_of_scipy():
+    ndimage = pytest.importorskip("scipy.ndimage")
+    masks = np.moveaxis(MASKS, -1, 1).reshape(12, 8, 9) > 0
+    edt = ndimage.distance_transform_edt
+    outside, inside = (np.stack([edt(one) for one in side]) for side in (~masks, masks))
+    phi = np.where(inside > 0, 1 - inside, outside)
+    probs = np.moveaxis(PROBS, -1, 1).reshape(12, 8, 9)
+    close(losses.boundary(LOGITS, MASKS, pred_is="logits"), np.mean(phi * probs))
 
 
 def test_distance_transform_of_scipy():
