@@ -133,7 +133,7 @@ def _focus(terms: Terms, gamma: ArrayLike) -> tuple[jax.Array, jax.Array]:
         )
         return focus, focus_not
     # A root of the probability itself would have an infinite gradient at 0.
-    return jnp.exp(-gamma * terms.surprise_not), jnp.exp(-gamma * terms.surprise)
+    return jnp.exp(-(gamma * terms.surprise_not)), jnp.exp(-(gamma * terms.surprise))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

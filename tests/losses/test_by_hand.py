@@ -2,6 +2,7 @@
 
 from math import cosh, exp, log, sqrt
 
+import jax
 import numpy as np
 import pytest
 
@@ -217,28 +218,45 @@ def test_cldice_on_a_row():
     )
 
 
+CELLS = {
+    ("sample", True): (3, 2),
+    ("sample", False): (3,),
+    ("batch", True): (2,),
+    ("batch", False): (),
+}
+
+
+@jax.jit  # all at once: one program compiles faster than hundreds of operations
+def _reductions(p, t):
+    cells = {}
+    for over, per_class in CELLS:
+        for loss in (losses.dice_prob, losses.lovasz_hinge):
+            keywords = {"over": over, "per_class": per_class, "pred_is": "logits"}
+            cells[over, per_class, loss.__name__] = [
+                loss(p, t, reduction=reduction, **keywords) for reduction in ("none", "mean", "sum")
+            ]
+    probs = {"pred_is": "probs"}
+    pixels = {
+        "bce": losses.bce(p, t, reduction="none", **probs),
+        "ce": losses.cross_entropy(p, t[..., 0], reduction="none", **probs),
+    }
+    probs["classes"] = "independent"
+    each = losses.dice_ce(p, t, reduction="none", **probs)
+    return cells, pixels, each, losses.dice_ce(p[1:2], t[1:2], **probs)
+
+
 def test_per_cell_values_keep_their_shapes():
     rng = np.random.default_rng(0)
     p, t = rng.uniform(size=(3, 4, 4, 2)), rng.integers(0, 2, (3, 4, 4, 2))
-    for over, per_class, shape in [
-        ("sample", True, (3, 2)),
-        ("sample", False, (3,)),
-        ("batch", True, (2,)),
-        ("batch", False, ()),
-    ]:
-        for loss in (losses.dice_prob, losses.lovasz_hinge):
-            keywords = {"over": over, "per_class": per_class, "pred_is": "logits"}
-            cells = loss(p, t, reduction="none", **keywords)
-            assert cells.shape == shape
-            np.testing.assert_allclose(loss(p, t, **keywords), np.mean(cells), rtol=1e-6)
-            np.testing.assert_allclose(
-                loss(p, t, reduction="sum", **keywords), np.sum(cells), rtol=1e-6
-            )
-    assert losses.bce(p, t, pred_is="probs", reduction="none").shape == (3, 4, 4, 2)
-    assert losses.cross_entropy(p, t[..., 0], pred_is="probs", reduction="none").shape == (3, 4, 4)
-    each = losses.dice_ce(p, t, pred_is="probs", classes="independent", reduction="none")
+    found, pixels, each, alone = _reductions(p, t)
+    assert len(found) == 8
+    for (over, per_class, _), (cells, mean, total) in found.items():
+        assert cells.shape == CELLS[over, per_class]
+        np.testing.assert_allclose(mean, np.mean(cells), rtol=1e-6)
+        np.testing.assert_allclose(total, np.sum(cells), rtol=1e-6)
+    assert pixels["bce"].shape == (3, 4, 4, 2)
+    assert pixels["ce"].shape == (3, 4, 4)
     assert each.shape == (3,)
-    alone = losses.dice_ce(p[1:2], t[1:2], pred_is="probs", classes="independent")
     np.testing.assert_allclose(each[1], alone, rtol=1e-6)
 
 
