@@ -13,6 +13,7 @@ _HOMES = {
     "MUnet": "segjax.model",
     "Predictor": "segjax.predictor",
     "TrainState": "segjax.train",
+    "UNet": "segjax.unet",
     "init_state": "segjax.train",
     "make_eval_step": "segjax.evaluate",
     "make_train_step": "segjax.train",

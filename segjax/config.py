@@ -16,6 +16,7 @@ from segjax.errors import ConfigError
 from segjax.loss_table import PARAMETERS, Value, check_class_weights, spec
 
 TRAIN_FILE = "PurdueShapes5MultiObject-10000-train.gz"
+LARGEST_CELL = 8  # all networks take images with sides that are multiples of this
 NAMED_DATA = ("purdue", "synthetic")
 TEST_FILE = "PurdueShapes5MultiObject-1000-test.gz"
 
@@ -88,6 +89,20 @@ class Config:
     keep_empty: bool = _setting(False, "Use pictures without any COCO object, too.")
 
     # Network
+    network: str = _setting(
+        "munet",
+        "'munet' is DLStudio's; 'unet' a small U-Net that is quick on CPUs (needs --head=dense).",
+        choices=("munet", "unet"),
+    )
+    unet_widths: str = _setting(
+        "32,64,128", "Channels of the unet's levels, from the finest down; each halves the size."
+    )
+    unet_patch: int = _setting(
+        2, "The unet's finest level has one pixel for each patch of N x N.", low=1, high=8
+    )
+    unet_blocks: int = _setting(
+        1, "3x3 convolutions of a unet's level on each arm; twice as many at the bottom.", low=1
+    )
     head: str = _setting(
         "dlstudio",
         "Output layer: 'dlstudio' writes one pixel in four as the original does, 'dense' all.",
@@ -224,6 +239,7 @@ class Config:
                 _check(field, getattr(self, field.name))
         _check_loss(self.loss, self.loss_params)
         check_augment(self.augment)
+        _check_network(self)
         if self.weight_decay and self.optimizer in ("adam", "rmsprop"):
             raise ConfigError(
                 f"--weight_decay={self.weight_decay:g}: {self.optimizer} has none; use adamw"
@@ -250,6 +266,24 @@ class Config:
             if name not in names:
                 raise ConfigError(f"Config has no setting {name!r};{_close(name, names)}")
         return dataclasses.replace(self, **changes)
+
+    def widths(self) -> tuple[int, ...]:
+        """Return the channels of the unet's levels; ConfigError if they are no such list."""
+        try:
+            found = tuple(int(width) for width in self.unet_widths.split(","))
+        except ValueError:
+            found = ()
+        if not found or min(found) < 1:
+            raise ConfigError(
+                f"--unet_widths={self.unet_widths}: give channels per level, such as 32,64,128"
+            )
+        return found
+
+    def network_name(self) -> str:
+        """Return the network in a phrase, for titles."""
+        if self.network == "unet":
+            return f"unet {self.unet_widths}, patch {self.unet_patch}"
+        return f"mUnet depth {self.depth}, head {self.head}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values."""
@@ -307,6 +341,31 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         raise ConfigError(f"--{name}={value}: must be at least {low}")
     if high is not None and value > high:
         raise ConfigError(f"--{name}={value}: must be at most {high}")
+
+
+def _check_network(config: Config) -> None:
+    """Raise ConfigError for settings of one network that are given to the other."""
+    others = {
+        "unet": ("depth", "upsampling", "skip_connections"),
+        "munet": ("unet_widths", "unet_patch", "unet_blocks"),
+    }[config.network]
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    for name in others:
+        value = getattr(config, name)
+        if value != defaults[name]:
+            raise ConfigError(f"--{name}={value}: --network={config.network} has no such setting")
+    if config.network != "unet":
+        return
+    if config.head != "dense":
+        raise ConfigError(
+            f"--head={config.head}: --network=unet writes every pixel; add --head=dense"
+        )
+    levels, patch = len(config.widths()), config.unet_patch
+    if patch & (patch - 1) or patch * 2 ** (levels - 1) > LARGEST_CELL:
+        raise ConfigError(
+            f"--unet_patch={patch} with {levels} --unet_widths: the patch must be 1, 2, 4 or 8, "
+            f"and after {levels - 1} halvings a cell at most {LARGEST_CELL} pixels wide"
+        )
 
 
 def _check_loss(loss: str, given: Mapping[str, Value]) -> None:

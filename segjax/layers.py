@@ -48,11 +48,23 @@ def spread_even(x: Array) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), gaps, gaps, (0, 0, 0)])
 
 
-def depth_to_space(x: Array) -> Array:
-    """Lay ``x`` [B, H, W, 2*2*C], its channels ordered (row, column, c), out as [B, 2H, 2W, C]."""
+def depth_to_space(x: Array, size: int = 2) -> Array:
+    """Lay ``x`` [B, H, W, size*size*C] out as [B, size*H, size*W, C].
+
+    Its channels are ordered (row, column, c).
+    """
     batch, height, width, channels = x.shape
-    x = x.reshape(batch, height, width, 2, 2, channels // 4)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels // 4)
+    features = channels // size**2
+    x = x.reshape(batch, height, width, size, size, features)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, size * height, size * width, features)
+
+
+def space_to_depth(x: Array, size: int = 2) -> Array:
+    """Undo ``depth_to_space``: [B, H, W, C] to [B, H/size, W/size, size*size*C]."""
+    batch, height, width, features = x.shape
+    x = x.reshape(batch, height // size, size, width // size, size, features)
+    x = x.transpose(0, 1, 3, 2, 4, 5)
+    return x.reshape(batch, height // size, width // size, size**2 * features)
 
 
 def relu(x: Array) -> Array:
@@ -163,6 +175,20 @@ class DenseHead(nn.Module):
         kernel, bias = _weights(self, x, 2, transposed=True)
         taps = kernel.transpose(2, 0, 1, 3).reshape(x.shape[-1], 4 * self.features)
         return depth_to_space(x.astype(self.dtype) @ taps) + bias
+
+
+class Pointwise(nn.Module):
+    """A 1x1 convolution with bias."""
+
+    features: int
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Map [B, H, W, I] to [B, H, W, features]."""
+        kernel, bias = _weights(self, x, 1, transposed=False)
+        return x.astype(self.dtype) @ kernel[0, 0] + bias
 
 
 def _weights(module: Any, x: Array, size: int, *, transposed: bool) -> tuple[Array, Array]:

@@ -182,11 +182,13 @@ class MUnet(nn.Module):
 def check_image_shape(shape: tuple[int, ...]) -> None:
     """Raise ConfigError unless ``shape`` is [B, H, W, C] with H and W multiples of 8."""
     if len(shape) != 4:
-        raise ConfigError(f"images have shape {shape}; mUnet takes [batch, height, width, channel]")
+        raise ConfigError(
+            f"images have shape {shape}; networks take [batch, height, width, channel]"
+        )
     if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in shape[1:3]):
         raise ConfigError(
-            f"images are {shape[1]}x{shape[2]} pixels; mUnet halves three times, so height and "
-            f"width must be multiples of {SIZE_MULTIPLE}"
+            f"images are {shape[1]}x{shape[2]} pixels; networks halve three times, so height "
+            f"and width must be multiples of {SIZE_MULTIPLE}"
         )
 
 

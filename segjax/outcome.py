@@ -17,7 +17,8 @@ from segjax import decode, metrics, plots
 from segjax.config import Config
 from segjax.evaluate import Evaluation, make_predict
 from segjax.metrics import Counts
-from segjax.model import count_parameters, dlstudio_parameter_count
+from segjax.model import count_parameters
+from segjax.networks import parameters_dlstudio_counts
 from segjax.objective import Objective
 from segjax.rundir import RunFolder
 from segjax.sources import Splits
@@ -69,7 +70,7 @@ def finish(
         "train_seconds": round(train_seconds, 3),
         "train_images": len(splits.train),
         "parameters": count_parameters(state.params),
-        "parameters_dlstudio_counts": dlstudio_parameter_count(config.depth, objective.num_outputs),
+        "parameters_dlstudio_counts": parameters_dlstudio_counts(config, objective.num_outputs),
         "classes": list(splits.test.class_names),
         "environment": environment(),
     }
@@ -122,7 +123,7 @@ def draw_figures(
     splits: Splits,
 ) -> None:
     """Draw loss.png from the log and predictions.png from the first test images."""
-    title = f"{config.loss}, head {config.head}, depth {config.depth}, seed {config.seed}"
+    title = f"{config.loss}, {config.network_name()}, seed {config.seed}"
     plots.save(plots.loss_figure(folder.records(), title=title), folder.path / "loss.png")
     few = splits.test[:FIGURE_IMAGES]
     predict = make_predict(model, objective, stats=config.eval_stats)

@@ -100,7 +100,10 @@ def run_name(config: Config) -> str:
         f"-{name}{value:g}" if isinstance(value, float) else f"-{name}{value}"
         for name, value in sorted(config.loss_params.items())
     )
-    return f"{loss}{parameters}-{config.head}-depth{config.depth}-seed{config.seed}"
+    network = config.network
+    if network == "munet":
+        network = f"{config.head}-depth{config.depth}"
+    return f"{loss}{parameters}-{network}-seed{config.seed}"
 
 
 def choose_folder(config: Config, *, under: Path | str = "runs") -> RunFolder:

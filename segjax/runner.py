@@ -24,7 +24,8 @@ from segjax.data import Dataset, epoch_order
 from segjax.errors import ConfigError, TrainingError
 from segjax.evaluate import make_evaluate
 from segjax.loss_table import spec
-from segjax.model import MUnet, count_parameters, dlstudio_parameter_count
+from segjax.model import count_parameters
+from segjax.networks import Network, make_network, parameters_dlstudio_counts
 from segjax.objective import Objective, make_objective
 from segjax.optim import make_optimizer
 from segjax.outcome import finish, scores_of
@@ -111,17 +112,9 @@ def run(config: Config, *, say: Say = print_now) -> Result:
     return Result(folder.path, finished=True, results=results)
 
 
-def make_model(config: Config, objective: Objective) -> MUnet:
+def make_model(config: Config, objective: Objective) -> Network:
     """Return the network that the settings describe."""
-    return MUnet(
-        depth=config.depth,
-        skip_connections=config.skip_connections,
-        head=config.head,  # type: ignore[arg-type]
-        upsampling=config.upsampling,  # type: ignore[arg-type]
-        num_classes=objective.num_outputs,
-        input_scale=1.0 if config.input_range == "raw" else 1.0 / 255.0,
-        dtype=jnp.dtype(config.dtype),
-    )
+    return make_network(config, num_classes=objective.num_outputs)
 
 
 def eval_batch_size(config: Config) -> int:
@@ -274,12 +267,15 @@ class Trainer:
             f"{self.total_steps} steps of {config.batch_size} on {device.device_kind} "
             f"({device.platform})"
         )
-        counted = dlstudio_parameter_count(config.depth, self.objective.num_outputs)
-        self.say(
-            f"mUnet depth {config.depth}, head {config.head}: {runs:,} parameters. DLStudio counts "
-            f"{counted:,}: it also builds layers that its forward pass never calls"
-            + ("." if config.head == "dlstudio" else ", and has another output layer.")
-        )
+        counted = parameters_dlstudio_counts(config, self.objective.num_outputs)
+        if counted is None:
+            self.say(f"{config.network_name()}: {runs:,} parameters")
+        else:
+            self.say(
+                f"{config.network_name()}: {runs:,} parameters. DLStudio "
+                f"counts {counted:,}: it also builds layers that its forward pass never calls"
+                + ("." if config.head == "dlstudio" else ", and has another output layer.")
+            )
         if config.head == "dlstudio":
             self.say(
                 "head=dlstudio computes one output pixel in four, the rest is a constant per class "

@@ -15,7 +15,8 @@ from segjax.rundir import CONFIG_FILE, RunFolder
 FIGURE_FILE = "runs.png"
 # Settings that say where and how often, not what was trained.
 NOT_COMPARED = ("run_dir", "resume", "overwrite", "progress", "cache_dir", "dataroot")
-NETWORK_SETTINGS = ("depth", "head", "upsampling", "skip_connections")
+MUNET_SETTINGS = ("depth", "head", "upsampling", "skip_connections")
+NETWORK_SETTINGS = ("network", "unet_widths", "unet_patch", "unet_blocks", *MUNET_SETTINGS)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -32,6 +33,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--summary", action="store_true", help="the network's layers, shapes, parameters and cost"
     )
+    parser.add_argument("--network", choices=("munet", "unet"), help="of --summary without a run")
+    parser.add_argument("--unet_widths", help="of --summary without a run")
+    parser.add_argument("--unet_patch", type=int, help="of --summary without a run")
+    parser.add_argument("--unet_blocks", type=int, help="of --summary without a run")
     parser.add_argument("--depth", type=int, help="of --summary without a run")
     parser.add_argument("--head", choices=("dlstudio", "dense"), help="of --summary without a run")
     parser.add_argument(
@@ -216,16 +221,10 @@ def summary(given: argparse.Namespace) -> list[str]:
 
 
 def _network_lines(config: Config, outputs: int, size: int) -> list[str]:
-    from segjax.model import MUnet
+    from segjax.networks import make_network
     from segjax.summary import lines_of
 
-    model = MUnet(
-        depth=config.depth,
-        head=config.head,  # type: ignore[arg-type]
-        upsampling=config.upsampling,  # type: ignore[arg-type]
-        skip_connections=config.skip_connections,
-        num_classes=outputs,
-    )
+    model = make_network(config, num_classes=outputs)
     return lines_of(model, size=(size, size))
 
 

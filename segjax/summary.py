@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from segjax import layers
-from segjax.model import MUnet, count_parameters
+from segjax.model import count_parameters
 
 CONVOLUTIONS = (
     layers.Conv,
@@ -16,6 +16,7 @@ CONVOLUTIONS = (
     layers.Upsample,
     layers.DLStudioHead,
     layers.DenseHead,
+    layers.Pointwise,
 )
 BATCH_NORM_FLOPS = 3  # a pixel and channel: subtract the mean, scale, shift
 
@@ -39,7 +40,7 @@ class Layer:
     flops: int
 
 
-def layers_of(model: MUnet, *, size: tuple[int, int] = (64, 64)) -> list[Layer]:
+def layers_of(model: nn.Module, *, size: tuple[int, int] = (64, 64)) -> list[Layer]:
     """Return the layers in the order in which they run on an image of ``size``.
 
     Nothing is computed: shapes are traced.
@@ -98,7 +99,7 @@ def flops_of(
     return 2 * taps * channels * outputs[2] + written
 
 
-def lines_of(model: MUnet, *, size: tuple[int, int] = (64, 64)) -> list[str]:
+def lines_of(model: nn.Module, *, size: tuple[int, int] = (64, 64)) -> list[str]:
     """Return the summary as lines of text."""
     rows = layers_of(model, size=size)
     width = max(len(row.name) for row in rows)

@@ -14,7 +14,7 @@ from segjax.config import Config
 from segjax.data.own import is_own
 from segjax.errors import CheckpointError, ConfigError
 from segjax.evaluate import apply_network
-from segjax.model import MUnet
+from segjax.networks import Network
 from segjax.objective import Objective, make_objective
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.rundir import RunFolder
@@ -44,7 +44,7 @@ class Trained:
 
     folder: Path
     config: Config
-    model: MUnet
+    model: Network
     objective: Objective
     variables: Mapping[str, Any]
     class_names: tuple[str, ...]
@@ -152,7 +152,7 @@ def _labels_of(folder: RunFolder, params: Mapping[str, Any]) -> dict[str, int]:
     return dict.fromkeys(names, 1)
 
 
-def _check(path: Path, model: MUnet, variables: Mapping[str, Any]) -> None:
+def _check(path: Path, model: Network, variables: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless the weights are those of the network."""
     images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "segjax"
 LAYERS = (
     {"errors", "config", "loss_table", "augment_table", "purdue"},
-    {"losses", "metrics", "conv", "norm", "layers", "model", "data"}
+    {"losses", "metrics", "conv", "norm", "layers", "model", "unet", "networks", "data"}
     | {"backend", "decode", "class_weights", "floors", "tiling", "summary"},
     {"objective", "optim", "augment", "train", "evaluate", "sinks"},
     {"checkpoint", "rundir", "sources", "interop"},

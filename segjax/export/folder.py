@@ -153,6 +153,7 @@ def describe(trained: Trained, size: tuple[int, int], checks: dict[str, Any]) ->
         "run": trained.folder.name,
         "step": trained.step,
         "classes": list(trained.class_names),
+        "network": config.network_name(),
         "depth": config.depth,
         "head": config.head,
         "upsampling": config.upsampling,

@@ -185,12 +185,12 @@ def _own_network(trained: Trained, variables: Any) -> Run:
 
 
 def _refuse_for_dlstudio(trained: Trained) -> None:
-    for name in ("head", "upsampling"):
+    for name, own in (("network", "munet"), ("head", "dlstudio"), ("upsampling", "dlstudio")):
         kind = getattr(trained.config, name)
-        if kind != "dlstudio":
+        if kind != own:
             raise ConfigError(
                 f"--format=dlstudio: DLStudio has no layer such as {name}={kind}; train with "
-                f"--{name}=dlstudio, or choose jax, onnx or safetensors"
+                f"--{name}={own}, or choose jax, onnx or safetensors"
             )
     if trained.model.num_classes != DLSTUDIO_CLASSES:
         raise ConfigError(

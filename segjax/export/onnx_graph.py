@@ -1,8 +1,8 @@
-"""mUnet as an ONNX graph, written layer by layer; any batch, height and width.
+"""A network as an ONNX graph, written layer by layer; any batch, height and width.
 
 The known converter from JAX to ONNX pins an Orbax older than segjax's and fixes height and width.
-mUnet's layers all have an ONNX operator of their own, so the graph is small and readable here; it
-repeats ``segjax.model.MUnet.__call__``, and the export compares the two on the spot.
+The layers all have an ONNX operator of their own, so the graphs are small and readable here; they
+repeat ``MUnet.__call__`` and ``UNet.__call__``, and the export compares the two on the spot.
 """
 
 from collections.abc import Mapping
@@ -105,14 +105,15 @@ def build(trained: Trained) -> Any:
     """
     onnx = _onnx()
     graph = _Graph(trained.variables, onnx)
-    outputs = _network(graph, trained)
+    network = _unet if trained.config.network == "unet" else _munet
+    outputs = network(graph, trained)
     _heads(graph, trained, outputs)
     helper, kind = onnx.helper, onnx.TensorProto
     space = ["batch", "height", "width"]
     classes = len(trained.class_names)
     made = helper.make_graph(
         graph.nodes,
-        "mUnet",
+        "segmentation",
         [helper.make_tensor_value_info("images", kind.FLOAT, [*space, 3])],
         [
             helper.make_tensor_value_info("scores", kind.FLOAT, [*space, classes]),
@@ -136,8 +137,8 @@ def write(trained: Trained, path: Path) -> None:
     _onnx().save(build(trained), path)
 
 
-def _network(graph: _Graph, trained: Trained) -> str:
-    """Add the nodes of the network; the order of ``MUnet.__call__``."""
+def _munet(graph: _Graph, trained: Trained) -> str:
+    """Add the nodes of mUnet; the order of ``MUnet.__call__``."""
     model = trained.model
     half, early = model.depth // 2, model.depth // 2 // 4
     doubling = {"output_padding": [1, 1]} if model.upsampling == "dlstudio" else {}
@@ -170,9 +171,7 @@ def _network(graph: _Graph, trained: Trained) -> str:
             x = block(x, f"{name}_{number}", features, down=down)
         return x
 
-    x = graph.node("Transpose", "images", perm=[0, 3, 1, 2])
-    if model.input_scale != 1.0:
-        x = graph.node("Mul", x, graph.weight("input_scale", np.float32(model.input_scale)))
+    x = _inputs(graph, model.input_scale)
     x = graph.node("Relu", graph.conv(x, "conv_in"))
     x = graph.node("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2])
     x = row(x, "skip64DN_arr", 64, 0, early, down=True)
@@ -203,6 +202,50 @@ def _network(graph: _Graph, trained: Trained) -> str:
     return graph.transposed(
         x, "conv_out", flip=True, dilations=[2, 2], pads=[2, 2, 2, 2], output_padding=[1, 1]
     )
+
+
+def _unet(graph: _Graph, trained: Trained) -> str:
+    """Add the nodes of the small U-Net; the order of ``UNet.__call__``."""
+    model = trained.model
+
+    def to_depth(x: str, size: int) -> str:
+        return graph.node("SpaceToDepth", x, blocksize=size)
+
+    def to_space(x: str, size: int) -> str:
+        return graph.node("DepthToSpace", x, blocksize=size, mode="DCR")
+
+    def block(x: str, name: str, *, residual: bool = True) -> str:
+        out = graph.node("Relu", graph.norm(graph.conv(x, f"{name}/conv"), f"{name}/bn"))
+        return graph.node("Add", x, out) if residual else out
+
+    def row(x: str, name: str, count: int) -> str:
+        for number in range(count):
+            x = block(x, f"{name}_{number}")
+        return x
+
+    levels = len(model.widths) - 1
+    x = to_depth(_inputs(graph, model.input_scale), model.patch)
+    x = block(x, "stem", residual=False)
+    skips = []
+    for level in range(levels):
+        x = row(x, f"down{level}", model.blocks)
+        skips.append(x)
+        x = graph.conv(to_depth(x, 2), f"halve{level}")
+        x = graph.node("Relu", graph.norm(x, f"halve{level}_bn"))
+    x = row(x, "bottom", 2 * model.blocks)
+    for level in reversed(range(levels)):
+        x = to_space(graph.conv(x, f"double{level}"), 2)
+        x = graph.norm(graph.node("Add", skips[level], x), f"double{level}_bn")
+        x = row(x, f"up{level}", model.blocks)
+    return to_space(graph.conv(x, "conv_out"), model.patch)
+
+
+def _inputs(graph: _Graph, scale: float) -> str:
+    """Add the nodes that bring images into the networks' layout and range."""
+    x = graph.node("Transpose", "images", perm=[0, 3, 1, 2])
+    if scale != 1.0:
+        x = graph.node("Mul", x, graph.weight("input_scale", np.float32(scale)))
+    return x
 
 
 def _heads(graph: _Graph, trained: Trained, outputs: str) -> None:

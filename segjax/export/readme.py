@@ -33,7 +33,7 @@ labels, scores = session.run(["labels", "scores"], {{"images": images}})
 from safetensors.numpy import load_file
 
 weights = load_file("weights.safetensors")
-kernel = weights["params/conv_in/kernel"]  # height, width, input channels, output channels
+kernel = weights["params/conv_out/kernel"]  # height, width, input channels, output channels
 ```""",
     "dlstudio": """```python
 # with PyTorch; in DLStudio: net.load_state_dict(torch.load("saved_model"))
@@ -62,7 +62,7 @@ def readme(about: dict[str, Any]) -> str:
     height, width = about["image_size"]
     names = ", ".join(f"{index} {name}" for index, name in enumerate(about["classes"], 1))
     lines = [
-        f"# {about['run']}: mUnet, depth {about['depth']}, head {about['head']}",
+        f"# {about['run']}: {about['network']}",
         "",
         f"`labels` are uint8 [batch, height, width]: 0 background, {names}.",
         "",

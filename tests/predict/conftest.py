@@ -31,6 +31,13 @@ def dense_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def unet_run(tmp_path_factory):
+    settings = {"network": "unet", "unet_widths": "4,8", "unet_patch": 4, "depth": Config.depth}
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    return train(folder, head="dense", loss="bce", input_range="unit", **settings)
+
+
+@pytest.fixture(scope="session")
 def faithful_run(tmp_path_factory):
     return train(tmp_path_factory.mktemp("runs") / "faithful")
 

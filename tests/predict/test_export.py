@@ -17,6 +17,7 @@ from segjax.export.folder import export_one, export_run, make_reference
 from segjax.objective import make_objective
 from segjax.predictor import Predictor
 from segjax.runner import make_model
+from segjax.show import main as show
 from segjax.trained import Trained, load_trained
 
 WITHOUT_SEGJAX = "import sys; sys.modules['segjax'] = None\n"
@@ -101,8 +102,9 @@ def test_exported_programs_agree_with_the_predictor(exported, faithful_run):
         {"loss": "bce", "head": "dense", "input_range": "unit"},
         {"loss": "ce", "head": "dense", "upsampling": "dense", "skip_connections": False},
         {"loss": "mse", "head": "dlstudio", "targets": "unit"},
+        {"network": "unet", "head": "dense", "depth": 16, "unet_widths": "4,6,8", "unet_blocks": 2},
     ],
-    ids=["sigmoid", "softmax", "unit"],
+    ids=["sigmoid", "softmax", "unit", "unet"],
 )
 def test_onnx_has_every_block_head_and_meaning(tmp_path, settings):
     pytest.importorskip("onnxruntime")
@@ -112,6 +114,23 @@ def test_onnx_has_every_block_head_and_meaning(tmp_path, settings):
     assert found["largest_score"] > 0.1, "a network that says something"
     run = formats.FORMATS["onnx"].read(trained, tmp_path / "network.onnx")
     assert run(np.zeros((1, 40, 32, 3), np.uint8))[1].shape == (1, 40, 32)
+
+
+def test_a_unet_run_is_predicted_exported_and_summarised(unet_run, tmp_path, capsys):
+    image = np.random.default_rng(4).integers(0, 256, (32, 40, 3), np.uint8)
+    wanted = Predictor.load(unet_run)(image)
+    assert wanted.scores.shape == (32, 40, 5)
+    export_run(unet_run, tmp_path / "out", size=(32, 40), say=lambda _: None)
+    form = formats.FORMATS["jax"]
+    scores, _ = form.read(load_trained(unet_run), tmp_path / "out" / form.file)(image[None])
+    np.testing.assert_allclose(scores[0], wanted.scores, rtol=1e-5, atol=1e-5)
+    assert "unet 4,8, patch 4" in (tmp_path / "out" / "README.md").read_text()
+    with pytest.raises(ConfigError, match="network=unet"):
+        export_run(unet_run, tmp_path / "dlstudio", formats=["dlstudio"])
+    assert show([str(unet_run), "--summary"]) == 0
+    assert "double0" in capsys.readouterr().out
+    assert show(["--summary", "--network=unet", "--head=dense", "--unet_widths=8,16"]) == 0
+    assert "16x16x16" in capsys.readouterr().out
 
 
 def test_a_wrong_export_is_caught(tmp_path):

@@ -1,0 +1,170 @@
+"""Measure the time to a test mIoU of 0.95: train seeds, and write what came out.
+
+    python -m scripts.speedrun --runs=runs/speedrun --seeds=1,2,3
+    python -m scripts.speedrun --runs=runs/speedrun
+
+Trains ``configs/speedrun.py`` once per seed into RUNS/seed-N (a seed that is there already is not
+trained again), then gathers every seed in RUNS into docs/results/speedrun.json and the table of
+docs/performance.md. Without --seeds it only gathers. Let nothing else run meanwhile, or the seconds
+are not the recipe's.
+"""
+
+import argparse
+import importlib
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segjax.config import Config
+from segjax.errors import ConfigError
+from segjax.rundir import RESULTS_FILE, RunFolder, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+GOAL = 0.95
+BEGIN, END = "<!-- speedrun: scripts/speedrun.py -->", "<!-- end of speedrun -->"
+HEADING = "## Time to quality\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train the seeds that are asked for, then write JSON and table from all that are there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--runs", type=Path, default=Path("runs/speedrun"))
+    parser.add_argument("--seeds", default="", help="comma-separated; empty: gather only")
+    chosen = parser.parse_args(arguments)
+    for seed in filter(None, chosen.seeds.split(",")):
+        train(chosen.runs / f"seed-{int(seed)}", seed=int(seed))
+    folders = sorted(file.parent for file in chosen.runs.glob(f"seed-*/{RESULTS_FILE}"))
+    if not folders:
+        raise SystemExit(f"{chosen.runs}: holds no finished run; name --seeds")
+    summary = summarise([RunFolder(folder) for folder in folders])
+    write_text(ROOT / "docs" / "results" / "speedrun.json", json.dumps(summary, indent=2) + "\n")
+    page = ROOT / "docs" / "performance.md"
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
+    write_text(page, insert(text, "\n".join(lines_of(summary))))
+
+
+def train(folder: Path, *, seed: int) -> None:
+    """Train the recipe with ``seed``, unless ``folder`` holds its results already."""
+    if (folder / RESULTS_FILE).exists():
+        return
+    from segjax.runner import run
+
+    recipe: Config = importlib.import_module("configs.speedrun").get_config()
+    run(recipe.replace(seed=seed, run_dir=str(folder), overwrite=True, progress="off"))
+
+
+def summarise(folders: Sequence[RunFolder]) -> dict[str, Any]:
+    """Gather runs that differ in their seed only; ConfigError if they differ in more."""
+    results = [folder.results() for folder in folders]
+    settings = [
+        {**found["config"], "seed": None, "run_dir": None, "overwrite": None} for found in results
+    ]
+    if any(other != settings[0] for other in settings):
+        raise ConfigError("the runs differ in more than their seed")
+    where = [{**found["environment"], "commit": None} for found in results]
+    if any(other != where[0] for other in where):
+        raise ConfigError("the runs come from different devices or versions")
+    records = [folder.records() for folder in folders]
+    half = [found["test"]["half"] for found in results]
+    return {
+        "goal": GOAL,
+        "n": len(results),
+        "seeds": [found["config"]["seed"] for found in results],
+        "train_seconds": spread([found["train_seconds"] for found in results]),
+        "compile_seconds": spread([compile_seconds(logged) for logged in records]),
+        "seconds_to_goal_on_validation": [seconds_to_goal(logged) for logged in records],
+        "test_miou": spread([scores["mean"]["iou"] for scores in half]),
+        "test_class_iou": {
+            name: spread([scores["per_class"]["iou"][index] for scores in half])
+            for index, name in enumerate(results[0]["classes"])
+        },
+        "val_miou_by_epoch": [
+            [record["val_miou"] for record in logged if record["kind"] == "validation"]
+            for logged in records
+        ],
+        "train_images": results[0]["train_images"],
+        "test_images": results[0]["test"]["images"],
+        "steps": results[0]["steps"],
+        "parameters": results[0]["parameters"],
+        "commits": [found["environment"].get("commit") for found in results],
+        "environment": where[0],
+        "config": settings[0],
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return values, their mean and, of two or more, their standard deviation."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {"values": list(values), "mean": statistics.mean(values), "deviation": deviation}
+
+
+def compile_seconds(records: Sequence[Mapping[str, Any]]) -> float:
+    """Return what the first logged steps took beyond as many of the following ones.
+
+    That is the compilation of the training step, on the clock like everything else.
+    """
+    first, second = [record for record in records if record["kind"] == "train"][:2]
+    took = (second["seconds"] - first["seconds"]) / second["mean_over"] * first["mean_over"]
+    return float(first["seconds"] - took)
+
+
+def seconds_to_goal(records: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the clock at the end of the first epoch that validated at the goal, or None."""
+    for record in records:
+        if record["kind"] == "validation" and record["val_miou"] >= GOAL:
+            return float(record["seconds"])
+    return None
+
+
+def lines_of(summary: Mapping[str, Any]) -> list[str]:
+    """Return the table and the line of what it was measured on."""
+    classes, config = summary["test_class_iou"], summary["config"]
+    cells = [
+        str(summary["n"]),
+        text_of(summary["train_seconds"], 0),
+        text_of(summary["compile_seconds"], 0),
+        f"**{text_of(summary['test_miou'], 3)}**",
+        f"{min(summary['test_miou']['values']):.3f}",
+        *(text_of(values, 3) for values in classes.values()),
+    ]
+    titles = ["n", "training, s", "of that compiling, s", "test mIoU", "lowest", *classes]
+    where = summary["environment"]
+    versions = where["versions"]
+    reached = [seconds for seconds in summary["seconds_to_goal_on_validation"] if seconds]
+    return [
+        "| " + " | ".join(titles) + " |",
+        "|" + "---|" * len(titles),
+        "| " + " | ".join(cells) + " |",
+        "",
+        f"`configs/speedrun.py`: {summary['parameters']:,} parameters, {summary['steps']:,} steps "
+        f"of {config['batch_size']}, {summary['train_images']:,} training images; the clock runs "
+        "from before the first step's compilation to the end of training, validation after each "
+        f"epoch included. {len(reached)} of {summary['n']} seeds had {summary['goal']} on the "
+        "validation images when an epoch ended"
+        + (f", the first time after {text_of(spread(reached), 0)} s" if reached else "")
+        + f". IoU on the {summary['test_images']:,} test images, half-value threshold; mean ± "
+        f"standard deviation over n seeds. {where['device']}, {where['cpu_cores']} cores; "
+        f"jax {versions['jax']}, Python {versions['python']}. Data: `docs/results/speedrun.json`.",
+    ]
+
+
+def text_of(values: Mapping[str, Any], digits: int) -> str:
+    """Write mean and standard deviation."""
+    if values["deviation"] is None:
+        return f"{values['mean']:.{digits}f}"
+    return f"{values['mean']:.{digits}f} ± {values['deviation']:.{digits}f}"
+
+
+def insert(text: str, block: str) -> str:
+    """Put ``block`` between the markers, which are added with a heading where they are missing."""
+    if BEGIN not in text:
+        text = f"{text.rstrip()}\n\n{HEADING}\n{BEGIN}\n{END}\n"
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    return f"{head}{BEGIN}\n{block}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    main()
