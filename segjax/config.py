@@ -141,12 +141,14 @@ class Config:
     optimizer: str = _setting(
         "sgd",
         "Optimizer, from optax.",
-        choices=("sgd", "adam", "adamw", "lamb", "lion", "rmsprop"),
+        choices=("sgd", "adam", "adamw", "lamb", "lion", "muon", "rmsprop"),
     )
     learning_rate: float = _setting(1e-4, "Learning rate (the peak, with a schedule).", low=0)
     momentum: float = _setting(0.9, "Momentum of sgd and rmsprop.", low=0, high=1)
     weight_decay: float = _setting(
-        0.0, "Weight decay of the kernels: decoupled in adamw, lamb and lion, L2 in sgd.", low=0
+        0.0,
+        "Weight decay of the kernels: decoupled in adamw, lamb, lion and muon, L2 in sgd.",
+        low=0,
     )
     schedule: str = _setting(
         "constant",

@@ -4,10 +4,13 @@ from typing import Any
 
 import jax
 import optax
+from optax import contrib
 
 from segjax.config import Config
 
 ONECYCLE_RISE = 0.25  # share of the run in which 'onecycle' rises
+MUON_RMS = 0.2  # root mean square of a muon step at rate 1, about that of AdamW's
+OUTPUT_LAYER = "conv_out"
 FINAL_SHARE = 0.01  # the learning rate that 'cosine', 'linear' and 'onecycle' end at, over the peak
 
 
@@ -42,8 +45,8 @@ def make_schedule(config: Config, total_steps: int) -> optax.Schedule:
 def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
     """Return the optax transformation for a run of ``total_steps`` batches.
 
-    SGD is PyTorch's: g = g + decay w, v = momentum v + g, w = w - lr v. In adamw, lamb and lion the
-    decay is decoupled: w also loses lr decay w. Only kernels decay.
+    SGD is PyTorch's: g = g + decay w, v = momentum v + g, w = w - lr v. In adamw, lamb, lion
+    and muon the decay is decoupled: w also loses lr decay w. Only kernels decay.
     """
     steps = -(-total_steps // config.accumulate_steps)
     rate = make_schedule(config, steps)
@@ -54,6 +57,7 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
         "adamw": lambda: optax.adamw(rate, **decay),
         "lamb": lambda: optax.lamb(rate, **decay),
         "lion": lambda: optax.lion(rate, **decay),
+        "muon": lambda: _muon(rate, config.weight_decay),
         "rmsprop": lambda: optax.rmsprop(rate, momentum=config.momentum or None),
     }[config.optimizer]()
     if config.optimizer == "sgd" and config.weight_decay:
@@ -63,6 +67,30 @@ def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransforma
     if config.accumulate_steps > 1:
         core = optax.MultiSteps(core, config.accumulate_steps).gradient_transformation()
     return core
+
+
+def _muon(rate: optax.Schedule, decay: float) -> optax.GradientTransformation:
+    """Return Muon for the kernels, each as a matrix [inputs and taps, outputs], and Adam else.
+
+    The orthogonal matrix of a kernel's momentum, times 0.2 sqrt(its longer side): as long a step as
+    AdamW's, so that both use the same rates (Liu et al. 2025, arXiv:2502.16982). The output layer
+    is Adam's, as usual.
+    """
+
+    def shapes(params: Any) -> Any:
+        def shape_of(path: Any, leaf: Any) -> Any:
+            if leaf.ndim < 2 or any(getattr(key, "key", None) == OUTPUT_LAYER for key in path):
+                return None
+            return contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+        return jax.tree_util.tree_map_with_path(shape_of, params)
+
+    return contrib.muon(
+        rate,
+        weight_decay=decay,
+        muon_weight_dimension_numbers=shapes,
+        consistent_rms=MUON_RMS,
+    )
 
 
 def _kernels(params: Any) -> Any:

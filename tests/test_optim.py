@@ -11,7 +11,7 @@ from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.optim import make_optimizer, make_schedule
 
-OPTIMIZERS = ("sgd", "adam", "adamw", "lamb", "lion", "rmsprop")
+OPTIMIZERS = ("sgd", "adam", "adamw", "lamb", "lion", "muon", "rmsprop")
 PEAK = 0.5
 
 
@@ -112,7 +112,7 @@ def test_dlstudios_defaults_are_plain_sgd():
     chex.assert_trees_all_close(last, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lamb", "lion"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lamb", "lion", "muon"])
 def test_weight_decay_shrinks_kernels_and_nothing_else(optimizer):
     config = Config(optimizer=optimizer, learning_rate=0.1, weight_decay=0.1)
     zero = jax.tree.map(jnp.zeros_like, tree())
@@ -123,7 +123,7 @@ def test_weight_decay_shrinks_kernels_and_nothing_else(optimizer):
     np.testing.assert_array_equal(after["norm"]["scale"], before["norm"]["scale"])
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+@pytest.mark.parametrize("optimizer", ["adamw", "lion", "muon"])
 def test_decoupled_decay_is_rate_times_decay(optimizer):
     config = Config(optimizer=optimizer, learning_rate=0.1, weight_decay=0.2)
     zero = jax.tree.map(jnp.zeros_like, tree())
@@ -200,3 +200,22 @@ def test_the_schedule_reaches_the_update(optimizer):
     chex.assert_trees_all_close(
         moves[0], jax.tree.map(lambda m: 2 * m, moves[1]), rtol=1e-3, atol=1e-6
     )
+
+
+def test_muon_turns_kernels_into_orthogonal_steps_as_long_as_adamws():
+    params = {"conv": tree()["conv"], "conv_out": tree(1)["conv"]}
+    gradient = {"conv": tree(2)["conv"], "conv_out": tree(3)["conv"]}
+    config = Config(optimizer="muon", learning_rate=0.1)
+    (after,) = descend(config, [gradient], params=params)
+    step = jax.tree.map(jnp.subtract, params, after)
+    matrix = np.asarray(step["conv"]["kernel"]).reshape(-1, 4)
+    # Newton-Schulz in five steps brings all singular values into 0.5 to 1.5 or so.
+    lengths = np.linalg.svd(matrix, compute_uv=False) / (0.1 * 0.2 * np.sqrt(len(matrix)))
+    assert lengths.min() > 0.5
+    assert lengths.max() < 1.5
+    # Along the gradient: the same singular vectors, so the product is positive definite.
+    with_gradient = matrix.T @ np.asarray(gradient["conv"]["kernel"]).reshape(-1, 4)
+    assert np.linalg.eigvalsh(with_gradient + with_gradient.T).min() > 0
+    # The output layer and all that is no kernel take Adam's first step: the rate, by sign.
+    for adams in (step["conv_out"]["kernel"], step["conv_out"]["bias"], step["conv"]["bias"]):
+        assert np.asarray(jnp.abs(adams)).max() / np.asarray(jnp.abs(adams)).min() < 1.01
