@@ -1,0 +1,30 @@
+"""The highest mean IoU on the real data, whatever it takes.
+
+python -m segjax.main --config=configs/best.py
+
+"""
+
+from segjax.config import Config
+
+
+def get_config() -> Config:
+    """Return the settings of the long run."""
+    return Config(
+        network="unet",
+        unet_widths="48,96,192",
+        unet_blocks=2,
+        head="dense",
+        input_range="unit",
+        loss="bce",
+        optimizer="muon",
+        learning_rate=1e-2,
+        weight_decay=1e-2,
+        schedule="onecycle",
+        batch_size=32,
+        epochs=40,
+        augment="flip,rotate90",
+        ema_decay=0.999,
+        val_images=1000,
+        eval_stats="running",
+        log_steps=50,
+    )

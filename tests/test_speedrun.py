@@ -1,0 +1,105 @@
+"""The recipes build, and scripts/speedrun.py reads times and scores as runs wrote them."""
+
+import importlib
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from scripts import speedrun
+from segjax.errors import ConfigError
+from segjax.networks import make_network
+from segjax.rundir import RunFolder
+
+
+@pytest.mark.parametrize("name", ["speedrun", "best"])
+def test_the_recipes_build_a_network_that_writes_every_pixel(name):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    assert config.head == "dense"
+    assert config.val_images == 1000
+    model = make_network(config, num_classes=5)
+    images = jax.ShapeDtypeStruct((2, 64, 64, 3), np.uint8)
+    outputs, _ = jax.eval_shape(
+        lambda x: model.init_with_output(jax.random.key(0), x, train=False), images
+    )
+    assert outputs.shape == (2, 64, 64, 5)
+
+
+def results_of(seed, miou, seconds, **config):
+    scores = {"mean": {"iou": miou}, "per_class": {"iou": [miou - 0.1, miou + 0.1]}}
+    return {
+        "config": {"seed": seed, "run_dir": f"r{seed}", "overwrite": True, "batch_size": 32}
+        | config,
+        "train_seconds": seconds,
+        "classes": ["rectangle", "star"],
+        "train_images": 9000,
+        "steps": 200,
+        "parameters": 1234,
+        "test": {"images": 1000, "half": scores},
+        "environment": {
+            "device": "a processor",
+            "cpu_cores": 2,
+            "commit": f"c{seed}",
+            "versions": {"jax": "1", "python": "3"},
+        },
+    }
+
+
+RECORDS = [
+    {"kind": "train", "step": 50, "mean_over": 50, "seconds": 17.0},
+    {"kind": "train", "step": 80, "mean_over": 30, "seconds": 23.0},
+    {"kind": "validation", "step": 100, "val_miou": 0.9, "seconds": 28.0},
+    {"kind": "train", "step": 150, "mean_over": 50, "seconds": 38.0},
+    {"kind": "validation", "step": 200, "val_miou": 0.96, "seconds": 49.0},
+]
+
+
+def write(folder, results, records=RECORDS):
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
+    return RunFolder(folder)
+
+
+def test_seconds_are_read_off_the_log():
+    # 30 steps took 6 s, so of the 17 s of the first 50 steps 10 were steps.
+    assert speedrun.compile_seconds(RECORDS) == pytest.approx(7.0)
+    assert speedrun.seconds_to_goal(RECORDS) == 49.0
+    assert speedrun.seconds_to_goal(RECORDS[:3]) is None
+
+
+def test_runs_that_differ_in_their_seed_become_mean_and_spread(tmp_path):
+    runs = [
+        write(tmp_path / "seed-1", results_of(1, 0.95, 100.0)),
+        write(tmp_path / "seed-2", results_of(2, 0.97, 110.0), RECORDS[:3]),
+    ]
+    found = speedrun.summarise(runs)
+    assert found["n"] == 2
+    assert found["test_miou"]["mean"] == pytest.approx(0.96)
+    assert found["train_seconds"]["deviation"] == pytest.approx(50**0.5)
+    assert found["seconds_to_goal_on_validation"] == [49.0, None]
+    assert found["commits"] == ["c1", "c2"]
+    text = "\n".join(speedrun.lines_of(found))
+    assert "| 2 | 105 ± 7 | 7 ± 0 | **0.960 ± 0.014** | 0.950 |" in text
+    assert "1 of 2 seeds had 0.95" in text
+
+
+def test_runs_of_other_settings_or_devices_are_not_mixed(tmp_path):
+    first = write(tmp_path / "seed-1", results_of(1, 0.95, 100.0))
+    other = write(tmp_path / "seed-2", results_of(2, 0.95, 100.0, batch_size=16))
+    with pytest.raises(ConfigError, match="more than their seed"):
+        speedrun.summarise([first, other])
+    elsewhere = results_of(3, 0.95, 100.0)
+    elsewhere["environment"]["device"] = "another"
+    with pytest.raises(ConfigError, match="different devices"):
+        speedrun.summarise([first, write(tmp_path / "seed-3", elsewhere)])
+
+
+def test_the_table_replaces_itself_and_nothing_else():
+    once = speedrun.insert("# Performance\n\nOther words.\n", "first")
+    twice = speedrun.insert(once + "\n## After\n", "second")
+    assert once.startswith("# Performance\n\nOther words.\n\n## Time to quality")
+    assert "first" not in twice
+    assert twice.count("second") == 1
+    assert twice.endswith("## After\n")
