@@ -1,7 +1,11 @@
-"""Mean IoU 0.95 on the real data in minutes on two CPU cores: the fastest recipe found.
+"""Mean IoU 0.95 on the real data in two minutes on two CPU cores: the fastest recipe found.
 
-python -m segjax.main --config=configs/speedrun.py
+    python -m segjax.main --config=configs/speedrun.py
 
+A small U-Net that computes nothing at full resolution, Muon with a one-cycle schedule, and
+cross-entropy; no augmentation, as no image is seen more than twice. Chosen on the validation
+images, which are the last 1,000 training images. Measured by scripts/speedrun.py; the numbers are
+in docs/performance.md.
 """
 
 from segjax.config import Config
@@ -15,12 +19,13 @@ def get_config() -> Config:
         head="dense",
         input_range="unit",
         loss="bce",
-        optimizer="adamw",
-        learning_rate=4e-3,
+        optimizer="muon",
+        learning_rate=1e-2,
         weight_decay=1e-2,
         schedule="onecycle",
-        batch_size=32,
-        epochs=4,
+        batch_size=16,
+        epochs=2,
+        max_steps=1000,
         val_images=1000,
         eval_stats="running",
         log_steps=50,
