@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax import backend, decode
+from segjax.devices import Devices
 from segjax.metrics import Counts, count
 from segjax.objective import Objective
 from segjax.train import Batch, take_batch
@@ -68,17 +69,25 @@ def make_eval_step(
 
 
 def make_evaluate(
-    model: nn.Module, objective: Objective, *, stats: str = "batch", batch_size: int = 50
+    model: nn.Module,
+    objective: Objective,
+    *,
+    stats: str = "batch",
+    batch_size: int = 50,
+    devices: Devices | None = None,
 ) -> Callable[[Any, Batch], Evaluation]:
     """Return (variables, arrays) -> Evaluation over all rows of ``arrays``, in order.
 
     The last batch may be smaller; with batch statistics it is then normalised by fewer images.
+    ``devices`` share each batch that they divide; variables and arrays have to lie on them.
     """
+    devices = devices or Devices()
     eval_step = make_eval_step(model, objective, stats=stats)
 
     @backend.jit
     def on_rows(variables: Any, arrays: Batch, indices: Array) -> tuple[Array, dict[str, Any]]:
-        return eval_step(variables, take_batch(arrays, indices))
+        batch = take_batch(arrays, devices.spread(indices))
+        return devices.whole(eval_step(variables, devices.spread(batch)))
 
     def evaluate(variables: Any, arrays: Batch) -> Evaluation:
         images = len(arrays["images"])

@@ -1,8 +1,9 @@
 """The training state and the pure, jitted steps that carry it forward."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import flax.linen as nn
 import jax
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from segjax import backend
-from segjax.objective import Objective
+from segjax.devices import Devices
 
 Array = jax.Array
 Batch = dict[str, Array]
@@ -50,6 +51,15 @@ class TrainState:
         return {"params": params, "batch_stats": self.batch_stats}
 
 
+class HasLoss(Protocol):
+    """What a step asks of an objective; see `segjax.objective.Objective`."""
+
+    def loss(
+        self, outputs: Array, masks: Array, *, valid: Array | None = None, step: Array | int = 0
+    ) -> Array:
+        """Return the scalar loss of raw ``outputs`` against ``masks``."""
+
+
 def stream(seed: int, number: int) -> Array:
     """Return the key of one of a seed's random streams."""
     return jax.random.fold_in(jax.random.key(seed), number)
@@ -64,28 +74,39 @@ def init_state(
     ema: bool = False,
 ) -> TrainState:
     """Draw initial weights from ``seed`` and build the state of step 0."""
+    return _init_program(model, optimizer, tuple(image_shape), ema)(jax.random.key(seed))
+
+
+@functools.lru_cache(maxsize=8)
+def _init_program(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    image_shape: tuple[int, int, int],
+    ema: bool,
+) -> Callable[[Array], TrainState]:
+    """Return the jitted seed's key -> state. Kept, as other seeds' states come from it too."""
 
     @jax.jit
-    def build() -> TrainState:
+    def build(key: Array) -> TrainState:
         images = jnp.zeros((1, *image_shape), jnp.uint8)
-        variables = model.init(stream(seed, INIT_STREAM), images, train=False)
+        variables = model.init(jax.random.fold_in(key, INIT_STREAM), images, train=False)
         params = variables["params"]
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             params=params,
             batch_stats=variables.get("batch_stats", {}),
             opt_state=optimizer.init(params),
-            key=stream(seed, STEP_STREAM),
+            key=jax.random.fold_in(key, STEP_STREAM),
             ema=params if ema else None,
         )
 
-    return build()
+    return build
 
 
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    objective: Objective,
+    objective: HasLoss,
     *,
     augment: Augment | None = None,
     ema_decay: float = 0.0,
@@ -127,25 +148,36 @@ def make_train_step(
 
 
 def take_batch(arrays: Batch, indices: Array) -> Batch:
-    """Gather the rows ``indices`` [B] of each array."""
+    """Gather the rows ``indices`` [B], or of several runs [R, B], of each array."""
     return {name: jnp.take(array, indices, axis=0) for name, array in arrays.items()}
 
 
 def make_steps(
-    train_step: Callable[[TrainState, Batch], tuple[TrainState, Array]], *, scan: bool
+    train_step: Callable[[TrainState, Batch], tuple[TrainState, Array]],
+    *,
+    scan: bool,
+    devices: Devices | None = None,
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, list[Array]]]:
     """Return (state, arrays, indices [K, B]) -> (state after K steps, losses), jitted.
+
+    With the step of `segjax.many` for R runs, indices are [K, R, B] and losses [k, R].
 
     The state is donated: use the one that comes back. ``arrays`` are the whole data set, resident
     on the device. With ``scan``, runs of SCAN_STEPS steps are one compiled call, which spares an
     accelerator the host's overhead; without, each step is a call, which on XLA:CPU is faster
     because convolution gradients inside a while loop take a slow path
     (https://github.com/jax-ml/jax/issues/12868). The numbers are the same. The losses come back as
-    device arrays, [k] each, without waiting for them.
+    device arrays, [k] each, without waiting for them. With ``devices`` (default: one) state and
+    arrays have to lie on them, and each batch is shared out among them.
     """
+    devices = devices or Devices()
 
     def one(state: TrainState, arrays: Batch, indices: Array) -> tuple[TrainState, Array]:
-        return train_step(state, take_batch(arrays, indices))
+        # The batch is the last axis of the indices, also of several runs'.
+        axis = indices.ndim - 1
+        batch = take_batch(arrays, devices.spread(indices, axis=axis))
+        state, loss = train_step(state, devices.spread(batch, axis=axis))
+        return devices.whole((state, loss))
 
     def many(state: TrainState, arrays: Batch, indices: Array) -> tuple[TrainState, Array]:
         return jax.lax.scan(lambda carry, rows: one(carry, arrays, rows), state, indices)

@@ -1,5 +1,5 @@
 """Checkpoints that are whole or absent: saved atomically, checked byte by byte when read."""
 
-from segjax.checkpoint.checkpoints import Checkpoints, Restored, load_params
+from segjax.checkpoint.checkpoints import Checkpoints, Restored, Which, load_params
 
-__all__ = ["Checkpoints", "Restored", "load_params"]
+__all__ = ["Checkpoints", "Restored", "Which", "load_params"]

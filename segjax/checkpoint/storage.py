@@ -49,6 +49,47 @@ def _orbax() -> Any:
     return v1
 
 
+def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:
+    """Write arrays with Orbax; of a run's processes only the one that calls this takes part."""
+    import jax
+
+    orbax = _orbax()
+    # Trained weights do not compress; zstd costs time and gains a few percent.
+    if jax.process_count() == 1:
+        context = orbax.Context()
+        context.array.saving.use_compression = False
+        with context:
+            orbax.save(path, values)
+        return
+    # v1's save compares the folder over all processes, whichever are active (Orbax 0.12.8), and
+    # would wait for them. The older one does not, and v1 reads what it writes.
+    from orbax import checkpoint
+
+    alone = _alone(checkpoint)
+    handler = checkpoint.PyTreeCheckpointHandler(
+        use_compression=False, multiprocessing_options=alone
+    )
+    with checkpoint.Checkpointer(handler, multiprocessing_options=alone) as saver:
+        saver.save(path, args=checkpoint.args.PyTreeSave(dict(values)))
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """Read arrays with Orbax; of a run's processes only the one that calls this takes part."""
+    orbax = _orbax()
+    with orbax.Context(multiprocessing_options=_alone(orbax)):
+        return orbax.load(path)
+
+
+def _alone(orbax: Any) -> Any:
+    """Tell Orbax not to wait for other processes."""
+    import jax
+
+    own = jax.process_index()
+    return orbax.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+    )
+
+
 def _not_from_orbax(record: logging.LogRecord) -> bool:
     # Nothing is lost: what Orbax logs as an error it raises too, and that is reported.
     return f"{os.sep}orbax{os.sep}" not in record.pathname
@@ -102,12 +143,7 @@ def write(
         # Orbax refuses arrays without elements; shape and dtype in the manifest say it all.
         stored = {name: value for name, value in values.items() if value.size}
         if stored:
-            orbax = _orbax()
-            context = orbax.Context()
-            # Trained weights do not compress; zstd costs time and gains a few percent.
-            context.array.saving.use_compression = False
-            with context:
-                orbax.save(stage / ARRAYS, stored)
+            _save(stage / ARRAYS, stored)
         files = {}
         for path in _files(stage):
             with path.open("rb") as file:
@@ -196,7 +232,7 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
     loaded: Mapping[str, Any] = {}
     if manifest["files"]:
         try:
-            loaded = _orbax().load(folder.path / ARRAYS)
+            loaded = _load(folder.path / ARRAYS)
         except Exception as error:  # Orbax and tensorstore raise many kinds.
             raise DamageError(f"Orbax cannot read {ARRAYS}: {one_line(error)}") from error
     values = {}

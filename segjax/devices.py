@@ -1,0 +1,103 @@
+"""Where arrays lie when a run uses several devices: weights and data on each, a batch spread.
+
+A jitted step still sees whole arrays, so batch norm and losses over the batch are of the whole
+batch, however many devices share it; the compiler puts the exchanges in.
+"""
+
+import dataclasses
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from segjax import processes
+from segjax.errors import ConfigError
+
+Tree = TypeVar("Tree")
+
+AXIS = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """The devices of a run. With one, arrays stay where JAX puts them and nothing is constrained.
+
+    Attributes:
+      mesh: the devices in a row, or None for one.
+    """
+
+    mesh: Mesh | None = None
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return 1 if self.mesh is None else self.mesh.size
+
+    def place(self, tree: Tree) -> Tree:
+        """Put each array of ``tree`` whole on every device; every process has to have it."""
+        if self.mesh is None:
+            return tree
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+        if processes.several():
+            return processes.put_everywhere(tree, sharding)
+        return jax.device_put(tree, sharding)
+
+    def whole(self, tree: Tree) -> Tree:
+        """Have the arrays that a jitted function returns whole on every device."""
+        if self.mesh is None:
+            return tree
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), tree)
+
+    def spread(self, tree: Tree, *, axis: int = 0) -> Tree:
+        """Share the rows along ``axis`` of a jitted function's arrays out among the devices.
+
+        Rows that cannot be shared out evenly stay whole.
+        """
+        if self.mesh is None:
+            return tree
+        sharding = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
+
+        def one(x: Any) -> Any:
+            if x.shape[axis] % self.count:
+                return x
+            return jax.lax.with_sharding_constraint(x, sharding)
+
+        return jax.tree.map(one, tree)
+
+
+def choose_devices(wanted: int, batch_size: int) -> Devices:
+    """Return the devices that share a batch.
+
+    Args:
+      wanted: so many, of all processes together; 0: as many as divide the batch, but one CPU of
+        each process, as simulated devices share the same cores.
+      batch_size: images a step.
+
+    Raises:
+      ConfigError: there are not so many, they do not divide the batch, or the processes cannot
+        have the same number of them.
+    """
+    hosts = jax.process_count()
+    found = jax.devices()
+    if wanted > len(found):
+        raise ConfigError(f"--devices={wanted}: JAX sees {len(found)} ({found[0].platform})")
+    if wanted % hosts:
+        raise ConfigError(f"--devices={wanted}: {hosts} processes need a multiple of {hosts}")
+    if batch_size % (wanted or hosts):
+        what = f"--devices={wanted}" if wanted else f"--multihost with {hosts} processes"
+        raise ConfigError(
+            f"{what}: cannot share a batch of {batch_size} out evenly; choose a multiple as "
+            "--batch_size"
+        )
+    each = wanted // hosts
+    if not each:
+        most = 1 if found[0].platform == "cpu" else len(found) // hosts
+        each = next(n for n in range(most, 0, -1) if batch_size % (n * hosts) == 0)
+    if each * hosts == 1:
+        return Devices()
+    chosen = [
+        [device for device in found if device.process_index == host][:each] for host in range(hosts)
+    ]
+    return Devices(Mesh(np.array(chosen).reshape(-1), (AXIS,), axis_types=(AxisType.Auto,)))
