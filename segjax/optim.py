@@ -14,9 +14,18 @@ OUTPUT_LAYER = "conv_out"
 FINAL_SHARE = 0.01  # the learning rate that 'cosine', 'linear' and 'onecycle' end at, over the peak
 
 
-def make_schedule(config: Config, total_steps: int) -> optax.Schedule:
-    """Return step -> learning rate over a run of ``total_steps`` optimizer steps."""
-    peak, warmup = config.learning_rate, config.warmup_steps
+Rate = float | jax.Array
+
+
+def make_schedule(
+    config: Config, total_steps: int, *, learning_rate: Rate | None = None
+) -> optax.Schedule:
+    """Return step -> learning rate over a run of ``total_steps`` optimizer steps.
+
+    ``learning_rate`` stands in for the setting's; it may be traced.
+    """
+    peak = config.learning_rate if learning_rate is None else learning_rate
+    warmup = config.warmup_steps
     rest = max(total_steps - warmup, 1)
     final = peak * FINAL_SHARE
     if config.schedule == "onecycle":
@@ -42,14 +51,18 @@ def make_schedule(config: Config, total_steps: int) -> optax.Schedule:
     )
 
 
-def make_optimizer(config: Config, total_steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: Config, total_steps: int, *, learning_rate: Rate | None = None
+) -> optax.GradientTransformation:
     """Return the optax transformation for a run of ``total_steps`` batches.
+
+    ``learning_rate`` as in `make_schedule`; the optimizer's state does not depend on it.
 
     SGD is PyTorch's: g = g + decay w, v = momentum v + g, w = w - lr v. In adamw, lamb, lion
     and muon the decay is decoupled: w also loses lr decay w. Only kernels decay.
     """
     steps = -(-total_steps // config.accumulate_steps)
-    rate = make_schedule(config, steps)
+    rate = make_schedule(config, steps, learning_rate=learning_rate)
     decay: dict[str, Any] = {"weight_decay": config.weight_decay, "mask": _kernels}
     core = {
         "sgd": lambda: optax.sgd(rate, momentum=config.momentum or None),

@@ -1,0 +1,120 @@
+"""Many runs in one program: each is its run alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax.augment import make_augment
+from segjax.config import Config
+from segjax.errors import ConfigError
+from segjax.many import Member, make_many_step, member_state, stack_states, train_many
+from segjax.objective import make_objective
+from segjax.optim import make_optimizer
+from segjax.purdue import PURDUE_SHAPES_LABELS
+from segjax.train import init_state, make_steps, make_train_step
+from tests.core.small_net import SmallNet
+
+CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
+MODEL = SmallNet()
+STEPS = 12
+BATCH = 2
+
+
+def objective_of(loss):
+    return make_objective(loss, class_values=CLASS_VALUES, targets="unit")
+
+
+@pytest.fixture(scope="module")
+def arrays(scenes):
+    middle = np.s_[:, 16:48, 16:48]
+    return {
+        "images": jnp.asarray(scenes.images[middle]),
+        "masks": jnp.asarray(scenes.masks[middle]),
+    }
+
+
+def orders(seeds):
+    """Rows [K, R, B], other ones for each run."""
+    draws = [np.random.default_rng(seed).integers(0, 8, (STEPS, BATCH)) for seed in seeds]
+    return np.stack(draws, axis=1).astype(np.int32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "losses", "augment"),
+    [
+        ({"optimizer": "sgd", "schedule": "onecycle"}, ("mse", "bce"), "flip,noise"),
+        ({"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0}, ("bce", "dice_prob"), ""),
+        ({"optimizer": "rmsprop", "accumulate_steps": 2, "warmup_steps": 3}, ("bce",), ""),
+    ],
+    ids=["sgd", "adamw", "rmsprop"],
+)
+def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
+    """Losses x seeds, each run with its own learning rate."""
+    config = Config(**settings)
+    augment = make_augment(augment)
+    chosen = [objective_of(loss) for loss in losses]
+    runs = [(objective, seed) for objective in chosen for seed in (3, 4)]
+    rates = [1e-3 * (1 + index) for index in range(len(runs))]
+
+    def optimizer_of(rate):
+        return make_optimizer(config, STEPS, learning_rate=rate)
+
+    any_rate = optimizer_of(1.0)
+
+    def first(index):
+        shape = arrays["images"].shape[1:]
+        return init_state(MODEL, any_rate, seed=runs[index][1], image_shape=shape, ema=True)
+
+    together, seen = train_many(
+        stack_states([first(index) for index in range(len(runs))]),
+        arrays,
+        orders([seed for _, seed in runs]),
+        model=MODEL,
+        optimizer_of=optimizer_of,
+        members=[Member(run[0], rate) for run, rate in zip(runs, rates, strict=True)],
+        augment=augment,
+        ema_decay=0.9,
+    )
+    assert seen.shape == (STEPS, len(runs))
+    for index, ((objective, seed), rate) in enumerate(zip(runs, rates, strict=True)):
+        alone = make_steps(
+            make_train_step(MODEL, optimizer_of(rate), objective, augment=augment, ema_decay=0.9),
+            scan=False,
+        )
+        state, losses_alone = alone(first(index), arrays, orders([seed])[:, 0])
+        np.testing.assert_allclose(seen[:, index], np.concatenate(losses_alone), rtol=1e-5)
+        mine = member_state(together, index)
+        assert jax.tree.structure(mine) == jax.tree.structure(state)
+        assert int(mine.step) == STEPS
+        np.testing.assert_array_equal(jax.random.key_data(mine.key), jax.random.key_data(state.key))
+        for part in ("params", "batch_stats", "ema"):
+            for one, other in zip(
+                jax.tree.leaves(getattr(mine, part)),
+                jax.tree.leaves(getattr(state, part)),
+                strict=True,
+            ):
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    # The runs are not one run four times.
+    assert len({float(loss) for loss in seen[-1]}) == len(runs)
+
+
+def test_losses_for_other_networks_do_not_mix():
+    members = [Member(objective_of("bce"), 1.0), Member(objective_of("ce"), 1.0)]
+    with pytest.raises(ConfigError, match="'bce': 5, 'ce': 6"):
+        make_many_step(MODEL, lambda rate: make_optimizer(Config(), 1), members)
+    with pytest.raises(ConfigError, match="same network outputs"):
+        make_many_step(MODEL, lambda rate: make_optimizer(Config(), 1), [])
+
+
+def test_each_run_needs_its_rows(arrays):
+    state = stack_states([init_state(MODEL, make_optimizer(Config(), 1), seed=0)] * 2)
+    with pytest.raises(ConfigError, match=r"\[12, 1, 2\]: 2 runs need \[K, 2, B\]"):
+        train_many(
+            state,
+            arrays,
+            orders([0]),
+            model=MODEL,
+            optimizer_of=lambda rate: make_optimizer(Config(), 1, learning_rate=rate),
+            members=[Member(objective_of("bce"), 1.0)] * 2,
+        )
