@@ -61,6 +61,9 @@ class Config:
     test_images: int = _setting(0, "Test on the first N images only; 0: all.", low=0)
     synthetic_train: int = _setting(2000, "Training images to draw for --data=synthetic.", low=1)
     synthetic_test: int = _setting(500, "Test images to draw for --data=synthetic.", low=1)
+    synthetic_seed: int = _setting(
+        -1, "Seed of the synthetic images; -1: --seed. With --seeds all see the same.", low=-1
+    )
     image_size: int = _setting(
         0,
         "Side in pixels of synthetic images (0: 64) and of your own (0: chosen by their sizes).",
@@ -187,6 +190,55 @@ class Config:
     )
     seed: int = _setting(1234, "Seed of weights, order and augmentation.", low=0)
 
+    seeds: int = _setting(
+        1,
+        "Train N runs with the seeds seed, seed + 1, ... inside one folder, and report the mean "
+        "and standard deviation of their test scores.",
+        low=1,
+        fixed=False,
+    )
+    seeds_at_once: str = _setting(
+        "auto",
+        "Train the seeds in one program: 'auto' does on an accelerator; on a CPU they are faster "
+        "one after another.",
+        choices=("auto", "on", "off"),
+        fixed=False,
+    )
+
+    devices: int = _setting(
+        0,
+        "Share each batch out among N devices; 0: as many as divide it (of CPUs, one).",
+        low=0,
+        fixed=False,
+    )
+
+    multihost: bool = _setting(
+        False,
+        "Run as one of several processes, one on each machine, that share each batch.",
+        fixed=False,
+    )
+    coordinator: str = _setting(
+        "",
+        "HOST:PORT at which the process 0 of --multihost is reached; empty: from the environment.",
+        fixed=False,
+    )
+    num_processes: int = _setting(
+        0, "How many processes --multihost has; 0: from the environment.", low=0, fixed=False
+    )
+    process_id: int = _setting(
+        -1,
+        "The number of this process, from 0, of --multihost; -1: from the environment.",
+        low=-1,
+        fixed=False,
+    )
+
+    profile: int = _setting(
+        0,
+        "Trace N steps, after those that compile, into the run folder's profile/; 0: none.",
+        low=0,
+        fixed=False,
+    )
+
     # Test
     eval_stats: str = _setting(
         "batch",
@@ -258,6 +310,10 @@ class Config:
             )
         if self.resume and self.overwrite:
             raise ConfigError("--resume and --overwrite exclude each other: choose one")
+        if not self.multihost and (self.coordinator or self.num_processes or self.process_id >= 0):
+            raise ConfigError("--coordinator, --num_processes and --process_id need --multihost")
+        if self.multihost and self.seeds_at_once == "on":
+            raise ConfigError("--seeds_at_once=on: with --multihost the seeds go one after another")
         if self.early_stop_epochs and not self.val_images and self.data in NAMED_DATA:
             raise ConfigError("--early_stop_epochs needs validation images: set --val_images")
 

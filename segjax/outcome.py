@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from segjax import decode, metrics, plots
+from segjax import decode, metrics, plots, processes
 from segjax.config import Config
 from segjax.evaluate import Evaluation, make_predict
 from segjax.metrics import Counts
@@ -59,15 +59,23 @@ def finish(
     arrays: Callable[[Any], Batch],
     steps: int,
     train_seconds: float,
+    runs_at_once: int = 1,
+    devices_used: int = 1,
     say: Say,
 ) -> dict[str, Any]:
-    """Test the state, write results.json and the figures, and return the results."""
+    """Test the state, write results.json and the figures, and return the results.
+
+    Of several processes all test and the first writes.
+    """
     variables = state.variables()
     results: dict[str, Any] = {
         "config": config.to_dict(),
         "tested_step": int(state.step),
         "steps": steps,
         "train_seconds": round(train_seconds, 3),
+        # Runs in one program share these seconds.
+        "runs_at_once": runs_at_once,
+        "devices_used": devices_used,
         "train_images": len(splits.train),
         "parameters": count_parameters(state.params),
         "parameters_dlstudio_counts": parameters_dlstudio_counts(config, objective.num_outputs),
@@ -86,8 +94,10 @@ def finish(
         }
         for line in test_table(results):
             say(line)
+    if not processes.is_first():
+        return results
     folder.write_results(results)
-    draw_figures(config, folder, model, objective, variables, splits)
+    draw_figures(config, folder, model, objective, processes.own(variables), splits)
     say(f"done: {folder.path / 'results.json'}, loss.png, predictions.png")
     return results
 
@@ -165,6 +175,7 @@ def environment() -> dict[str, Any]:
         "platform": device.platform,
         "device": device_name(),
         "devices": jax.device_count(),
+        "processes": jax.process_count(),
         "cpu_cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": versions,

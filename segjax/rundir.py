@@ -16,6 +16,7 @@ CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 METRICS_TABLE = "metrics.csv"
 TENSORBOARD_FOLDER = "tensorboard"
+PROFILE_FOLDER = "profile"
 RESULTS_FILE = "results.json"
 CHECKPOINT_FOLDER = "checkpoints"
 
@@ -35,6 +36,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """The folder of TensorBoard's event files."""
         return self.path / TENSORBOARD_FOLDER
+
+    @property
+    def profile(self) -> Path:
+        """The folder of the profiler's traces."""
+        return self.path / PROFILE_FOLDER
 
     def config(self) -> Config:
         """Read the resolved settings; ConfigError if there are none or they are damaged."""
@@ -93,8 +99,24 @@ class RunFolder:
             raise ConfigError(f"{file}: cannot be read ({error})") from None
 
 
+class UnwrittenFolder(RunFolder):
+    """A run folder that another process writes: what is logged here is dropped."""
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Drop a record."""
+
+    def rewind_log(self, step: int) -> None:
+        """Leave the log alone."""
+
+    def write_performance_numbers(self, epochs: int, log_steps: int) -> None:
+        """Write nothing."""
+
+    def write_results(self, results: Mapping[str, Any]) -> None:
+        """Write nothing."""
+
+
 def run_name(config: Config) -> str:
-    """Return a folder name that tells runs apart: loss, head, depth, seed."""
+    """Return a folder name that tells runs apart: loss, head, depth, seed or seeds."""
     loss = "".join(char if char.isalnum() or char in "._+-" else "_" for char in config.loss)
     parameters = "".join(
         f"-{name}{value:g}" if isinstance(value, float) else f"-{name}{value}"
@@ -103,7 +125,10 @@ def run_name(config: Config) -> str:
     network = config.network
     if network == "munet":
         network = f"{config.head}-depth{config.depth}"
-    return f"{loss}{parameters}-{network}-seed{config.seed}"
+    seeds = f"seed{config.seed}"
+    if config.seeds > 1:
+        seeds = f"seeds{config.seed}-{config.seed + config.seeds - 1}"
+    return f"{loss}{parameters}-{network}-{seeds}"
 
 
 def choose_folder(config: Config, *, under: Path | str = "runs") -> RunFolder:

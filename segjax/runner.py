@@ -1,71 +1,67 @@
-"""The one host loop: data, state, steps, log, checkpoints; then the test and the figures."""
+"""From settings to results: the one host loop, for one run or several, and the test at the end."""
 
 import contextlib
 import dataclasses
-import math
+import functools
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
-from segjax import backend
-from segjax.augment import make_augment
-from segjax.checkpoint import Checkpoints
-from segjax.class_weights import resolve_class_weights
-from segjax.config import Config, settings_that_differ
-from segjax.data import Dataset, epoch_order
+from segjax import backend, processes, seeds
+from segjax.config import Config, flag_fields, settings_that_differ
 from segjax.errors import ConfigError, TrainingError
-from segjax.evaluate import make_evaluate
-from segjax.loss_table import spec
-from segjax.model import count_parameters
-from segjax.networks import Network, make_network, parameters_dlstudio_counts
-from segjax.objective import Objective, make_objective
+from segjax.many import Member, make_many_step, member_state, stack_states
 from segjax.optim import make_optimizer
-from segjax.outcome import finish, scores_of
-from segjax.rundir import RunFolder, choose_folder, open_run
-from segjax.sinks import TensorBoard, check_tensorboard
-from segjax.sources import Splits, load_splits
-from segjax.train import SCAN_STEPS, Batch, TrainState, init_state, make_steps, make_train_step
+from segjax.outcome import environment, finish
+from segjax.rundir import RunFolder, UnwrittenFolder, choose_folder, open_run
+from segjax.sources import load_splits
+from segjax.tracing import StepTrace
+from segjax.train import TrainState, make_steps
+from segjax.trainer import (
+    Parts,
+    Say,
+    Trainer,
+    device_arrays,
+    eval_batch_size,
+    make_model,
+    make_parts,
+    scans,
+)
 
-CPU_CHUNK_STEPS = 5  # steps between looks at signals and the bar; elsewhere one compiled scan
-EVAL_BATCH = 50
+__all__ = [
+    "Result",
+    "Trainer",
+    "device_arrays",
+    "eval_batch_size",
+    "make_model",
+    "print_now",
+    "run",
+    "run_many",
+    "train_together",
+]
 
-Say = Callable[[str], None]
+# Settings that each process of --multihost has for itself; all others are process 0's.
+OF_EACH_PROCESS = ("process_id", "dataroot", "cache_dir")
+# What runs may differ in that share a data set, and a program if they train at once.
+MAY_DIFFER = ("loss", "seed", "learning_rate", "run_dir", "resume", "overwrite")
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a run left: its folder, whether it came to its end, and the content of results.json."""
+    """What a run left: its folder, whether it came to its end, and the content of results.json.
+
+    Of several runs, ``error`` is why this one failed; the others went on.
+    """
 
     folder: Path
     finished: bool
     results: dict[str, Any]
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run is, apart from its arrays. Saved with each checkpoint.
-
-    Attributes:
-      step: steps taken.
-      seconds: time spent training, in all sessions of the run.
-      losses: losses of the steps since the last logged mean.
-      best_score: highest validation mIoU so far, or None.
-      epochs_since_best: epochs that ended without a new best.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[float] = dataclasses.field(default_factory=list)
-    best_score: float | None = None
-    epochs_since_best: int = 0
+    error: TrainingError | None = None
 
 
 def print_now(line: str) -> None:
@@ -79,376 +75,353 @@ def run(config: Config, *, say: Say = print_now) -> Result:
     Raises ConfigError, DataError, CheckpointError or TrainingError, each with one line for the
     user. SIGINT or SIGTERM saves a checkpoint and returns with ``finished`` False.
     """
+    config, say = begin(config, say)
+    if config.seeds > 1:
+        return run_seeds(config, say=say)
+    (result,) = run_trainers(make_trainers([config], say=say, headed=False), say=say)
+    if result.error is not None:
+        raise result.error
+    return result
+
+
+def run_many(
+    configs: Sequence[Config], *, at_once: bool | None = None, say: Say = print_now
+) -> list[Result]:
+    """Train, test and draw several runs on one data set, each in its own folder.
+
+    Args:
+      configs: may differ in loss, its parameters, seed, learning rate and folder, and in no other
+        setting. Give each its --run_dir. Synthetic images are the first one's.
+      at_once: train them in one program; None: where that is faster, on an accelerator.
+      say: gets what is to be told, each line headed by the name of its run's folder.
+
+    Returns:
+      A result for each, in order. A run whose numbers are no longer finite has its ``error``, and
+      the others go on. After SIGINT or SIGTERM those that did not finish can be resumed.
+
+    Raises:
+      ConfigError, DataError, CheckpointError: as `run`, before anything has been trained.
+    """
+    if configs[0].multihost:
+        raise ConfigError("--multihost: run_many has no part for several processes; use run")
+    if any(config.seeds > 1 for config in configs):
+        raise ConfigError("--seeds: of many runs each has one; give each its --seed")
+    _, say = begin(configs[0], say)
+    drawn = seeds.drawn_from(configs[0])
+    configs = [config.replace(synthetic_seed=drawn) for config in configs]
+    return run_trainers(make_trainers(configs, say=say), at_once=at_once, say=say)
+
+
+def begin(config: Config, say: Say) -> tuple[Config, Say]:
+    """Set JAX up, before anything else uses it; return the settings that hold, and who speaks."""
     backend.prepare()
     if config.cache_dir:
         jax.config.update("jax_compilation_cache_dir", config.cache_dir)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    folder = choose_folder(config)
-    if config.resume and (changes := settings_that_differ(folder.config(), config)):
+    if not config.multihost:
+        return config, say
+    processes.join(
+        coordinator=config.coordinator, processes=config.num_processes, process=config.process_id
+    )
+    first = Config.from_json(processes.of_first(config.to_json), source="process 0")
+    config = first.replace(**{name: getattr(config, name) for name in OF_EACH_PROCESS})
+    return config, say if processes.is_first() else lambda line: None
+
+
+def run_seeds(config: Config, *, say: Say) -> Result:
+    """Train --seeds runs inside one folder and sum their test scores up."""
+    parent = claim_folder(config)
+    members = seeds.member_configs(config, parent.path)
+    done = processes.of_first(lambda: [seeds.is_finished(member) for member in members])
+    waiting = [
+        member for member, over in zip(members, done, strict=True) if not (config.resume and over)
+    ]
+    if over := len(members) - len(waiting):
+        say(f"{over} of {len(members)} seeds are finished")
+    trainers = make_trainers(waiting, say=say) if waiting else []
+    processes.of_first(lambda: open_run(parent, config))
+    at_once = {"auto": None, "on": True, "off": False}[config.seeds_at_once]
+    ended = run_trainers(trainers, at_once=at_once, resume=parent.path, say=say)
+    failed = {
+        trainer.config.seed: result.error
+        for trainer, result in zip(trainers, ended, strict=True)
+        if result.error is not None
+    }
+    if not all(result.finished or result.error for result in ended):
+        return Result(parent.path, finished=False, results={})
+    results = {
+        "config": config.to_dict(),
+        **processes.of_first(
+            lambda: seeds.summarise([member for member in members if member.seed not in failed])
+        ),
+        "failed": {str(seed): str(error) for seed, error in failed.items()},
+        "environment": environment(),
+    }
+    parent.write_results(results)
+    say(seeds.summary_line(results))
+    if failed:
+        seed, error = next(iter(failed.items()))
+        raise TrainingError(f"{len(failed)} of {len(members)} seeds failed; seed {seed}: {error}")
+    say(f"done: {parent.path / 'results.json'}; see them with python -m segjax.show {parent.path}")
+    return Result(parent.path, finished=True, results=results)
+
+
+def claim_folder(config: Config) -> RunFolder:
+    """Choose the folder of a run as `choose_folder`; of several processes the first writes it.
+
+    Raises ConfigError as that, or if --resume would change what its run was trained with.
+    """
+
+    def choose() -> str:
+        folder = choose_folder(config)
+        if config.resume:
+            check_resumed(folder, config)
+        return str(folder.path)
+
+    path = processes.of_first(choose)
+    return RunFolder(path) if processes.is_first() else UnwrittenFolder(path)
+
+
+def check_resumed(folder: RunFolder, config: Config) -> None:
+    """Raise ConfigError if ``config`` would change what the folder's run was trained with."""
+    old = folder.config()
+    if (old.seeds > 1) != (config.seeds > 1):
+        holds = f"runs of {old.seeds} seeds" if old.seeds > 1 else "one run"
+        raise ConfigError(f"--resume --seeds={config.seeds}: {folder.path} holds {holds}")
+    if changes := settings_that_differ(old, config):
         raise ConfigError(f"--resume cannot change a run's settings: {'; '.join(changes)}")
-    splits = load_splits(config, say=say)
-    trainer = Trainer(config, splits, folder, say)
-    open_run(folder, config)
-    state, progress, finished = trainer.train()
-    if not finished:
-        return Result(folder.path, finished=False, results={})
-    if splits.val is not None:
+
+
+def make_trainers(configs: Sequence[Config], *, say: Say, headed: bool = True) -> list[Trainer]:
+    """Choose the folders, load the data and build the parts of runs; writes nothing.
+
+    What a run says is ``headed`` by its folder's name.
+    """
+    first = configs[0]
+    for name in (field.name for field in flag_fields()):
+        if name not in MAY_DIFFER and len({str(getattr(config, name)) for config in configs}) > 1:
+            raise ConfigError(f"runs that are trained together cannot differ in --{name}")
+    folders = [claim_folder(config) for config in configs]
+    if len({folder.path.resolve() for folder in folders}) < len(folders):
+        raise ConfigError("runs that are trained together need a --run_dir each")
+    splits = processes.in_all(lambda: load_splits(first, say=say))
+    if processes.several():
+        processes.check_same(splits.digest(), "data set")
+    shared: dict[str, Parts] = {}
+    trainers = []
+    for config, folder in zip(configs, folders, strict=True):
+        key = str((config.loss, sorted(config.loss_params.items()), config.learning_rate))
+        shared[key] = shared.get(key) or make_parts(config, splits)
+        told = _headed(folder.path.name, say) if headed else say
+        trainers.append(Trainer(config, splits, folder, told, parts=shared[key]))
+    return trainers
+
+
+def _headed(name: str, say: Say) -> Say:
+    return lambda line: say(f"{name}: {line}")
+
+
+def run_trainers(
+    trainers: Sequence[Trainer],
+    *,
+    at_once: bool | None = None,
+    resume: Path | None = None,
+    say: Say,
+) -> list[Result]:
+    """Train and test runs, one after another or at once; ``resume`` is what goes on after a signal.
+
+    A TrainingError ends its run and is in its result; the other runs go on.
+    """
+    if at_once is None:
+        at_once = scans() and not processes.several()
+    results: dict[Path, Result] = {}
+    for group, first_states in groups_of(trainers, at_once=at_once):
+        states, stopped = train_together(group, first_states, resume=resume, say=say)
+        if stopped:
+            break
+        for trainer, state in zip(group, states, strict=True):
+            if trainer.error is None:
+                results[trainer.folder.path] = test_run(trainer, state, runs_at_once=len(group))
+    return [
+        results.get(
+            trainer.folder.path,
+            Result(trainer.folder.path, finished=False, results={}, error=trainer.error),
+        )
+        for trainer in trainers
+    ]
+
+
+def groups_of(
+    trainers: Sequence[Trainer], *, at_once: bool
+) -> Iterator[tuple[list[Trainer], list[TrainState]]]:
+    """Yield the runs to train next, with their first states; their folders are made.
+
+    One by one, or at once those that stand at the same step. Resumed runs need not: a crash may
+    come between their checkpoints.
+    """
+
+    def begun(trainer: Trainer) -> TrainState:
+        processes.of_first(lambda: open_run(trainer.folder, trainer.config))
+        return trainer.first_state()[0]
+
+    if not at_once:
+        for trainer in trainers:
+            yield [trainer], [begun(trainer)]
+        return
+    groups: dict[int, tuple[list[Trainer], list[TrainState]]] = {}
+    for trainer in trainers:
+        state = begun(trainer)
+        group = groups.setdefault(trainer.progress.step, ([], []))
+        group[0].append(trainer)
+        group[1].append(state)
+    yield from groups.values()
+
+
+def train_together(
+    trainers: Sequence[Trainer],
+    states: Sequence[TrainState],
+    *,
+    resume: Path | None = None,
+    say: Say,
+) -> tuple[list[TrainState], bool]:
+    """Move runs that stand at the same step to their ends, several as one program.
+
+    Returns their states and False, or nothing and True if a signal stopped them early, saved.
+    The states given are donated.
+    """
+    lead, count = trainers[0], len(trainers)
+    splits, step = lead.splits, lead.progress.step
+    devices = lead.parts.devices
+    state = devices.place(states[0] if count == 1 else stack_states(states))
+    steps = lead.steps if count == 1 else many_steps(trainers)
+    lead.announce(states[0], runs_at_once=count)
+    for trainer in trainers:
+        trainer.folder.rewind_log(step)
+    started = time.perf_counter()
+    before = [trainer.progress.seconds for trainer in trainers]
+    arrays = device_arrays(splits.train, devices)
+    val_arrays = device_arrays(splits.val, devices) if splits.val else None
+    order, order_epoch = np.empty(0), -1
+    unread: list[jax.Array] = []
+    in_flight: list[jax.Array] = []
+    trace = StepTrace(
+        lead.folder.profile,
+        steps=lead.config.profile,
+        after=step + lead.warm_up_steps(),
+        say=lead.print_line,
+    )
+
+    def state_of(index: int) -> TrainState:
+        return state if count == 1 else member_state(state, index)
+
+    with (
+        caught_signals() as caught,
+        lead.bar() as bar,
+        contextlib.ExitStack() as closing,
+    ):
+        for trainer in trainers:
+            closing.enter_context(trainer.open_board())
+        closing.callback(lambda: trace.close(step))
+        while any(trainer.goes_on() for trainer in trainers):
+            epoch, at = divmod(step, lead.steps_per_epoch)
+            if epoch != order_epoch:
+                orders = [trainer.order_of(epoch) for trainer in trainers]
+                order = orders[0] if count == 1 else np.stack(orders, axis=1)
+                order_epoch = epoch
+            chunk = lead.steps_to_next_event(step)
+            rows = order[at : at + min(chunk, trace.steps_to_event(step) or chunk)]
+            state, losses = steps(state, arrays, rows)
+            unread.extend(losses)
+            step += len(rows)
+            # Waiting for the chunk before this one keeps the device busy and the bar honest.
+            jax.block_until_ready(in_flight)
+            in_flight = losses
+            bar.update(len(rows))
+            trace.reached(step, in_flight)
+            due = lead.logs(step) or lead.saves(step)
+            signalled = agreed_signal(caught, due=due)
+            if not (due or signalled):
+                continue
+            table = np.concatenate(jax.device_get(unread)).reshape(-1, count)
+            unread = []
+            elapsed = time.perf_counter() - started
+            for index, trainer in enumerate(trainers):
+                if not trainer.goes_on():
+                    continue  # it stopped early or failed: the program carries it along
+                try:
+                    trainer.take_stock(
+                        functools.partial(state_of, index),
+                        table[:, index].tolist(),
+                        seconds=before[index] + elapsed,
+                        val_arrays=val_arrays,
+                        stopping=signalled is not None,
+                    )
+                except TrainingError as error:
+                    trainer.error = error
+                    if count > 1:
+                        trainer.print_line(str(error))
+            if signalled:
+                bar.close()
+                say(
+                    f"stopped by {signalled} at step {step}, saved; go on with "
+                    f"--resume --run_dir={resume or lead.folder.path}"
+                )
+                return [], True
+    return [state_of(index) for index in range(count)], False
+
+
+def many_steps(trainers: Sequence[Trainer]) -> Any:
+    """Return the jitted steps of several runs in one program; see `segjax.many`."""
+    lead = trainers[0]
+
+    def optimizer_of(rate: Any) -> Any:
+        return make_optimizer(lead.config, lead.total_steps, learning_rate=rate)
+
+    step = make_many_step(
+        lead.model,
+        optimizer_of,
+        [Member(trainer.objective, trainer.config.learning_rate) for trainer in trainers],
+        augment=lead.parts.augment,
+        ema_decay=lead.config.ema_decay,
+    )
+    return make_steps(step, scan=scans(), devices=lead.parts.devices)
+
+
+def test_run(trainer: Trainer, state: TrainState, *, runs_at_once: int) -> Result:
+    """Test a trained run, write its results and its figures."""
+    if trainer.splits.val is not None:
         # Chosen on validation images, so the test images stay unseen until here.
-        state, _, best_step = trainer.checkpoints.restore(state, which="best")
-        say(f"testing the best checkpoint by validation mIoU, step {best_step}")
+        state, _, best_step = trainer.restore(state, which="best")
+        trainer.say(f"testing the best checkpoint by validation mIoU, step {best_step}")
     results = finish(
-        config,
-        folder,
+        trainer.config,
+        trainer.folder,
         trainer.model,
         trainer.objective,
         state,
-        splits,
+        trainer.splits,
         evaluate=trainer.evaluate,
-        arrays=device_arrays,
-        steps=progress.step,
-        train_seconds=progress.seconds,
-        say=say,
+        arrays=lambda dataset: device_arrays(dataset, trainer.parts.devices),
+        steps=trainer.progress.step,
+        train_seconds=trainer.progress.seconds,
+        runs_at_once=runs_at_once,
+        devices_used=trainer.parts.devices.count,
+        say=trainer.say,
     )
-    return Result(folder.path, finished=True, results=results)
+    return Result(trainer.folder.path, finished=True, results=results)
 
 
-def make_model(config: Config, objective: Objective) -> Network:
-    """Return the network that the settings describe."""
-    return make_network(config, num_classes=objective.num_outputs)
+def agreed_signal(caught: Sequence[str], *, due: bool) -> str | None:
+    """Return the signal to stop on, if any. It is read once a step: all runs have to see the same.
 
-
-def eval_batch_size(config: Config) -> int:
-    """Return the images per test batch: with batch statistics it changes the numbers."""
-    if config.eval_batch_size:
-        return config.eval_batch_size
-    return config.batch_size if config.eval_stats == "batch" else EVAL_BATCH
-
-
-def device_arrays(dataset: Dataset) -> Batch:
-    """Put a data set's arrays on the device, as they are (uint8)."""
-    arrays = {"images": jnp.asarray(dataset.images), "masks": jnp.asarray(dataset.masks)}
-    if dataset.ignore is not None:
-        arrays["valid"] = jnp.asarray(~dataset.ignore)
-    return arrays
-
-
-class Trainer:
-    """The parts of a run, and the loop that moves its state along."""
-
-    def __init__(self, config: Config, splits: Splits, folder: RunFolder, say: Say) -> None:
-        self.config, self.splits, self.folder, self.say = config, splits, folder, say
-        classes = splits.train.class_values
-        self.loss_params = resolve_class_weights(
-            config.loss_params,
-            splits.train.masks,
-            reads=spec(config.loss).reads,
-            ignore=splits.train.ignore,
-        )
-        self.objective = make_objective(
-            config.loss,
-            class_values=classes,
-            targets=config.targets,
-            parameters=self.loss_params,
-        )
-        self.model = make_model(config, self.objective)
-        self.steps_per_epoch = len(splits.train) // config.batch_size
-        if not self.steps_per_epoch:
-            raise ConfigError(
-                f"--batch_size={config.batch_size}: more than the {len(splits.train)} training "
-                "images"
-            )
-        self.total_steps = config.epochs * self.steps_per_epoch
-        if config.max_steps:
-            self.total_steps = min(self.total_steps, config.max_steps)
-        self.optimizer = make_optimizer(config, self.total_steps)
-        self.scan = jax.default_backend() != "cpu"
-        train_step = make_train_step(
-            self.model,
-            self.optimizer,
-            self.objective,
-            augment=make_augment(
-                config.augment,
-                interpolation=config.augment_interpolation,
-                outside=config.augment_outside,
-            ),
-            ema_decay=config.ema_decay,
-        )
-        self.steps = make_steps(train_step, scan=self.scan)
-        self.evaluate = make_evaluate(
-            self.model,
-            self.objective,
-            stats=config.eval_stats,
-            batch_size=eval_batch_size(config),
-        )
-        if config.tensorboard:
-            check_tensorboard()
-        self.board: TensorBoard | None = None
-        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints, notify=say)
-
-    def train(self) -> tuple[TrainState, Progress, bool]:
-        """Train to the last step; return the state, and False if a signal ended it early."""
-        state, progress = self.first_state()
-        self.announce(state)
-        self.folder.rewind_log(progress.step)
-        started = time.perf_counter() - progress.seconds
-        arrays = device_arrays(self.splits.train)
-        val_arrays = device_arrays(self.splits.val) if self.splits.val else None
-        order, order_epoch = None, -1
-        unread: list[jax.Array] = []
-        in_flight: list[jax.Array] = []
-        with (
-            caught_signals() as caught,
-            self.bar(progress.step) as bar,
-            self.open_board(progress.step),
-        ):
-            while progress.step < self.total_steps and not self.stops_early(progress):
-                epoch, at = divmod(progress.step, self.steps_per_epoch)
-                if order is None or epoch != order_epoch:
-                    order, order_epoch = self.order_of(epoch), epoch
-                rows = order[at : at + self.steps_to_next_event(progress.step)]
-                state, losses = self.steps(state, arrays, rows)
-                unread.extend(losses)
-                progress.step += len(rows)
-                # Waiting for the chunk before this one keeps the device busy and the bar honest.
-                jax.block_until_ready(in_flight)
-                in_flight = losses
-                bar.update(len(rows))
-
-                ends_epoch = self.ends_epoch(progress.step)
-                saves = ends_epoch or self.at_multiple(progress.step, self.config.checkpoint_steps)
-                logs = ends_epoch or self.logs_here(progress.step)
-                if not (saves or logs or caught):
-                    continue
-                progress.losses += self.read_losses(unread, progress.step)
-                unread = []
-                progress.seconds = time.perf_counter() - started
-                if logs:
-                    self.log_losses(progress)
-                score = None
-                if ends_epoch and val_arrays is not None:
-                    score = self.validate(state, val_arrays, progress)
-                if saves or caught:
-                    self.save(state, progress, score)
-                if caught:
-                    bar.close()
-                    self.say(
-                        f"stopped by {caught[0]} at step {progress.step}, saved; go on with "
-                        f"--resume --run_dir={self.folder.path}"
-                    )
-                    return state, progress, False
-        return state, progress, True
-
-    def first_state(self) -> tuple[TrainState, Progress]:
-        """Return the initial state, or with --resume the newest good checkpoint's."""
-        config = self.config
-        state = init_state(
-            self.model,
-            self.optimizer,
-            seed=config.seed,
-            image_shape=self.splits.train.images.shape[1:],
-            ema=config.ema_decay > 0,
-        )
-        if not config.resume:
-            return state, Progress()
-        if not list(self.folder.checkpoints.glob("step_*")):
-            self.say("no checkpoint was saved before the run stopped; starting at step 0")
-            return state, Progress()
-        state, meta, step = self.checkpoints.restore(state)
-        self.say(f"resuming at step {step} of {self.total_steps}")
-        return state, Progress(**meta["progress"])
-
-    def announce(self, state: TrainState) -> None:
-        """Say what is going to run."""
-        config, runs = self.config, count_parameters(state.params)
-        device = jax.devices()[0]
-        self.say(
-            f"{self.splits.train.name}: {len(self.splits.train)} training images, "
-            f"{len(self.splits.val or ())} for validation, {len(self.splits.test)} for the test; "
-            f"{self.total_steps} steps of {config.batch_size} on {device.device_kind} "
-            f"({device.platform})"
-        )
-        counted = parameters_dlstudio_counts(config, self.objective.num_outputs)
-        if counted is None:
-            self.say(f"{config.network_name()}: {runs:,} parameters")
-        else:
-            self.say(
-                f"{config.network_name()}: {runs:,} parameters. DLStudio "
-                f"counts {counted:,}: it also builds layers that its forward pass never calls"
-                + ("." if config.head == "dlstudio" else ", and has another output layer.")
-            )
-        if config.head == "dlstudio":
-            self.say(
-                "head=dlstudio computes one output pixel in four, the rest is a constant per class "
-                "(as in the original); --head=dense computes all of them"
-            )
-        if self.loss_params != dict(config.loss_params):
-            weights = self.loss_params["loss_class_weights"]
-            self.say(f"class weights of the training masks: {weights}")
-        self.say(f"results go to {self.folder.path}")
-
-    def order_of(self, epoch: int) -> np.ndarray:
-        """Return the image indices of an epoch's steps, int32 [steps_per_epoch, batch_size]."""
-        order = epoch_order(len(self.splits.train), seed=self.config.seed, epoch=epoch)
-        return order[: self.steps_per_epoch * self.config.batch_size].reshape(
-            self.steps_per_epoch, self.config.batch_size
-        )
-
-    def steps_to_next_event(self, step: int) -> int:
-        """Return how many steps to run before the loop has to look up."""
-        at = step % self.steps_per_epoch
-        stops = [
-            SCAN_STEPS if self.scan else CPU_CHUNK_STEPS,
-            self.total_steps - step,
-            self.steps_per_epoch - at,
-            self.config.log_steps - at % self.config.log_steps,
-        ]
-        if self.config.checkpoint_steps:
-            stops.append(self.config.checkpoint_steps - step % self.config.checkpoint_steps)
-        return min(stops)
-
-    def ends_epoch(self, step: int) -> bool:
-        """Tell whether an epoch, or the run, ends with this step."""
-        return step % self.steps_per_epoch == 0 or step == self.total_steps
-
-    def logs_here(self, step: int) -> bool:
-        """Tell whether a mean loss is due, counting within the epoch as DLStudio does."""
-        return self.at_multiple(step % self.steps_per_epoch, self.config.log_steps)
-
-    @staticmethod
-    def at_multiple(step: int, every: int) -> bool:
-        """Tell whether ``step`` is a positive multiple of ``every``; never if that is 0."""
-        return every > 0 and step > 0 and step % every == 0
-
-    def stops_early(self, progress: Progress) -> bool:
-        """Tell whether the validation score has stood still for long enough."""
-        patience = self.config.early_stop_epochs
-        return patience > 0 and progress.epochs_since_best >= patience
-
-    def read_losses(self, losses: list[jax.Array], step: int) -> list[float]:
-        """Fetch losses of the steps up to ``step``; TrainingError if one is not finite."""
-        values = [float(x) for chunk in jax.device_get(losses) for x in chunk]
-        for index, value in enumerate(values):
-            if not math.isfinite(value):
-                self.stop_on(f"the loss is {value} at step {step - len(values) + index + 1}")
-        return values
-
-    def stop_on(self, trouble: str) -> None:
-        """Raise TrainingError about numbers that are not finite, naming what is left to use."""
-        saved = self.checkpoints.steps()
-        left = f"the last good checkpoint is step {saved[-1]}" if saved else "nothing was saved yet"
-        raise TrainingError(
-            f"{trouble}; {left} in {self.folder.path}; try a smaller --learning_rate or --clip_norm"
-        )
-
-    def log_losses(self, progress: Progress) -> None:
-        """Record and print the mean loss since the last record."""
-        if not progress.losses:
-            return
-        config = self.config
-        epoch, at = divmod(progress.step - 1, self.steps_per_epoch)
-        mean = float(np.mean(np.asarray(progress.losses, np.float64)))
-        self.record(
-            {
-                "kind": "train",
-                "epoch": epoch + 1,
-                "iter": at + 1,
-                "step": progress.step,
-                "loss": mean,
-                "mean_over": len(progress.losses),
-                "seconds": round(progress.seconds, 3),
-            }
-        )
-        self.folder.write_performance_numbers(config.epochs, config.log_steps)
-        self.print_line(
-            f"[epoch={epoch + 1}/{config.epochs}, iter={at + 1:4d}  "
-            f"elapsed_time={progress.seconds:3.0f} secs]   {config.loss.upper()} loss: {mean:.3f}"
-        )
-        progress.losses = []
-
-    @contextlib.contextmanager
-    def open_board(self, step: int) -> Iterator[None]:
-        """Write TensorBoard's curves from ``step`` on while the context lasts, if asked to."""
-        if not self.config.tensorboard:
-            yield
-            return
-        self.board = TensorBoard(self.folder.tensorboard, step=step)
-        try:
-            yield
-        finally:
-            self.board.close()
-            self.board = None
-
-    def record(self, record: dict[str, Any]) -> None:
-        """Write one record to the log and its companions."""
-        self.folder.log(record)
-        if self.board is not None:
-            self.board.add(record)
-
-    def validate(self, state: TrainState, arrays: Batch, progress: Progress) -> float:
-        """Measure the validation images and return their mIoU."""
-        evaluation = self.evaluate(state.variables(), arrays)
-        miou = scores_of(evaluation.counts["half"])["mean"]["iou"]
-        is_best = progress.best_score is None or miou > progress.best_score
-        progress.best_score = miou if is_best else progress.best_score
-        progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
-        epoch = -(-progress.step // self.steps_per_epoch)
-        self.record(
-            {
-                "kind": "validation",
-                "epoch": epoch,
-                "step": progress.step,
-                "val_loss": evaluation.loss,
-                "val_miou": miou,
-                "seconds": round(progress.seconds, 3),
-            }
-        )
-        mark = "  (best so far)" if is_best else ""
-        self.print_line(
-            f"[epoch={epoch}/{self.config.epochs}]   validation loss: {evaluation.loss:.4g}   "
-            f"mIoU: {miou:.4f}{mark}"
-        )
-        return miou
-
-    def save(self, state: TrainState, progress: Progress, score: float | None) -> None:
-        """Save a checkpoint, unless its weights are not finite."""
-        if not bool(all_finite(state.params)):
-            self.stop_on(f"the weights are not finite after step {progress.step}")
-        meta = {
-            "progress": dataclasses.asdict(progress),
-            "depth": self.config.depth,
-            "head": self.config.head,
-            "loss": self.config.loss,
-            "optimizer": self.config.optimizer,
-            "seed": self.config.seed,
-            # What prediction has to know without the data.
-            "label_map": dict(self.splits.train.label_map),
-            "image_size": list(self.splits.train.images.shape[1:3]),
-        }
-        self.checkpoints.save(progress.step, state, meta, best_score=score)
-
-    def bar(self, step: int) -> Any:
-        """Return a progress bar over the run's steps, with the time left."""
-        wanted = {"on": True, "off": False, "auto": sys.stderr.isatty()}[self.config.progress]
-        return tqdm(
-            total=self.total_steps,
-            initial=step,
-            disable=not wanted,
-            unit="step",
-            desc="training",
-            dynamic_ncols=True,
-            mininterval=0.5,
-        )
-
-    def print_line(self, line: str) -> None:
-        """Print above the progress bar."""
-        with tqdm.external_write_mode():
-            self.say(line)
-
-
-@jax.jit
-def all_finite(tree: Any) -> jax.Array:
-    """Return whether every number of a tree is finite, bool []."""
-    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
+    Several processes agree where a log line or a checkpoint is due, as that costs an exchange.
+    """
+    if not processes.several():
+        return caught[0] if caught else None
+    if not due:
+        return None
+    number = processes.largest(signal.Signals[caught[0]].value if caught else 0)
+    return signal.Signals(number).name if number else None
 
 
 @contextlib.contextmanager

@@ -11,10 +11,25 @@ from typing import Any
 from segjax.config import Config
 from segjax.errors import ConfigError, SegjaxError
 from segjax.rundir import CONFIG_FILE, RunFolder
+from segjax.seeds import summary_line
 
 FIGURE_FILE = "runs.png"
 # Settings that say where and how often, not what was trained.
-NOT_COMPARED = ("run_dir", "resume", "overwrite", "progress", "cache_dir", "dataroot")
+NOT_COMPARED = (
+    "run_dir",
+    "resume",
+    "overwrite",
+    "progress",
+    "cache_dir",
+    "dataroot",
+    "seeds_at_once",
+    "devices",
+    "profile",
+    "multihost",
+    "coordinator",
+    "num_processes",
+    "process_id",
+)
 MUNET_SETTINGS = ("depth", "head", "upsampling", "skip_connections")
 NETWORK_SETTINGS = ("network", "unet_widths", "unet_patch", "unet_blocks", *MUNET_SETTINGS)
 
@@ -83,7 +98,7 @@ def compare(runs: Sequence[str], *, figure: str | None = None) -> list[str]:
     names = short_names([folder.path for folder in folders])
     rows = [row_of(folder) for folder in folders]
     lines = differences(names, [folder.config() for folder in folders])
-    lines += ["", *table(names, rows)]
+    lines += ["", *table(names, rows), *spread_lines(folders)]
     path = figure or (FIGURE_FILE if len(folders) > 1 else None)
     if path:
         from segjax import plots
@@ -99,14 +114,36 @@ def find_runs(paths: Sequence[str]) -> list[RunFolder]:
     """Return the runs at ``paths`` or directly below; ConfigError for a path without any."""
     found: dict[Path, RunFolder] = {}
     for path in map(Path, paths):
-        below = [path] if (path / CONFIG_FILE).exists() else []
-        if not below and path.is_dir():
-            below = sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
-        if not below:
+        below = [path] if (path / CONFIG_FILE).exists() else folders_below(path)
+        runs = [run for folder in below for run in runs_in(folder)]
+        if not runs:
             raise ConfigError(f"{path}: holds no run ({CONFIG_FILE} is missing)")
-        for run in below:
+        for run in runs:
             found.setdefault(run.resolve(), RunFolder(run))
     return list(found.values())
+
+
+def folders_below(path: Path) -> list[Path]:
+    """Return the folders directly below ``path`` that hold settings."""
+    return sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the runs of a folder with settings: its seeds' if it has several, or itself."""
+    return folders_below(folder) if RunFolder(folder).config().seeds > 1 else [folder]
+
+
+def spread_lines(folders: Sequence[RunFolder]) -> list[str]:
+    """Return a line for each folder of seeds that the runs come from, if all have ended."""
+    lines = []
+    for parent in dict.fromkeys(folder.path.parent for folder in folders):
+        if not (parent / CONFIG_FILE).exists() or RunFolder(parent).config().seeds == 1:
+            continue
+        try:
+            lines.append(f"{parent.name}: {summary_line(RunFolder(parent).results())}")
+        except ConfigError:
+            lines.append(f"{parent.name}: not all seeds have ended")
+    return ["", *lines] if lines else []
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

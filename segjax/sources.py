@@ -1,9 +1,13 @@
 """From the data settings of a run to its training, validation and test images."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from segjax import seeds
 from segjax.config import Config
 from segjax.data import Dataset, fetch, load, own, places, synthetic
 from segjax.data.quick_check import quick_check
@@ -25,6 +29,15 @@ class Splits:
     val: Dataset | None
     test: Dataset
 
+    def digest(self) -> bytes:
+        """Return a hash of all images and masks, 32 bytes."""
+        found = hashlib.sha256()
+        for dataset in (self.train, self.val, self.test):
+            for array in (dataset.images, dataset.masks) if dataset is not None else ():
+                found.update(str(array.shape).encode())
+                found.update(np.ascontiguousarray(array).data)
+        return found.digest()
+
 
 def load_splits(config: Config, *, say: Say = print) -> Splits:
     """Load (or fetch, or draw) the data that ``config`` names and cut it into splits.
@@ -35,8 +48,9 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
         full, test = load_purdue(config, say=say)
     elif config.data == "synthetic":
         size = config.image_size or SYNTHETIC_SIZE
-        full = draw(config.synthetic_train, config.seed, size)
-        test_seed = config.seed + SYNTHETIC_TEST_SEED_OFFSET
+        seed = seeds.drawn_from(config)
+        full = draw(config.synthetic_train, seed, size)
+        test_seed = seed + SYNTHETIC_TEST_SEED_OFFSET
         test = draw(config.synthetic_test, test_seed, size)
     elif own.is_own(config.data):
         return load_own(config, say=say)

@@ -18,7 +18,7 @@ from segjax.networks import Network
 from segjax.objective import Objective, make_objective
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.rundir import RunFolder
-from segjax.runner import make_model
+from segjax.trainer import make_model
 
 Array = jax.Array
 Stats = Literal["running", "batch"]
@@ -93,6 +93,11 @@ def load_trained(
     """
     folder = RunFolder(run_folder)
     config = folder.config()
+    if config.seeds > 1:
+        raise ConfigError(
+            f"{folder.path}: holds {config.seeds} runs; name one of them, such as "
+            f"{folder.path / f'seed{config.seed}'}"
+        )
     told = {} if notify is None else {"notify": notify}
     params, batch_stats, meta = load_params(folder.checkpoints, which=which, **told)
     labels = meta.get("label_map") or _labels_of(folder, params)

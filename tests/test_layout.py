@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[1] / "segjax"
 LAYERS = (
     {"errors", "config", "loss_table", "augment_table", "purdue"},
     {"losses", "metrics", "conv", "norm", "layers", "model", "unet", "networks", "data"}
-    | {"backend", "decode", "class_weights", "floors", "tiling", "summary"},
-    {"objective", "optim", "augment", "train", "evaluate", "sinks"},
-    {"checkpoint", "rundir", "sources", "interop"},
-    {"plots", "outcome", "runner"},
+    | {"backend", "devices", "processes", "decode", "class_weights", "floors", "tiling", "summary"},
+    {"objective", "optim", "augment", "train", "many", "evaluate", "sinks"},
+    {"checkpoint", "rundir", "seeds", "sources", "interop"},
+    {"plots", "outcome", "trainer", "tracing", "runner"},
     {"trained"},
     {"predictor"},
     {"main", "predict", "export", "show"},

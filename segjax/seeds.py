@@ -1,0 +1,126 @@
+"""Several seeds of the same settings: their run folders inside one folder, and their spread."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from segjax.config import Config
+from segjax.errors import ConfigError
+from segjax.rundir import CONFIG_FILE, RunFolder
+
+# Settings that a resumed run may change and that its results depend on.
+RESULTS_DEPEND_ON = (
+    "epochs",
+    "max_steps",
+    "early_stop_epochs",
+    "test",
+    "eval_stats",
+    "eval_batch_size",
+)
+NOT_SCORES = ("images", "seconds")  # numbers among a run's test results
+
+
+def member_configs(config: Config, parent: Path) -> list[Config]:
+    """Return the settings of the runs that --seeds=N stands for: seed, seed + 1, ...
+
+    Each is a run like any other and can be resumed by itself. All see the same synthetic images.
+    """
+    drawn = drawn_from(config)
+    members = []
+    for seed in range(config.seed, config.seed + config.seeds):
+        folder = parent / f"seed{seed}"
+        members.append(
+            config.replace(
+                seeds=1,
+                seed=seed,
+                synthetic_seed=drawn,
+                run_dir=str(folder),
+                resume=config.resume and (folder / CONFIG_FILE).exists(),
+            )
+        )
+    return members
+
+
+def drawn_from(config: Config) -> int:
+    """Return the seed of a run's synthetic images."""
+    return config.seed if config.synthetic_seed < 0 else config.synthetic_seed
+
+
+def is_finished(config: Config) -> bool:
+    """Tell whether the run in --run_dir has ended with the settings that it has now."""
+    try:
+        done = RunFolder(config.run_dir).results()["config"]
+    except (ConfigError, KeyError, TypeError):
+        return False
+    return all(done.get(name) == getattr(config, name) for name in RESULTS_DEPEND_ON)
+
+
+def summarise(members: Sequence[Config]) -> dict[str, Any]:
+    """Read the results of finished runs: each in brief, and the spread of their test scores."""
+    found = {member.seed: RunFolder(member.run_dir).results() for member in members}
+    summary: dict[str, Any] = {
+        "runs": [
+            {
+                "seed": member.seed,
+                "folder": Path(member.run_dir).name,
+                **{
+                    name: found[member.seed][name]
+                    for name in ("tested_step", "steps", "train_seconds", "runs_at_once")
+                    if name in found[member.seed]
+                },
+            }
+            for member in members
+        ]
+    }
+    if members:
+        summary["classes"] = found[members[0].seed]["classes"]
+    tests = [results["test"] for results in found.values() if "test" in results]
+    if tests:
+        summary["test"] = spread(tests)
+    return summary
+
+
+def spread(values: Sequence[Any]) -> Any:
+    """Turn equal structures of numbers into one of {mean, std, n} in the place of each number.
+
+    ``std`` is the sample standard deviation, None of a single value. A value that is None or not
+    finite (the score of a class that a run's test did not have) is left out and not in ``n``.
+    """
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {
+            name: spread([value[name] for value in values])
+            for name in first
+            if name not in NOT_SCORES and not isinstance(first[name], str)
+        }
+    if isinstance(first, list):
+        return [spread(items) for items in zip(*values, strict=True)]
+    numbers = [float(value) for value in values if value is not None and math.isfinite(value)]
+    return {
+        "mean": statistics.fmean(numbers) if numbers else None,
+        "std": statistics.stdev(numbers) if len(numbers) > 1 else None,
+        "n": len(numbers),
+    }
+
+
+def summary_line(results: Mapping[str, Any]) -> str:
+    """Return one line on the spread of the test scores in a parent folder's results."""
+    count = len(results["runs"])
+    if "test" not in results:
+        return f"{count} seeds are trained; none was tested"
+    half = results["test"]["half"]
+    scores = {
+        "mIoU": half["mean"]["iou"],
+        "Dice": half["mean"]["dice"],
+        "accuracy": half["pixel_accuracy"],
+    }
+    shown = ", ".join(f"{name} {_plus_minus(score)}" for name, score in scores.items())
+    return f"test over {count} seeds: {shown} (mean ± sample standard deviation)"
+
+
+def _plus_minus(score: Mapping[str, Any]) -> str:
+    if score["mean"] is None:
+        return "-"
+    return f"{score['mean']:.4f}" + ("" if score["std"] is None else f" ± {score['std']:.4f}")

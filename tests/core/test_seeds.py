@@ -1,0 +1,347 @@
+"""Several runs: one after another or in one program, each an ordinary run, and their spread."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import statistics
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from segjax import outcome, runner, seeds, show, trainer
+from segjax.checkpoint import Checkpoints, load_params
+from segjax.config import Config
+from segjax.errors import ConfigError, TrainingError
+from segjax.rundir import RunFolder, run_name
+from segjax.trained import load_trained
+from tests.core.small_net import SmallNet
+
+BASE = Config(
+    data="synthetic",
+    synthetic_train=14,
+    synthetic_test=4,
+    val_images=6,
+    head="dense",
+    loss="bce",
+    learning_rate=0.1,
+    batch_size=2,
+    epochs=2,
+    log_steps=3,
+    keep_checkpoints=9,
+    progress="off",
+    seed=7,
+    seeds=3,
+)
+
+
+def silent(_line):
+    pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_network():
+    """These tests are about what is around the network; figures would take most of their time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outcome, "draw_figures", lambda *given: None)
+        patch.setattr(
+            trainer, "make_model", lambda config, objective: SmallNet(objective.num_outputs)
+        )
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The same seeds in one program and one after another: (folder, result, lines) of each."""
+    ended = {}
+    for at_once in ("on", "off"):
+        folder = tmp_path_factory.mktemp("seeds") / at_once
+        lines = []
+        config = BASE.replace(run_dir=str(folder), seeds_at_once=at_once)
+        ended[at_once] = (folder, runner.run(config, say=lines.append), lines)
+    return ended
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished folder, to break."""
+
+    def copy(at_once):
+        folder = tmp_path / "copy"
+        shutil.copytree(finished[at_once][0], folder)
+        return folder, RunFolder(folder).config().replace(run_dir=str(folder), resume=True)
+
+    return copy
+
+
+def log(folder):
+    rows = RunFolder(folder).records()
+    steps = [(row["kind"], row["step"], row["epoch"]) for row in rows]
+    values = [[row[key] for key in ("loss", "val_loss") if key in row] for row in rows]
+    return steps, np.concatenate(values)
+
+
+def assert_same_run(one, other, *, rtol=1e-4):
+    """Same log, same weights, same scores, up to rounding."""
+    assert log(one)[0] == log(other)[0]
+    np.testing.assert_allclose(log(one)[1], log(other)[1], rtol=rtol)
+    weights = [load_params(Path(folder) / "checkpoints", which="newest") for folder in (one, other)]
+    for a, b in zip(*(jax.tree.leaves(found[:2]) for found in weights), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol * 10, atol=1e-4)
+    losses = [RunFolder(folder).results()["test"]["loss"] for folder in (one, other)]
+    np.testing.assert_allclose(*losses, rtol=rtol)
+
+
+def test_seeds_in_one_program_are_the_seeds_one_after_another(finished):
+    together, alone = finished["on"][0], finished["off"][0]
+    for seed in (7, 8, 9):
+        assert_same_run(together / f"seed{seed}", alone / f"seed{seed}")
+    assert RunFolder(together / "seed8").results()["runs_at_once"] == 3
+    assert RunFolder(alone / "seed8").results()["runs_at_once"] == 1
+    # Each seed has weights and an order of its own.
+    assert len({log(together / f"seed{seed}")[1][0] for seed in (7, 8, 9)}) == 3
+
+
+def test_a_seed_is_an_ordinary_run(finished, tmp_path):
+    folder = finished["off"][0] / "seed8"
+    config = RunFolder(folder).config()
+    assert (config.seed, config.seeds, config.synthetic_seed) == (8, 1, 7)
+    alone = runner.run(config.replace(run_dir=str(tmp_path / "alone")), say=silent)
+    assert log(alone.folder)[0] == log(folder)[0]
+    np.testing.assert_array_equal(log(alone.folder)[1], log(folder)[1])
+
+
+def test_the_parent_says_mean_deviation_and_number(finished):
+    folder, result, lines = finished["on"]
+    scores = [
+        RunFolder(folder / f"seed{seed}").results()["test"]["half"]["mean"]["iou"]
+        for seed in (7, 8, 9)
+    ]
+    written = json.loads((folder / "results.json").read_text())
+    assert written["test"]["half"]["mean"]["iou"] == pytest.approx(
+        {"mean": statistics.fmean(scores), "std": statistics.stdev(scores), "n": 3}
+    )
+    assert [run["seed"] for run in written["runs"]] == [7, 8, 9]
+    assert len(written["test"]["half"]["per_class"]["iou"]) == 5
+    assert result.finished
+    line = f"mIoU {statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}"
+    assert any(line in said for said in lines)
+    assert any(said.startswith("seed8: [epoch=1/2, iter=   3") for said in lines)
+
+
+def test_values_that_are_missing_are_left_out_of_the_spread():
+    runs = [{"iou": [0.5, None], "name": "x", "seconds": 1.0}, {"iou": [0.7, 0.2], "name": "x"}]
+    assert seeds.spread(runs) == {
+        "iou": [
+            {"mean": pytest.approx(0.6), "std": pytest.approx(0.02**0.5), "n": 2},
+            {"mean": 0.2, "std": None, "n": 1},
+        ]
+    }
+
+
+def test_finished_seeds_are_not_trained_again(copied):
+    folder, config = copied("off")
+    lines = []
+    before = (folder / "seed8" / "results.json").stat().st_mtime_ns
+    result = runner.run(config, say=lines.append)
+    assert result.finished
+    assert lines[0] == "3 of 3 seeds are finished"
+    assert not any("epoch=" in line for line in lines)
+    assert (folder / "seed8" / "results.json").stat().st_mtime_ns == before
+
+
+def test_seeds_can_be_added(copied, finished):
+    _, config = copied("off")
+    lines = []
+    result = runner.run(config.replace(seeds=4), say=lines.append)
+    assert lines[0] == "3 of 4 seeds are finished"
+    assert result.results["test"]["half"]["mean"]["iou"]["n"] == 4
+    assert not any(line.startswith("seed8: [") for line in lines)
+    assert any(line.startswith("seed10: [") for line in lines)
+
+
+def test_longer_runs_are_not_taken_for_finished(copied):
+    _, config = copied("off")
+    members = seeds.member_configs(config, Path(config.run_dir))
+    assert all(seeds.is_finished(member) for member in members)
+    assert not any(seeds.is_finished(member.replace(epochs=3)) for member in members)
+
+
+@pytest.mark.parametrize("at_once", ["on", "off"])
+def test_interrupted_seeds_go_on_where_each_was(copied, finished, at_once):
+    """One had finished, one crashed before its second epoch's checkpoint, one before its first."""
+    folder, config = copied("on")
+    for seed in (8, 9):
+        (folder / f"seed{seed}" / "results.json").unlink()
+    for step in (folder / "seed8" / "checkpoints").glob("step_00000008*"):
+        shutil.rmtree(step)
+    shutil.rmtree(folder / "seed9" / "checkpoints")
+    lines = []
+    assert runner.run(config.replace(seeds_at_once=at_once), say=lines.append).finished
+    assert "seed8: resuming at step 4 of 8" in lines
+    assert any(line.startswith("seed9: no checkpoint was saved") for line in lines)
+    for seed in (7, 8, 9):
+        assert_same_run(folder / f"seed{seed}", finished["on"][0] / f"seed{seed}")
+
+
+@pytest.mark.parametrize("at_once", ["on", "off"])
+def test_a_signal_stops_all_and_resume_goes_on(tmp_path, finished, at_once):
+    folder = tmp_path / "run"
+    config = BASE.replace(run_dir=str(folder), seeds_at_once=at_once)
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        if line.startswith("seed8: [epoch=1/2, iter=   3"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    result = runner.run(config, say=say)
+    assert not result.finished
+    assert lines[-1].startswith("stopped by SIGTERM at step 4, saved; go on with --resume")
+    assert lines[-1].endswith(f"--run_dir={folder}")
+    assert Checkpoints(folder / "seed8" / "checkpoints").steps()[-1] == 4
+    assert (folder / "seed9").exists() == (at_once == "on")
+    assert not (folder / "results.json").exists()
+    assert runner.run(config.replace(resume=True), say=silent).finished
+    for seed in (7, 8, 9):
+        assert_same_run(folder / f"seed{seed}", finished["on"][0] / f"seed{seed}")
+
+
+def configs_of(folder, **lists):
+    """Configs that differ in the settings given as lists."""
+    count = len(next(iter(lists.values())))
+    return [
+        BASE.replace(
+            seeds=1,
+            run_dir=str(folder / f"run{index}"),
+            **{name: values[index] for name, values in lists.items()},
+        )
+        for index in range(count)
+    ]
+
+
+def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
+    lists = {"loss": ["bce", "dice_prob", "bce"], "learning_rate": [0.1, 0.1, 0.03]}
+    together = configs_of(tmp_path / "together", **lists)
+    alone = configs_of(tmp_path / "alone", **lists)
+    results = runner.run_many(together, at_once=True, say=silent)
+    assert [result.finished for result in results] == [True] * 3
+    assert all(result.finished for result in runner.run_many(alone, at_once=False, say=silent))
+    for one, other in zip(together, alone, strict=True):
+        assert_same_run(one.run_dir, other.run_dir)
+    finals = {RunFolder(config.run_dir).results()["test"]["loss"] for config in together}
+    assert len(finals) == 3
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once):
+    lists = {"learning_rate": [1e38, 1e-6], "loss": ["mse", "mse"]}
+    configs = configs_of(tmp_path, **lists)
+    lines = []
+    failed, good = runner.run_many(configs, at_once=at_once, say=lines.append)
+    assert isinstance(failed.error, TrainingError)
+    assert not failed.finished
+    assert good.finished
+    assert not (failed.folder / "results.json").exists()
+    assert not any(line.startswith("run0: [epoch=2") for line in lines)
+
+
+def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, monkeypatch):
+    take_stock = trainer.Trainer.take_stock
+
+    def broken(self, state, losses, **keywords):
+        if self.config.seed == 8:
+            losses = [float("nan"), *losses[1:]]
+        take_stock(self, state, losses, **keywords)
+
+    monkeypatch.setattr(trainer.Trainer, "take_stock", broken)
+    config = BASE.replace(run_dir=str(tmp_path / "run"))
+    with pytest.raises(TrainingError, match=r"1 of 3 seeds failed; seed 8: the loss is nan"):
+        runner.run(config, say=silent)
+    written = RunFolder(tmp_path / "run").results()
+    assert [run["seed"] for run in written["runs"]] == [7, 9]
+    assert "nan at step 1" in written["failed"]["8"]
+    assert written["test"]["half"]["mean"]["iou"]["n"] == 2
+
+
+def test_a_run_that_stops_early_ends_as_it_would_alone(tmp_path):
+    """With a rate of 0 nothing is gained; the other run goes on."""
+    lists = {"learning_rate": [0.0, 0.1], "epochs": [4, 4], "early_stop_epochs": [1, 1]}
+    together = configs_of(tmp_path / "together", **lists)
+    alone = configs_of(tmp_path / "alone", **lists)
+    runner.run_many(together, at_once=True, say=silent)
+    runner.run_many(alone, at_once=False, say=silent)
+    for one, other in zip(together, alone, strict=True):
+        assert log(one.run_dir)[0] == log(other.run_dir)[0]
+        ends = [RunFolder(config.run_dir).results() for config in (one, other)]
+        assert len({(end["steps"], end["tested_step"]) for end in ends}) == 1
+    assert RunFolder(together[0].run_dir).records()[-1]["step"] == 8
+
+
+def test_runs_of_many_seeds_see_the_first_ones_images(tmp_path):
+    configs = configs_of(tmp_path, seed=[3, 4])
+    assert all(result.finished for result in runner.run_many(configs, say=silent))
+    assert [RunFolder(config.run_dir).config().synthetic_seed for config in configs] == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"depth": 4}, "cannot differ in --depth"),
+        ({"run_dir": ""}, "a --run_dir each"),
+        ({"seeds": 2}, "give each its --seed"),
+    ],
+)
+def test_runs_that_cannot_go_together_are_refused(tmp_path, change, said):
+    configs = configs_of(tmp_path, learning_rate=[1e-2, 1e-3])
+    if "run_dir" in change:
+        change = {"run_dir": configs[0].run_dir}
+    with pytest.raises(ConfigError, match=said):
+        runner.run_many([configs[0], configs[1].replace(**change)], say=silent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_run_and_several_do_not_share_a_folder(finished, tmp_path):
+    folder = finished["off"][0]
+    with pytest.raises(ConfigError, match="already holds a run"):
+        runner.run(BASE.replace(run_dir=str(folder)), say=silent)
+    with pytest.raises(ConfigError, match="holds runs of 3 seeds"):
+        runner.run(BASE.replace(run_dir=str(folder), resume=True, seeds=1), say=silent)
+    single = folder / "seed7"
+    with pytest.raises(ConfigError, match="holds one run"):
+        runner.run(RunFolder(single).config().replace(resume=True, seeds=2), say=silent)
+    with pytest.raises(ConfigError, match=r"name one of them, such as .*seed7"):
+        load_trained(folder)
+
+
+def test_overwrite_starts_anew(copied):
+    folder, config = copied("off")
+    (folder / "seed9" / "mine.txt").write_text("")
+    config = config.replace(resume=False, overwrite=True, seeds=2, epochs=1)
+    assert runner.run(config, say=silent).finished
+    assert not (folder / "seed9").exists()
+    assert len(RunFolder(folder).results()["runs"]) == 2
+
+
+def test_the_folders_name_says_the_seeds():
+    assert run_name(BASE).endswith("-seeds7-9")
+    assert run_name(dataclasses.replace(BASE, seeds=1)).endswith("-seed7")
+
+
+def test_show_lists_the_seeds_and_their_spread(finished, copied, tmp_path, capsys):
+    folder, _ = copied("on")
+    assert show.main([str(folder), f"--figure={tmp_path / 'runs.png'}"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith("seed")] == [
+        "seed7",
+        "seed8",
+        "seed9",
+    ]
+    assert "--seed " in out
+    assert "copy: test over 3 seeds: mIoU" in out
+    (folder / "results.json").unlink()
+    assert show.main([str(folder.parent), f"--figure={tmp_path / 'runs.png'}"]) == 0
+    assert "copy: not all seeds have ended" in capsys.readouterr().out
