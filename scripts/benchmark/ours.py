@@ -126,7 +126,7 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
     from segjax import backend
     from segjax.config import Config
     from segjax.rundir import choose_folder, open_run
-    from segjax.runner import Trainer
+    from segjax.runner import Trainer, train_together
     from segjax.sources import load_splits
 
     backend.prepare()
@@ -149,10 +149,10 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
         splits = load_splits(config, say=lambda _: None)
         trainer = Trainer(config, splits, run_folder, lambda _: None)
         open_run(run_folder, config)
-        state, progress, _ = trainer.train()
+        (state,), _ = train_together([trainer], [trainer.first_state()[0]], say=lambda _: None)
         jax.block_until_ready(state.params)
     seconds = time.perf_counter() - STARTED
-    return {"seconds": seconds, "steps": progress.step, "peak_bytes": worker.peak_bytes()}
+    return {"seconds": seconds, "steps": trainer.progress.step, "peak_bytes": worker.peak_bytes()}
 
 
 if __name__ == "__main__":
