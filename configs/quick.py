@@ -2,10 +2,9 @@
 
     python -m segjax.main --config=configs/quick.py
 
-The repaired output layer and doublings, cross-entropy on 0/1 targets, AdamW with a one-cycle
-schedule. Chosen on the validation images: with Dice added, or with 3e-3, whole classes stayed
-empty for the one epoch. The last 1,000 training
-images are for validation.
+The repaired output layer and doublings, cross-entropy on 0/1 targets, Muon with a one-cycle
+schedule, one epoch. Chosen on the validation images, the last 1,000 training images: in the same
+steps AdamW came less far, and with Dice added or at 3e-3 it left whole classes empty.
 """
 
 from segjax.config import Config
@@ -19,8 +18,8 @@ def get_config() -> Config:
         depth=4,
         input_range="unit",
         loss="bce",
-        optimizer="adamw",
-        learning_rate=1e-3,
+        optimizer="muon",
+        learning_rate=1e-2,
         weight_decay=1e-2,
         schedule="onecycle",
         batch_size=8,
