@@ -1,11 +1,11 @@
-"""Mean IoU 0.95 on the real data in two minutes on two CPU cores: the fastest recipe found.
+"""Mean IoU 0.95 on the real data in minutes on two CPU cores: the fastest recipe found.
 
     python -m segjax.main --config=configs/speedrun.py
 
 A small U-Net that computes nothing at full resolution, Muon with a one-cycle schedule, and
 cross-entropy; no augmentation, as no image is seen more than twice. Chosen on the validation
-images, which are the last 1,000 training images. Measured by scripts/speedrun.py; the numbers are
-in docs/performance.md.
+images, which are the last 1,000 training images. scripts/speedrun.py measures it and writes the
+numbers into docs/performance.md.
 """
 
 from segjax.config import Config
