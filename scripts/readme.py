@@ -1,10 +1,11 @@
 """Write README.md's numbers and its figure from finished runs.
 
-    python -m scripts.readme --dense RUN [RUN ...] --dlstudio RUN [RUN ...]
+    python -m scripts.readme --dense RUN [RUN ...] --dlstudio RUN [RUN ...] [--untimed dlstudio]
 
 The runs of a group differ in their seed only: configs/quick.py as it is, and the same settings
 with --head=dlstudio. The table goes between the markers in README.md, what it was made from into
-docs/results/quick.json, and the same test images under both heads into docs/figures/heads.png.
+docs/results/quick.json, and the same test images under both heads into docs/figures/heads.png. A
+row for configs/speedrun.py comes from docs/results/speedrun.json (scripts/speedrun.py).
 """
 
 import argparse
@@ -34,14 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--dense", nargs="+", required=True, type=Path)
     parser.add_argument("--dlstudio", nargs="+", required=True, type=Path)
+    parser.add_argument(
+        "--untimed", nargs="*", default=[], help="groups that ran while other programs did"
+    )
     chosen = parser.parse_args(arguments)
     groups = {"dense": chosen.dense, "dlstudio": chosen.dlstudio}
     summary = {name: summarise(folders) for name, folders in groups.items()}
+    for name in chosen.untimed:
+        summary[name]["train_seconds"] = None
+    speedrun = json.loads((ROOT / "docs" / "results" / "speedrun.json").read_text("utf-8"))
     target = ROOT / "docs" / "results" / "quick.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, json.dumps(summary, indent=2) + "\n")
     readme = ROOT / "README.md"
-    write_text(readme, insert(readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary))))
+    write_text(readme, insert(readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary, speedrun))))
     figure = heads_figure({name: folders[0] for name, folders in groups.items()})
     plots.save(figure, ROOT / "docs" / "figures" / "heads.png")
 
@@ -79,30 +86,38 @@ def spread(values: Sequence[float], digits: int = 3) -> str:
     return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
-def lines_of(summary: dict[str, dict[str, Any]]) -> list[str]:
+def lines_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> list[str]:
     """Return the lines of the table and of what it was measured on."""
     names = list(summary["dense"]["class_iou"])
     lines = [
-        "| output layer | n | mean IoU | " + " | ".join(names) + " | training, s |",
+        "| network, output layer | n | mean IoU | " + " | ".join(names) + " | training, s |",
         "|---|---|---|" + "---|" * (len(names) + 1),
     ]
-    titles = {"dense": "repaired (`dense`)", "dlstudio": "DLStudio's (`dlstudio`)"}
+    titles = {"dlstudio": "mUnet, DLStudio's", "dense": "mUnet, repaired"}
     for key, title in titles.items():
         group = summary[key]
+        seconds = group["train_seconds"]
         cells = [title, str(len(group["seeds"])), f"**{spread(group['miou'])}**"]
         cells += [spread(group["class_iou"][name]) for name in names]
-        cells.append(spread(group["train_seconds"], 0))
+        cells.append("-" if seconds is None else spread(seconds, 0))
         lines.append("| " + " | ".join(cells) + " |")
+    values = {name: speedrun["test_class_iou"][name]["values"] for name in names}
+    cells = ["small U-Net", str(speedrun["n"]), f"**{spread(speedrun['test_miou']['values'])}**"]
+    cells += [spread(values[name]) for name in names]
+    cells.append(spread(speedrun["train_seconds"]["values"], 0))
+    lines.append("| " + " | ".join(cells) + " |")
     dense = summary["dense"]
     where, versions = dense["environment"], dense["environment"]["versions"]
     lines += [
         "",
         f"IoU on the {dense['test_images']:,} test images, half-value threshold, mean ± standard "
-        f"deviation over n seeds; `configs/quick.py` (depth {dense['config']['depth']}, "
-        f"{dense['steps']} steps of {dense['config']['batch_size']}, {dense['train_images']:,} "
-        f"training images), the second row with `--head=dlstudio`. "
-        f"{where['device']}, {where['cpu_cores']} cores, other programs running; "
-        f"jax {versions['jax']}, Python {versions['python']}. Data: `docs/results/quick.json`.",
+        f"deviation over n seeds. Second row: `configs/quick.py` (depth {dense['config']['depth']},"
+        f" {dense['steps']:,} steps of {dense['config']['batch_size']}, {dense['train_images']:,} "
+        "training images); first row: the same with `--head=dlstudio`; third: "
+        f"`configs/speedrun.py` ({speedrun['steps']:,} steps of "
+        f"{speedrun['config']['batch_size']}). Seconds include compilation and validation. "
+        f"{where['device']}, {where['cpu_cores']} cores; jax {versions['jax']}, "
+        f"Python {versions['python']}. Data: `docs/results/quick.json`, `speedrun.json`.",
     ]
     return lines
 
