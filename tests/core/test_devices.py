@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax import runner, trainer
+from segjax import outcome, runner, trainer
 from segjax.config import Config
 from segjax.devices import Devices, choose_devices
 from segjax.errors import ConfigError
@@ -25,6 +25,11 @@ def losses(folder):
     return np.array([row.get("loss", row.get("val_loss")) for row in rows])
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    monkeypatch.setattr(outcome, "draw_figures", lambda *given: None)
+
+
 @pytest.fixture
 def small_network(monkeypatch):
     monkeypatch.setattr(
@@ -40,8 +45,11 @@ def shared(tiny):
     )
 
 
-def test_four_devices_train_and_test_as_one(shared, tmp_path):
-    """The real network over an epoch; validation and test batches do not all divide by four."""
+@pytest.mark.parametrize("network", ["small", pytest.param("munet", marks=pytest.mark.slow)])
+def test_four_devices_train_and_test_as_one(shared, tmp_path, network, request):
+    """Over an epoch; the batches of validation and test do not all divide by four."""
+    if network == "small":
+        request.getfixturevalue("small_network")
     results = {}
     for count in (1, 4):
         lines = []
