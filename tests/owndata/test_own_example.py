@@ -10,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from absl import flags
 
+from segjax.config import flag_fields
 from segjax.data.coco import load_coco
 from segjax.data.folder import load_folder
 from segjax.data.npz import load_npz
+from segjax.data.own import is_own
+from segjax.main import config_from_flags, define_flags
 
 pytest.importorskip("skimage")
 pytest.importorskip("pycocotools")
@@ -79,9 +83,16 @@ def test_an_existing_folder_is_left_alone(script, tmp_path, capsys):
     assert "is there already" in capsys.readouterr().err
 
 
-def commands():
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.S)
+def commands(text=PAGE):
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
     return [line for block in blocks for line in block.splitlines() if line]
+
+
+def needs_training(line):
+    return any(f"-m segjax.{name} " in line for name in ("main", "show", "predict"))
+
+
+TRAINING = [line for line in commands() if line.startswith("python -m segjax.main ")]
 
 
 def run_here(words, monkeypatch):
@@ -95,17 +106,25 @@ def run_here(words, monkeypatch):
         runpy.run_module(words[1], run_name="__main__")
 
 
-def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
-    ran = commands()
-    assert len(ran) >= 10
-    for line in ran:
+def run_all(lines, monkeypatch, capsys):
+    """Runs the lines in order; training is the same with a smaller network and one epoch."""
+    for name in ("scripts", "configs"):
+        shutil.copytree(ROOT / name, name, dirs_exist_ok=True)
+    for line in lines:
         words = shlex.split(line)
         assert words.pop(0) == "python"
+        if line in TRAINING:
+            words += ["--depth=2", "--epochs=1", "--progress=off"]
         with pytest.raises(SystemExit) as caught:
             run_here(words, monkeypatch)
         assert caught.value.code == 0, (line, capsys.readouterr())
+
+
+def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    ran = [line for line in commands() if not needs_training(line)]
+    assert len(ran) >= 10
+    run_all(ran, monkeypatch, capsys)
     for name in ("photos.png", "report.json"):
         assert (tmp_path / name).stat().st_size > 0
     (python,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
@@ -113,10 +132,42 @@ def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
     assert "45 images of 64x64" in capsys.readouterr().out
 
 
-def test_the_page_names_only_flags_that_the_check_has(capsys):
+def test_the_first_run_goes_from_the_folder_to_masks(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = (text for text in re.findall(r"```sh\n.*?```", PAGE, re.S) if "segjax.show" in text)
+    makes_photos = commands()[0]
+    run_all([makes_photos, *commands(block)], monkeypatch, capsys)
+    assert (tmp_path / "runs" / "photos" / "results.json").exists()
+    assert len(list((tmp_path / "predicted").glob("*_mask.png"))) == 64
+
+
+@pytest.mark.slow
+def test_every_command_runs_in_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    makers = [line for line in commands() if "make_example_folder" in line]
+    rest = [line for line in commands() if line not in makers]
+    run_all([*makers, *rest], monkeypatch, capsys)
+    runs = {path.parent.name for path in (tmp_path / "runs").glob("*/results.json")}
+    assert runs == {"photos", "coins", "photos-128", "arrays"}
+    assert "64x64" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", TRAINING)
+def test_each_training_command_is_understood(line, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = flags.FlagValues()
+    define_flags(values)
+    assert values(["segjax.main", *shlex.split(line)[3:]])[1:] == []
+    config = config_from_flags(values)
+    assert config.head == "dense"  # the config file was read
+    assert is_own(config.data)
+
+
+def test_the_page_names_only_flags_that_exist(capsys):
     from segjax.data.check import main
 
     with pytest.raises(SystemExit):
         main(["--help"])
-    known = set(re.findall(r"--\w+", capsys.readouterr().out)) | {"--data", "--picture", "--layout"}
+    known = set(re.findall(r"--\w+", capsys.readouterr().out)) | {"--picture", "--layout"}
+    known |= {f"--{field.name}" for field in flag_fields()} | {"--config", "--out"}
     assert set(re.findall(r"--[a-z]\w+", PAGE)) <= known

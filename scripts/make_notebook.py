@@ -1,0 +1,133 @@
+"""Makes docs/own-images.ipynb from its text, docs/own_images.py, by running it.
+
+    python scripts/make_notebook.py
+
+The text is Python in which '# %%' begins a code cell and '# %% [markdown]' a cell of comments; the
+docstring is the first cell. The notebook is committed with its outputs. Needs
+``pip install -e '.[notebook]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = ROOT / "docs" / "own_images.py"
+NOTEBOOK = ROOT / "docs" / "own-images.ipynb"
+MAX_BYTES = 400_000
+LIMIT_S = 3600
+_CELL = re.compile(r"^# %%( \[markdown\])?\n", re.M)
+_ABSOLUTE = re.compile(
+    r"(?<![\w.:/])/(?:home|root|tmp|var|usr|opt|mnt|work|Users|private)\b[^\s'\"]*"
+)
+
+
+def cells_of(text: str) -> list[tuple[str, str]]:
+    """Returns the kind, 'markdown' or 'code', and the source of each cell of a percent text."""
+    head, *parts = _CELL.split(text)
+    cells = [("markdown", head.strip().removeprefix('"""').removesuffix('"""').strip())]
+    for marked, body in zip(parts[::2], parts[1::2], strict=True):
+        if marked:
+            lines = (line.removeprefix("#").removeprefix(" ") for line in body.strip().splitlines())
+            cells.append(("markdown", "\n".join(lines)))
+        else:
+            cells.append(("code", body.strip()))
+    return cells
+
+
+def empty_notebook(cells: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Returns a notebook (format 4.5) of cells that were not run."""
+    about = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    made = []
+    for number, (kind, source) in enumerate(cells):
+        cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number:02d}", "metadata": {}}
+        if kind == "code":
+            cell |= {"execution_count": None, "outputs": []}
+        made.append(cell | {"source": source.splitlines(keepends=True)})
+    return {"cells": made, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
+
+
+def execute(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Runs the cells in a kernel that starts in ``folder``; returns the notebook with outputs."""
+    import nbclient
+    import nbformat
+
+    node = nbformat.from_dict(notebook)
+    nbformat.validate(node)
+    client = nbclient.NotebookClient(
+        node, timeout=LIMIT_S, resources={"metadata": {"path": str(folder)}}
+    )
+    client.execute()
+    done = json.loads(nbformat.writes(client.nb))
+    for cell, given in zip(done["cells"], notebook["cells"], strict=True):
+        cell["metadata"] = {}  # times
+        cell["source"] = given["source"]
+        if cell["cell_type"] == "code":
+            cell["outputs"] = joined(cell["outputs"])
+    return done | {"metadata": notebook["metadata"]}
+
+
+def joined(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Joins pieces of one stream, which the kernel cuts wherever it likes."""
+    whole: list[dict[str, Any]] = []
+    for output in outputs:
+        last = whole[-1] if whole else {}
+        if output["output_type"] == "stream" and last.get("name") == output["name"]:
+            text = "".join([*last["text"], *output["text"]])
+            last["text"] = text.splitlines(keepends=True)
+        else:
+            whole.append(output)
+    return whole
+
+
+def faults(notebook: dict[str, Any]) -> list[str]:
+    """Returns what must not be in a committed notebook: warnings, this machine's paths, bulk."""
+    found = []
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            texts = ["".join(output.get("text", []))]
+            texts += ["".join(output.get("data", {}).get("text/plain", []))]
+            if output.get("name") == "stderr":
+                found.append(f"{cell['id']}: writes to stderr: {texts[0][:200]}")
+            for text in texts:
+                found += [f"{cell['id']}: a path: {path}" for path in _ABSOLUTE.findall(text)]
+                if platform.node() and platform.node() in text.split():
+                    found.append(f"{cell['id']}: names this machine")
+    size = len(text_of(notebook).encode())
+    if size > MAX_BYTES:
+        found.append(f"{size} bytes, more than {MAX_BYTES}")
+    return found
+
+
+def text_of(notebook: dict[str, Any]) -> str:
+    """Returns the file's content."""
+    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the notebook and writes it; 1 if it holds what must not be committed."""
+    parser = argparse.ArgumentParser(description="Run docs/own-images.ipynb and write it.")
+    parser.add_argument("--out", type=Path, default=NOTEBOOK, help="default: docs/own-images.ipynb")
+    given = parser.parse_args(arguments)
+    notebook = empty_notebook(cells_of(TEXT.read_text(encoding="utf-8")))
+    notebook = execute(notebook, TEXT.parent)
+    found = faults(notebook)
+    for line in found:
+        sys.stderr.write(f"error: {line}\n")
+    given.out.write_text(text_of(notebook), encoding="utf-8")
+    sys.stdout.write(f"{given.out.name}: {len(text_of(notebook).encode())} bytes\n")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""Runs that are stopped in the middle and taken up again end as if nothing had happened.
+
+With the knobs that keep something from step to step: bfloat16 beside float32 weights, averaged
+weights, the count of epochs without a gain, half-gathered gradients, TensorBoard's event files.
+"""
+
+import importlib
+import shutil
+import signal
+import struct
+
+import jax
+import numpy as np
+import pytest
+
+from segjax.checkpoint import Checkpoints, load_params
+from segjax.config import Config
+from segjax.rundir import RunFolder
+from segjax.runner import Trainer, run
+from segjax.sources import load_splits
+
+STEPS_PER_EPOCH = 5
+# What each resumed run has to carry over, and the line at which it is stopped: in the middle of
+# its second epoch, so that neither an epoch nor an update nor a logged mean ends there.
+STOPPED_AT = "[epoch=2/4, iter=   2"
+KNOBS = {
+    "bfloat16": {"dtype": "bfloat16"},
+    "ema": {"ema_decay": 0.9, "optimizer": "adamw"},
+    "accumulation": {"accumulate_steps": 3, "optimizer": "adamw", "schedule": "cosine"},
+}
+
+
+def settings(folder, **knobs):
+    base = Config(
+        data="synthetic",
+        synthetic_train=26,
+        synthetic_test=4,
+        val_images=6,
+        depth=2,
+        head="dense",
+        input_range="unit",
+        loss="bce",
+        optimizer="adam",
+        learning_rate=3e-3,
+        epochs=4,
+        log_steps=1,
+        progress="off",
+        run_dir=str(folder),
+    )
+    return base.replace(**knobs)
+
+
+def go(config, *, stop_at=None):
+    """Run ``config``; a Ctrl-C comes right after the line that starts with ``stop_at``."""
+
+    def say(line):
+        if stop_at and line.startswith(stop_at):
+            signal.raise_signal(signal.SIGINT)
+
+    return run(config, say=say)
+
+
+def records(folder):
+    return [
+        {key: value for key, value in row.items() if key != "seconds"}
+        for row in RunFolder(folder).records()
+    ]
+
+
+def final_state(config):
+    """The newest checkpoint, whole: weights, average, optimizer, running statistics, key."""
+    folder = RunFolder(config.run_dir)
+    trainer = Trainer(config, load_splits(config, say=lambda _: None), folder, lambda _: None)
+    template, _ = trainer.first_state()
+    state, meta, _ = Checkpoints(folder.checkpoints, notify=lambda _: None).restore(template)
+    state = jax.tree.map(
+        lambda leaf: (
+            jax.random.key_data(leaf)
+            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else leaf
+        ),
+        state,
+    )
+    return state, {key: value for key, value in meta["progress"].items() if key != "seconds"}
+
+
+@pytest.fixture(scope="module", params=KNOBS)
+def twice(request, tmp_path_factory):
+    """The same settings in one go, and stopped in the second epoch and resumed."""
+    place = tmp_path_factory.mktemp(request.param)
+    whole = settings(place / "whole", **KNOBS[request.param])
+    parts = whole.replace(run_dir=str(place / "parts"))
+    result = go(whole)
+    stopped = go(parts, stop_at=STOPPED_AT)
+    assert not stopped.finished
+    assert Checkpoints(place / "parts" / "checkpoints").steps()[-1] == STEPS_PER_EPOCH + 2
+    return whole, result, parts, go(parts.replace(resume=True))
+
+
+def test_a_resumed_run_ends_with_the_same_numbers(twice):
+    whole, result, parts, resumed = twice
+    assert result.finished
+    assert resumed.finished
+    assert records(parts.run_dir) == records(whole.run_dir)
+    state, progress = final_state(whole)
+    other, other_progress = final_state(parts)
+    assert other_progress == progress
+    assert jax.tree.structure(other) == jax.tree.structure(state)
+    for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)
+    assert resumed.results["test"] == result.results["test"]
+
+
+def test_the_knobs_train(twice):
+    whole, result, _, _ = twice
+    losses = [row["loss"] for row in records(whole.run_dir) if row["kind"] == "train"]
+    assert np.mean(losses[-STEPS_PER_EPOCH:]) < 0.9 * np.mean(losses[:STEPS_PER_EPOCH])
+    assert np.isfinite(result.results["test"]["loss"])
+
+
+@pytest.mark.parametrize("twice", ["bfloat16"], indirect=True)
+def test_bfloat16_keeps_float32_weights_and_is_not_float32(twice, tmp_path):
+    whole, _, _, _ = twice
+    state, _ = final_state(whole)
+    kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, state.batch_stats))}
+    assert kinds == {np.dtype(np.float32)}
+    plain = whole.replace(dtype="float32", epochs=1, test=False, run_dir=str(tmp_path))
+    go(plain)
+    low, exact = (
+        np.array([row["loss"] for row in records(folder) if row["kind"] == "train"])
+        for folder in (whole.run_dir, tmp_path)
+    )
+    low = low[: len(exact)]
+    assert np.all(low != exact)
+    # Eight bits of mantissa: after five steps of training the two are a few percent apart.
+    np.testing.assert_allclose(low, exact, rtol=0.1)
+
+
+def test_early_stopping_counts_on_after_a_stop(tmp_path):
+    """With a rate of 0 no epoch beats the first: a patience of 3 ends the run after epoch 4.
+
+    The averaged weights, which are what is validated, stay the initial ones too.
+    """
+    config = settings(
+        tmp_path / "run",
+        learning_rate=0.0,
+        ema_decay=0.5,
+        early_stop_epochs=3,
+        epochs=9,
+        test=False,
+    )
+    stopped = go(config, stop_at="[epoch=3/9, iter=   1")
+    assert not stopped.finished
+    resumed = go(config.replace(resume=True))
+    assert resumed.finished
+    epochs = [row["epoch"] for row in records(config.run_dir) if row["kind"] == "validation"]
+    assert epochs == [1, 2, 3, 4]
+    assert resumed.results["tested_step"] == STEPS_PER_EPOCH
+    best, _, meta = load_params(tmp_path / "run" / "checkpoints", which="best")
+    newest, _, _ = load_params(tmp_path / "run" / "checkpoints", which="newest")
+    assert meta["progress"]["epochs_since_best"] == 0
+    jax.tree.map(np.testing.assert_array_equal, best, newest)
+
+
+def shown_scalars(folder):
+    """What TensorBoard shows of a folder of event files: [(curve, step, value)].
+
+    A file is records of length, checksum, event, checksum. A session that starts with a step hides
+    everything from that step on which the files before it hold.
+    """
+    proto = importlib.import_module("tensorboardX.proto.event_pb2")
+    found = []
+    for file in sorted(folder.iterdir()):
+        data, at = file.read_bytes(), 0
+        while at < len(data):
+            (length,) = struct.unpack_from("<Q", data, at)
+            event = proto.Event.FromString(data[at + 12 : at + 12 + length])
+            if event.session_log.status == proto.SessionLog.START:
+                found = [row for row in found if row[1] < event.step]
+            found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+            at += 16 + length
+    return found
+
+
+@pytest.mark.parametrize("left", ["all checkpoints", "the first checkpoint", "no checkpoint"])
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path, left):
+    """Also when the events of the stopped session reach beyond the step that is gone on from."""
+    pytest.importorskip("tensorboardX")
+    config = settings(tmp_path / "run", epochs=2, test=False, tensorboard=True)
+    go(config, stop_at="[epoch=2/2, iter=   2")
+    kept = {"all checkpoints": 7, "the first checkpoint": 5, "no checkpoint": 0}[left]
+    saved = tmp_path / "run" / "checkpoints"
+    for checkpoint in saved.glob("step_*"):
+        if int(checkpoint.name.removeprefix("step_")) > kept:
+            shutil.rmtree(checkpoint)
+    before = {file.name for file in (tmp_path / "run" / "tensorboard").iterdir()}
+    assert go(config.replace(resume=True)).finished
+    after = {file.name for file in (tmp_path / "run" / "tensorboard").iterdir()}
+    assert len(after) == len(before) + 1  # the events of the first session are still there
+    expected = []
+    for row in records(config.run_dir):
+        curves = {
+            "loss": "train/loss",
+            "val_loss": "validation/loss",
+            "val_miou": "validation/miou",
+        }
+        expected += [(curve, row["step"], row[key]) for key, curve in curves.items() if key in row]
+    shown = shown_scalars(tmp_path / "run" / "tensorboard")
+    assert [(curve, step) for curve, step, _ in shown] == [row[:2] for row in expected]
+    assert len({row[:2] for row in shown}) == len(shown)
+    np.testing.assert_allclose(
+        [value for *_, value in shown], [value for *_, value in expected], rtol=1e-6
+    )

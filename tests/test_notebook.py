@@ -1,0 +1,108 @@
+"""docs/own-images.ipynb: it is what its text makes, it was run, and it runs."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / "scripts" / "make_notebook.py"
+NOTEBOOK = json.loads((ROOT / "docs" / "own-images.ipynb").read_text(encoding="utf-8"))
+CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("make_notebook", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def output_of(cell):
+    texts = [text for output in cell["outputs"] for text in output.get("text", [])]
+    return "".join(texts)
+
+
+def test_it_is_what_the_text_makes(script):
+    fresh = script.empty_notebook(script.cells_of(script.TEXT.read_text(encoding="utf-8")))
+    kept = [{**cell, "outputs": [], "execution_count": None} for cell in CODE]
+    assert [cell for cell in fresh["cells"] if cell["cell_type"] == "code"] == kept
+    assert {**fresh, "cells": []} == {**NOTEBOOK, "cells": []}
+    for one, other in zip(NOTEBOOK["cells"], fresh["cells"], strict=True):
+        assert (one["cell_type"], one["source"]) == (other["cell_type"], other["source"])
+
+
+def test_every_cell_compiles_and_was_run_in_order():
+    for cell in CODE:
+        compile("".join(cell["source"]), cell["id"], "exec")
+    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
+
+
+def test_the_outputs_are_there_and_fit_to_be_committed(script):
+    assert script.faults(NOTEBOOK) == []
+    assert not any(output["output_type"] == "error" for cell in CODE for output in cell["outputs"])
+    silent = [cell["id"] for cell in CODE if not cell["outputs"]]
+    assert silent == [CODE[0]["id"]]  # the imports
+    pictures = [
+        output["data"]["image/jpeg"]
+        for cell in CODE
+        for output in cell["outputs"]
+        if "image/jpeg" in output.get("data", {})
+    ]
+    assert len(pictures) == 4
+    assert all(len(picture) > 5_000 for picture in pictures)
+
+
+def test_what_must_not_be_committed_is_found(script):
+    def cell(**output):
+        return {"cells": [{"id": "cell-07", "outputs": [output]}]}
+
+    assert script.faults(cell(text=["a warning"], name="stderr")) == [
+        "cell-07: writes to stderr: a warning"
+    ]
+    assert script.faults(cell(text=["saved in /tmp/abc/runs, done"])) == [
+        "cell-07: a path: /tmp/abc/runs,"
+    ]
+    assert script.faults(cell(data={"text/plain": ["'/home/me/photos'"]})) == [
+        "cell-07: a path: /home/me/photos"
+    ]
+    assert script.faults(cell(text=["runs/tissue, docs/home/x, https://x.org/home/y"])) == []
+    (bulk,) = script.faults(cell(text=["x" * script.MAX_BYTES]))
+    assert "bytes, more than" in bulk
+
+
+def test_cells_of_a_text(script):
+    text = (
+        '"""# Title\n\nWords.\n"""\n\n# %%\nx = 1\n\n\n# %% [markdown]\n# ## Two\n#\n#     code\n'
+    )
+    assert script.cells_of(text) == [
+        ("markdown", "# Title\n\nWords."),
+        ("code", "x = 1"),
+        ("markdown", "## Two\n\n    code"),
+    ]
+
+
+@pytest.mark.slow
+def test_it_runs_from_scratch(tmp_path):
+    pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    pytest.importorskip("skimage")
+    out = tmp_path / "made.ipynb"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), f"--out={out}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    cells = [c for c in json.loads(out.read_text())["cells"] if c["cell_type"] == "code"]
+    (means,) = (line for c in cells for line in output_of(c).splitlines() if "mean IoU" in line)
+    # Predicting the most frequent class everywhere has 0.3; an untrained network less.
+    assert float(means.split()[2].rstrip(",")) > 0.55
+    (apart,) = (line for c in cells for line in output_of(c).splitlines() if "differ by" in line)
+    assert float(apart.split()[-1]) < 1e-4
