@@ -67,10 +67,9 @@ class TensorBoard:
         check_tensorboard()
         from tensorboardX import SummaryWriter
 
-        # A resumed run writes the steps after its checkpoint again.
-        purge = {"purge_step": step + 1} if step else {}
-        # Its thread writes when it likes, whatever flush() says: a killed run loses this much.
-        self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S, **purge)
+        # A resumed run writes the steps after its checkpoint again; without a checkpoint, all.
+        # The thread writes when it likes, whatever flush() says: a killed run loses this much.
+        self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S, purge_step=step + 1)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Write the curves' values of one record at its step."""

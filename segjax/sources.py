@@ -57,9 +57,15 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
     else:
         raise ConfigError(
             f"--data={config.data}: choose 'purdue', 'synthetic', 'folder:PATH', "
-            "'coco:ANNOTATIONS.json' or a file.npz"
+            f"'coco:ANNOTATIONS.json' or a file.npz{meant(config.data)}"
         )
     return split(config, full, test)
+
+
+def meant(data: str) -> str:
+    """Return what to write for a path without its kind, or nothing."""
+    kind = "folder:" if Path(data).is_dir() else "coco:" if data.lower().endswith(".json") else ""
+    return f"; did you mean --data={kind}{data}?" if kind else ""
 
 
 def load_own(config: Config, *, say: Say) -> Splits:

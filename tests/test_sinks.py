@@ -1,10 +1,10 @@
 import csv
 import io
-import struct
 import subprocess
 import sys
 
 import pytest
+from event_files import shown_scalars
 
 from segjax.errors import ConfigError
 from segjax.sinks import CSV_COLUMNS, TensorBoard, csv_text
@@ -30,27 +30,13 @@ def test_csv_keeps_every_digit_and_quotes_what_needs_it():
     assert list(row)[-1] == "note"
 
 
-def scalars(folder):
-    """Read the event files back by their framing: length, checksum, event, checksum."""
-    proto = pytest.importorskip("tensorboardX.proto.event_pb2")
-    found = []
-    for file in sorted(folder.iterdir()):
-        data, at = file.read_bytes(), 0
-        while at < len(data):
-            (length,) = struct.unpack_from("<Q", data, at)
-            event = proto.Event.FromString(data[at + 12 : at + 12 + length])
-            found += [(v.tag, event.step, v.simple_value) for v in event.summary.value]
-            at += 16 + length
-    return found
-
-
 def test_tensorboard_holds_the_curves_of_the_records(tmp_path):
     pytest.importorskip("tensorboardX")
     board = TensorBoard(tmp_path / "board")
     board.add(TRAIN)
     board.add(VALIDATION)
     board.close()
-    assert scalars(tmp_path / "board") == [
+    assert shown_scalars(tmp_path / "board") == [
         ("train/loss", 5, 0.25),
         ("validation/loss", 5, 0.5),
         ("validation/miou", 5, 0.75),

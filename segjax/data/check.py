@@ -33,7 +33,6 @@ from segjax.data.problems import (
     by_kind,
     describe,
     printable,
-    some_names,
 )
 from segjax.data.resize import FITS, Size, choose_size
 from segjax.errors import ConfigError, DataError
@@ -357,7 +356,7 @@ def _sizes_text(part: SplitReport) -> str:
         return ordered[0][0]
     shown = [f"{size} ({count})" for size, count in ordered[:_SIZES_SHOWN]]
     rest = len(ordered) - len(shown)
-    return some_names(shown) + (f" and {rest} more sizes" if rest > 0 else "")
+    return ", ".join(shown) + (f" and {rest} more sizes" if rest > 0 else "")
 
 
 def _class_lines(part: SplitReport, names: Sequence[str]) -> list[str]:

@@ -50,7 +50,7 @@ class FolderSource:
         size = (image.shape[0], image.shape[1])
         if item.mask is not None:
             labels = _read_mask(item.mask, size)
-            return self._split_labels(image, labels)
+            return self._split_labels(image, labels, item.mask)
         masks = np.zeros((*size, len(self.class_names)), np.uint8)
         ignore: np.ndarray | None = None
         for name, path in item.class_masks.items():
@@ -60,10 +60,10 @@ class FolderSource:
                 masks[..., self.class_names.index(name)] = _binary(_read_mask(path, size), path)
         return samples.Sample(image, masks, ignore)
 
-    def _split_labels(self, image: np.ndarray, labels: np.ndarray) -> samples.Sample:
+    def _split_labels(self, image: np.ndarray, labels: np.ndarray, mask: Path) -> samples.Sample:
         in_colour = isinstance(self.key.values[0], tuple)
         if labels.ndim == 3 and not in_colour:
-            raise FileProblemError("colour mask")
+            raise FileProblemError("colour mask", _shown(mask))
         known = [*self.key.values, *self.other_values]
         known.append((0, 0, 0) if in_colour else 0)
         if in_colour:
@@ -82,7 +82,9 @@ class FolderSource:
                 shown = some_names(f"[{v >> 16}, {v >> 8 & 255}, {v & 255}]" for v in wrong)
             else:
                 shown = some_names(int(value) for value in wrong)
-            raise FileProblemError("mask values", f"{shown}; expected {_expected(known)}")
+            raise FileProblemError(
+                "mask values", f"{_shown(mask)} holds {shown}; expected {_expected(known)}"
+            )
         masks = np.stack([labels == code for code in codes], axis=-1).astype(np.uint8)
         return samples.Sample(image, masks, ignored)
 
@@ -209,7 +211,7 @@ def _key_of_values(
             if labels.ndim == 2:
                 files.update(pictures.values_of(labels).tolist())
             else:
-                found.problems.append(Problem("colour mask", entry.name))
+                found.problems.append(Problem("colour mask", entry.name, _shown(entry.mask)))
     values = sorted(set(files) - {0, ignore_value})
     if set(files) <= {0, 255} and 255 in files and (classes is None or len(classes) == 1):
         notes.append("masks hold 0 and 255 only: 255 is taken as the one class, nothing is ignored")
@@ -236,7 +238,8 @@ def _read_mask(path: Path, size: Size) -> np.ndarray:
     try:
         labels = pictures.read_labels(path)
     except FileProblemError as error:
-        raise FileProblemError(error.kind, f"{path.name}: {error.detail}".strip(": ")) from None
+        detail = f"{_shown(path)}: {error.detail}".removesuffix(": ")
+        raise FileProblemError(error.kind, detail) from None
     height, width = labels.shape[:2]
     if (height, width) != size:
         turned = ", turned by 90 degrees?" if (width, height) == size and height != width else ""
@@ -248,15 +251,20 @@ def _read_mask(path: Path, size: Size) -> np.ndarray:
 
 def _binary(labels: np.ndarray, path: Path) -> np.ndarray:
     """Returns bool [H, W] of a mask that holds 0 and one other value, which must be 1 or 255."""
-    where = f"{path.parent.name}/{path.name}"
     if labels.ndim != 2:
-        raise FileProblemError("colour mask", where)
+        raise FileProblemError("colour mask", _shown(path))
     values = pictures.values_of(labels)
     on = values[values != 0]
     if len(on) > 1 or (len(on) == 1 and on[0] not in (1, 255)):
         shown = some_names(int(value) for value in values)
-        raise FileProblemError("mask values", f"{where} holds {shown}; expected 0 and 1, or 255")
+        raise FileProblemError(
+            "mask values", f"{_shown(path)} holds {shown}; expected 0 and 1, or 255"
+        )
     return np.asarray(labels != 0)
+
+
+def _shown(mask: Path) -> str:
+    return f"{mask.parent.name}/{mask.name}"
 
 
 def _pack(value: int | Colour) -> int:

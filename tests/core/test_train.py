@@ -1,6 +1,7 @@
 """The training step: pure, traced once, moves every weight, and learns."""
 
 import chex
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +10,10 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax import train
+from segjax.config import Config
 from segjax.model import MUnet
 from segjax.objective import make_objective
+from segjax.optim import make_optimizer
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.train import init_state, make_steps, make_train_step, take_batch
 
@@ -133,6 +136,73 @@ def test_ema_follows_the_weights(batch, objective):
     expected = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.params, after.params)
     chex.assert_trees_all_close(after.ema, expected, rtol=1e-6, atol=1e-8)
     assert after.variables()["params"] is after.ema
+
+
+class Convolutions(nn.Module):
+    """A network without batch norm: no image's output depends on the other images."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        hidden = nn.relu(nn.Conv(8, (3, 3))(images / 255.0))
+        return nn.Conv(len(CLASS_VALUES), (3, 3))(hidden)
+
+
+def accumulated(model, objective, batches, *, every):
+    """The state after, and the losses of, steps over ``batches``, of which not all update."""
+    config = Config(optimizer="adamw", learning_rate=1e-3, clip_norm=0.1, accumulate_steps=every)
+    optimizer = make_optimizer(config, len(batches))
+    step, losses = jax.jit(make_train_step(model, optimizer, objective)), []
+    state = init_state(model, optimizer, seed=0, image_shape=batches[0]["images"].shape[1:])
+    for one in batches:
+        state, loss = step(state, one)
+        losses.append(float(loss))
+    return state, losses
+
+
+def cut(batch, *parts):
+    return [{name: array[part] for name, array in batch.items()} for part in parts]
+
+
+LARGE, SMALL = (slice(0, 4), slice(4, 8)), tuple(slice(at, at + 2) for at in (0, 2, 4, 6))
+
+
+def test_accumulated_gradients_are_those_of_the_large_batch(batch):
+    """Without batch norm, for a loss that is a mean over images: same updates, same mean loss.
+
+    Equal but for rounding: the two sum the same numbers in another order.
+    """
+    model = Convolutions()
+    objective = make_objective("bce", class_values=CLASS_VALUES)
+    large, large_losses = accumulated(model, objective, cut(batch, *LARGE), every=1)
+    small, small_losses = accumulated(model, objective, cut(batch, *SMALL), every=2)
+    chex.assert_trees_all_close(small.params, large.params, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(np.reshape(small_losses, (2, 2)).mean(1), large_losses, rtol=1e-5)
+    # The tolerance is far below what the updates did.
+    start = init_state(model, optax.sgd(0.0), seed=0, image_shape=(32, 32, 3)).params
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), large.params, start)
+    assert min(jax.tree.leaves(moved)) > 1e-3
+
+
+def test_accumulation_is_not_the_large_batch_where_images_meet(batch):
+    """In batch norm, and in a Dice that is summed over the batch, as docs/training.md says."""
+    dice = make_objective(
+        "combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0}, targets="unit"
+    )
+    _, large = accumulated(Convolutions(), dice, cut(batch, *LARGE), every=1)
+    _, small = accumulated(Convolutions(), dice, cut(batch, *SMALL), every=2)
+    assert abs(np.mean(small[:2]) - large[0]) > 1e-3 * large[0]
+    bce = make_objective("bce", class_values=CLASS_VALUES)
+    _, large = accumulated(MODEL, bce, cut(batch, LARGE[0]), every=1)
+    state, small = accumulated(MODEL, bce, cut(batch, *SMALL[:2]), every=2)
+    assert abs(np.mean(small) - large[0]) > 1e-3 * large[0]
+    # The running statistics see every small batch, also those without an update.
+    first, _ = accumulated(MODEL, bce, cut(batch, SMALL[0]), every=2)
+    start = init_state(MODEL, OPTIMIZER, seed=0)
+    chex.assert_trees_all_equal(first.params, start.params)
+    seen = [jax.tree.leaves(one.batch_stats) for one in (start, first, state)]
+    for before, once, twice in zip(*seen, strict=True):
+        assert np.any(before != once)
+        assert np.any(once != twice)
 
 
 def test_augmentation_draws_anew_each_step_and_the_same_again(batch, objective):

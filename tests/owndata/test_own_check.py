@@ -74,7 +74,7 @@ def test_everything_wrong_is_told_at_once(tmp_path, capsys):
     for line in (
         "error: no mask for the image: images/a.png",
         "error: cannot read the image: images/b.png",
-        "error: mask values out of range: images/c.png (9, 18; expected 0 to 2 and 255)",
+        "error: mask values out of range: images/c.png (masks/c.png holds 9, 18; expected 0 to 2",
         "error: mask and image differ in size: images/d.png (mask 8x8, image 16x24)",
         "notice: an image of one single colour: images/e.png",
         "notice: the same picture twice in one split: images/g.png (same as images/f.png)",

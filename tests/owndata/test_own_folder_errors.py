@@ -7,8 +7,10 @@ import pytest
 from owndata_files import labels, picture, save, write_folder
 from PIL import Image
 
+from segjax.config import Config
 from segjax.data.folder import load_folder
-from segjax.errors import DataError
+from segjax.errors import ConfigError, DataError
+from segjax.sources import load_splits
 
 
 def missing_mask(root):
@@ -143,12 +145,15 @@ WRONG_TURNS = [
     (missing_mask, "no mask for the image: images/c.png; add the mask"),
     (missing_image, "no image for the mask: masks/c.png; add the image"),
     (wrong_size, r"images/c.png \(mask 16x16, image 16x24\); draw the mask on this very image"),
-    (wrong_values, r"mask values out of range: images/c.png \(7, 14; expected 0 to 2 and 255\)"),
-    (smoothed, r"mask values out of range: images/c.png \(3, 4, .*and \d+ more; .*no|without"),
-    (colour, "a colour picture where class numbers belong: images/c.png"),
+    (
+        wrong_values,
+        r"out of range: images/c.png \(masks/c.png holds 7, 14; expected 0 to 2 and 255\)",
+    ),
+    (smoothed, r"out of range: images/c.png \(masks/c.png holds 3, 4, .*and \d+ more; .*without"),
+    (colour, r"a colour picture where class numbers belong: images/c.png \(masks/c.png\)"),
     (jpeg_mask, r"saved as JPEG.*: images/c.png \(c.jpg\); save masks as PNG"),
     (corrupt_png, r"cannot read the image: images/c.png \(.+\); restore or remove"),
-    (corrupt_mask, r"cannot read the mask: images/c.png \(c.png: .+\)"),
+    (corrupt_mask, r"cannot read the mask: images/c.png \(masks/c.png: .+\)"),
     (truncated_jpeg, r"cannot read the image: images/c.jpg \(.*truncated"),
     (empty_file, r"cannot read the image: images/c.png \(the file is empty\)"),
     (duplicate_stem, r"several files share one name: images/c.png \(and c.jpg\)"),
@@ -222,3 +227,15 @@ def test_too_big_for_the_memory(tmp_path):
     write_folder(tmp_path, 4)
     with pytest.raises(DataError, match=r"GiB.*choose a smaller --image_size"):
         load_folder(tmp_path, image_size=8 * 32768)
+
+
+def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
+    cases = {
+        str(tmp_path): f"; did you mean --data=folder:{tmp_path}?",
+        "instances.json": "; did you mean --data=coco:instances.json?",
+        "purdu": "or a file.npz",
+    }
+    for data, ending in cases.items():
+        with pytest.raises(ConfigError) as caught:
+            load_splits(Config(data=data))
+        assert str(caught.value).endswith(ending)
