@@ -1,0 +1,178 @@
+"""Run what is missing of a plan: ordinary run folders, resumable, several processes at once."""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from scripts.study.plan import BALANCES, GENERATOR_SEED, Run, Scale, balance_file, cost_of
+from segjax.config import settings_that_differ
+from segjax.data.synthetic import synthetic, write_gz
+from segjax.errors import ConfigError
+from segjax.rundir import CONFIG_FILE, RESULTS_FILE, RunFolder
+
+State = Literal["done", "begun", "missing"]
+Say = Callable[[str], None]
+
+SECONDS_PER_UNIT = 0.15  # until a run of this study has been timed
+WAIT_S = 20.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A scale, its runs, and the folder that holds them."""
+
+    scale: Scale
+    runs: Sequence[Run]
+    folder: Path
+
+    def path_of(self, run: Run) -> Path:
+        """Return the folder of a run."""
+        return self.folder / run.name
+
+    def state_of(self, run: Run) -> State:
+        """Tell how far a run is; ConfigError if its folder holds other settings than the plan."""
+        path = self.path_of(run)
+        if not (path / CONFIG_FILE).exists():
+            return "missing"
+        old = RunFolder(path).config()
+        changes = settings_that_differ(old, run.config)
+        if old.epochs != run.config.epochs:
+            changes.append(f"--epochs was {old.epochs}, is {run.config.epochs}")
+        if changes:
+            raise ConfigError(
+                f"{path}: the plan has changed since ({'; '.join(changes)}); delete that folder"
+            )
+        return "done" if (path / RESULTS_FILE).exists() else "begun"
+
+    def done(self) -> list[Run]:
+        """Return the finished runs."""
+        return [run for run in self.runs if self.state_of(run) == "done"]
+
+    def left(self, only: str = "") -> list[Run]:
+        """Return the runs that are not finished and whose name contains ``only``."""
+        return [run for run in self.runs if only in run.name and self.state_of(run) != "done"]
+
+    def seconds_left(self, runs: Sequence[Run]) -> float:
+        """Estimate how long runs take, by what the finished ones took."""
+        took = cost = 0.0
+        for run in self.done():
+            file = self.path_of(run) / CONFIG_FILE
+            seconds = (self.path_of(run) / RESULTS_FILE).stat().st_mtime - _begun(file)
+            if seconds > 0:
+                took, cost = took + seconds, cost + cost_of(self.scale, run)
+        rate = took / cost if cost else SECONDS_PER_UNIT
+        return rate * sum(cost_of(self.scale, run) for run in runs)
+
+
+def _begun(config_file: Path) -> float:
+    return config_file.stat().st_mtime
+
+
+def listing(study: Study, only: str = "") -> list[str]:
+    """Return a line for each run, and one with what is left."""
+    chosen = [run for run in study.runs if only in run.name]
+    lines = [f"{study.state_of(run):8} parts {','.join(run.parts):7} {run.name}" for run in chosen]
+    left = study.left(only)
+    ahead = clock(study.seconds_left(left)) if left else "nothing"
+    lines.append(f"{len(chosen) - len(left)} of {len(chosen)} runs done; left: {ahead}")
+    return lines
+
+
+def execute(study: Study, *, only: str = "", max_runs: int = 0, say: Say) -> bool:
+    """Run what is left, oldest plan entry first; return False if a signal or the limit ended it.
+
+    A run that another process is at is passed over, and waited for at the end.
+    """
+    from segjax.runner import run as train
+
+    draw_balances(study, say=say)
+    quiet: list[str] = []
+    done = 0
+    while left := study.left(only):
+        taken = False
+        for run in left:
+            with claim(study.folder, run.name) as mine:
+                if not mine or study.state_of(run) == "done":
+                    continue
+                taken = True
+                begun = study.state_of(run) == "begun"
+                say(f"{run.name}: {'resuming' if begun else 'starting'}; all that is left takes "
+                    f"about {clock(study.seconds_left(study.left(only)))}")  # fmt: skip
+                started = time.perf_counter()
+                config = run.config.replace(
+                    run_dir=str(study.path_of(run)),
+                    resume=begun,
+                    cache_dir=str(study.folder / "compiled"),
+                )
+                quiet.clear()
+                result = train(config, say=quiet.append)
+                if not result.finished:
+                    say(f"{run.name}: {quiet[-1]}")
+                    return False
+                say(f"{run.name}: {line_of(result.results)}, {time.perf_counter() - started:.0f} s")
+                done += 1
+            if max_runs and done >= max_runs:
+                return not study.left(only)
+        if not taken:
+            say(f"waiting for {len(left)} runs of other processes")
+            time.sleep(WAIT_S)
+    return True
+
+
+def line_of(results: dict[str, Any]) -> str:
+    """Return a run's score in a phrase."""
+    half = results["test"]["half"]
+    return f"test loss {results['test']['loss']:.4g}, mean IoU {half['mean']['iou']:.3f}"
+
+
+def draw_balances(study: Study, *, say: Say) -> None:
+    """Draw the scenes of each class balance, once."""
+    for balance, probabilities in BALANCES.items():
+        for index, split in enumerate(("train", "test")):
+            file = balance_file(study.folder, balance, split)
+            with claim(study.folder, file.name) as mine:
+                if file.exists() or not mine:
+                    continue
+                file.parent.mkdir(parents=True, exist_ok=True)
+                say(f"drawing {file.name}")
+                scenes = synthetic(
+                    study.scale.generated[index],
+                    seed=GENERATOR_SEED + index,
+                    class_probs=probabilities,
+                )
+                write_gz(scenes, file)
+
+
+@contextlib.contextmanager
+def claim(folder: Path, name: str) -> Iterator[bool]:
+    """Hold a run against other processes of this machine; yields False if one of them has it.
+
+    The lock goes with its process, however that ends. Without fcntl (Windows) there is none.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    locks = folder / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with open(locks / f"{name}.lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        file.write(str(os.getpid()))
+        yield True
+
+
+def clock(seconds: float) -> str:
+    """Write a duration."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

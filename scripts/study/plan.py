@@ -1,0 +1,312 @@
+"""What the study runs: a list of runs for each scale, each a name, its parts and a Config.
+
+Parts, as the page numbers them:
+
+1. the report's four losses under DLStudio's recipe and output layer;
+2. the explanation (no runs of its own);
+3. the same losses with the dense output layer, everything else equal;
+4. the report's guesses: class balance, undertraining, model size, the scale of Dice, 0/1 targets;
+5. the library's other losses under one budget;
+6. the colour leak.
+
+``anchor`` marks the runs at depth 16 on all training images that the smaller scale is checked by.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from segjax.config import Config
+from segjax.errors import ConfigError
+
+# Probabilities of rectangle, triangle, disk, oval, star; the files' are uniform.
+BALANCES = {
+    "uniform": (0.2, 0.2, 0.2, 0.2, 0.2),
+    "skewed": (0.6, 0.22, 0.1, 0.05, 0.03),
+}
+GENERATOR_SEED = 20  # of the drawn training scenes; the test scenes take the next
+
+REPORT_LOSSES: dict[str, dict[str, Any]] = {
+    "mse": {"loss": "mse"},
+    "dice": {"loss": "dice"},
+    "combo20": {"loss": "combo", "loss_params": {"dice_scale": 20.0}},
+    "combo400": {"loss": "combo", "loss_params": {"dice_scale": 400.0}},
+}
+MORE_DICE_SCALES = (100.0, 4000.0)
+# Ranked in part 5. MSE there regresses to 0 and 1; the last three read exclusive classes.
+LIBRARY_LOSSES = (
+    "bce", "mse", "focal", "bce_dice", "dice_prob", "jaccard", "lovasz_hinge", "ce", "dice_ce",
+)  # fmt: skip
+MORE_LIBRARY_LOSSES = (
+    "tversky", "focal_tversky", "generalized_dice", "log_cosh_dice", "mcc", "exp_log",
+    "unified_focal", "topk_bce", "dice_focal", "lovasz_softmax", "dice_softmax", "focal_softmax",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How large the study is.
+
+    Attributes:
+      name: as on the command line.
+      about: the sentence that every table carries.
+      settings: of all runs (training images, depth, log interval, ...).
+      seeds: of the groups with a spread.
+      epochs: of the base runs.
+      longer: factors of the longer trainings.
+      depths: of the larger models, beside the base depth.
+      losses: those of part 5.
+      generated: training and test images drawn for the class balance.
+      held_out: validation images of part 5.
+      anchor: settings of the anchor runs; None where the base runs are that already.
+    """
+
+    name: str
+    about: str
+    settings: dict[str, Any]
+    seeds: tuple[int, ...]
+    epochs: int
+    longer: tuple[int, ...] = (2, 4)
+    depths: tuple[int, ...] = (8, 16)
+    losses: tuple[str, ...] = LIBRARY_LOSSES
+    generated: tuple[int, int] = (2000, 1000)
+    held_out: int = 1000
+    anchor: dict[str, Any] | None = None
+
+
+SCALES = {
+    "full": Scale(
+        "full",
+        "10,000 training images, depth 16, 6 epochs of 2,500 steps of 4",
+        {"depth": 16, "log_steps": 500},
+        seeds=(1234, 1235, 1236),
+        epochs=6,
+        depths=(4, 8, 32),
+        losses=LIBRARY_LOSSES + MORE_LIBRARY_LOSSES,
+        generated=(10000, 1000),
+    ),
+    "cpu": Scale(
+        "cpu",
+        "first 2,000 training images, depth 4, 1 epoch of 500 steps of 4",
+        {"depth": 4, "train_images": 2000, "log_steps": 25},
+        seeds=(1234, 1235, 1236),
+        epochs=1,
+        anchor={"depth": 16, "train_images": 0, "log_steps": 50, "checkpoint_steps": 250},
+    ),
+    "smoke": Scale(
+        "smoke",
+        "24 drawn training images, depth 2, 1 epoch of 6 steps of 4",
+        {
+            "data": "synthetic",
+            "synthetic_train": 32,
+            "synthetic_test": 12,
+            "train_images": 24,
+            "depth": 2,
+            "log_steps": 2,
+        },
+        seeds=(1, 2),
+        epochs=1,
+        longer=(2,),
+        depths=(4,),
+        losses=("bce", "ce"),
+        generated=(24, 12),
+        held_out=8,
+        anchor={"log_steps": 3},
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+      group: what it is, whatever its seed: a row of a table.
+      parts: where it is used.
+      config: its settings, without a folder.
+      order: runs of a lower number come first, so that a study cut short has something everywhere.
+      checked_epochs: epochs after which the network is tested too (needs their checkpoints).
+    """
+
+    group: str
+    parts: tuple[str, ...]
+    config: Config
+    order: int
+    checked_epochs: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return f"{self.group}-seed{self.config.seed}"
+
+
+def scale_of(name: str) -> Scale:
+    """Return a scale by name; ConfigError if there is none."""
+    if name not in SCALES:
+        raise ConfigError(f"--scale={name}: choose one of {', '.join(SCALES)}")
+    return SCALES[name]
+
+
+def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
+    """Return the runs of a scale in the order in which to run them.
+
+    Args:
+      scale: one of ``SCALES``.
+      folder: where the study keeps its runs; drawn data lies in its ``data``.
+    """
+    found = [
+        *_report_runs(scale),
+        *_anchor_runs(scale),
+        *_guess_runs(scale, folder),
+        *_library_runs(scale),
+        *_leak_runs(scale),
+    ]
+    names = [run.name for run in found]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"two runs of the study have one name: {sorted(names)}")
+    return sorted(found, key=lambda run: run.order)
+
+
+def dlstudio_recipe(scale: Scale, **changes: Any) -> Config:
+    """Return DLStudio's settings at this scale, with ``changes``."""
+    settings = {**scale.settings, "epochs": scale.epochs, "seed": scale.seeds[0], "progress": "off"}
+    return Config().replace(**{**settings, **changes})
+
+
+def library_recipe(scale: Scale, **changes: Any) -> Config:
+    """Return the settings of configs/quick.py at this scale's budget, with ``changes``."""
+    quick = {
+        "head": "dense",
+        "upsampling": "dense",
+        "input_range": "unit",
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-2,
+        "schedule": "onecycle",
+        "val_images": scale.held_out,
+        "eval_stats": "running",
+    }
+    return dlstudio_recipe(scale, **{**quick, **changes})
+
+
+def _seeds(scale: Scale, first: int, later: int) -> Iterator[tuple[int, int]]:
+    """Yield each seed and the order of its runs: the first early, the others late."""
+    for index, seed in enumerate(scale.seeds):
+        yield seed, first if index == 0 else later + index
+
+
+def _report_runs(scale: Scale) -> Iterator[Run]:
+    # The later seeds of the dense head come first: part 3 is the one that asks for a spread.
+    for head, part, later in (("dlstudio", "1", 55), ("dense", "3", 50)):
+        for name, loss in REPORT_LOSSES.items():
+            for seed, order in _seeds(scale, 0, later):
+                config = dlstudio_recipe(scale, seed=seed, head=head, **loss)
+                yield Run(f"{name}-{head}", (part, "4"), config, order)
+    for seed, order in _seeds(scale, 6, 60):
+        config = dlstudio_recipe(scale, seed=seed, head="dense", upsampling="dense")
+        yield Run("mse-dense-inside", ("3",), config, order)
+
+
+def _anchor_runs(scale: Scale) -> Iterator[Run]:
+    if scale.anchor is None:
+        return
+    base = {**scale.anchor, "epochs": 1}
+    yield Run("anchor-mse-dlstudio", ("anchor",), dlstudio_recipe(scale, **base), 2)
+    dense = dlstudio_recipe(scale, head="dense", upsampling="dense", **base)
+    yield Run("anchor-mse-dense", ("anchor",), dense, 2)
+
+
+def _guess_runs(scale: Scale, folder: Path) -> Iterator[Run]:
+    seed = scale.seeds[0]
+    heads = ("dlstudio", "dense")
+    most = max(scale.longer)
+    for head in heads:
+        # Under a constant learning rate a longer run passes through the states of shorter ones.
+        epochs = most * scale.epochs
+        config = dlstudio_recipe(
+            scale, loss="dice", head=head, epochs=epochs, keep_checkpoints=epochs
+        )
+        checked = tuple(factor * scale.epochs for factor in scale.longer if factor != most)
+        yield Run(f"dice-{head}-epochs-x{most}", ("4",), config, 12, checked)
+    for head in heads:
+        for depth in scale.depths:
+            config = dlstudio_recipe(scale, head=head, depth=depth)
+            yield Run(f"mse-{head}-depth{depth}", ("4",), config, 14)
+    for value in MORE_DICE_SCALES:
+        for head in heads:
+            loss = {"loss": "combo", "loss_params": {"dice_scale": value}}
+            config = dlstudio_recipe(scale, head=head, **loss)
+            yield Run(f"combo{value:g}-{head}", ("4",), config, 11)
+    for name, loss in REPORT_LOSSES.items():
+        if name != "combo400":
+            config = dlstudio_recipe(scale, head="dense", targets="unit", **loss)
+            yield Run(f"{name}-dense-unit", ("4",), config, 10)
+    config = dlstudio_recipe(scale, loss="dice", targets="unit")
+    yield Run("dice-dlstudio-unit", ("4",), config, 10)
+    for balance in BALANCES:
+        files = {
+            "data": "purdue",
+            "train_file": str(balance_file(folder, balance, "train")),
+            "test_file": str(balance_file(folder, balance, "test")),
+            "train_images": 0,
+        }
+        for name in ("mse", "combo400"):
+            loss = REPORT_LOSSES[name]
+            config = dlstudio_recipe(scale, head="dense", seed=seed, **loss, **files)
+            yield Run(f"{name}-dense-{balance}", ("4",), config, 13)
+
+
+def _library_runs(scale: Scale) -> Iterator[Run]:
+    for name in scale.losses:
+        for seed, order in _seeds(scale, 5, 70):
+            targets = {"targets": "unit"} if name == "mse" else {}
+            config = library_recipe(scale, loss=name, seed=seed, **targets)
+            parts = ("5", "6") if name == "bce" else ("5",)
+            yield Run(f"library-{name}", parts, config, order)
+
+
+def _leak_runs(scale: Scale) -> Iterator[Run]:
+    for seed, order in _seeds(scale, 7, 65):
+        config = library_recipe(scale, loss="bce", augment="recolour", seed=seed)
+        yield Run("library-bce-recolour", ("6",), config, order)
+    config = dlstudio_recipe(scale, head="dense", augment="recolour")
+    yield Run("mse-dense-recolour", ("6",), config, 7)
+
+
+def balance_file(folder: Path, balance: str, split: str) -> Path:
+    """Return where drawn scenes of a class balance lie."""
+    return folder / "data" / f"{balance}-{split}.gz"
+
+
+def steps_of(config: Config, train_images: int) -> int:
+    """Return the steps of a run on so many training images."""
+    return config.epochs * (train_images // config.batch_size)
+
+
+def train_images_of(scale: Scale, config: Config) -> int:
+    """Return how many images a run trains on, by its settings alone."""
+    if config.train_images:
+        return config.train_images
+    if config.train_file.endswith("-10000-train.gz"):
+        return 10000 - config.val_images
+    return scale.generated[0]
+
+
+def cost_of(scale: Scale, run: Run) -> float:
+    """Return about how long a run takes, in steps of 4 images at depth 4.
+
+    A step's time is linear in the depth; the constant is the layers that every depth has. A run
+    adds its start, its test and its figures.
+    """
+    steps = steps_of(run.config, train_images_of(scale, run.config))
+    return steps * run.config.batch_size / 4 * (run.config.depth + 2.3) / 6.3 + 200
+
+
+def groups_of(runs: Sequence[Run], part: str) -> dict[str, list[Run]]:
+    """Return the runs of a part by group, in the order of the plan."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if part in run.parts:
+            found.setdefault(run.group, []).append(run)
+    return found
