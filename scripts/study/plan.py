@@ -3,7 +3,7 @@
 Parts, as the page numbers them:
 
 1. the report's four losses under DLStudio's recipe and output layer;
-2. the explanation (no runs of its own);
+2. the explanation: a few images learned by heart, to see that the floors are met;
 3. the same losses with the dense output layer, everything else equal;
 4. the report's guesses: class balance, undertraining, model size, the scale of Dice, 0/1 targets;
 5. the library's other losses under one budget;
@@ -34,13 +34,11 @@ REPORT_LOSSES: dict[str, dict[str, Any]] = {
     "combo400": {"loss": "combo", "loss_params": {"dice_scale": 400.0}},
 }
 MORE_DICE_SCALES = (100.0, 4000.0)
-# Ranked in part 5. MSE there regresses to 0 and 1; the last three read exclusive classes.
-LIBRARY_LOSSES = (
-    "bce", "mse", "focal", "bce_dice", "dice_prob", "jaccard", "lovasz_hinge", "ce", "dice_ce",
-)  # fmt: skip
+# Ranked in part 5. MSE there regresses to 0 and 1; ce reads exclusive classes.
+LIBRARY_LOSSES = ("bce", "mse", "dice_prob", "bce_dice", "ce", "focal")
 MORE_LIBRARY_LOSSES = (
     "tversky", "focal_tversky", "generalized_dice", "log_cosh_dice", "mcc", "exp_log",
-    "unified_focal", "topk_bce", "dice_focal", "lovasz_softmax", "dice_softmax", "focal_softmax",
+    "unified_focal", "topk_bce", "jaccard", "lovasz_hinge", "dice_ce", "dice_focal", "lovasz_softmax", "dice_softmax", "focal_softmax",
 )  # fmt: skip
 
 
@@ -59,6 +57,7 @@ class Scale:
       losses: those of part 5.
       generated: training and test images drawn for the class balance.
       held_out: validation images of part 5.
+      by_heart: images and epochs of the runs that learn a few images by heart.
       anchor: settings of the anchor runs; None where the base runs are that already.
     """
 
@@ -72,6 +71,7 @@ class Scale:
     losses: tuple[str, ...] = LIBRARY_LOSSES
     generated: tuple[int, int] = (2000, 1000)
     held_out: int = 1000
+    by_heart: tuple[int, int] = (16, 100)
     anchor: dict[str, Any] | None = None
 
 
@@ -112,6 +112,7 @@ SCALES = {
         losses=("bce", "ce"),
         generated=(24, 12),
         held_out=8,
+        by_heart=(8, 2),
         anchor={"log_steps": 3},
     ),
 }
@@ -157,6 +158,7 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
     """
     found = [
         *_report_runs(scale),
+        *_by_heart_runs(scale),
         *_anchor_runs(scale),
         *_guess_runs(scale, folder),
         *_library_runs(scale),
@@ -202,19 +204,38 @@ def _report_runs(scale: Scale) -> Iterator[Run]:
         for name, loss in REPORT_LOSSES.items():
             for seed, order in _seeds(scale, 0, later):
                 config = dlstudio_recipe(scale, seed=seed, head=head, **loss)
-                yield Run(f"{name}-{head}", (part, "4"), config, order)
+                parts = (part, "4", "6") if name == "mse" else (part, "4")
+                yield Run(f"{name}-{head}", parts, config, order)
     for seed, order in _seeds(scale, 6, 60):
         config = dlstudio_recipe(scale, seed=seed, head="dense", upsampling="dense")
         yield Run("mse-dense-inside", ("3",), config, order)
+
+
+def _by_heart_runs(scale: Scale) -> Iterator[Run]:
+    images, epochs = scale.by_heart
+    settings = {
+        "depth": min(4, scale.settings["depth"]),
+        "train_images": images,
+        "epochs": epochs,
+        "log_steps": images // 4,
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "input_range": "unit",
+    }
+    for name in ("mse", "dice", "combo400"):
+        config = dlstudio_recipe(scale, **{**settings, **REPORT_LOSSES[name]})
+        yield Run(f"by-heart-{name}-dlstudio", ("2",), config, 1)
+    config = dlstudio_recipe(scale, **settings, head="dense")
+    yield Run("by-heart-mse-dense", ("2",), config, 1)
 
 
 def _anchor_runs(scale: Scale) -> Iterator[Run]:
     if scale.anchor is None:
         return
     base = {**scale.anchor, "epochs": 1}
-    yield Run("anchor-mse-dlstudio", ("anchor",), dlstudio_recipe(scale, **base), 2)
+    yield Run("anchor-mse-dlstudio", ("anchor",), dlstudio_recipe(scale, **base), 40)
     dense = dlstudio_recipe(scale, head="dense", upsampling="dense", **base)
-    yield Run("anchor-mse-dense", ("anchor",), dense, 2)
+    yield Run("anchor-mse-dense", ("anchor", "6"), dense, 40)
 
 
 def _guess_runs(scale: Scale, folder: Path) -> Iterator[Run]:
@@ -228,11 +249,11 @@ def _guess_runs(scale: Scale, folder: Path) -> Iterator[Run]:
             scale, loss="dice", head=head, epochs=epochs, keep_checkpoints=epochs
         )
         checked = tuple(factor * scale.epochs for factor in scale.longer if factor != most)
-        yield Run(f"dice-{head}-epochs-x{most}", ("4",), config, 12, checked)
+        yield Run(f"dice-{head}-epochs-x{most}", ("4",), config, 28, checked)
     for head in heads:
         for depth in scale.depths:
             config = dlstudio_recipe(scale, head=head, depth=depth)
-            yield Run(f"mse-{head}-depth{depth}", ("4",), config, 14)
+            yield Run(f"mse-{head}-depth{depth}", ("4",), config, 14 + depth)
     for value in MORE_DICE_SCALES:
         for head in heads:
             loss = {"loss": "combo", "loss_params": {"dice_scale": value}}

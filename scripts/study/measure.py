@@ -1,0 +1,225 @@
+"""What results.json does not hold, measured on a finished run's test images."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.study.execute import Study
+from scripts.study.plan import Run
+from segjax import decode, metrics
+from segjax.config import Config
+from segjax.data import Dataset
+from segjax.data.synthetic import recolour
+from segjax.evaluate import make_predict
+from segjax.rundir import RunFolder, write_text
+from segjax.runner import eval_batch_size
+from segjax.sources import load_splits
+from segjax.trained import Trained, load_trained
+
+MEASURES_FILE = "study.json"
+MEASURES_VERSION = 1
+BOUNDARY_TOLERANCE = 1.0  # pixels
+DISK_REDS = (5, 11)  # of the real disks, both included
+LEAK_SEED = 7
+
+Say = Callable[[str], None]
+
+
+def measure_all(study: Study, *, say: Say) -> None:
+    """Measure every finished run that has not been measured, and keep it in the run's folder."""
+    todo = [run for run in study.done() if measures_of(study, run) is None]
+    for index, run in enumerate(todo, 1):
+        say(f"measuring {run.name} ({index} of {len(todo)})")
+        found = {"version": MEASURES_VERSION, **measure(study.path_of(run), run)}
+        write_text(study.path_of(run) / MEASURES_FILE, json.dumps(_rounded(found)) + "\n")
+
+
+def measures_of(study: Study, run: Run) -> dict[str, Any] | None:
+    """Return what was measured of a run, or None if nothing was, or by an older version."""
+    file = study.path_of(run) / MEASURES_FILE
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if found.get("version") == MEASURES_VERSION else None
+
+
+def measure(folder: Path, run: Run) -> dict[str, Any]:
+    """Measure one run: outputs, outlines, objects, and the colour leak where the study asks."""
+    config = RunFolder(folder).config()
+    test = load_splits(config, say=lambda line: None).test
+    trained = load_trained(folder)
+    values = predict_values(trained, test.images)
+    found: dict[str, Any] = {
+        "outputs": outputs(values, test, head=config.head),
+        "shapes": shapes(values, test),
+    }
+    if "6" in run.parts:
+        found["leak"] = leak(trained, test)
+    if run.checked_epochs:
+        found["after_epochs"] = {
+            str(epochs): scores_after(folder, epochs, test) for epochs in run.checked_epochs
+        }
+    return found
+
+
+def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
+    """Return outputs on the scale of the mask values, float32 [N, H, W, C], as the run tests."""
+    config = trained.config
+    predict = make_predict(trained.model, trained.objective, stats=config.eval_stats)
+    size = eval_batch_size(config)
+    parts = [
+        np.asarray(predict(trained.variables, images[start : start + size]))
+        for start in range(0, len(images), size)
+    ]
+    return np.concatenate(parts)
+
+
+def written(shape: tuple[int, int], head: str) -> np.ndarray:
+    """Return bool [H, W]: the pixels that an output layer computes."""
+    found = np.full(shape, head == "dense")
+    found[::2, ::2] = True
+    return found
+
+
+def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
+    """Measure raw outputs: errors over the whole set, amplitudes, and what the windows read."""
+    truth, computed = data.masks > 0, written(data.masks.shape[1:3], head)
+    target, scale = data.masks.astype(np.float64), np.array(data.class_values, np.float64)
+    found: dict[str, Any] = {
+        "mse": float(np.mean((values - target) ** 2)),
+        "dice_as_one_batch": _dice(values, target),
+        "amplitude_all": _amplitude(values[:, computed], target[:, computed]),
+        "amplitude": [],
+        "constant": [],
+        "constant_spread": [],
+        "windows": [],
+    }
+    rest = values[:, ~computed]
+    apply = decode.windows_apply(data.class_values)
+    for c, value in enumerate(scale):
+        found["amplitude"].append(
+            _amplitude(values[:, computed, c], target[:, computed, c]) if truth[..., c].any() else None
+        )  # fmt: skip
+        if rest.size:
+            found["constant"].append(float(rest[..., c].mean() / value))
+            found["constant_spread"].append(float(rest[..., c].std()))
+        if apply:
+            inside = values[:, computed][truth[:, computed, c], c]
+            low, high = list(decode.DLSTUDIO_WINDOWS.values())[c]
+            shares = (inside <= low, (inside > low) & (inside < high), inside >= high)
+            found["windows"].append([float(share.mean()) if inside.size else None
+                                     for share in shares])  # fmt: skip
+    return found
+
+
+def _dice(values: np.ndarray, target: np.ndarray) -> float:
+    values = values.astype(np.float64)
+    return float(1 - 2 * (values * target).sum() / ((values**2).sum() + (target**2).sum()))
+
+
+def _amplitude(values: np.ndarray, target: np.ndarray) -> float:
+    """Return a in the least-squares fit of a * target to the values."""
+    return float((values.astype(np.float64) * target).sum() / (target**2).sum())
+
+
+def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
+    """Measure outlines and single objects under the half-value threshold."""
+    on = np.asarray(decode.half_value(values, data.class_values))
+    near = metrics.boundary_count(on, data.masks, tolerance=BOUNDARY_TOLERANCE)
+    objects = metrics.match_objects(
+        on,
+        data.masks,
+        data.boxes,
+        box_image=data.box_image,
+        box_class=data.box_class,
+        images=data.images,
+    )
+    found: dict[str, Any] = {
+        "boundary_f1": metrics.boundary_f1(near).tolist(),
+        "boundary_f1_mean": float(metrics.boundary_f1(near, average="macro")),
+    }
+    for by in ("size", "hidden"):
+        counted = metrics.count_objects(objects, by=by)
+        found[f"recall_by_{by}"] = metrics.object_recall(counted, average="micro").tolist()
+        found[f"objects_by_{by}"] = counted.number.sum(axis=-1).tolist()
+    return found
+
+
+def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
+    """Measure what a network takes from colour: new colours, and a disk's red on other shapes."""
+    found = {}
+    scenes = {
+        "as_they_are": data.images,
+        "recoloured": recolour(data.images, data.masks, seed=LEAK_SEED),
+        "planted": plant_red(data.images, data.masks, disk=_disk(data), seed=LEAK_SEED),
+    }
+    truth, disk = data.masks > 0, _disk(data)
+    others = np.delete(truth, disk, axis=-1).any(axis=-1) & ~truth[..., disk]
+    for name, images in scenes.items():
+        values = predict_values(trained, images)
+        on = np.asarray(decode.half_value(values, data.class_values))
+        counts = metrics.count(on, truth).to_host()
+        found[name] = {
+            "iou": metrics.iou(counts, average="none").tolist(),
+            # Of the pixels of other shapes, those called disk.
+            "false_disk": float(on[..., disk][others].mean()),
+        }
+    return found
+
+
+def plant_red(images: np.ndarray, masks: np.ndarray, *, disk: int, seed: int) -> np.ndarray:
+    """Return the scenes with a disk's red value (5 to 11) given to every object that is no disk."""
+    planted = images.copy()
+    rng = np.random.default_rng(seed)
+    others = np.delete(masks, disk, axis=-1).any(axis=-1) & ~(masks[..., disk] > 0)
+    image, row, column = np.nonzero(others)
+    colour = images[image, row, column].astype(np.int64) @ [1 << 16, 1 << 8, 1]
+    _, objects = np.unique((image << 24) | colour, return_inverse=True)
+    red = rng.integers(*DISK_REDS, objects.max(initial=0) + 1, endpoint=True)
+    planted[image, row, column, 0] = red[objects]
+    return planted
+
+
+def _disk(data: Dataset) -> int:
+    return data.class_names.index("disk")
+
+
+def scores_after(folder: Path, epochs: int, test: Dataset) -> dict[str, Any]:
+    """Test a run's checkpoint at the end of an earlier epoch."""
+    results = RunFolder(folder).results()
+    step = results["steps"] * epochs // results["config"]["epochs"]
+    trained = load_trained(folder, which=step)
+    values = predict_values(trained, test.images)
+    on = np.asarray(decode.half_value(values, test.class_values))
+    counts = metrics.count(on, test.masks > 0).to_host()
+    size, target = eval_batch_size(trained.config), test.masks
+    losses = [
+        float(trained.objective.loss(values[at : at + size], target[at : at + size]))
+        for at in range(0, len(values), size)
+    ]
+    return {
+        "loss": float(np.mean(losses)),
+        "iou": metrics.iou(counts, average="none").tolist(),
+        "mean_iou": float(metrics.iou(counts, average="macro")),
+        "amplitude_all": outputs(values, test, head=trained.config.head)["amplitude_all"],
+    }
+
+
+def is_regression(config: Config) -> bool:
+    """Tell whether a run's outputs are mask values."""
+    return config.loss in ("mse", "dice", "combo")
+
+
+def _rounded(value: Any) -> Any:
+    """Shorten numbers to six digits; what is not a number becomes null."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if np.isfinite(value) else None
+    return value
