@@ -34,7 +34,7 @@ def measure_all(study: Study, *, say: Say) -> None:
     for index, run in enumerate(todo, 1):
         say(f"measuring {run.name} ({index} of {len(todo)})")
         found = {"version": MEASURES_VERSION, **measure(study.path_of(run), run)}
-        write_text(study.path_of(run) / MEASURES_FILE, json.dumps(_rounded(found)) + "\n")
+        write_text(study.path_of(run) / MEASURES_FILE, json.dumps(rounded(found)) + "\n")
 
 
 def measures_of(study: Study, run: Run) -> dict[str, Any] | None:
@@ -101,9 +101,8 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
     rest = values[:, ~computed]
     apply = decode.windows_apply(data.class_values)
     for c, value in enumerate(scale):
-        found["amplitude"].append(
-            _amplitude(values[:, computed, c], target[:, computed, c]) if truth[..., c].any() else None
-        )  # fmt: skip
+        here = values[:, computed, c], target[:, computed, c]
+        found["amplitude"].append(_amplitude(*here) if here[1].any() else None)
         if rest.size:
             found["constant"].append(float(rest[..., c].mean() / value))
             found["constant_spread"].append(float(rest[..., c].std()))
@@ -214,12 +213,12 @@ def is_regression(config: Config) -> bool:
     return config.loss in ("mse", "dice", "combo")
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     """Shorten numbers to six digits; what is not a number becomes null."""
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [rounded(item) for item in value]
     if isinstance(value, float):
         return float(f"{value:.6g}") if np.isfinite(value) else None
     return value

@@ -38,7 +38,8 @@ MORE_DICE_SCALES = (100.0, 4000.0)
 LIBRARY_LOSSES = ("bce", "mse", "dice_prob", "bce_dice", "ce", "focal")
 MORE_LIBRARY_LOSSES = (
     "tversky", "focal_tversky", "generalized_dice", "log_cosh_dice", "mcc", "exp_log",
-    "unified_focal", "topk_bce", "jaccard", "lovasz_hinge", "dice_ce", "dice_focal", "lovasz_softmax", "dice_softmax", "focal_softmax",
+    "unified_focal", "topk_bce", "jaccard", "lovasz_hinge", "dice_ce",
+    "dice_focal", "lovasz_softmax", "dice_softmax", "focal_softmax",
 )  # fmt: skip
 
 

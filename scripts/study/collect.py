@@ -1,0 +1,182 @@
+"""All numbers of the study in one file, from which tables, curves and page can be made again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.study.execute import Study
+from scripts.study.floors import facts, loss_floor, window_amplitudes
+from scripts.study.measure import measures_of, rounded
+from scripts.study.plan import BALANCES, Run, balance_file
+from segjax.data import Dataset, load
+from segjax.rundir import RunFolder, write_text
+from segjax.sources import load_splits
+
+CURVE_POINTS = 60
+CURVE_PARTS = {"1", "2", "3", "anchor"}
+REDS_LIKE_A_DISK = 11
+
+
+def collect(study: Study) -> dict[str, Any]:
+    """Gather what the page needs of all finished runs and of the data."""
+    done = study.done()
+    if not done:
+        return {}
+    splits = load_splits(study.runs[0].config, say=lambda line: None)
+    base, _ = load_full(study)
+    summary = {
+        "scale": study.scale.name,
+        "about": study.scale.about,
+        "planned": len(study.runs),
+        "done": len(done),
+        "missing": [run.name for run in study.runs if run not in done],
+        "environments": environments(study, done),
+        "classes": list(splits.test.class_names),
+        "class_values": list(splits.test.class_values),
+        "windows": [
+            [low, high if np.isfinite(high) else None] for low, high in window_amplitudes()
+        ],
+        "floors": {
+            "all training images": facts(base.masks),
+            "training images used": facts(splits.train.masks),
+            "test images": facts(splits.test.masks),
+        },
+        "balance": {"files": balance(base), **drawn_balances(study)},
+        "runs": {},
+    }
+    bounds: dict[tuple[Any, ...], float | None] = {}
+    for run in done:
+        key = (run.config.loss, str(run.config.loss_params), run.config.head, run.config.targets,
+               run.config.data, run.config.train_file, run.config.train_images)  # fmt: skip
+        wanted = CURVE_PARTS & set(run.parts) or run.config.targets == "unit"
+        if key not in bounds and wanted:
+            masks = load_splits(run.config, say=lambda line: None).train.masks
+            bounds[key] = loss_floor(run.config, masks)
+        summary["runs"][run.name] = row_of(study, run, floor=bounds.get(key))
+    return rounded(summary)
+
+
+def load_full(study: Study) -> tuple[Dataset, Dataset]:
+    """Return all training images and the test images of the study's data."""
+    config = study.runs[0].config.replace(train_images=0, val_images=0)
+    splits = load_splits(config, say=lambda line: None)
+    return splits.train, splits.test
+
+
+def environments(study: Study, done: list[Run]) -> list[dict[str, Any]]:
+    """Return each distinct device, set of versions and commit, with its number of runs."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in done:
+        about = RunFolder(study.path_of(run)).results()["environment"]
+        kept = {
+            "device": about["device"],
+            "platform": about["platform"],
+            "cpu_cores": about["cpu_cores"],
+            "commit": about["commit"],
+            "versions": {name: about["versions"][name] for name in ("python", "jax", "flax")},
+        }
+        entry = found.setdefault(json.dumps(kept, sort_keys=True), {**kept, "runs": 0})
+        entry["runs"] += 1
+    return list(found.values())
+
+
+def row_of(study: Study, run: Run, *, floor: float | None) -> dict[str, Any]:
+    """Return what the page needs of one run."""
+    folder = RunFolder(study.path_of(run))
+    results, records = folder.results(), folder.records()
+    config, test = run.config, results["test"]
+    row: dict[str, Any] = {
+        "group": run.group,
+        "parts": list(run.parts),
+        "seed": config.seed,
+        "loss": config.loss,
+        "dice_scale": config.loss_params.get("dice_scale"),
+        "head": config.head,
+        "depth": config.depth,
+        "targets": config.targets,
+        "epochs": config.epochs,
+        "steps": results["steps"],
+        "batch_size": config.batch_size,
+        "train_images": results["train_images"],
+        "train_seconds": results["train_seconds"],
+        "parameters": results["parameters"],
+        "test_loss": test["loss"],
+        "floor": floor,
+        "val_miou": max((r["val_miou"] for r in records if "val_miou" in r), default=None),
+        "last_loss": [r["loss"] for r in records if r["kind"] == "train"][-1],
+    }
+    for reading in ("half", "windows"):
+        if reading in test:
+            scores = test[reading]
+            row[reading] = {
+                "iou": scores["per_class"]["iou"],
+                "dice": scores["per_class"]["dice"],
+                "miou": scores["mean"]["iou"],
+                "mdice": scores["mean"]["dice"],
+                "accuracy": scores["pixel_accuracy"],
+            }
+    if CURVE_PARTS & set(run.parts):
+        row["curve"] = curve(records)
+    row["measured"] = measures_of(study, run)
+    return row
+
+
+def curve(records: list[dict[str, Any]], *, points: int = CURVE_POINTS) -> dict[str, list[float]]:
+    """Return a run's mean losses; where there are many, means of neighbours."""
+    train = [r for r in records if r["kind"] == "train"]
+    every = -(-len(train) // points)
+    groups = [train[at : at + every] for at in range(0, len(train), every)]
+    return {
+        "step": [group[-1]["step"] for group in groups],
+        "loss": [
+            float(np.average([r["loss"] for r in group], weights=[r["mean_over"] for r in group]))
+            for group in groups
+        ],
+    }
+
+
+def balance(data: Dataset) -> dict[str, Any]:
+    """Measure how even the classes are: pixels, objects, images; and the red of disks."""
+    on = data.masks > 0
+    reds = [
+        float(np.mean(data.images[..., 0][on[..., c] & (on.sum(-1) == 1)] <= REDS_LIKE_A_DISK))
+        if on[..., c].any()
+        else None
+        for c in range(data.num_classes)
+    ]
+    return {
+        "images": len(data),
+        "pixels": on.mean((0, 1, 2)).tolist(),
+        "foreground": float(on.any(-1).mean()),
+        "objects": np.bincount(data.box_class, minlength=data.num_classes).tolist(),
+        "in_images": on.any((1, 2)).mean(0).tolist(),
+        "overlapping_images": float((on.sum(-1) > 1).any((1, 2)).mean()),
+        "low_red": reds,
+    }
+
+
+def drawn_balances(study: Study) -> dict[str, Any]:
+    """Measure the drawn scenes of each class balance."""
+    files = {name: balance_file(study.folder, name, "train") for name in BALANCES}
+    return {
+        name: {"probabilities": list(BALANCES[name]), **balance(load(file, progress=False))}
+        for name, file in files.items()
+        if file.exists()
+    }
+
+
+def write_summary(summary: dict[str, Any], file: Path) -> None:
+    """Write the numbers, one run a line."""
+    head = {key: value for key, value in summary.items() if key != "runs"}
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
+    runs = [f"  {json.dumps(name)}: {json.dumps(run)}" for name, run in summary["runs"].items()]
+    text = "{\n" + "\n".join(lines) + '\n"runs": {\n' + ",\n".join(runs) + "\n}\n}\n"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, text)
+
+
+def read_summary(file: Path) -> dict[str, Any]:
+    """Read what ``write_summary`` wrote."""
+    return json.loads(file.read_text(encoding="utf-8"))
