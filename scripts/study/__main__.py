@@ -4,7 +4,8 @@
     python -m scripts.study --scale=full       the report's own size, for a GPU
     python -m scripts.study --list             what is done and what is left
     python -m scripts.study --only=dense       runs with that in their name
-    python -m scripts.study --page             no runs: the page from docs/results/study-SCALE.json
+    python -m scripts.study --no_train         no more runs: the page from those that are done
+    python -m scripts.study --page             from docs/results/study-SCALE.json alone
 
 It resumes where it stopped; several processes may share the work.
 """
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.study.plan import SCALES, runs_of, scale_of
-from segjax.errors import SegjaxError
+from segjax.errors import ConfigError, SegjaxError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max_runs", type=int, default=0, metavar="N", help="stop after so many runs, no page"
     )
+    parser.add_argument("--no_train", action="store_true", help="document what is done")
     parser.add_argument("--page", action="store_true", help="write the page again, without runs")
     parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
     parser.add_argument(
@@ -63,11 +65,35 @@ def study(given: argparse.Namespace) -> int:
     if given.list:
         print("\n".join(listing(plan, given.only)))
         return 0
-    if not given.page and not execute(
-        plan, only=given.only, max_runs=given.max_runs, say=lambda line: print(line, flush=True)
+    if given.page:
+        write_again(scale.name, given.docs)
+        return 0
+    if not given.no_train and not execute(
+        plan, only=given.only, max_runs=given.max_runs, say=print_now
     ):
         return 3
+    from scripts.study.document import document
+    from segjax import backend
+
+    backend.prepare()
+    document(plan, given.docs, say=print_now)
     return 0
+
+
+def write_again(scale: str, docs: Path) -> None:
+    """Write the page from the committed numbers; ConfigError if there are none."""
+    from scripts.study.collect import read_summary
+    from scripts.study.document import results_file, write_documents
+
+    file = results_file(docs, scale)
+    if not file.exists():
+        raise ConfigError(f"{file}: no such file; run the study first")
+    write_documents(read_summary(file), docs, say=print_now)
+
+
+def print_now(line: str) -> None:
+    """Print a line at once, so that a log shows where the study is."""
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

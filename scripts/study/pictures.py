@@ -70,7 +70,7 @@ def four_losses(study: Study, head: str) -> Figure | None:
 
 @mpl.rc_context(STYLE)
 def close_up(study: Study) -> Figure | None:
-    """Draw one object's channel pixel by pixel, as networks give it that know the image by heart."""
+    """Draw an object's channel pixel by pixel, from networks that know it by heart."""
     wanted = (
         ("by-heart-mse-dlstudio", "MSE, DLStudio's layer"),
         ("by-heart-dice-dlstudio", "Dice, DLStudio's layer"),

@@ -33,7 +33,6 @@ REPORT_LOSSES: dict[str, dict[str, Any]] = {
     "combo20": {"loss": "combo", "loss_params": {"dice_scale": 20.0}},
     "combo400": {"loss": "combo", "loss_params": {"dice_scale": 400.0}},
 }
-MORE_DICE_SCALES = (100.0, 4000.0)
 # Ranked in part 5. MSE there regresses to 0 and 1; ce reads exclusive classes.
 LIBRARY_LOSSES = ("bce", "mse", "dice_prob", "bce_dice", "ce", "focal")
 MORE_LIBRARY_LOSSES = (
@@ -55,6 +54,7 @@ class Scale:
       epochs: of the base runs.
       longer: factors of the longer trainings.
       depths: of the larger models, beside the base depth.
+      dice_scales: weights of Dice beside MSE, beyond the report's.
       losses: those of part 5.
       generated: training and test images drawn for the class balance.
       held_out: validation images of part 5.
@@ -69,6 +69,7 @@ class Scale:
     epochs: int
     longer: tuple[int, ...] = (2, 4)
     depths: tuple[int, ...] = (8, 16)
+    dice_scales: tuple[float, ...] = (100.0, 4000.0)
     losses: tuple[str, ...] = LIBRARY_LOSSES
     generated: tuple[int, int] = (2000, 1000)
     held_out: int = 1000
@@ -110,7 +111,8 @@ SCALES = {
         epochs=1,
         longer=(2,),
         depths=(4,),
-        losses=("bce", "ce"),
+        dice_scales=(100.0,),
+        losses=("bce",),
         generated=(24, 12),
         held_out=8,
         by_heart=(8, 2),
@@ -255,7 +257,7 @@ def _guess_runs(scale: Scale, folder: Path) -> Iterator[Run]:
         for depth in scale.depths:
             config = dlstudio_recipe(scale, head=head, depth=depth)
             yield Run(f"mse-{head}-depth{depth}", ("4",), config, 14 + depth)
-    for value in MORE_DICE_SCALES:
+    for value in scale.dice_scales:
         for head in heads:
             loss = {"loss": "combo", "loss_params": {"dice_scale": value}}
             config = dlstudio_recipe(scale, head=head, **loss)
