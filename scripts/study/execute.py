@@ -87,6 +87,7 @@ def execute(study: Study, *, only: str = "", max_runs: int = 0, say: Say) -> boo
 
     A run that another process is at is passed over, and waited for at the end.
     """
+    from scripts.study.measure import keep_measures
     from segjax.runner import run as train
 
     draw_balances(study, say=say)
@@ -113,6 +114,7 @@ def execute(study: Study, *, only: str = "", max_runs: int = 0, say: Say) -> boo
                 if not result.finished:
                     say(f"{run.name}: {quiet[-1]}")
                     return False
+                keep_measures(study, run)
                 say(f"{run.name}: {line_of(result.results)}, {time.perf_counter() - started:.0f} s")
                 done += 1
             if max_runs and done >= max_runs:

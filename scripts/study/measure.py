@@ -33,8 +33,13 @@ def measure_all(study: Study, *, say: Say) -> None:
     todo = [run for run in study.done() if measures_of(study, run) is None]
     for index, run in enumerate(todo, 1):
         say(f"measuring {run.name} ({index} of {len(todo)})")
-        found = {"version": MEASURES_VERSION, **measure(study.path_of(run), run)}
-        write_text(study.path_of(run) / MEASURES_FILE, json.dumps(rounded(found)) + "\n")
+        keep_measures(study, run)
+
+
+def keep_measures(study: Study, run: Run) -> None:
+    """Measure a finished run and write what was found into its folder."""
+    found = {"version": MEASURES_VERSION, **measure(study.path_of(run), run)}
+    write_text(study.path_of(run) / MEASURES_FILE, json.dumps(rounded(found)) + "\n")
 
 
 def measures_of(study: Study, run: Run) -> dict[str, Any] | None:
