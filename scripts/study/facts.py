@@ -178,9 +178,78 @@ def _dense_always_better(numbers: Numbers) -> bool | None:
     return None if None in found else all(found)
 
 
+def _skew_no_help(numbers: Numbers) -> bool | None:
+    """Claim that Dice in the sum gains no more over MSE on skewed classes than on even ones."""
+    gains = []
+    for kind in ("skewed", "uniform"):
+        pair = [
+            numbers.mean(f"{loss}-dense-{kind}", "half", "miou") for loss in ("combo400", "mse")
+        ]
+        if pair[0] is None or pair[1] is None:
+            return None
+        gains.append(pair[0] - pair[1])
+    return gains[0] <= gains[1]
+
+
+def _dice_longer(numbers: Numbers) -> bool | None:
+    """Claim that four times the epochs raise mean IoU under Dice with both layers."""
+    found = [_above(f"dice-{h}-epochs-x4", f"dice-{h}")(numbers) for h in ("dlstudio", "dense")]
+    return None if None in found else all(found)
+
+
+def _scale_matters(numbers: Numbers) -> bool | None:
+    """Claim that 4000 Dice moves mean IoU further from MSE's than 20 Dice."""
+    found = [numbers.mean(f"{n}-dense", "half", "miou") for n in ("mse", "combo20", "combo4000")]
+    mse, small, large = found
+    if mse is None or small is None or large is None:
+        return None
+    return abs(large - mse) > abs(small - mse)
+
+
+def _spread_separates(numbers: Numbers) -> bool | None:
+    """Claim that the first loss is ahead of the second by more than either's spread."""
+    rows = numbers.ranking()
+    if len(rows) < 2:
+        return None
+    one, two = (rows[k][1]["val"] for k in (0, 1))
+    if min(len(one), len(two)) < 2:
+        return False
+    gap = statistics.mean(one) - statistics.mean(two)
+    return gap > max(statistics.stdev(one), statistics.stdev(two))
+
+
+def _false_disks(numbers: Numbers, group: str) -> tuple[float, float] | None:
+    planted = numbers.measured(group, "leak", "planted", "false_disk")
+    plain = numbers.measured(group, "leak", "as_they_are", "false_disk")
+    return (statistics.mean(planted), statistics.mean(plain)) if planted else None
+
+
+def _leak_real(numbers: Numbers) -> bool | None:
+    """Claim that a disk's red at least triples what is wrongly called disk."""
+    found = _false_disks(numbers, "library-bce")
+    return None if found is None else found[0] > 3 * found[1]
+
+
+def _recolour_cures(numbers: Numbers) -> bool | None:
+    """Claim that recoloured training leaves less than a quarter of the leak's false disks."""
+    with_leak = _false_disks(numbers, "library-bce")
+    without = _false_disks(numbers, "library-bce-recolour")
+    if with_leak is None or without is None:
+        return None
+    return without[0] < with_leak[0] / 4
+
+
 CLAIMS: dict[str, Callable[[Numbers], bool | None]] = {
     "never-below-floor": _never_below_floor,
     "dense-below-floor": _dense_below_floor,
     "by-heart-near": _by_heart_near,
     "dense-always-better": _dense_always_better,
+    "skew-no-help": _skew_no_help,
+    "dice-longer": _dice_longer,
+    "depth-helps-dense": _above("mse-dense-depth16", "mse-dense"),
+    "scale-matters": _scale_matters,
+    "unit-dice": _above("dice-dense-unit", "dice-dense"),
+    "spread-separates": _spread_separates,
+    "leak-real": _leak_real,
+    "recolour-cures": _recolour_cures,
 }
