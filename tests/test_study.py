@@ -192,9 +192,9 @@ def run_study(folder, docs, *flags):
 def test_a_part_of_the_study_from_runs_to_page(tmp_path, capsys):
     runs, docs = tmp_path / "runs", tmp_path / "docs"
     # Stops after one, goes on with the rest, then finds nothing left.
-    assert run_study(runs, docs, "--only=mse-dlstudio-seed", "--max_runs=1") == 3
-    assert run_study(runs, docs, "--only=mse-dlstudio-seed") == 0
-    assert run_study(runs, docs, "--only=mse-dlstudio-seed", "--list") == 0
+    assert run_study(runs, docs, "--only=^mse-dlstudio-seed", "--max_runs=1") == 3
+    assert run_study(runs, docs, "--only=^mse-dlstudio-seed") == 0
+    assert run_study(runs, docs, "--only=^mse-dlstudio-seed", "--list") == 0
     assert "2 of 2 runs done; left: nothing" in capsys.readouterr().out
     first = (docs / "study-smoke.md").read_text(encoding="utf-8")
     assert "2 of" in first

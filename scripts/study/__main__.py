@@ -3,7 +3,7 @@
     python -m scripts.study                    what is missing of the small scale, then the page
     python -m scripts.study --scale=full       the report's own size, for a GPU
     python -m scripts.study --list             what is done and what is left
-    python -m scripts.study --only=dense       runs with that in their name
+    python -m scripts.study --only=^library    runs whose name has that (a regular expression)
     python -m scripts.study --no_train         no more runs: the page from those that are done
     python -m scripts.study --page             from docs/results/study-SCALE.json alone
 
@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scale", choices=tuple(SCALES), default="cpu", help="default: cpu")
     parser.add_argument("--list", action="store_true", help="say what is done and what is left")
-    parser.add_argument("--only", default="", metavar="TEXT", help="runs whose name contains this")
+    parser.add_argument("--only", default="", metavar="REGEX", help="only runs of such names")
     parser.add_argument(
         "--max_runs", type=int, default=0, metavar="N", help="stop after so many runs, no page"
     )

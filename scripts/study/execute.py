@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,8 +54,15 @@ class Study:
         return [run for run in self.runs if self.state_of(run) == "done"]
 
     def left(self, only: str = "") -> list[Run]:
-        """Return the runs that are not finished and whose name contains ``only``."""
-        return [run for run in self.runs if only in run.name and self.state_of(run) != "done"]
+        """Return the runs that are not finished and whose name matches ``only``."""
+        return [run for run in self.named(only) if self.state_of(run) != "done"]
+
+    def named(self, only: str) -> list[Run]:
+        """Return the runs in whose name the regular expression ``only`` is found."""
+        try:
+            return [run for run in self.runs if re.search(only, run.name)]
+        except re.error as error:
+            raise ConfigError(f"--only={only}: no regular expression ({error})") from None
 
     def seconds_left(self, runs: Sequence[Run]) -> float:
         """Estimate how long runs take, by what the finished ones took."""
@@ -74,7 +82,7 @@ def _begun(config_file: Path) -> float:
 
 def listing(study: Study, only: str = "") -> list[str]:
     """Return a line for each run, and one with what is left."""
-    chosen = [run for run in study.runs if only in run.name]
+    chosen = study.named(only)
     lines = [f"{study.state_of(run):8} parts {','.join(run.parts):7} {run.name}" for run in chosen]
     left = study.left(only)
     ahead = clock(study.seconds_left(left)) if left else "nothing"

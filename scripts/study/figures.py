@@ -175,7 +175,7 @@ def object_recall(numbers: Numbers) -> Figure | None:
 
 
 @mpl.rc_context(STYLE)
-def guesses(numbers: Numbers) -> Figure:
+def guesses(numbers: Numbers) -> Figure | None:
     """Draw mean IoU against the length of training, the depth, and the scale of Dice."""
     figure = _figure(10, 4.0)
     axes = figure.subplots(1, 3, sharey=True)
@@ -195,7 +195,10 @@ def guesses(numbers: Numbers) -> Figure:
     axes[2].set_xlabel("s in MSE + s Dice")
     axes[0].set_ylabel("mean IoU on the test images")
     axes[0].set_ylim(bottom=0)
-    axes[0].legend(fontsize=9, edgecolor="none")
+    drawn = [axis for axis in axes if axis.get_legend_handles_labels()[0]]
+    if not drawn:
+        return None
+    drawn[0].legend(fontsize=9, edgecolor="none")
     return figure
 
 
