@@ -236,9 +236,9 @@ def _anchor_runs(scale: Scale) -> Iterator[Run]:
     if scale.anchor is None:
         return
     base = {**scale.anchor, "epochs": 1}
-    yield Run("anchor-mse-dlstudio", ("anchor",), dlstudio_recipe(scale, **base), 40)
+    yield Run("anchor-mse-dlstudio", ("anchor",), dlstudio_recipe(scale, **base), 8)
     dense = dlstudio_recipe(scale, head="dense", upsampling="dense", **base)
-    yield Run("anchor-mse-dense", ("anchor", "6"), dense, 40)
+    yield Run("anchor-mse-dense", ("anchor", "6"), dense, 8)
 
 
 def _guess_runs(scale: Scale, folder: Path) -> Iterator[Run]:
