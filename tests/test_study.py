@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import quick
 from scripts.study import __main__ as command
 from scripts.study.document import results_file
-from scripts.study.execute import Study, claim
+from scripts.study.execute import Study, claim, mates_of
 from scripts.study.floors import Reach, loss_floor, reach_of
 from scripts.study.measure import plant_red
 from scripts.study.numbers import Numbers
@@ -50,12 +51,21 @@ def test_full_scale_is_the_reports_recipe():
 
 
 def test_library_recipe_is_the_quick_configuration_at_another_budget():
-    import importlib
+    budget = ("depth", "train_images", "epochs", "batch_size", "log_steps", "progress", "seed")
+    same = {name: getattr(quick.get_config(), name) for name in budget}
+    assert library_recipe(SCALES["cpu"]).replace(**same) == quick.get_config()
 
-    quick = importlib.import_module("configs.quick").get_config()
-    budget = ("depth", "train_images", "epochs", "batch_size", "log_steps", "progress")
-    same = {name: getattr(quick, name) for name in budget}
-    assert library_recipe(SCALES["cpu"], loss="bce").replace(**same) == quick
+
+def test_runs_of_one_program_share_all_but_loss_and_seed(tmp_path):
+    scale = SCALES["full"]
+    study = Study(scale, runs_of(scale, folder=tmp_path), tmp_path)
+    mates = mates_of(study, study.runs[0], study.runs)
+    assert len(mates) > 4 * len(scale.seeds) - 1
+    for name in ("head", "upsampling", "depth", "epochs", "train_file", "targets", "augment"):
+        assert len({getattr(run.config, name) for run in mates}) == 1
+    exclusive = next(run for run in study.runs if run.config.loss == "ce")
+    assert {run.config.loss for run in mates_of(study, exclusive, study.runs)} >= {"ce", "dice_ce"}
+    assert "bce" not in {run.config.loss for run in mates_of(study, exclusive, study.runs)}
 
 
 def test_joint_floor_lies_under_every_sampled_output(masks):

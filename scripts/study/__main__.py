@@ -1,7 +1,8 @@
 """The study, from the real data to the finished document.
 
     python -m scripts.study                    what is missing of the small scale, then the page
-    python -m scripts.study --scale=full       the report's own size, for a GPU
+    python -m scripts.study --scale=full --vectorised
+                                               the report's own size, on a GPU
     python -m scripts.study --list             what is done and what is left
     python -m scripts.study --only=^library    runs whose name has that (a regular expression)
     python -m scripts.study --no_train         no more runs: the page from those that are done
@@ -34,6 +35,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", metavar="REGEX", help="only runs of such names")
     parser.add_argument(
         "--max_runs", type=int, default=0, metavar="N", help="stop after so many runs, no page"
+    )
+    parser.add_argument(
+        "--vectorised", action="store_true", help="many runs in one program, on an accelerator"
     )
     parser.add_argument("--no_train", action="store_true", help="document what is done")
     parser.add_argument("--page", action="store_true", help="write the page again, without runs")
@@ -69,7 +73,11 @@ def study(given: argparse.Namespace) -> int:
         write_again(scale.name, given.docs)
         return 0
     if not given.no_train and not execute(
-        plan, only=given.only, max_runs=given.max_runs, say=print_now
+        plan,
+        only=given.only,
+        max_runs=given.max_runs,
+        vectorised=given.vectorised,
+        say=print_now,
     ):
         return 3
     from scripts.study.document import document

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from scripts.study.plan import BALANCES, GENERATOR_SEED, Run, Scale, balance_file, cost_of
-from segjax.config import settings_that_differ
+from segjax.config import Config, settings_that_differ
 from segjax.data.synthetic import synthetic, write_gz
 from segjax.errors import ConfigError
+from segjax.loss_table import spec
 from segjax.rundir import CONFIG_FILE, RESULTS_FILE, RunFolder
 
 State = Literal["done", "begun", "missing"]
@@ -20,6 +21,9 @@ Say = Callable[[str], None]
 
 SECONDS_PER_UNIT = 0.15  # until a run of this study has been timed
 WAIT_S = 20.0
+MOST_AT_ONCE = 24
+# In which runs of one program may differ.
+OWN_SETTINGS = ("loss", "loss_params", "seed", "learning_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,47 +94,104 @@ def listing(study: Study, only: str = "") -> list[str]:
     return lines
 
 
-def execute(study: Study, *, only: str = "", max_runs: int = 0, say: Say) -> bool:
-    """Run what is left, oldest plan entry first; return False if a signal or the limit ended it.
+def execute(
+    study: Study, *, only: str = "", max_runs: int = 0, vectorised: bool = False, say: Say
+) -> bool:
+    """Run what is left in the plan's order; return False if a signal or the limit ended it.
 
     A run that another process is at is passed over, and waited for at the end.
-    """
-    from scripts.study.measure import keep_measures
-    from segjax.runner import run as train
 
+    Args:
+      study: what to run.
+      only: runs whose name it is found in, a regular expression.
+      max_runs: stop after so many; 0: go on to the end.
+      vectorised: train runs that differ in loss, seed and the like in one program: for
+        accelerators.
+      say: gets a line at the start and the end of each run.
+    """
     draw_balances(study, say=say)
-    quiet: list[str] = []
     done = 0
     while left := study.left(only):
-        taken = False
+        ended: bool | None = None
         for run in left:
-            with claim(study.folder, run.name) as mine:
-                if not mine or study.state_of(run) == "done":
+            mates = mates_of(study, run, left) if vectorised else [run]
+            with contextlib.ExitStack() as claims:
+                mine = [
+                    mate
+                    for mate in mates
+                    if claims.enter_context(claim(study.folder, mate.name))
+                    and study.state_of(mate) != "done"
+                ]
+                if run not in mine:
                     continue
-                taken = True
-                begun = study.state_of(run) == "begun"
-                say(f"{run.name}: {'resuming' if begun else 'starting'}; all that is left takes "
-                    f"about {clock(study.seconds_left(study.left(only)))}")  # fmt: skip
-                started = time.perf_counter()
-                config = run.config.replace(
-                    run_dir=str(study.path_of(run)),
-                    resume=begun,
-                    cache_dir=str(study.folder / "compiled"),
-                )
-                quiet.clear()
-                result = train(config, say=quiet.append)
-                if not result.finished:
-                    say(f"{run.name}: {quiet[-1]}")
-                    return False
-                keep_measures(study, run)
-                say(f"{run.name}: {line_of(result.results)}, {time.perf_counter() - started:.0f} s")
-                done += 1
+                ahead = clock(study.seconds_left(study.left(only)))
+                names = ", ".join(mate.name for mate in mine)
+                say(f"{names}: starting; all that is left takes about {ahead}")
+                ended = train(study, mine, say=say)
+                done += len(mine)
+            if not ended:
+                return False
             if max_runs and done >= max_runs:
                 return not study.left(only)
-        if not taken:
+            if vectorised:
+                break  # what is left has changed by more than this run
+        if ended is None:
             say(f"waiting for {len(left)} runs of other processes")
             time.sleep(WAIT_S)
     return True
+
+
+def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
+    """Train and measure runs, several in one program; return False if a signal ended them."""
+    from scripts.study.measure import keep_measures
+    from segjax.runner import run, run_many
+
+    told: list[str] = []
+    started = time.perf_counter()
+    configs = [
+        entry.config.replace(
+            run_dir=str(study.path_of(entry)),
+            resume=study.state_of(entry) == "begun",
+            cache_dir=str(study.folder / "compiled"),
+        )
+        for entry in runs
+    ]
+    if len(configs) == 1:
+        results = [run(configs[0], say=told.append)]
+    else:
+        results = run_many(configs, at_once=True, say=told.append)
+    for entry, result in zip(runs, results, strict=True):
+        if result.error is not None:
+            raise result.error
+        if not result.finished:
+            say(f"{entry.name}: {told[-1]}")
+            return False
+        keep_measures(study, entry)
+        say(f"{entry.name}: {line_of(result.results)}")
+    say(f"{len(runs)} done in {clock(time.perf_counter() - started)}")
+    return True
+
+
+def mates_of(study: Study, run: Run, left: Sequence[Run]) -> list[Run]:
+    """Return ``run`` and the runs that can train in one program with it.
+
+    They share their data and network and are all at their beginning; what is begun goes alone.
+    """
+    if study.state_of(run) == "begun":
+        return [run]
+    mates = [
+        other
+        for other in left
+        if study.state_of(other) == "missing" and shared_settings(other) == shared_settings(run)
+    ]
+    return mates[:MOST_AT_ONCE]
+
+
+def shared_settings(run: Run) -> tuple[Config, bool]:
+    """Return what runs in one program have in common."""
+    plain = Config()
+    own = {name: getattr(plain, name) for name in OWN_SETTINGS}
+    return run.config.replace(**own), spec(run.config.loss).reads == "softmax"
 
 
 def line_of(results: dict[str, Any]) -> str:

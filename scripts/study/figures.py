@@ -151,7 +151,7 @@ def object_recall(numbers: Numbers) -> Figure | None:
         ("mse-dlstudio", VERMILION, "o", "MSE, DLStudio's layer"),
         ("mse-dense", BLUE, "s", "MSE, dense"),
         ("mse-dense-inside", GREEN, "^", "MSE, dense throughout"),
-        ("library-bce", PURPLE, "D", "cross-entropy, AdamW, dense throughout"),
+        ("library-bce", PURPLE, "D", "cross-entropy, quick recipe"),
     )
     for panel, (by, (title, ticks)) in zip(panels, labels.items(), strict=True):
         for index, (group, colour, marker, label) in enumerate(groups):

@@ -15,9 +15,9 @@ from segjax.data import Dataset
 from segjax.data.synthetic import recolour
 from segjax.evaluate import make_predict
 from segjax.rundir import RunFolder, write_text
-from segjax.runner import eval_batch_size
 from segjax.sources import load_splits
 from segjax.trained import Trained, load_trained
+from segjax.trainer import eval_batch_size
 
 MEASURES_FILE = "study.json"
 MEASURES_VERSION = 1

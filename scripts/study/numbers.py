@@ -17,8 +17,8 @@ LEAK_TITLES = {
     "mse-dense": "MSE, dense",
     "mse-dense-recolour": "MSE, dense, recoloured training",
     "anchor-mse-dense": "MSE, dense, depth 16, all images",
-    "library-bce": "cross-entropy, AdamW",
-    "library-bce-recolour": "cross-entropy, AdamW, recoloured training",
+    "library-bce": "cross-entropy, quick recipe",
+    "library-bce-recolour": "cross-entropy, quick recipe, recoloured training",
 }
 SCALES_OF_DICE = (
     ("0", "mse"),

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from configs import quick
 from segjax.config import Config
 from segjax.errors import ConfigError
 
@@ -181,18 +182,10 @@ def dlstudio_recipe(scale: Scale, **changes: Any) -> Config:
 
 def library_recipe(scale: Scale, **changes: Any) -> Config:
     """Return the settings of configs/quick.py at this scale's budget, with ``changes``."""
-    quick = {
-        "head": "dense",
-        "upsampling": "dense",
-        "input_range": "unit",
-        "optimizer": "adamw",
-        "learning_rate": 1e-3,
-        "weight_decay": 1e-2,
-        "schedule": "onecycle",
-        "val_images": scale.held_out,
-        "eval_stats": "running",
-    }
-    return dlstudio_recipe(scale, **{**quick, **changes})
+    budget = ("depth", "train_images", "epochs", "batch_size", "log_steps", "seed", "progress")
+    base = dlstudio_recipe(scale)
+    mine = {name: getattr(base, name) for name in (*budget, *scale.settings)}
+    return quick.get_config().replace(**{**mine, "val_images": scale.held_out, **changes})
 
 
 def _seeds(scale: Scale, first: int, later: int) -> Iterator[tuple[int, int]]:
