@@ -74,7 +74,7 @@ class Scale:
     losses: tuple[str, ...] = LIBRARY_LOSSES
     generated: tuple[int, int] = (2000, 1000)
     held_out: int = 1000
-    by_heart: tuple[int, int] = (16, 100)
+    by_heart: tuple[int, int] = (8, 200)
     anchor: dict[str, Any] | None = None
 
 
@@ -215,7 +215,8 @@ def _by_heart_runs(scale: Scale) -> Iterator[Run]:
         "epochs": epochs,
         "log_steps": images // 4,
         "optimizer": "adamw",
-        "learning_rate": 1e-3,
+        "learning_rate": 3e-3,
+        "schedule": "onecycle",
         "input_range": "unit",
     }
     for name in ("mse", "dice", "combo400"):
