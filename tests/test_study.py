@@ -216,7 +216,7 @@ def test_a_part_of_the_study_from_runs_to_page(tmp_path, capsys):
     assert (docs / "study-smoke.md").read_text(encoding="utf-8") == first
     summary = json.loads(results_file(docs, "smoke").read_text(encoding="utf-8"))
     run = summary["runs"]["mse-dlstudio-seed1"]
-    assert run["measured"]["outputs"]["constant_spread"] == [0.0] * 5
+    assert run["measured"]["outputs"]["constant_range"] == [0.0] * 5
     assert run["last_loss"] > run["floor"] > 0
 
 

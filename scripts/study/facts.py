@@ -44,12 +44,12 @@ def _amplitude(group: str) -> Callable[[Numbers], str | None]:
     return write
 
 
-def _constant_spread(numbers: Numbers) -> str | None:
+def _constant_range(numbers: Numbers) -> str | None:
     found = [
-        max(spreads)
+        max(ranges)
         for name in ("mse", "dice", "combo20", "combo400")
-        for spreads in numbers.measured(f"{name}-dlstudio", "outputs", "constant_spread")
-        if spreads
+        for ranges in numbers.measured(f"{name}-dlstudio", "outputs", "constant_range")
+        if ranges
     ]
     return f"{max(found):.2g}" if found else None
 
@@ -99,7 +99,7 @@ NUMBERS: dict[str, Callable[[Numbers], str | None]] = {
     "gradient-20": lambda n: f"{100 * 20 / _energy(n):.0f}",
     "gradient-400": lambda n: f"{100 * 400 / _energy(n):.0f}",
     "gradient-unit": lambda n: f"{1 / n.floors[ALL]['unit_mse_all_zero']:.0f}",
-    "constant-spread": _constant_spread,
+    "constant-range": _constant_range,
     "foreground": lambda n: f"{100 * n.summary['balance']['files']['foreground']:.1f}",
     "largest-class": _share("pixels", max),
     "smallest-class": _share("pixels", min),

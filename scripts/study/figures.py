@@ -63,7 +63,8 @@ def head_curves(numbers: Numbers) -> Figure | None:
                        label=f"{label} (n = {len(runs)})")  # fmt: skip
             if len(runs) > 1:
                 panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
-        if (floor := numbers.first(f"{name}-dlstudio")["floor"]) is not None:
+        faithful = numbers.first(f"{name}-dlstudio")
+        if faithful is not None and (floor := faithful["floor"]) is not None:
             panel.axhline(floor, color="black", linestyle=":", linewidth=1.4,
                           label=f"floor of DLStudio's: {floor:.4g}")  # fmt: skip
         panel.set_title(LOSS_TITLES[name], fontsize=11, loc="left")

@@ -20,7 +20,7 @@ from segjax.trained import Trained, load_trained
 from segjax.trainer import eval_batch_size
 
 MEASURES_FILE = "study.json"
-MEASURES_VERSION = 1
+MEASURES_VERSION = 2
 BOUNDARY_TOLERANCE = 1.0  # pixels
 DISK_REDS = (5, 11)  # of the real disks, both included
 LEAK_SEED = 7
@@ -100,7 +100,7 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
         "amplitude_all": _amplitude(values[:, computed], target[:, computed]),
         "amplitude": [],
         "constant": [],
-        "constant_spread": [],
+        "constant_range": [],
         "windows": [],
     }
     rest = values[:, ~computed]
@@ -110,7 +110,7 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
         found["amplitude"].append(_amplitude(*here) if here[1].any() else None)
         if rest.size:
             found["constant"].append(float(rest[..., c].mean() / value))
-            found["constant_spread"].append(float(rest[..., c].std()))
+            found["constant_range"].append(float(np.ptp(rest[..., c])))
         if apply:
             inside = values[:, computed][truth[:, computed, c], c]
             low, high = list(decode.DLSTUDIO_WINDOWS.values())[c]

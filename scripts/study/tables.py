@@ -67,7 +67,10 @@ def floors(numbers: Numbers) -> Table:
         [title, *(f"{numbers.floors[name][key]:.{digits}f}" for name in sets)]
         for key, title, digits in names
     ]
-    best = [f"{min(f['iou']):.3f} to {max(f['iou']):.3f}" for f in numbers.floors.values()]
+    best = []
+    for found in numbers.floors.values():
+        present = [value for value in found["iou"] if value is not None]
+        best.append(f"{min(present):.3f} to {max(present):.3f}")
     rows.append(["**highest IoU of a class**", *best])
     counts = [f"{name} ({numbers.floors[name]['images']:,})" for name in sets]
     return Table(["quantity", *counts], rows, "From the masks alone; Dice of a set as one batch.")
