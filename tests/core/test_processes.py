@@ -125,7 +125,8 @@ def test_two_processes_train_as_one(config, tmp_path, monkeypatch):
     )
     assert (code, other_code) == (0, 0), errors
     assert " on 2 x cpu (cpu) of 2 processes" in said
-    assert other_said == ""
+    # Gloo itself reports its connections.
+    assert [line for line in other_said.splitlines() if not line.startswith("[Gloo]")] == []
     (code, said, errors), (other_code, _, _) = finish(start(config.replace(resume=True)))
     assert (code, other_code) == (0, 0), errors
     assert "resuming at step 3 of 6" in said
