@@ -62,7 +62,7 @@ def execute(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
     import nbclient
     import nbformat
 
-    node = nbformat.from_dict(notebook)
+    node = nbformat.reads(text_of(notebook), as_version=4)
     nbformat.validate(node)
     client = nbclient.NotebookClient(
         node, timeout=LIMIT_S, resources={"metadata": {"path": str(folder)}}

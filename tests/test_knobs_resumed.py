@@ -18,30 +18,30 @@ from segjax.rundir import RunFolder
 from segjax.runner import Trainer, run
 from segjax.sources import load_splits
 
-STEPS_PER_EPOCH = 5
+STEPS_PER_EPOCH = 3
 # What each resumed run has to carry over, and the line at which it is stopped: in the middle of
 # its second epoch, so that neither an epoch nor an update nor a logged mean ends there.
-STOPPED_AT = "[epoch=2/4, iter=   2"
+STOPPED_AT = "[epoch=2/3, iter=   2"
 KNOBS = {
     "bfloat16": {"dtype": "bfloat16"},
     "ema": {"ema_decay": 0.9, "optimizer": "adamw"},
-    "accumulation": {"accumulate_steps": 3, "optimizer": "adamw", "schedule": "cosine"},
+    "accumulation": {"accumulate_steps": 4, "optimizer": "adamw", "schedule": "cosine"},
 }
 
 
 def settings(folder, **knobs):
     base = Config(
         data="synthetic",
-        synthetic_train=26,
+        synthetic_train=16,
         synthetic_test=4,
-        val_images=6,
+        val_images=4,
         depth=2,
         head="dense",
         input_range="unit",
         loss="bce",
         optimizer="adam",
         learning_rate=3e-3,
-        epochs=4,
+        epochs=3,
         log_steps=1,
         progress="off",
         run_dir=str(folder),
@@ -108,7 +108,8 @@ def test_a_resumed_run_ends_with_the_same_numbers(twice):
     for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(one, two)
-    assert resumed.results["test"] == result.results["test"]
+    assert resumed.results["test"]["half"] == result.results["test"]["half"]
+    assert resumed.results["test"]["loss"] == result.results["test"]["loss"]
 
 
 def test_the_knobs_train(twice):
@@ -132,7 +133,7 @@ def test_bfloat16_keeps_float32_weights_and_is_not_float32(twice, tmp_path):
     )
     low = low[: len(exact)]
     assert np.all(low != exact)
-    # Eight bits of mantissa: after five steps of training the two are a few percent apart.
+    # Eight bits of mantissa: after three steps of training the two are a few percent apart.
     np.testing.assert_allclose(low, exact, rtol=0.1)
 
 
