@@ -151,7 +151,7 @@ WRONG_TURNS = [
     ),
     (smoothed, r"out of range: images/c.png \(masks/c.png holds 3, 4, .*and \d+ more; .*without"),
     (colour, r"a colour picture where class numbers belong: images/c.png \(masks/c.png\)"),
-    (jpeg_mask, r"saved as JPEG.*: images/c.png \(c.jpg\); save masks as PNG"),
+    (jpeg_mask, r"saved as JPEG.*: images/c.png \(masks/c.jpg\); save masks as PNG"),
     (corrupt_png, r"cannot read the image: images/c.png \(.+\); restore or remove"),
     (corrupt_mask, r"cannot read the mask: images/c.png \(masks/c.png: .+\)"),
     (truncated_jpeg, r"cannot read the image: images/c.jpg \(.*truncated"),
