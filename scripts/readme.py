@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, json.dumps(summary, indent=2) + "\n")
     readme = ROOT / "README.md"
-    write_text(readme, insert(readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary, speedrun))))
+    write_text(
+        readme, insert(readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary, speedrun)))
+    )
     figure = heads_figure({name: folders[0] for name, folders in groups.items()})
     plots.save(figure, ROOT / "docs" / "figures" / "heads.png")
 
