@@ -61,7 +61,7 @@ def _share(key: str, pick: Callable[[list[float]], float]) -> Callable[[Numbers]
 def _best(index: int, what: str) -> Callable[[Numbers], str | None]:
     def write(numbers: Numbers) -> str | None:
         rows = numbers.ranking()
-        if len(rows) < abs(index):
+        if not rows:
             return None
         return rows[index][0] if what == "name" else spread(rows[index][1][what])
 
