@@ -10,6 +10,8 @@ docstring is the first cell. The notebook is committed with its outputs. Needs
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import json
 import platform
 import re
@@ -17,6 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = ROOT / "docs" / "own_images.py"
@@ -73,7 +77,7 @@ def execute(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
         cell["metadata"] = {}  # times
         cell["source"] = given["source"]
         if cell["cell_type"] == "code":
-            cell["outputs"] = joined(cell["outputs"])
+            cell["outputs"] = [lighter(output) for output in joined(cell["outputs"])]
     return done | {"metadata": notebook["metadata"]}
 
 
@@ -88,6 +92,18 @@ def joined(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             whole.append(output)
     return whole
+
+
+def lighter(output: dict[str, Any]) -> dict[str, Any]:
+    """Returns an output with its picture, if it is one, in a quality that is enough to look at."""
+    picture = output.get("data", {}).get("image/jpeg")
+    if picture is None:
+        return output
+    packed = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode("".join(picture)))) as image:
+        image.save(packed, "JPEG", quality=55, optimize=True)
+    text = base64.b64encode(packed.getvalue()).decode("ascii")
+    return {**output, "data": {**output["data"], "image/jpeg": text}}
 
 
 def faults(notebook: dict[str, Any]) -> list[str]:

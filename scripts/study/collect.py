@@ -26,7 +26,7 @@ def collect(study: Study) -> dict[str, Any]:
         return {}
     splits = load_splits(study.runs[0].config, say=lambda line: None)
     base, _ = load_full(study)
-    summary = {
+    summary: dict[str, Any] = {
         "scale": study.scale.name,
         "about": study.scale.about,
         "planned": len(study.runs),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from scripts.study.execute import Study
@@ -132,7 +133,7 @@ def _amplitude(values: np.ndarray, target: np.ndarray) -> float:
 
 def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
     """Measure outlines and single objects under the half-value threshold."""
-    on = np.asarray(decode.half_value(values, data.class_values))
+    on = np.asarray(decode.half_value(jnp.asarray(values), data.class_values))
     near = metrics.boundary_count(on, data.masks, tolerance=BOUNDARY_TOLERANCE)
     objects = metrics.match_objects(
         on,
@@ -165,7 +166,7 @@ def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
     others = np.delete(truth, disk, axis=-1).any(axis=-1) & ~truth[..., disk]
     for name, images in scenes.items():
         values = predict_values(trained, images)
-        on = np.asarray(decode.half_value(values, data.class_values))
+        on = np.asarray(decode.half_value(jnp.asarray(values), data.class_values))
         counts = metrics.count(on, truth).to_host()
         found[name] = {
             "iou": metrics.iou(counts, average="none").tolist(),
@@ -181,7 +182,7 @@ def plant_red(images: np.ndarray, masks: np.ndarray, *, disk: int, seed: int) ->
     rng = np.random.default_rng(seed)
     others = np.delete(masks, disk, axis=-1).any(axis=-1) & ~(masks[..., disk] > 0)
     image, row, column = np.nonzero(others)
-    colour = images[image, row, column].astype(np.int64) @ [1 << 16, 1 << 8, 1]
+    colour = images[image, row, column].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1], np.int64)
     _, objects = np.unique((image << 24) | colour, return_inverse=True)
     red = rng.integers(*DISK_REDS, objects.max(initial=0) + 1, endpoint=True)
     planted[image, row, column, 0] = red[objects]
@@ -198,11 +199,15 @@ def scores_after(folder: Path, epochs: int, test: Dataset) -> dict[str, Any]:
     step = results["steps"] * epochs // results["config"]["epochs"]
     trained = load_trained(folder, which=step)
     values = predict_values(trained, test.images)
-    on = np.asarray(decode.half_value(values, test.class_values))
+    on = np.asarray(decode.half_value(jnp.asarray(values), test.class_values))
     counts = metrics.count(on, test.masks > 0).to_host()
     size, target = eval_batch_size(trained.config), test.masks
     losses = [
-        float(trained.objective.loss(values[at : at + size], target[at : at + size]))
+        float(
+            trained.objective.loss(
+                jnp.asarray(values[at : at + size]), jnp.asarray(target[at : at + size])
+            )
+        )
         for at in range(0, len(values), size)
     ]
     return {
