@@ -318,7 +318,7 @@ def cost_table() -> list[str]:
             times[name].append(seconds(steps[name]))
     plain = np.median(times["mse"])
     lines = [
-        "| loss | ms: median (quartiles) | times MSE | why more than 2 |",
+        "| loss | ms: median (quartiles) | times MSE | what takes the time |",
         "|---|---|---|---|",
     ]
     for name, taken in times.items():

@@ -6,7 +6,7 @@ pixel of either side by one pass each way, then along each further axis
 H W^2 additions for the minimum, with static shapes, so it runs inside jit and on any device. That
 grows with the width: cheap at 64 x 64, dear at 512 x 512, where the maps of fixed masks are better
 computed once and given as `target_map`. (The lower envelope of parabolas needs only H W steps, but
-they depend on the data and on each other: on arrays they are slower at such widths.)
+each depends on the data and on the one before, which compiled arrays run one by one.)
 
 A mask without any background has no distance; every pixel is then as far as the image's diagonal.
 """
