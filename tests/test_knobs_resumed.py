@@ -19,8 +19,8 @@ from segjax.runner import Trainer, run
 from segjax.sources import load_splits
 
 STEPS_PER_EPOCH = 3
-# What each resumed run has to carry over, and the line at which it is told to stop. It does so after
-# the next step: in the middle of its second epoch, so that neither an epoch nor an update ends there.
+# What each resumed run has to carry over, and the line at which it is told to stop. It does so
+# after the next step: in its second epoch, where neither an epoch nor an update ends.
 STOPPED_AT = "[epoch=2/3, iter=   1"
 KNOBS = {
     "bfloat16": {"dtype": "bfloat16"},

@@ -39,9 +39,11 @@ def test_each_scale_plans_all_parts_once(name, tmp_path):
     parts = {part for run in runs for part in run.parts}
     assert {"1", "2", "3", "4", "5", "6"} <= parts
     assert ("anchor" in parts) == (scale.anchor is not None)
+    assert "3" in scale.spread_parts
     for part in ("1", "3"):
         mse = [run for run in runs if part in run.parts and run.config.loss == "mse"]
-        assert {run.config.seed for run in mse} == set(scale.seeds)
+        seeds = scale.seeds if part in scale.spread_parts else scale.seeds[:1]
+        assert {run.config.seed for run in mse} == set(seeds)
 
 
 def test_full_scale_is_the_reports_recipe():

@@ -51,7 +51,8 @@ class Scale:
       name: as on the command line.
       about: the sentence that every table carries.
       settings: of all runs (training images, depth, log interval, ...).
-      seeds: of the groups with a spread.
+      seeds: of the groups with a spread; all others use the first.
+      spread_parts: the parts whose groups have one.
       epochs: of the base runs.
       longer: factors of the longer trainings.
       depths: of the larger models, beside the base depth.
@@ -68,6 +69,7 @@ class Scale:
     settings: dict[str, Any]
     seeds: tuple[int, ...]
     epochs: int
+    spread_parts: tuple[str, ...] = ("1", "3", "5", "6")
     longer: tuple[int, ...] = (2, 4)
     depths: tuple[int, ...] = (8, 16)
     dice_scales: tuple[float, ...] = (100.0, 4000.0)
@@ -95,6 +97,7 @@ SCALES = {
         {"depth": 4, "train_images": 2000, "log_steps": 25},
         seeds=(1234, 1235, 1236),
         epochs=1,
+        spread_parts=("3",),
         dice_scales=(4000.0,),
         anchor={"depth": 16, "train_images": 0, "log_steps": 50, "checkpoint_steps": 250},
     ),
@@ -189,9 +192,10 @@ def library_recipe(scale: Scale, **changes: Any) -> Config:
     return quick.get_config().replace(**{**mine, "val_images": scale.held_out, **changes})
 
 
-def _seeds(scale: Scale, first: int, later: int) -> Iterator[tuple[int, int]]:
-    """Yield each seed and the order of its runs: the first early, the others late."""
-    for index, seed in enumerate(scale.seeds):
+def _seeds(scale: Scale, part: str, first: int, later: int) -> Iterator[tuple[int, int]]:
+    """Yield each seed of a part and the order of its runs: the first early, the others late."""
+    seeds = scale.seeds if part in scale.spread_parts else scale.seeds[:1]
+    for index, seed in enumerate(seeds):
         yield seed, first if index == 0 else later + index
 
 
@@ -199,11 +203,11 @@ def _report_runs(scale: Scale) -> Iterator[Run]:
     # The later seeds of the dense head come first: part 3 is the one that asks for a spread.
     for head, part, later in (("dlstudio", "1", 55), ("dense", "3", 50)):
         for name, loss in REPORT_LOSSES.items():
-            for seed, order in _seeds(scale, 0, later):
+            for seed, order in _seeds(scale, part, 0, later):
                 config = dlstudio_recipe(scale, seed=seed, head=head, **loss)
                 parts = (part, "4", "6") if name == "mse" else (part, "4")
                 yield Run(f"{name}-{head}", parts, config, order)
-    for seed, order in _seeds(scale, 6, 60):
+    for seed, order in _seeds(scale, "3", 6, 60):
         config = dlstudio_recipe(scale, seed=seed, head="dense", upsampling="dense")
         yield Run("mse-dense-inside", ("3",), config, order)
 
@@ -278,7 +282,7 @@ def _guess_runs(scale: Scale, folder: Path) -> Iterator[Run]:
 
 def _library_runs(scale: Scale) -> Iterator[Run]:
     for name in scale.losses:
-        for seed, order in _seeds(scale, 5, 70):
+        for seed, order in _seeds(scale, "5", 5, 70):
             targets = {"targets": "unit"} if name == "mse" else {}
             config = library_recipe(scale, loss=name, seed=seed, **targets)
             parts = ("5", "6") if name == "bce" else ("5",)
@@ -286,7 +290,7 @@ def _library_runs(scale: Scale) -> Iterator[Run]:
 
 
 def _leak_runs(scale: Scale) -> Iterator[Run]:
-    for seed, order in _seeds(scale, 7, 65):
+    for seed, order in _seeds(scale, "6", 7, 65):
         config = library_recipe(scale, loss="bce", augment="recolour", seed=seed)
         yield Run("library-bce-recolour", ("6",), config, order)
     config = dlstudio_recipe(scale, head="dense", augment="recolour")
