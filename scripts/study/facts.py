@@ -54,6 +54,23 @@ def _constant_range(numbers: Numbers) -> str | None:
     return f"{max(found):.2g}" if found else None
 
 
+def _deepest(numbers: Numbers) -> str | None:
+    """Return the group of the deepest network with the dense layer."""
+    depths = [depth for depth, _ in numbers.depth_sweep("dense")]
+    group = f"mse-dense-depth{max(depths):g}" if depths else ""
+    return group if numbers.group(group) else None
+
+
+def _deepest_number(key: str) -> Callable[[Numbers], str | None]:
+    def write(numbers: Numbers) -> str | None:
+        group = _deepest(numbers)
+        if group is None:
+            return None
+        return _miou(group)(numbers) if key == "miou" else group.removeprefix("mse-dense-depth")
+
+    return write
+
+
 def _share(key: str, pick: Callable[[list[float]], float]) -> Callable[[Numbers], str]:
     return lambda numbers: f"{100 * pick(numbers.summary['balance']['files'][key]):.2f}"
 
@@ -109,12 +126,13 @@ NUMBERS: dict[str, Callable[[Numbers], str | None]] = {
     "best-test": _best(0, "test"),
     "worst-name": _best(-1, "name"),
     "worst-val": _best(-1, "val"),
+    "deepest": _deepest_number("depth"),
+    "miou-deepest": _deepest_number("miou"),
 }
 for _group in (
     "mse-dlstudio", "mse-dense", "mse-dense-inside", "dice-dlstudio", "dice-dense",
     "combo20-dlstudio", "combo20-dense", "combo400-dlstudio", "combo400-dense",
     "dice-dense-unit", "mse-dense-unit", "dice-dlstudio-unit", "library-bce",
-    "mse-dense-depth8", "mse-dense-depth16", "mse-dlstudio-depth8", "mse-dlstudio-depth16",
     "dice-dlstudio-epochs-x4", "dice-dense-epochs-x4",
     "combo4000-dlstudio", "combo4000-dense",
     "mse-dense-skewed", "combo400-dense-skewed", "mse-dense-uniform", "combo400-dense-uniform",
@@ -144,6 +162,12 @@ def _above(better: str, worse: str, *, by: float = 0.0) -> Callable[[Numbers], b
         return statistics.mean(one) - statistics.mean(two) > by
 
     return holds
+
+
+def _depth_helps_dense(numbers: Numbers) -> bool | None:
+    """Claim that the deepest network scores above the base depth's, with the dense layer."""
+    group = _deepest(numbers)
+    return None if group is None else _above(group, "mse-dense")(numbers)
 
 
 def _never_below_floor(numbers: Numbers) -> bool | None:
@@ -246,7 +270,7 @@ CLAIMS: dict[str, Callable[[Numbers], bool | None]] = {
     "dense-always-better": _dense_always_better,
     "skew-no-help": _skew_no_help,
     "dice-longer": _dice_longer,
-    "depth-helps-dense": _above("mse-dense-depth16", "mse-dense"),
+    "depth-helps-dense": _depth_helps_dense,
     "scale-matters": _scale_matters,
     "unit-dice": _above("dice-dense-unit", "dice-dense"),
     "spread-separates": _spread_separates,

@@ -76,7 +76,7 @@ class Scale:
     losses: tuple[str, ...] = LIBRARY_LOSSES
     generated: tuple[int, int] = (2000, 1000)
     held_out: int = 1000
-    by_heart: tuple[int, int] = (8, 200)
+    by_heart: tuple[int, int] = (4, 250)
     anchor: dict[str, Any] | None = None
 
 
@@ -120,7 +120,7 @@ SCALES = {
         losses=("bce",),
         generated=(24, 12),
         held_out=8,
-        by_heart=(8, 2),
+        by_heart=(4, 2),
         anchor={"log_steps": 3},
     ),
 }
@@ -219,8 +219,10 @@ def _by_heart_runs(scale: Scale) -> Iterator[Run]:
         "train_images": images,
         "epochs": epochs,
         "log_steps": images // 4,
+        # Only the output layer is to be in the way.
+        "upsampling": "dense",
         "optimizer": "adamw",
-        "learning_rate": 3e-3,
+        "learning_rate": 1e-2,
         "schedule": "onecycle",
         "input_range": "unit",
     }

@@ -202,8 +202,9 @@ def windows(numbers: Numbers) -> Table:
     return Table(
         ["loss, DLStudio's output layer", "multiple of the mask value", *numbers.classes],
         rows,
-        "Of the computed pixels of each class in the test images: below / inside / above its "
-        f"window, %. The multiple is a least-squares fit over all classes. {scale_note(numbers)}",
+        "Of the computed pixels of each class in the test images, by heart in those learned: below "
+        "/ inside / above its window, %. The multiple is a least-squares fit over all classes. "
+        f"{scale_note(numbers)}",
     )
 
 
