@@ -10,15 +10,23 @@ from unittest import mock
 
 
 def load_dlstudio() -> Any:
-    """Return the class DLStudio, with empty modules in place of torchvision and pymsgbox."""
+    """Return the class DLStudio, with empty modules in place of torchvision and pymsgbox.
+
+    They are gone again afterwards: the other libraries of the comparisons want the real ones.
+    """
+    stand_ins: dict[str, ModuleType] = {}
     for name in ("torchvision", "torchvision.transforms", "torchvision.utils", "pymsgbox"):
         if name not in sys.modules:
-            sys.modules[name] = ModuleType(name)
+            stand_ins[name] = sys.modules[name] = ModuleType(name)
             parent, _, child = name.partition(".")
             if child:
                 setattr(sys.modules[parent], child, sys.modules[name])
-    # The package's __init__ binds the class over the module of the same name.
-    return importlib.import_module("DLStudio").DLStudio
+    try:
+        # The package's __init__ binds the class over the module of the same name.
+        return importlib.import_module("DLStudio").DLStudio
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

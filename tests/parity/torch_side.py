@@ -1,10 +1,12 @@
 """DLStudio's own network, loss formulas and loops, driven on NumPy arrays."""
 
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -163,8 +165,6 @@ def run_testing(net: Any, batches: Sequence[Batch], folder: Any) -> list[np.ndar
     ``folder`` holds the saved_model. A picture has 7 * B images: the maximum over channels, the
     inputs, then a row for each class, 255 where a pixel is on and 50 where it is off.
     """
-    import torchvision
-
     pictures: list[np.ndarray] = []
 
     def make_grid(tensor: Any, **_: Any) -> Any:
@@ -174,9 +174,7 @@ def run_testing(net: Any, batches: Sequence[Batch], folder: Any) -> list[np.ndar
     studio = shim(folder, batch_size=len(batches[0][0]), display_tensor_as_image=lambda _: None)
     segmenter = SemanticSegmentation(studio, 5)
     segmenter.test_dataloader = as_loader(batches)
-    torchvision.utils.make_grid = make_grid
-    try:
+    its_utils = sys.modules[DLStudio.__module__].torchvision.utils
+    with mock.patch.object(its_utils, "make_grid", make_grid, create=True):
         segmenter.run_code_for_testing_semantic_segmentation(net)
-    finally:
-        del torchvision.utils.make_grid
     return pictures
