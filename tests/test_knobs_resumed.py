@@ -166,8 +166,7 @@ def test_early_stopping_counts_on_after_a_stop(tmp_path):
     best, _, meta = load_params(tmp_path / "run" / "checkpoints", which="best")
     newest, _, _ = load_params(tmp_path / "run" / "checkpoints", which="newest")
     assert meta["progress"]["epochs_since_best"] == 0
-    # An average of equal numbers is equal to them but for its rounding.
-    jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, rtol=1e-6), best, newest)
+    jax.tree.map(np.testing.assert_array_equal, best, newest)
 
 
 @pytest.mark.parametrize("left", ["the first checkpoint", "no checkpoint"])

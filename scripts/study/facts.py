@@ -54,21 +54,20 @@ def _constant_range(numbers: Numbers) -> str | None:
     return f"{max(found):.2g}" if found else None
 
 
-def _deepest(numbers: Numbers) -> str | None:
-    """Return the group of the deepest network with the dense layer."""
-    depths = [depth for depth, _ in numbers.depth_sweep("dense")]
-    group = f"mse-dense-depth{max(depths):g}" if depths else ""
-    return group if numbers.group(group) else None
+def _deepest(numbers: Numbers) -> tuple[float, list[float]] | None:
+    """Return depth and mean IoUs of the deepest network beyond the base depth, dense head."""
+    base, points = numbers.first("mse-dense"), numbers.depth_sweep("dense")
+    return points[-1] if base and points[-1][0] > base["depth"] else None
 
 
-def _deepest_number(key: str) -> Callable[[Numbers], str | None]:
-    def write(numbers: Numbers) -> str | None:
-        group = _deepest(numbers)
-        if group is None:
-            return None
-        return _miou(group)(numbers) if key == "miou" else group.removeprefix("mse-dense-depth")
+def _deepest_depth(numbers: Numbers) -> str | None:
+    found = _deepest(numbers)
+    return f"{found[0]:g}" if found else None
 
-    return write
+
+def _deepest_miou(numbers: Numbers) -> str | None:
+    found = _deepest(numbers)
+    return spread(found[1]) if found else None
 
 
 def _share(key: str, pick: Callable[[list[float]], float]) -> Callable[[Numbers], str]:
@@ -126,8 +125,8 @@ NUMBERS: dict[str, Callable[[Numbers], str | None]] = {
     "best-test": _best(0, "test"),
     "worst-name": _best(-1, "name"),
     "worst-val": _best(-1, "val"),
-    "deepest": _deepest_number("depth"),
-    "miou-deepest": _deepest_number("miou"),
+    "deepest": _deepest_depth,
+    "miou-deepest": _deepest_miou,
 }
 for _group in (
     "mse-dlstudio", "mse-dense", "mse-dense-inside", "dice-dlstudio", "dice-dense",
@@ -166,8 +165,8 @@ def _above(better: str, worse: str, *, by: float = 0.0) -> Callable[[Numbers], b
 
 def _depth_helps_dense(numbers: Numbers) -> bool | None:
     """Claim that the deepest network scores above the base depth's, with the dense layer."""
-    group = _deepest(numbers)
-    return None if group is None else _above(group, "mse-dense")(numbers)
+    found, base = _deepest(numbers), numbers.mean("mse-dense", "half", "miou")
+    return None if found is None or base is None else statistics.mean(found[1]) > base
 
 
 def _never_below_floor(numbers: Numbers) -> bool | None:

@@ -57,18 +57,18 @@ def measure(folder: Path, run: Run) -> dict[str, Any]:
     """Measure one run: outputs, outlines, objects, and the colour leak where the study asks."""
     config = RunFolder(folder).config()
     splits = load_splits(config, say=lambda line: None)
-    test = splits.train if "2" in run.parts else splits.test  # part 2 learns its images by heart
+    data = splits.train if "2" in run.parts else splits.test  # part 2 learns its images by heart
     trained = load_trained(folder)
-    values = predict_values(trained, test.images)
+    values = predict_values(trained, data.images)
     found: dict[str, Any] = {
-        "outputs": outputs(values, test, head=config.head),
-        "shapes": shapes(values, test),
+        "outputs": outputs(values, data, head=config.head),
+        "shapes": shapes(values, data),
     }
     if "6" in run.parts:
-        found["leak"] = leak(trained, test)
+        found["leak"] = leak(trained, data)
     if run.checked_epochs:
         found["after_epochs"] = {
-            str(epochs): scores_after(folder, epochs, test) for epochs in run.checked_epochs
+            str(epochs): scores_after(folder, epochs, data) for epochs in run.checked_epochs
         }
     return found
 
