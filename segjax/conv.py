@@ -2,10 +2,13 @@
 
 XLA computes the gradient of a kernel as a convolution whose window is the whole image and whose
 channels are the batch: four, where the vector units take sixteen numbers at once. For small batches
-``width_gradient`` writes the same sums with the image's columns as the channels. Other backends,
-large batches and narrow dtypes keep the compiler's gradient. ``tests/test_conv.py`` holds values
-and gradients against each other.
+``width_gradient`` writes the same sums with the image's columns as the channels, and for images,
+whose channels are few, ``patch_gradient`` writes them as one product. Other backends, large batches
+and narrow dtypes keep the compiler's gradient. ``tests/test_conv.py`` holds values and gradients
+against each other.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -66,13 +69,26 @@ def width_gradient(x: Array, g: Array) -> Array:
     return by_kernel.reshape(inputs, 3, 3, outputs).transpose(1, 2, 0, 3)
 
 
-def prefers_width(x: Array) -> bool:
-    """Tell whether ``width_gradient`` is the faster one for an input ``x`` [B, H, W, I].
+def patch_gradient(x: Array, g: Array) -> Array:
+    """Return the same gradient as a product of all 3x3 patches of ``x`` with ``g``."""
+    height, width, inputs = x.shape[1:]
+    outputs = g.shape[-1]
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    patches = jnp.concatenate(taps, axis=-1).reshape(-1, 9 * inputs)
+    return (patches.T @ g.reshape(-1, outputs)).reshape(3, 3, inputs, outputs)
+
+
+def fastest_gradient(x: Array, g: Array) -> Callable[[Array, Array], Array]:
+    """Return the fastest of the three for an input ``x`` [B, H, W, I] and ``g`` [B, H, W, O].
 
     Decided while tracing: ``lax.platform_dependent`` leaves calls behind that nothing fuses across.
     """
-    wide = x.dtype in (jnp.float32, jnp.float64)
-    return jax.default_backend() == "cpu" and wide and x.shape[0] < x.shape[2]
+    if jax.default_backend() != "cpu" or x.dtype not in (jnp.float32, jnp.float64):
+        return kernel_gradient
+    if 9 * x.shape[-1] <= g.shape[-1]:
+        return patch_gradient
+    return width_gradient if x.shape[0] < x.shape[2] else kernel_gradient
 
 
 def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -82,8 +98,7 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    by_kernel = width_gradient if prefers_width(x) else kernel_gradient
-    return plain_conv(g, flipped), by_kernel(x, g)
+    return plain_conv(g, flipped), fastest_gradient(x, g)(x, g)
 
 
 conv.defvjp(_forward, _backward)

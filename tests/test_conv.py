@@ -12,8 +12,15 @@ from jax.test_util import check_grads
 
 from segjax import conv as conv_module
 from segjax.backend import compiler_options, jit
-from segjax.conv import conv, kernel_gradient, plain_conv, prefers_width, width_gradient
-from segjax.norm import BATCH_NORM_EPSILON, normalise, plain_sums, product_sums
+from segjax.conv import (
+    conv,
+    fastest_gradient,
+    kernel_gradient,
+    patch_gradient,
+    plain_conv,
+    width_gradient,
+)
+from segjax.norm import BATCH_NORM_EPSILON, folded_sums, normalise, plain_sums, product_sums
 
 SHAPES = [(3, 4, 6, 4, 5), (9, 8, 8, 2, 3)]  # fewer images than columns, and more
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -42,25 +49,28 @@ def test_conv_equals_the_plain_one_in_value_and_gradients(shape, dtype):
         def results(x, kernel, g):
             ours, by_ours = jax.vjp(conv, x, kernel)
             plain, by_plain = jax.vjp(plain_conv, x, kernel)
-            both_forms = width_gradient(x, g), kernel_gradient(x, g)
-            return (ours, *by_ours(g)), (plain, *by_plain(g)), both_forms
+            forms = width_gradient(x, g), kernel_gradient(x, g), patch_gradient(x, g)
+            return (ours, *by_ours(g)), (plain, *by_plain(g)), forms
 
-        ours, plain, both_forms = results(x, kernel, g)
+        ours, plain, forms = results(x, kernel, g)
         for mine, theirs in zip(ours, plain, strict=True):
             assert mine.dtype == theirs.dtype
             assert_close(mine, theirs, dtype)
-        for by_kernel in both_forms:
+        for by_kernel in forms:
             assert_close(by_kernel, plain[2], dtype)
 
 
-def test_small_batches_take_the_width_and_others_do_not(monkeypatch):
+def test_each_size_takes_its_own_gradient(monkeypatch):
     small, large = jnp.zeros((4, 16, 16, 8)), jnp.zeros((32, 16, 16, 8))
+    images, g = jnp.zeros((32, 16, 16, 3)), jnp.zeros((4, 16, 16, 64))
     if jax.default_backend() == "cpu":
-        assert prefers_width(small)
-    assert not prefers_width(large)
-    assert not prefers_width(small.astype(jnp.bfloat16))
+        assert fastest_gradient(small, g) is width_gradient
+        assert fastest_gradient(images, g) is patch_gradient
+    assert fastest_gradient(large, g) is kernel_gradient
+    assert fastest_gradient(small.astype(jnp.bfloat16), g) is kernel_gradient
     monkeypatch.setattr(conv_module.jax, "default_backend", lambda: "gpu")
-    assert not prefers_width(small)
+    assert fastest_gradient(small, g) is kernel_gradient
+    assert fastest_gradient(images, g) is kernel_gradient
 
 
 def test_conv_under_vmap_is_conv_of_each():
@@ -117,6 +127,9 @@ def test_long_sums_stay_exact(rows):
     exact = np.asarray(x, np.float64).sum((0, 1, 2))
     np.testing.assert_allclose(jax.jit(plain_sums)(x), exact, rtol=1e-6)
     np.testing.assert_allclose(jax.jit(product_sums)(x), exact, rtol=1e-6)
+    folded = jax.jit(lambda x: folded_sums(jnp.multiply, x, 2 * x))(x)
+    exact = 2 * np.square(np.asarray(x, np.float64)).sum((0, 1, 2))
+    np.testing.assert_allclose(folded, exact, rtol=1e-6)
 
 
 def test_jit_gives_the_same_numbers_with_its_compiler_options():
