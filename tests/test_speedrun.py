@@ -65,8 +65,8 @@ def write(folder, results, records=RECORDS):
 def test_seconds_are_read_off_the_log():
     # 30 steps took 6 s, so of the 17 s of the first 50 steps 10 were steps.
     assert speedrun.compile_seconds(RECORDS) == pytest.approx(7.0)
-    assert speedrun.seconds_to_goal(RECORDS) == 49.0
-    assert speedrun.seconds_to_goal(RECORDS[:3]) is None
+    assert speedrun.seconds_to_goal(RECORDS, 0.95) == 49.0
+    assert speedrun.seconds_to_goal(RECORDS[:3], 0.95) is None
 
 
 def test_runs_that_differ_in_their_seed_become_mean_and_spread(tmp_path):
@@ -74,13 +74,13 @@ def test_runs_that_differ_in_their_seed_become_mean_and_spread(tmp_path):
         write(tmp_path / "seed-1", results_of(1, 0.95, 100.0)),
         write(tmp_path / "seed-2", results_of(2, 0.97, 110.0), RECORDS[:3]),
     ]
-    found = speedrun.summarise(runs)
+    found = speedrun.summarise(runs, goal=0.95)
     assert found["n"] == 2
     assert found["test_miou"]["mean"] == pytest.approx(0.96)
     assert found["train_seconds"]["deviation"] == pytest.approx(50**0.5)
     assert found["seconds_to_goal_on_validation"] == [49.0, None]
     assert found["commits"] == ["c1", "c2"]
-    text = "\n".join(speedrun.lines_of(found))
+    text = "\n".join(speedrun.lines_of(found, "speedrun"))
     assert "| 2 | 105 ± 7 | 7 ± 0 | **0.960 ± 0.014** | 0.950 |" in text
     assert "1 of 2 seeds had 0.95" in text
 
@@ -89,17 +89,20 @@ def test_runs_of_other_settings_or_devices_are_not_mixed(tmp_path):
     first = write(tmp_path / "seed-1", results_of(1, 0.95, 100.0))
     other = write(tmp_path / "seed-2", results_of(2, 0.95, 100.0, batch_size=16))
     with pytest.raises(ConfigError, match="more than their seed"):
-        speedrun.summarise([first, other])
+        speedrun.summarise([first, other], goal=0.95)
     elsewhere = results_of(3, 0.95, 100.0)
     elsewhere["environment"]["device"] = "another"
     with pytest.raises(ConfigError, match="different devices"):
-        speedrun.summarise([first, write(tmp_path / "seed-3", elsewhere)])
+        speedrun.summarise([first, write(tmp_path / "seed-3", elsewhere)], goal=0.95)
 
 
 def test_the_table_replaces_itself_and_nothing_else():
-    once = speedrun.insert("# Performance\n\nOther words.\n", "first")
-    twice = speedrun.insert(once + "\n## After\n", "second")
+    once = speedrun.insert("# Performance\n\nOther words.\n", "first", "speedrun")
+    twice = speedrun.insert(once + "\n## After\n", "second", "speedrun")
     assert once.startswith("# Performance\n\nOther words.\n\n## Time to quality")
     assert "first" not in twice
     assert twice.count("second") == 1
     assert twice.endswith("## After\n")
+    other = speedrun.insert(twice, "third", "best")
+    assert "second" in other
+    assert "third" in other
