@@ -64,13 +64,16 @@ def head_curves(numbers: Numbers) -> Figure | None:
             if len(runs) > 1:
                 panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
         faithful = numbers.first(f"{name}-dlstudio")
+        title = LOSS_TITLES[name]
         if faithful is not None and (floor := faithful["floor"]) is not None:
             panel.axhline(floor, color="black", linestyle=":", linewidth=1.4,
-                          label=f"floor of DLStudio's: {floor:.4g}")  # fmt: skip
-        panel.set_title(LOSS_TITLES[name], fontsize=11, loc="left")
+                          label="floor of DLStudio's")  # fmt: skip
+            title = f"{title} (floor {floor:.4g})"
+        panel.set_title(title, fontsize=11, loc="left")
         panel.set_xlabel("iterations")
         panel.set_ylabel("training loss (running mean)")
-        panel.legend(fontsize=9, edgecolor="none", framealpha=0.85)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, ncols=3, fontsize=10, edgecolor="none", loc="outside upper left")
     return figure
 
 
@@ -180,6 +183,9 @@ def guesses(numbers: Numbers) -> Figure | None:
     """Draw mean IoU against the length of training, the depth, and the scale of Dice."""
     figure = _figure(10, 4.0)
     axes = figure.subplots(1, 3, sharey=True)
+    scales = {head: numbers.scale_sweep(head) for head in HEADS}
+    ran = [s for sweep in scales.values() for s, values in sweep if values]
+    ticks = [s for s, _ in scales["dense"] if s in ran]
     for head, (colour, marker, label) in HEADS.items():
         style = {
             "color": colour, "marker": marker, "capsize": 3, "linewidth": 1.5,
@@ -187,19 +193,17 @@ def guesses(numbers: Numbers) -> Figure | None:
         }  # fmt: skip
         _sweep(axes[0], numbers.epochs_sweep(head), style)
         _sweep(axes[1], numbers.depth_sweep(head), style)
-        scales = numbers.scale_sweep(head)
-        ticks = [name for name, _ in scales]
-        _sweep(axes[2], [(i, values) for i, (_, values) in enumerate(scales)], style)
+        _sweep(axes[2], [(ticks.index(s), v) for s, v in scales[head] if s in ticks], style)
         axes[2].set_xticks(range(len(ticks)), ticks)
     axes[0].set_xlabel("epochs, Dice alone")
     axes[1].set_xlabel("depth, MSE")
     axes[2].set_xlabel("s in MSE + s Dice")
     axes[0].set_ylabel("mean IoU on the test images")
     axes[0].set_ylim(bottom=0)
-    drawn = [axis for axis in axes if axis.get_legend_handles_labels()[0]]
+    drawn = [found for axis in axes if (found := axis.get_legend_handles_labels())[0]]
     if not drawn:
         return None
-    drawn[0].legend(fontsize=9, edgecolor="none")
+    figure.legend(*drawn[0], ncols=2, fontsize=10, edgecolor="none", loc="outside upper left")
     return figure
 
 
