@@ -97,7 +97,7 @@ SCALES = {
         {"depth": 4, "train_images": 2000, "log_steps": 25},
         seeds=(1234, 1235, 1236),
         epochs=1,
-        spread_parts=("3",),
+        spread_parts=("3", "5"),
         dice_scales=(4000.0,),
         anchor={"depth": 16, "train_images": 0, "log_steps": 50, "checkpoint_steps": 250},
     ),
