@@ -271,6 +271,7 @@ CLAIMS: dict[str, Callable[[Numbers], bool | None]] = {
     "dice-longer": _dice_longer,
     "depth-helps-dense": _depth_helps_dense,
     "scale-matters": _scale_matters,
+    "dice-lifts": _above("combo4000-dlstudio", "mse-dlstudio", by=0.05),
     "unit-dice": _above("dice-dense-unit", "dice-dense"),
     "spread-separates": _spread_separates,
     "leak-real": _leak_real,
