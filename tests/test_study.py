@@ -222,6 +222,14 @@ def test_a_part_of_the_study_from_runs_to_page(tmp_path, capsys):
     assert run["last_loss"] > run["floor"] > 0
 
 
+def test_runs_of_one_program_are_done_as_the_plan_says(tmp_path, capsys):
+    flags = ("--only=^dice-dlstudio-seed", "--vectorised")
+    assert run_study(tmp_path / "runs", tmp_path / "docs", *flags, "--max_runs=2") == 0
+    assert "dice-dlstudio-seed1, dice-dlstudio-seed2: starting" in capsys.readouterr().out
+    assert run_study(tmp_path / "runs", tmp_path / "docs", *flags, "--list") == 0
+    assert "2 of 2 runs done; left: nothing" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_whole_study_at_the_smallest_scale(tmp_path):
     runs, docs = tmp_path / "runs", tmp_path / "docs"

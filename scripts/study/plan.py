@@ -108,6 +108,7 @@ SCALES = {
             "data": "synthetic",
             "synthetic_train": 32,
             "synthetic_test": 12,
+            "synthetic_seed": 1,
             "train_images": 24,
             "depth": 2,
             "log_steps": 2,

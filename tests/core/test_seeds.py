@@ -281,6 +281,12 @@ def test_a_run_that_stops_early_ends_as_it_would_alone(tmp_path):
     assert RunFolder(together[0].run_dir).records()[-1]["step"] == 8
 
 
+def test_only_synthetic_images_have_a_seed():
+    assert seeds.drawn_from(Config(data="synthetic", seed=5)) == 5
+    assert seeds.drawn_from(Config(data="synthetic", seed=5, synthetic_seed=2)) == 2
+    assert seeds.drawn_from(Config(seed=5)) == Config().synthetic_seed
+
+
 def test_runs_of_many_seeds_see_the_first_ones_images(tmp_path):
     configs = configs_of(tmp_path, seed=[3, 4])
     assert all(result.finished for result in runner.run_many(configs, say=silent))
