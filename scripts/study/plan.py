@@ -98,6 +98,7 @@ SCALES = {
         seeds=(1234, 1235, 1236),
         epochs=1,
         spread_parts=("3", "5"),
+        depths=(8, 16, 32),
         dice_scales=(4000.0,),
         anchor={"depth": 16, "train_images": 0, "log_steps": 50, "checkpoint_steps": 250},
     ),
