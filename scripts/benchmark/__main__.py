@@ -51,7 +51,7 @@ def measure_network(
     depth: int, batch: int, dtype: str, rounds: int, others: tuple[str, ...]
 ) -> list[dict[str, Any]]:
     """Return one record a kind of pass: seconds of every side, turn by turn."""
-    calls = 2 if batch <= 8 else 1
+    calls = 2 if batch <= 32 else 1
     settings = {"depth": depth, "batch": batch, "dtype": dtype}
     records = []
     with contextlib.ExitStack() as stack:

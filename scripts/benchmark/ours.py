@@ -34,9 +34,8 @@ def build(depth: int, batch: int, dtype: str) -> Answer:
     from segjax.objective import make_objective
     from segjax.train import SCAN_STEPS, init_state, make_steps, make_train_step
 
+    backend.prepare()  # before anything asks JAX for its devices
     accelerated = jax.default_backend() != "cpu"
-    if not accelerated:
-        backend.prepare()
     images, masks = worker.scenes(max(256, batch))
     arrays = {"images": jnp.asarray(images), "masks": jnp.asarray(masks)}
     model = MUnet(depth=depth, dtype=jnp.dtype(dtype))
