@@ -8,6 +8,7 @@ and narrow dtypes keep the compiler's gradient. ``tests/test_conv.py`` holds val
 against each other.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -19,9 +20,13 @@ Array = jax.Array
 NHWC = ("NHWC", "HWIO", "NHWC")
 
 
-@jax.custom_vjp
-def conv(x: Array, kernel: Array) -> Array:
-    """Correlate ``x`` [B, H, W, I] with ``kernel`` [3, 3, I, O], zero-padded to the same size."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv(x: Array, kernel: Array, overwritten: int = 0) -> Array:
+    """Correlate ``x`` [B, H, W, I] with ``kernel`` [3, 3, I, O], zero-padded to the same size.
+
+    The first ``overwritten`` channels of the result are known to reach no loss: they get no
+    gradient, which saves the products with its zeros.
+    """
     return plain_conv(x, kernel)
 
 
@@ -88,17 +93,19 @@ def fastest_gradient(x: Array, g: Array) -> Callable[[Array, Array], Array]:
         return kernel_gradient
     if 9 * x.shape[-1] <= g.shape[-1]:
         return patch_gradient
-    return width_gradient if x.shape[0] < x.shape[2] else kernel_gradient
+    return width_gradient if x.shape[0] <= x.shape[2] else kernel_gradient
 
 
-def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+def _forward(x: Array, kernel: Array, overwritten: int) -> tuple[Array, tuple[Array, Array]]:
     return plain_conv(x, kernel), (x, kernel)
 
 
-def _backward(saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
+def _backward(overwritten: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
+    kernel, g = kernel[..., overwritten:], g[..., overwritten:]
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    return plain_conv(g, flipped), fastest_gradient(x, g)(x, g)
+    by_kernel = fastest_gradient(x, g)(x, g)
+    return plain_conv(g, flipped), jnp.pad(by_kernel, [(0, 0)] * 3 + [(overwritten, 0)])
 
 
 conv.defvjp(_forward, _backward)

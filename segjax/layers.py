@@ -104,10 +104,10 @@ class Conv(nn.Module):
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        """Map [B, H, W, I] to [B, H, W, features]."""
+    def __call__(self, x: Array, overwritten: int = 0) -> Array:
+        """Map [B, H, W, I] to [B, H, W, features]; see ``conv`` for ``overwritten``."""
         kernel, bias = _weights(self, x, 3, transposed=self.transposed)
-        return conv(x.astype(self.dtype), kernel) + bias
+        return conv(x.astype(self.dtype), kernel, overwritten) + bias
 
 
 class Downsample(nn.Module):

@@ -58,14 +58,19 @@ class UpBlock(nn.Module):
     param_dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """Map [B, H, W, I] to [B, H', W', features], H' = 2H with ``upsample``, else H."""
+    def __call__(self, x: Array, *, train: bool, overwritten: int = 0) -> Array:
+        """Map [B, H, W, I] to [B, H', W', features], H' = 2H with ``upsample``, else H.
+
+        The caller throws the first ``overwritten`` channels away. They are still computed, for
+        their running statistics.
+        """
         kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         same = x.shape[-1] == self.features
         out = layers.Conv(self.features, transposed=True, name="convoT1", **kinds)(x)
         out = layers.relu(layers.BatchNorm(name="bn1", **kinds)(out, train=train))
         if same:
-            out = layers.Conv(self.features, transposed=True, name="convoT2", **kinds)(out)
+            second = layers.Conv(self.features, transposed=True, name="convoT2", **kinds)
+            out = second(out, 0 if self.upsample else overwritten)
             out = layers.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
         if self.upsample:
             upsampler = UPSAMPLERS[self.upsampling](self.features, name="upsampler", **kinds)
@@ -127,9 +132,9 @@ class MUnet(nn.Module):
         doubling = {"upsample": True, "upsampling": self.upsampling, **block}
         half, early = self.depth // 2, self.depth // 2 // 4
 
-        def run(x: Array, *blocks: nn.Module) -> Array:
+        def run(x: Array, *blocks: nn.Module, **last: int) -> Array:
             for one in blocks:
-                x = one(x, train=train)
+                x = one(x, train=train, **(last if one is blocks[-1] else {}))
             return x
 
         def row(
@@ -165,16 +170,16 @@ class MUnet(nn.Module):
         # Up the right arm. These 128-channel blocks run twice a pass, with the same weights.
         x = run(x, UpBlock(128, name="skip128usUP", **doubling))
         twice = row(UpBlock, 128, "skip128UP_arr", 0, early)
-        x = run(x, *twice)
+        x = run(x, *twice, overwritten=64)
         x = jnp.concatenate([saved3, x[..., 64:]], axis=-1)
         x = batch_norm(x, "bn1UP")
         x = run(x, *twice)
         x = run(x, UpBlock(64, name="skip128to64UP", **block))
-        x = run(x, *row(UpBlock, 64, "skip64UP_arr", early))
+        x = run(x, *row(UpBlock, 64, "skip64UP_arr", early), overwritten=32)
         x = jnp.concatenate([saved2, x[..., 32:]], axis=-1)
         x = batch_norm(x, "bn2UP")
         x = run(x, UpBlock(64, name="skip64usUP", **doubling))
-        x = run(x, *row(UpBlock, 64, "skip64UP_arr", 0, early))
+        x = run(x, *row(UpBlock, 64, "skip64UP_arr", 0, early), overwritten=32)
         x = jnp.concatenate([saved1, x[..., 32:]], axis=-1)
         return HEADS[self.head](self.num_classes, name="conv_out", **kinds)(x)
 

@@ -20,7 +20,14 @@ from segjax.conv import (
     plain_conv,
     width_gradient,
 )
-from segjax.norm import BATCH_NORM_EPSILON, folded_sums, normalise, plain_sums, product_sums
+from segjax.norm import (
+    BATCH_NORM_EPSILON,
+    folded_sums,
+    moments,
+    normalise,
+    plain_sums,
+    product_sums,
+)
 
 SHAPES = [(3, 4, 6, 4, 5), (9, 8, 8, 2, 3)]  # fewer images than columns, and more
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -58,6 +65,17 @@ def test_conv_equals_the_plain_one_in_value_and_gradients(shape, dtype):
             assert_close(mine, theirs, dtype)
         for by_kernel in forms:
             assert_close(by_kernel, plain[2], dtype)
+
+
+def test_overwritten_channels_are_computed_and_pass_no_gradient():
+    x, kernel = draw((3, 6, 6, 4), "float32", 1), draw((3, 3, 4, 6), "float32", 2)
+    g = draw((3, 6, 6, 6), "float32", 3)
+    ours, pull = jax.vjp(lambda x, kernel: conv(x, kernel, 2), x, kernel)
+    plain, pull_plain = jax.vjp(plain_conv, x, kernel)
+    assert_close(ours, plain, "float32")
+    for mine, theirs in zip(pull(g), pull_plain(g.at[..., :2].set(0)), strict=True):
+        assert mine.shape == theirs.shape
+        assert_close(mine, theirs, "float32")
 
 
 def test_each_size_takes_its_own_gradient(monkeypatch):
@@ -127,9 +145,24 @@ def test_long_sums_stay_exact(rows):
     exact = np.asarray(x, np.float64).sum((0, 1, 2))
     np.testing.assert_allclose(jax.jit(plain_sums)(x), exact, rtol=1e-6)
     np.testing.assert_allclose(jax.jit(product_sums)(x), exact, rtol=1e-6)
-    folded = jax.jit(lambda x: folded_sums(jnp.multiply, x, 2 * x))(x)
+    folded = jax.jit(lambda x: folded_sums(lambda a, b: (a * b, b), x, 2 * x))(x)
+    np.testing.assert_allclose(folded[1], 2 * exact, rtol=1e-6)
     exact = 2 * np.square(np.asarray(x, np.float64)).sum((0, 1, 2))
-    np.testing.assert_allclose(folded, exact, rtol=1e-6)
+    np.testing.assert_allclose(folded[0], exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e5])
+@pytest.mark.parametrize("rows", [(4, 8, 8), (3, 5, 7), (16, 32, 32)])
+def test_moments_are_exact_far_from_zero_and_where_the_first_rows_differ(rows, offset):
+    x = np.array(draw((*rows, 3), "float32", 1))
+    x[:, 0, :, 1] += 30  # the part whose mean is the centre is unlike the rest
+    x[..., 2] = 0.1
+    x = (x + np.float32(offset)).astype(np.float32)
+    exact = x.astype(np.float64)
+    mean, var = jax.jit(moments)(jnp.asarray(x))
+    np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=3e-5, atol=1e-7)
+    assert (np.asarray(var) >= 0).all()
 
 
 def test_jit_gives_the_same_numbers_with_its_compiler_options():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from segjax import layers, model
+from segjax.conv import conv
 from segjax.errors import ConfigError
 from segjax.interop import dlstudio
 from segjax.model import MUnet
@@ -153,6 +154,30 @@ def test_every_parameter_gets_a_gradient(head: model.Head, skips: bool) -> None:
         assert np.isfinite(grad).all(), path
         # The bias of a convolution before a batch norm has gradient zero, but for rounding.
         assert np.any(grad), path
+
+
+def test_channels_thrown_away_change_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, asked = images(2, 16, 16), []
+
+    def whole(x: jax.Array, kernel: jax.Array, overwritten: int = 0) -> jax.Array:
+        asked.append(overwritten)
+        return conv(x, kernel)
+
+    with jax.enable_x64(True):
+        wide = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+        net = MUnet(depth=8, **wide)  # this deep, it has all three places that overwrite
+        given = jax.tree.map(lambda v: v.astype(jnp.float64), variables(8))
+
+        def loss(params: Any) -> jax.Array:
+            out, _ = net.apply({**given, "params": params}, x, train=True, mutable=["batch_stats"])
+            return jnp.square(out[:, ::2, ::2] - 1).mean()
+
+        ours = jax.tree.leaves(jax.jit(jax.grad(loss))(given["params"]))
+        monkeypatch.setattr(layers, "conv", whole)
+        plain = jax.tree.leaves(jax.jit(jax.grad(loss))(given["params"]))
+    assert sorted(number for number in asked if number) == [32, 32, 64]
+    for mine, theirs in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-13)
 
 
 def test_running_statistics_move_twice_in_the_blocks_used_twice() -> None:
