@@ -126,6 +126,9 @@ def main() -> None:
     add("--compile", action="store_true", help="torch.compile as well as eager PyTorch")
     add("--parts", nargs="*", default=["network", "load", "job"])
     add("--job_depth", type=int, default=16)
+    job_images = "images of the whole job: the test file's 1,000 or the training file's 10,000"
+    add("--job_images", type=int, default=1000, choices=[1000, 10000], help=job_images)
+    add("--job_rounds", type=int, default=2)
     add("--allow_busy", action="store_true", help="measure although others use the machine")
     args = parser.parse_args()
 
@@ -166,15 +169,11 @@ def main() -> None:
         train = files.train
         report["load"] = measure_loads(train, 2, with_theirs)
     if "job" in args.parts:
-        print("data file to the end of an epoch of 1,000 images", flush=True)
-        report["job_depth"] = args.job_depth
+        print(f"data file to the end of an epoch of {args.job_images:,} images", flush=True)
+        report |= {"job_depth": args.job_depth, "job_images": args.job_images}
+        file = files.train if args.job_images == 10000 else files.test
         report["job"] = measure_jobs(
-            files.test,
-            files.test_20,
-            args.job_depth,
-            4,
-            2,
-            with_theirs,
+            file, files.test_20, args.job_depth, 4, args.job_rounds, with_theirs
         )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -19,6 +19,8 @@ PASSES = {"step": 3, "forward": 1}
 
 def quartiles(values: Sequence[float]) -> str:
     """Return 'median (first to third quartile)'; of fewer than four values, (least to most)."""
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
     if len(values) < 4:
         low, high = min(values), max(values)
     else:
@@ -123,8 +125,9 @@ def section(report: dict[str, Any], file: Path) -> list[str]:
         steps = report["job"][0]["cold"]["steps"]
         lines += [
             "",
-            f"Depth {report['job_depth']}, {steps} steps of 4 on the file of 1,000 images, from "
-            "the start of the process: imports, reading, compiling, training, a checkpoint.",
+            f"Depth {report['job_depth']}, {steps:,} steps of 4 on the file of "
+            f"{report.get('job_images', 1000):,} images, from the start of the process: imports, "
+            "reading, compiling, training, a checkpoint.",
             "",
             *job_table(report),
         ]
