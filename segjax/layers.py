@@ -25,6 +25,7 @@ Array = jax.Array
 Dtype = Any
 
 BATCH_NORM_MOMENTUM = 0.9  # Flax's convention: PyTorch calls this 0.1
+DRAWS = (128, 9 * 128 * 128)  # lengths that hold mUnet's biases and its kernels
 
 
 def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
@@ -37,7 +38,10 @@ def torch_uniform(fan_in: int) -> nn.initializers.Initializer:
     bound = 1.0 / math.sqrt(fan_in)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32, **_: Any) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
+        # A draw of one length is compiled once; JAX's numbers do not depend on how many follow.
+        size = math.prod(shape)
+        length = next((length for length in DRAWS if size <= length), size)
+        return jax.random.uniform(key, (length,), dtype, -bound, bound)[:size].reshape(shape)
 
     return init
 

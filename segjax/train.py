@@ -1,7 +1,6 @@
 """The training state and the pure, jitted steps that carry it forward."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -73,34 +72,22 @@ def init_state(
     image_shape: tuple[int, int, int] = (64, 64, 3),
     ema: bool = False,
 ) -> TrainState:
-    """Draw initial weights from ``seed`` and build the state of step 0."""
-    return _init_program(model, optimizer, tuple(image_shape), ema)(jax.random.key(seed))
+    """Draw initial weights from ``seed`` and build the state of step 0.
 
-
-@functools.lru_cache(maxsize=8)
-def _init_program(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    image_shape: tuple[int, int, int],
-    ema: bool,
-) -> Callable[[Array], TrainState]:
-    """Return the jitted seed's key -> state. Kept, as other seeds' states come from it too."""
-
-    @jax.jit
-    def build(key: Array) -> TrainState:
-        images = jnp.zeros((1, *image_shape), jnp.uint8)
-        variables = model.init(jax.random.fold_in(key, INIT_STREAM), images, train=False)
-        params = variables["params"]
-        return TrainState(
-            step=jnp.zeros((), jnp.int32),
-            params=params,
-            batch_stats=variables.get("batch_stats", {}),
-            opt_state=optimizer.init(params),
-            key=jax.random.fold_in(key, STEP_STREAM),
-            ema=params if ema else None,
-        )
-
-    return build
+    Layer by layer: as one program, all the draws take several times as long to compile.
+    """
+    key = jax.random.key(seed)
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
+    variables = model.lazy_init(jax.random.fold_in(key, INIT_STREAM), image, train=False)
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(params),
+        key=jax.random.fold_in(key, STEP_STREAM),
+        ema=jax.tree.map(jnp.copy, params) if ema else None,
+    )
 
 
 def make_train_step(
