@@ -22,29 +22,35 @@ def about() -> Answer:
     return environment()
 
 
-def build(depth: int, batch: int, dtype: str) -> Answer:
-    """Compile a training step and a forward pass; return the seconds of the first step."""
+def build(depth: int, batch: int, dtype: str, size: int = 64, devices: int = 1) -> Answer:
+    """Compile a training step and a forward pass; return the seconds of the first step.
+
+    ``size`` is the images' height and width; the step shares its batch among ``devices``.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
     import optax
 
     from segjax import backend
+    from segjax.devices import choose_devices
     from segjax.model import MUnet
     from segjax.objective import make_objective
     from segjax.train import SCAN_STEPS, init_state, make_steps, make_train_step
 
     backend.prepare()  # before anything asks JAX for its devices
     accelerated = jax.default_backend() != "cpu"
-    images, masks = worker.scenes(max(256, batch))
-    arrays = {"images": jnp.asarray(images), "masks": jnp.asarray(masks)}
+    images, masks = worker.scenes(max(256 * 64**2 // size**2, batch), size)
+    shared = choose_devices(devices, batch)
+    arrays = shared.place({"images": jnp.asarray(images), "masks": jnp.asarray(masks)})
     model = MUnet(depth=depth, dtype=jnp.dtype(dtype))
     optimizer = optax.sgd(worker.LEARNING_RATE, momentum=worker.MOMENTUM)
     objective = make_objective("mse", class_values=(50, 100, 150, 200, 250))
-    steps = make_steps(make_train_step(model, optimizer, objective), scan=accelerated)
+    train_step = make_train_step(model, optimizer, objective)
+    steps = make_steps(train_step, scan=accelerated, devices=shared)
     per_call = SCAN_STEPS if accelerated else 1
     random = np.random.default_rng(0)
-    held = {"state": init_state(model, optimizer, seed=0)}
+    held = {"state": shared.place(init_state(model, optimizer, seed=0))}
 
     def step() -> None:
         rows = random.integers(0, len(images), (per_call, batch), np.int32)
@@ -101,6 +107,20 @@ def flops(depth: int) -> Answer:
     from segjax.summary import layers_of
 
     return {"forward_flops": sum(layer.flops for layer in layers_of(MUnet(depth=depth)))}
+
+
+def parameters(depth: int) -> Answer:
+    """Return how many numbers a network learns, which is what devices exchange a step."""
+    import jax
+    import jax.numpy as jnp
+
+    from segjax.model import MUnet, count_parameters
+
+    image = jnp.zeros((1, 64, 64, 3))
+    shapes = jax.eval_shape(
+        lambda key: MUnet(depth=depth).init(key, image, train=False), jax.random.key(0)
+    )
+    return {"parameters": count_parameters(shapes["params"])}
 
 
 def load(file: str, cache_dir: str, cached: bool) -> Answer:
@@ -162,6 +182,7 @@ if __name__ == "__main__":
             "measure": measure,
             "matmul": matmul,
             "flops": flops,
+            "parameters": parameters,
             "load": load,
             "whole_job": whole_job,
         }

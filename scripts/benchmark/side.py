@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Side:
     """One worker process; ``ask`` sends it a request and waits for the answer."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, **environment: str) -> None:
         self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed by __exit__
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"scripts.benchmark.{module}"],
@@ -23,7 +23,7 @@ class Side:
             stderr=self.errors,
             text=True,
             cwd=ROOT,
-            env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+            env={**os.environ, "XLA_PYTHON_CLIENT_PREALLOCATE": "false", **environment},
         )
 
     def __enter__(self) -> "Side":

@@ -26,11 +26,11 @@ def serve(actions: Mapping[str, Callable[..., Answer]]) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def scenes(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return random images [N, 64, 64, 3] and masks [N, 64, 64, 5]; speed depends on no value."""
+def scenes(count: int, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Return random images [N, size, size, 3] and masks [..., 5]; speed depends on no value."""
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (count, 64, 64, 3), np.uint8)
-    masks = (random.random((count, 64, 64, 5)) < 0.1).astype(np.uint8)
+    images = random.integers(0, 256, (count, size, size, 3), np.uint8)
+    masks = (random.random((count, size, size, 5)) < 0.1).astype(np.uint8)
     return images, masks * np.arange(50, 251, 50, dtype=np.uint8)
 
 

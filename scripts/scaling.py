@@ -1,0 +1,236 @@
+"""Measure a training step over image sizes, batch sizes and devices, and fit a model of it.
+
+    python -m scripts.scaling --out=docs/results/scaling-cpu.json
+    python -m scripts.scaling --draw docs/results/scaling-cpu.json [MORE.json ...]
+
+The first measures what this machine has: on a GPU machine one to all of its GPUs, on a CPU up to
+four simulated devices, which share its cores. The second writes the tables into docs/performance.md
+and draws the curves. Let nothing else run meanwhile.
+
+The model, in seconds a step, of a batch of B images of SxS pixels shared by D devices:
+
+    fixed + work * B * (S / 64)^2 / D + 2 * (D - 1) / D * bytes / link
+
+``fixed`` and ``work`` are fitted to the steps measured on one device (least squares of relative
+errors); the last term is a ring all-reduce of the gradients over a link of so many bytes a second.
+"""
+
+import argparse
+import datetime
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scripts.benchmark.side import Side
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+FIGURES = ROOT / "docs" / "figures"
+BEGIN, END = "<!-- scaling: scripts/scaling.py -->", "<!-- end of scaling -->"
+# Image sizes with the batches of each: from one small image to 64 of them, in pixels.
+SHAPES = {64: (1, 4, 16, 64), 128: (1, 4, 16), 256: (1, 4), 512: (1,)}
+SHARED = {"size": 64, "batch": 16}  # what several devices share
+SIMULATED = 4
+TURNS = 5
+BEYOND = (1, 2, 4, 8, 16, 32)  # devices of the modelled table
+BATCHES_BEYOND = (4, 64)  # images for each of them
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, or write what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    add = parser.add_argument
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="JSON file to write")
+    what.add_argument("--draw", type=Path, nargs="+", help="JSON files to write down and draw")
+    add("--depth", type=int, default=8)
+    add("--dtype", default="float32", choices=["float32", "bfloat16"])
+    add("--link", type=float, default=1.25, help="gigabytes a second between devices, modelled")
+    chosen = parser.parse_args(arguments)
+    if chosen.draw:
+        write_page([(file, json.loads(file.read_text("utf-8"))) for file in chosen.draw])
+        return
+    report = measure(chosen.depth, chosen.dtype)
+    report["model"] = fit(report["points"]) | {"link_bytes_a_second": chosen.link * 1e9}
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    chosen.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def measure(depth: int, dtype: str) -> dict[str, Any]:
+    """Return the seconds of a step at every point, each from a process of its own."""
+    with Side("ours") as side:
+        environment = side.ask("about")
+    simulated = environment["platform"] == "cpu"
+    found = SIMULATED if simulated else environment["devices"]
+    points = [
+        {"size": s, "batch": b, "devices": 1} for s, batches in SHAPES.items() for b in batches
+    ]
+    shares = [2**n for n in range(1, 10) if 2**n <= min(found, SHARED["batch"])]
+    points += [{**SHARED, "devices": devices} for devices in shares]
+    measured = []
+    for point in points:
+        flags = ""
+        if simulated and point["devices"] > 1:
+            flags = f"--xla_force_host_platform_device_count={point['devices']}"
+        with Side("ours", XLA_FLAGS=flags) as side:
+            side.ask("build", depth=depth, dtype=dtype, **point)
+            side.ask("measure", kind="step", count=2)
+            seconds = side.ask("measure", kind="step", count=TURNS)["seconds"]
+        print(point, f"{statistics.median(seconds):.4f} s", flush=True)
+        measured.append(point | {"seconds": seconds})
+    with Side("ours") as side:
+        parameters = side.ask("parameters", depth=depth)["parameters"]
+    return {
+        "date": datetime.date.today().isoformat(),
+        "environment": environment,
+        "simulated": simulated,
+        "depth": depth,
+        "dtype": dtype,
+        "parameters": parameters,
+        "points": measured,
+    }
+
+
+def fit(points: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the model's ``fixed`` and ``work``, in seconds, from the points of one device."""
+    alone = [p for p in points if p["devices"] == 1]
+    seconds = np.array([statistics.median(p["seconds"]) for p in alone])
+    images = np.array([small_images(p) for p in alone])
+    terms = np.stack([np.ones_like(images), images], axis=1) / seconds[:, None]
+    (fixed, work), *_ = np.linalg.lstsq(terms, np.ones(len(alone)), rcond=None)
+    if fixed < 0:  # no time of its own that could be told from the noise
+        fixed, work = 0.0, 1 / np.mean(images / seconds)
+    return {"fixed": float(fixed), "work": float(work)}
+
+
+def small_images(point: dict[str, Any]) -> float:
+    """Return the pixels of a batch, in images of 64x64."""
+    return float(point["batch"] * (point["size"] / 64) ** 2)
+
+
+def predict(report: dict[str, Any], point: dict[str, Any]) -> float:
+    """Return the model's seconds of a step; simulated devices share the work of one."""
+    model, devices = report["model"], point["devices"]
+    sharing = point.get("sharing", devices)
+    exchanged = 2 * (devices - 1) / devices * 4 * report["parameters"]
+    exchange = exchanged / model["link_bytes_a_second"] if sharing > 1 else 0.0
+    return model["fixed"] + model["work"] * small_images(point) / sharing + exchange
+
+
+def rates(point: dict[str, Any]) -> str:
+    """Return images a second: median and quartiles."""
+    low, middle, high = statistics.quantiles(
+        [point["batch"] / s for s in point["seconds"]], n=4, method="inclusive"
+    )
+    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
+
+
+def section(report: dict[str, Any], file: Path, figure: Path) -> list[str]:
+    """Return the part of the page that one report fills."""
+    about, model = report["environment"], report["model"]
+    heading = f"{about['device']}, depth {report['depth']}, {report['dtype']}"
+    fixed, work = 1e3 * model["fixed"], 1e3 * model["work"]
+    link, exchanged = model["link_bytes_a_second"] / 1e9, 4e-6 * report["parameters"]
+    lines = [
+        f"### {heading}",
+        "",
+        f"![Images a second over the batch, and over devices](figures/{figure.name})",
+        "",
+        f"{report['date']}, jax {about['versions']['jax']}, commit {about['commit']}; "
+        f"{TURNS} steps each, median and quartiles. Model: {fixed:.3g} ms a step and {work:.3g} ms "
+        "for each 64x64 pixels of a batch, fitted to the rows of one device. Data: "
+        f"`{file.resolve().relative_to(ROOT).as_posix()}`.",
+        "",
+        "| image size | batch | devices | images/s | by the model |",
+        "|---|---|---|---|---|",
+    ]
+    for point in report["points"]:
+        shown = point | ({"sharing": 1} if report["simulated"] else {})
+        devices = str(point["devices"])
+        if report["simulated"] and point["devices"] > 1:
+            devices += " simulated"
+        by_model = point["batch"] / predict(report, shown)
+        lines.append(
+            f"| {point['size']} | {point['batch']} | {devices} | {rates(point)} | {by_model:.3g} |"
+        )
+    if report["simulated"]:
+        lines += ["", "Simulated devices share the cores: they show what sharing a batch costs."]
+    lines += [
+        "",
+        f"Modelled, not measured: so many machines or devices like this one, {link:g} GB/s between "
+        f"them; they exchange {exchanged:.1f} MB of gradients a step. 64x64 pixels:",
+        "",
+        "| devices | " + " | ".join(f"{b} images each: images/s" for b in BATCHES_BEYOND) + " |",
+        "|---" * (1 + len(BATCHES_BEYOND)) + "|",
+    ]
+    for count in BEYOND:
+        cells = [f"{beyond(report, each, count):,.0f}" for each in BATCHES_BEYOND]
+        lines.append(f"| {count} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def beyond(report: dict[str, Any], each: int, devices: int) -> float:
+    """Return the modelled images a second of ``devices`` with ``each`` images of 64x64."""
+    point = {"size": 64, "batch": each * devices, "devices": devices}
+    return each * devices / predict(report, point)
+
+
+def draw(report: dict[str, Any], figure: Path) -> None:
+    """Draw measured points and the model's lines."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    left: Any
+    right: Any
+    plot, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for index, (size, batches) in enumerate(SHAPES.items()):
+        points = [p for p in report["points"] if p["size"] == size and p["devices"] == 1]
+        middle = [p["batch"] / statistics.median(p["seconds"]) for p in points]
+        left.plot(batches, middle, "o", color=f"C{index}", label=f"{size}x{size}")
+        fine = np.geomspace(min(batches), max(*batches, 2), 50)
+        line = [b / predict(report, {"size": size, "batch": b, "devices": 1}) for b in fine]
+        left.plot(fine, line, "-", color=f"C{index}", linewidth=1)
+    left.set(xscale="log", yscale="log", xlabel="batch", ylabel="images/s", title="One device")
+    left.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
+    left.minorticks_off()
+    left.legend(title="points: measured\nlines: model", fontsize="small", title_fontsize="small")
+    for index, each in enumerate(BATCHES_BEYOND):
+        line = [beyond(report, each, devices) for devices in BEYOND]
+        right.plot(BEYOND, line, "--", color=f"C{index}", label=f"{each} images each")
+    if not report["simulated"]:
+        points = [
+            p
+            for p in report["points"]
+            if {"size": 64, "batch": SHARED["batch"]}.items() <= p.items()
+        ]
+        shared = [p["batch"] / statistics.median(p["seconds"]) for p in points]
+        right.plot([p["devices"] for p in points], shared, "ko", label="16 images in all, measured")
+    right.set(xscale="log", yscale="log", xlabel="devices", title="More devices, modelled")
+    right.set_xticks(BEYOND, [str(devices) for devices in BEYOND])
+    right.minorticks_off()
+    right.legend(fontsize="small")
+    figure.parent.mkdir(parents=True, exist_ok=True)
+    plot.savefig(figure, dpi=110, metadata={"Software": ""})
+    plt.close(plot)
+
+
+def write_page(reports: list[tuple[Path, dict[str, Any]]]) -> None:
+    """Replace what is between the marks of docs/performance.md, and the figures."""
+    lines = [BEGIN]
+    for file, report in reports:
+        figure = FIGURES / f"{file.stem}.png"
+        draw(report, figure)
+        lines += ["", *section(report, file, figure)]
+    text = PAGE.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    PAGE.write_text(before + "\n".join([*lines, "", END]) + rest.split(END, 1)[1], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
