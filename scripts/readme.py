@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from scripts.marks import replace_between
 from segjax import plots
 from segjax.checkpoint import Checkpoints
 from segjax.errors import ConfigError
@@ -48,9 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     write_text(target, json.dumps(summary, indent=2) + "\n")
     readme = ROOT / "README.md"
-    write_text(
-        readme, insert(readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary, speedrun)))
-    )
+    text, block = readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary, speedrun))
+    write_text(readme, replace_between(text, BEGIN, END, block))
     figure = heads_figure({name: folders[0] for name, folders in groups.items()})
     plots.save(figure, ROOT / "docs" / "figures" / "heads.png")
 
@@ -122,13 +122,6 @@ def lines_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> li
         f"Python {versions['python']}. Data: `docs/results/quick.json`, `speedrun.json`.",
     ]
     return lines
-
-
-def insert(text: str, block: str) -> str:
-    """Replace what stands between the markers; ValueError if they are missing."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{block}\n{END}{tail}"
 
 
 def heads_figure(folders: dict[str, Path]) -> Any:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from scripts.benchmark.side import Side
+from scripts.marks import replace_between
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -113,12 +114,11 @@ def small_images(point: dict[str, Any]) -> float:
 
 
 def predict(report: dict[str, Any], point: dict[str, Any]) -> float:
-    """Return the model's seconds of a step; simulated devices share the work of one."""
+    """Return the model's seconds of a step."""
     model, devices = report["model"], point["devices"]
-    sharing = point.get("sharing", devices)
     exchanged = 2 * (devices - 1) / devices * 4 * report["parameters"]
-    exchange = exchanged / model["link_bytes_a_second"] if sharing > 1 else 0.0
-    return model["fixed"] + model["work"] * small_images(point) / sharing + exchange
+    work = model["work"] * small_images(point) / devices
+    return float(model["fixed"] + work + exchanged / model["link_bytes_a_second"])
 
 
 def rates(point: dict[str, Any]) -> str:
@@ -149,7 +149,7 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for point in report["points"]:
-        shown = point | ({"sharing": 1} if report["simulated"] else {})
+        shown = point | ({"devices": 1} if report["simulated"] else {})  # the cores are the same
         devices = str(point["devices"])
         if report["simulated"] and point["devices"] > 1:
             devices += " simulated"
@@ -222,14 +222,13 @@ def draw(report: dict[str, Any], figure: Path) -> None:
 
 def write_page(reports: list[tuple[Path, dict[str, Any]]]) -> None:
     """Replace what is between the marks of docs/performance.md, and the figures."""
-    lines = [BEGIN]
+    lines: list[str] = []
     for file, report in reports:
         figure = FIGURES / f"{file.stem}.png"
         draw(report, figure)
         lines += ["", *section(report, file, figure)]
     text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN, 1)
-    PAGE.write_text(before + "\n".join([*lines, "", END]) + rest.split(END, 1)[1], encoding="utf-8")
+    PAGE.write_text(replace_between(text, BEGIN, END, "\n".join([*lines, ""])), "utf-8")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.marks import replace_between
 from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.rundir import RESULTS_FILE, RunFolder, write_text
@@ -165,9 +166,7 @@ def insert(text: str, block: str, recipe: str) -> str:
     begin, end = f"<!-- {recipe}: scripts/speedrun.py -->", f"<!-- end of {recipe} -->"
     if begin not in text:
         text = f"{text.rstrip()}\n\n{HEADING}\n{begin}\n{end}\n"
-    head, rest = text.split(begin)
-    _, tail = rest.split(end)
-    return f"{head}{begin}\n{block}\n{end}{tail}"
+    return replace_between(text, begin, end, block)
 
 
 if __name__ == "__main__":

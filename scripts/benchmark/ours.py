@@ -111,16 +111,10 @@ def flops(depth: int) -> Answer:
 
 def parameters(depth: int) -> Answer:
     """Return how many numbers a network learns, which is what devices exchange a step."""
-    import jax
-    import jax.numpy as jnp
+    from segjax.model import MUnet
+    from segjax.summary import layers_of
 
-    from segjax.model import MUnet, count_parameters
-
-    image = jnp.zeros((1, 64, 64, 3))
-    shapes = jax.eval_shape(
-        lambda key: MUnet(depth=depth).init(key, image, train=False), jax.random.key(0)
-    )
-    return {"parameters": count_parameters(shapes["params"])}
+    return {"parameters": sum(layer.parameters for layer in layers_of(MUnet(depth=depth)))}
 
 
 def load(file: str, cache_dir: str, cached: bool) -> Answer:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.marks import replace_between
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmark: scripts/benchmark/page.py -->", "<!-- end of benchmark -->"
 KINDS = {"step": "training step", "forward": "forward"}
@@ -143,11 +145,7 @@ def main(files: Sequence[str]) -> None:
         report = json.loads(Path(name).read_text(encoding="utf-8"))
         lines += ["", *section(report, Path(name))]
     text = PAGE.read_text(encoding="utf-8")
-    before, found, rest = text.partition(BEGIN)
-    if not found:
-        raise SystemExit(f"{PAGE}: has no line {BEGIN}")
-    after = rest.partition(END)[2]
-    PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n\n" + END + after, "utf-8")
+    PAGE.write_text(replace_between(text, BEGIN, END, "\n".join([*lines, ""])), "utf-8")
 
 
 if __name__ == "__main__":
