@@ -58,13 +58,13 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "a block used once instead of twice",
-        "segjax/model.py",
+        "segjax/networks/munet.py",
         'x = batch_norm(x, "bn1UP")\n        x = run(x, *twice)',
         'x = batch_norm(x, "bn1UP")',
     ),
     Mutation(
         "biased running variance",
-        "segjax/layers.py",
+        "segjax/networks/layers.py",
         "unbiased = var * (count / max(count - 1, 1))",
         "unbiased = var",
     ),
@@ -76,25 +76,25 @@ MUTATIONS = (
     ),
     Mutation(
         "save2 taken before its batch norm",
-        "segjax/model.py",
+        "segjax/networks/munet.py",
         'x = batch_norm(x, "bn1DN")\n        saved2 = x[..., :32]',
         'saved2 = x[..., :32]\n        x = batch_norm(x, "bn1DN")',
     ),
     Mutation(
         "skip halves swapped: the identity's first channels added",
-        "segjax/model.py",
+        "segjax/networks/munet.py",
         "x[..., self.features :]",
         "x[..., : self.features]",
     ),
     Mutation(
         "skip halves swapped: save3 joined on as the last channels",
-        "segjax/model.py",
+        "segjax/networks/munet.py",
         "jnp.concatenate([saved3, x[..., 64:]], axis=-1)",
         "jnp.concatenate([x[..., 64:], saved3], axis=-1)",
     ),
     Mutation(
         "momentum 0.99",
-        "segjax/layers.py",
+        "segjax/networks/layers.py",
         "BATCH_NORM_MOMENTUM = 0.9 ",
         "BATCH_NORM_MOMENTUM = 0.99 ",
     ),

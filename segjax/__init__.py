@@ -10,10 +10,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Config": "segjax.config",
-    "MUnet": "segjax.model",
+    "MUnet": "segjax.networks.munet",
     "Predictor": "segjax.predictor",
     "TrainState": "segjax.train",
-    "UNet": "segjax.unet",
+    "UNet": "segjax.networks.unet",
     "init_state": "segjax.train",
     "make_eval_step": "segjax.evaluate",
     "make_train_step": "segjax.train",

@@ -17,8 +17,8 @@ from segjax import decode, metrics, plots, processes
 from segjax.config import Config
 from segjax.evaluate import Evaluation, make_predict
 from segjax.metrics import Counts
-from segjax.model import count_parameters
-from segjax.networks import parameters_dlstudio_counts
+from segjax.networks.build import parameters_dlstudio_counts
+from segjax.networks.munet import count_parameters
 from segjax.objective import Objective
 from segjax.rundir import RunFolder
 from segjax.sources import Splits

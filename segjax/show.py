@@ -258,8 +258,8 @@ def summary(given: argparse.Namespace) -> list[str]:
 
 
 def _network_lines(config: Config, outputs: int, size: int) -> list[str]:
-    from segjax.networks import make_network
-    from segjax.summary import lines_of
+    from segjax.networks.build import make_network
+    from segjax.networks.summary import lines_of
 
     model = make_network(config, num_classes=outputs)
     return lines_of(model, size=(size, size))

@@ -14,7 +14,7 @@ from segjax.config import Config
 from segjax.data.own import is_own
 from segjax.errors import CheckpointError, ConfigError
 from segjax.evaluate import apply_network
-from segjax.networks import Network
+from segjax.networks.build import Network
 from segjax.objective import Objective, make_objective
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.rundir import RunFolder

@@ -26,8 +26,8 @@ from segjax.devices import Devices, choose_devices
 from segjax.errors import ConfigError, TrainingError
 from segjax.evaluate import Evaluation, make_evaluate
 from segjax.loss_table import Value, spec
-from segjax.model import count_parameters
-from segjax.networks import Network, make_network, parameters_dlstudio_counts
+from segjax.networks.build import Network, make_network, parameters_dlstudio_counts
+from segjax.networks.munet import count_parameters
 from segjax.objective import Objective, make_objective
 from segjax.optim import make_optimizer
 from segjax.outcome import scores_of

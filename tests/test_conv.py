@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from segjax import conv as conv_module
 from segjax.backend import compiler_options, jit
-from segjax.conv import (
+from segjax.networks.build import conv as conv_module
+from segjax.networks.conv import (
     conv,
     fastest_gradient,
     kernel_gradient,
@@ -20,7 +20,7 @@ from segjax.conv import (
     plain_conv,
     width_gradient,
 )
-from segjax.norm import (
+from segjax.networks.norm import (
     BATCH_NORM_EPSILON,
     folded_sums,
     moments,

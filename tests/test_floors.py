@@ -12,7 +12,7 @@ from scipy import optimize
 from segjax import losses
 from segjax.errors import ConfigError, DataError
 from segjax.floors import Floors, best_outputs, output_layer_floors
-from segjax.layers import DLStudioHead
+from segjax.networks.layers import DLStudioHead
 from tests.goldens import recipe
 
 TRAIN, TEST = "PurdueShapes5MultiObject-10000-train.gz", "PurdueShapes5MultiObject-1000-test.gz"

@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax import layers, model
-from segjax.conv import conv
 from segjax.errors import ConfigError
 from segjax.interop import dlstudio
-from segjax.model import MUnet
+from segjax.networks.build import layers
+from segjax.networks.build import munet as model
+from segjax.networks.conv import conv
+from segjax.networks.munet import MUnet
 
 # depth: parameters DLStudio counts, its parameter tensors, parameters that run, their tensors
 REFERENCE = {

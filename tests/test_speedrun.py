@@ -9,7 +9,7 @@ import pytest
 
 from scripts import speedrun
 from segjax.errors import ConfigError
-from segjax.networks import make_network
+from segjax.networks.build import make_network
 from segjax.rundir import RunFolder
 
 

@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax import layers
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.networks import make_network
-from segjax.summary import layers_of
-from segjax.unet import UNet
+from segjax.networks.build import layers, make_network
+from segjax.networks.summary import layers_of
+from segjax.networks.unet import UNet
 
 
 def images_of(*shape: int) -> np.ndarray:

@@ -34,7 +34,7 @@ def build(depth: int, batch: int, dtype: str, size: int = 64, devices: int = 1) 
 
     from segjax import backend
     from segjax.devices import choose_devices
-    from segjax.model import MUnet
+    from segjax.networks.munet import MUnet
     from segjax.objective import make_objective
     from segjax.train import SCAN_STEPS, init_state, make_steps, make_train_step
 
@@ -103,16 +103,16 @@ def matmul(size: int, dtype: str, count: int) -> Answer:
 
 def flops(depth: int) -> Answer:
     """Return the additions and multiplications of one image's forward pass, as --summary counts."""
-    from segjax.model import MUnet
-    from segjax.summary import layers_of
+    from segjax.networks.munet import MUnet
+    from segjax.networks.summary import layers_of
 
     return {"forward_flops": sum(layer.flops for layer in layers_of(MUnet(depth=depth)))}
 
 
 def parameters(depth: int) -> Answer:
     """Return how many numbers a network learns, which is what devices exchange a step."""
-    from segjax.model import MUnet
-    from segjax.summary import layers_of
+    from segjax.networks.munet import MUnet
+    from segjax.networks.summary import layers_of
 
     return {"parameters": sum(layer.parameters for layer in layers_of(MUnet(depth=depth)))}
 

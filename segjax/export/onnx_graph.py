@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segjax.errors import ConfigError
-from segjax.layers import BATCH_NORM_EPSILON
+from segjax.networks.layers import BATCH_NORM_EPSILON
 from segjax.trained import Trained
 
 OPSET = 17

@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from segjax.layers import BatchNorm, Conv, DenseHead, max_pool_2x2, relu
+from segjax.networks.layers import BatchNorm, Conv, DenseHead, max_pool_2x2, relu
 
 
 class SmallNet(nn.Module):

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax import train
 from segjax.config import Config
-from segjax.model import MUnet
+from segjax.networks.munet import MUnet
 from segjax.objective import make_objective
 from segjax.optim import make_optimizer
 from segjax.purdue import PURDUE_SHAPES_LABELS

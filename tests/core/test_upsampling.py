@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import ConfigError
-from segjax.model import MUnet, UpBlock, count_parameters
+from segjax.networks.munet import MUnet, UpBlock, count_parameters
 
 
 def inside_spread(upsampling):

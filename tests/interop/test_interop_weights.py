@@ -10,7 +10,7 @@ import pytest
 
 from segjax.errors import CheckpointError
 from segjax.interop import dlstudio
-from segjax.model import MUnet
+from segjax.networks.munet import MUnet
 from tests.goldens import recipe
 
 

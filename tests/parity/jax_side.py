@@ -12,7 +12,7 @@ import optax
 
 from segjax import backend, losses
 from segjax.interop import dlstudio
-from segjax.model import MUnet
+from segjax.networks.munet import MUnet
 from tests.goldens import recipe
 
 Batch = tuple[np.ndarray, np.ndarray]

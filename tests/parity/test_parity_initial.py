@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from segjax.interop import dlstudio
-from segjax.model import MUnet
+from segjax.networks.munet import MUnet
 from tests.parity import torch_side
 from tests.parity.measurements import Measurements
 

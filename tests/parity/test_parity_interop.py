@@ -8,7 +8,7 @@ import torch
 
 from segjax.interop import dlstudio
 from segjax.interop.torchfile import read_torch_file
-from segjax.model import MUnet
+from segjax.networks.munet import MUnet
 from tests.goldens import recipe
 from tests.parity import torch_side
 

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import pytest
 from PIL import Image
 
-from segjax import layers
-from segjax.model import MUnet, count_parameters
+from segjax.networks.build import layers
+from segjax.networks.munet import MUnet, count_parameters
+from segjax.networks.summary import flops_of, layers_of
 from segjax.show import differences, main, short_names
-from segjax.summary import flops_of, layers_of
 
 
 @pytest.mark.parametrize(("depth", "head"), [(2, "dense"), (8, "dlstudio")])

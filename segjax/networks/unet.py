@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from segjax import layers
-from segjax.model import check_image_shape
+from segjax.networks.build import layers
+from segjax.networks.munet import check_image_shape
 
 Array = jax.Array
 Dtype = Any

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from segjax.config import Config
-from segjax.model import MUnet, dlstudio_parameter_count
-from segjax.unet import UNet
+from segjax.networks.munet import MUnet, dlstudio_parameter_count
+from segjax.networks.unet import UNet
 
 Network = MUnet | UNet
 

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from segjax import layers
-from segjax.model import count_parameters
+from segjax.networks.build import layers
+from segjax.networks.munet import count_parameters
 
 CONVOLUTIONS = (
     layers.Conv,
@@ -79,7 +79,7 @@ def flops_of(
     and output layer write the bias to three of four.
 
     Args:
-      module: a layer of ``segjax.layers``.
+      module: a layer of ``segjax.networks.layers``.
       inputs: [H, W, I] of its input.
       outputs: [H', W', O] of its output.
       padding: count the multiply-adds on padding.

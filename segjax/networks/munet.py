@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from segjax import layers
 from segjax.errors import ConfigError
+from segjax.networks.build import layers
 
 Array = jax.Array
 Dtype = Any

@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from segjax.conv import conv
-from segjax.norm import BATCH_NORM_EPSILON, normalise
+from segjax.networks.conv import conv
+from segjax.networks.norm import BATCH_NORM_EPSILON, normalise
 
 Array = jax.Array
 Dtype = Any
