@@ -19,11 +19,11 @@ import numpy as np
 
 from scripts.marks import replace_between
 from segjax import plots
-from segjax.checkpoint import Checkpoints
 from segjax.errors import ConfigError
 from segjax.evaluate import make_predict
-from segjax.rundir import RunFolder, write_text
 from segjax.runner import Trainer
+from segjax.runs.checkpoints import Checkpoints
+from segjax.runs.folder import RunFolder, write_text
 from segjax.sources import load_splits
 
 ROOT = Path(__file__).resolve().parents[1]

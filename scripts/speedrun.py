@@ -21,7 +21,7 @@ from typing import Any
 from scripts.marks import replace_between
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.rundir import RESULTS_FILE, RunFolder, write_text
+from segjax.runs.folder import RESULTS_FILE, RunFolder, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 GOALS = {"speedrun": 0.95, "best": 0.99}  # mean IoU each recipe aims for

@@ -16,7 +16,7 @@ from absl import flags
 from segjax.config import Config, flag_fields
 from segjax.errors import ConfigError, SegjaxError
 from segjax.loss_table import PARAMETERS
-from segjax.rundir import CONFIG_FILE, RunFolder
+from segjax.runs.folder import CONFIG_FILE, RunFolder
 
 USAGE = """Train mUnet on PurdueShapes5MultiObject and measure it on the test images.
 

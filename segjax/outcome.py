@@ -20,7 +20,7 @@ from segjax.metrics import Counts
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
 from segjax.objective import Objective
-from segjax.rundir import RunFolder
+from segjax.runs.folder import RunFolder
 from segjax.sources import Splits
 from segjax.train import Batch, TrainState
 

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def predict_files(given: argparse.Namespace) -> int:
     """Predict all images that the arguments name; return 0, or 1 if some could not be read."""
-    from segjax.rundir import RunFolder
+    from segjax.runs.folder import RunFolder
 
     folder = RunFolder(given.run_folder)
     folder.config()  # is it a run at all?
@@ -160,7 +160,7 @@ def predict_files(given: argparse.Namespace) -> int:
         "done": sorted(done, key=lambda row: row["image"]),
         "skipped": bad + [{"image": pattern, "why": "no match"} for pattern in missing],
     }
-    from segjax.rundir import write_text
+    from segjax.runs.folder import write_text
 
     write_text(out / LIST_FILE, json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
     skipped = len(bad) + len(missing)

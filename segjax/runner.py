@@ -12,13 +12,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from segjax import backend, processes, seeds
+from segjax import backend, processes
 from segjax.config import Config, flag_fields, settings_that_differ
 from segjax.errors import ConfigError, TrainingError
 from segjax.many import Member, make_many_step, member_state, stack_states
 from segjax.optim import make_optimizer
 from segjax.outcome import environment, finish
-from segjax.rundir import RunFolder, UnwrittenFolder, choose_folder, open_run
+from segjax.runs import seeds
+from segjax.runs.folder import RunFolder, UnwrittenFolder, choose_folder, open_run
 from segjax.sources import load_splits
 from segjax.tracing import StepTrace
 from segjax.train import TrainState, make_steps

@@ -10,8 +10,8 @@ from typing import Any
 
 from segjax.config import Config
 from segjax.errors import ConfigError, SegjaxError
-from segjax.rundir import CONFIG_FILE, RunFolder
-from segjax.seeds import summary_line
+from segjax.runs.folder import CONFIG_FILE, RunFolder
+from segjax.runs.seeds import summary_line
 
 FIGURE_FILE = "runs.png"
 # Settings that say where and how often, not what was trained.

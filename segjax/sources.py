@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from segjax import seeds
 from segjax.config import Config
 from segjax.data import Dataset, fetch, load, own, places, synthetic
 from segjax.data.quick_check import quick_check
 from segjax.errors import ConfigError
+from segjax.runs import seeds
 
 Say = Callable[[str], None]
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from segjax.checkpoint import load_params
 from segjax.config import Config
 from segjax.data.own import is_own
 from segjax.errors import CheckpointError, ConfigError
@@ -17,7 +16,8 @@ from segjax.evaluate import apply_network
 from segjax.networks.build import Network
 from segjax.objective import Objective, make_objective
 from segjax.purdue import PURDUE_SHAPES_LABELS
-from segjax.rundir import RunFolder
+from segjax.runs.checkpoints import load_params
+from segjax.runs.folder import RunFolder
 from segjax.trainer import make_model
 
 Array = jax.Array

@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from segjax import processes
 from segjax.augment import make_augment
-from segjax.checkpoint import Checkpoints, Restored, Which
 from segjax.class_weights import resolve_class_weights
 from segjax.config import Config
 from segjax.data import Dataset, epoch_order
@@ -31,8 +30,9 @@ from segjax.networks.munet import count_parameters
 from segjax.objective import Objective, make_objective
 from segjax.optim import make_optimizer
 from segjax.outcome import scores_of
-from segjax.rundir import RunFolder
-from segjax.sinks import TensorBoard, check_tensorboard
+from segjax.runs.checkpoints import Checkpoints, Restored, Which
+from segjax.runs.folder import RunFolder
+from segjax.runs.logs import TensorBoard, check_tensorboard
 from segjax.sources import Splits
 from segjax.train import (
     SCAN_STEPS,

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from segjax.checkpoint import load_params
 from segjax.class_weights import balanced_class_weights
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.rundir import RunFolder
 from segjax.runner import Trainer, run
+from segjax.runs.checkpoints import load_params
+from segjax.runs.folder import RunFolder
 from segjax.sources import load_splits
 
 SILENT = {"say": lambda line: None}

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from event_files import shown_scalars
 
-from segjax.checkpoint import Checkpoints, load_params
 from segjax.config import Config
-from segjax.rundir import RunFolder
 from segjax.runner import Trainer, run
+from segjax.runs.checkpoints import Checkpoints, load_params
+from segjax.runs.folder import RunFolder
 from segjax.sources import load_splits
 
 STEPS_PER_EPOCH = 3

@@ -7,7 +7,7 @@ import pytest
 from event_files import shown_scalars
 
 from segjax.errors import ConfigError
-from segjax.sinks import CSV_COLUMNS, TensorBoard, csv_text
+from segjax.runs.logs import CSV_COLUMNS, TensorBoard, csv_text
 
 TRAIN = {"kind": "train", "epoch": 1, "iter": 5, "step": 5, "loss": 0.25, "mean_over": 5}
 VALIDATION = {"kind": "validation", "epoch": 1, "step": 5, "val_loss": 0.5, "val_miou": 0.75}
@@ -50,5 +50,5 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
 
 
 def test_csv_needs_no_tensorboard():
-    code = "import sys, segjax.sinks; sys.exit('tensorboardX' in sys.modules)"
+    code = "import sys, segjax.runs.logs; sys.exit('tensorboardX' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,7 +10,7 @@ import pytest
 from scripts import speedrun
 from segjax.errors import ConfigError
 from segjax.networks.build import make_network
-from segjax.rundir import RunFolder
+from segjax.runs.folder import RunFolder
 
 
 @pytest.mark.parametrize("name", ["speedrun", "best"])

@@ -132,7 +132,7 @@ def test_a_claimed_run_is_left_to_its_holder(tmp_path):
 
 
 def test_changed_plan_is_refused(tmp_path):
-    from segjax.rundir import RunFolder, open_run
+    from segjax.runs.folder import RunFolder, open_run
 
     scale = SCALES["smoke"]
     study = Study(scale, runs_of(scale, folder=tmp_path), tmp_path)

@@ -138,8 +138,8 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
     os.environ["SEGJAX_CACHE"] = cache_dir
     from segjax import backend
     from segjax.config import Config
-    from segjax.rundir import choose_folder, open_run
     from segjax.runner import Trainer, train_together
+    from segjax.runs.folder import choose_folder, open_run
     from segjax.sources import load_splits
 
     backend.prepare()

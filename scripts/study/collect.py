@@ -11,7 +11,7 @@ from scripts.study.floors import facts, loss_floor, window_amplitudes
 from scripts.study.measure import measures_of, rounded
 from scripts.study.plan import BALANCES, Run, balance_file
 from segjax.data import Dataset, load
-from segjax.rundir import RunFolder, write_text
+from segjax.runs.folder import RunFolder, write_text
 from segjax.sources import load_splits
 
 CURVE_POINTS = 60

@@ -14,7 +14,7 @@ from segjax.config import Config, settings_that_differ
 from segjax.data.synthetic import synthetic, write_gz
 from segjax.errors import ConfigError
 from segjax.loss_table import spec
-from segjax.rundir import CONFIG_FILE, RESULTS_FILE, RunFolder
+from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 
 State = Literal["done", "begun", "missing"]
 Say = Callable[[str], None]

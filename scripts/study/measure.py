@@ -15,7 +15,7 @@ from segjax.config import Config
 from segjax.data import Dataset
 from segjax.data.synthetic import recolour
 from segjax.evaluate import make_predict
-from segjax.rundir import RunFolder, write_text
+from segjax.runs.folder import RunFolder, write_text
 from segjax.sources import load_splits
 from segjax.trained import Trained, load_trained
 from segjax.trainer import eval_batch_size

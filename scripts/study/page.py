@@ -18,7 +18,7 @@ from scripts.study.facts import CLAIMS, NUMBERS
 from scripts.study.numbers import Numbers
 from scripts.study.tables import TABLES, Table
 from segjax.errors import ConfigError
-from segjax.rundir import write_text
+from segjax.runs.folder import write_text
 
 TEMPLATE = Path(__file__).with_name("template.md")
 MISSING = "*(The runs for this sentence are not done at this scale.)*"

@@ -32,10 +32,10 @@ def import_run(
     import jax
     import jax.numpy as jnp
 
-    from segjax.checkpoint import Checkpoints
     from segjax.config import Config
     from segjax.optim import make_optimizer
-    from segjax.rundir import CONFIG_FILE, RunFolder, open_run
+    from segjax.runs.checkpoints import Checkpoints
+    from segjax.runs.folder import CONFIG_FILE, RunFolder, open_run
     from segjax.train import STEP_STREAM, TrainState, stream
 
     imported = dlstudio.from_state_dict(saved_model, skip_connections=skip_connections)
@@ -80,8 +80,8 @@ def export_run(
 
     Raises CheckpointError if there is no good checkpoint or the file exists or cannot be written.
     """
-    from segjax.checkpoint import load_params
-    from segjax.rundir import RunFolder
+    from segjax.runs.checkpoints import load_params
+    from segjax.runs.folder import RunFolder
 
     folder, target = RunFolder(Path(run_folder)), Path(saved_model)
     if target.exists():

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from checkpoint_states import assert_same, bits, make_state
 
-from segjax.checkpoint import Checkpoints, load_params, storage
 from segjax.errors import CheckpointError
+from segjax.runs import storage
+from segjax.runs.checkpoints import Checkpoints, load_params
 
 
 def small(seed):

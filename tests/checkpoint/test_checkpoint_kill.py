@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from checkpoint_states import assert_same, bits
 
-from segjax.checkpoint import Checkpoints, storage
+from segjax.runs import storage
+from segjax.runs.checkpoints import Checkpoints
 
 SAVER = """
 import sys
 import numpy as np
-from segjax.checkpoint import Checkpoints
+from segjax.runs.checkpoints import Checkpoints
 
 def state(step):
     rng = np.random.default_rng(step)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from checkpoint_states import assert_same
 
-from segjax.checkpoint import Checkpoints
 from segjax.errors import CheckpointError
+from segjax.runs.checkpoints import Checkpoints
 
 
 def state(step):

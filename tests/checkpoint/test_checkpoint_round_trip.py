@@ -17,8 +17,8 @@ from checkpoint_states import assert_same, bits, make_state
 from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from segjax.checkpoint import Checkpoints, load_params
 from segjax.errors import CheckpointError
+from segjax.runs.checkpoints import Checkpoints, load_params
 
 META = {"epoch": 2, "place": 1500, "loss_sums": [0.1, 1e-300, -0.0], "config": {"depth": 16}}
 
@@ -272,7 +272,7 @@ import logging, sys
 import absl.logging
 absl.logging.set_verbosity(absl.logging.INFO)
 import numpy as np
-from segjax.checkpoint import Checkpoints, load_params
+from segjax.runs.checkpoints import Checkpoints, load_params
 assert "orbax" not in sys.modules, "Orbax is slow to import and must wait for its first use"
 state = {"params": {"w": np.ones((4, 4), np.float32)}, "empty": np.zeros((0,), np.int8)}
 checkpoints = Checkpoints(sys.argv[1], keep=1)

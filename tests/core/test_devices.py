@@ -11,7 +11,7 @@ from segjax import outcome, runner, trainer
 from segjax.config import Config
 from segjax.devices import Devices, choose_devices
 from segjax.errors import ConfigError
-from segjax.rundir import RunFolder
+from segjax.runs.folder import RunFolder
 from segjax.train import make_steps
 from tests.core.small_net import SmallNet
 

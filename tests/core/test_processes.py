@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from segjax import runner, trainer
-from segjax.checkpoint import Checkpoints
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.rundir import RunFolder
+from segjax.runs.checkpoints import Checkpoints
+from segjax.runs.folder import RunFolder
 from tests.core.small_net import SmallNet
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.rundir import RunFolder, choose_folder, open_run, run_name
+from segjax.runs.folder import RunFolder, choose_folder, open_run, run_name
 
 
 def test_new_runs_get_free_names_and_resume_takes_the_newest(tmp_path):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from segjax import runner
-from segjax.checkpoint import Checkpoints, load_params
 from segjax.config import Config
 from segjax.errors import CheckpointError, ConfigError, TrainingError
-from segjax.rundir import RunFolder
 from segjax.runner import run
+from segjax.runs.checkpoints import Checkpoints, load_params
+from segjax.runs.folder import RunFolder
 
 WORKER = """
 import sys

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from segjax import outcome, runner, seeds, show, trainer
-from segjax.checkpoint import Checkpoints, load_params
+from segjax import outcome, runner, show, trainer
 from segjax.config import Config
 from segjax.errors import ConfigError, TrainingError
-from segjax.rundir import RunFolder, run_name
+from segjax.runs import seeds
+from segjax.runs.checkpoints import Checkpoints, load_params
+from segjax.runs.folder import RunFolder, run_name
 from segjax.trained import load_trained
 from tests.core.small_net import SmallNet
 

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 import pytest
 
-from segjax.checkpoint import load_params
 from segjax.config import Config
 from segjax.errors import CheckpointError, ConfigError
 from segjax.interop import dlstudio
 from segjax.interop.run_folder import export_run, import_run, main
 from segjax.interop.torchfile import read_torch_file, write_torch_file
-from segjax.rundir import RunFolder
+from segjax.runs.checkpoints import load_params
+from segjax.runs.folder import RunFolder
 from tests.goldens import recipe
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from segjax.checkpoint.leaves import digest
+from segjax.runs.leaves import digest
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
 FORMAT = 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.rundir import CONFIG_FILE, RunFolder
+from segjax.runs.folder import CONFIG_FILE, RunFolder
 
 # Settings that a resumed run may change and that its results depend on.
 RESULTS_DEPEND_ON = (

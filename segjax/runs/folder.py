@@ -10,7 +10,7 @@ from typing import Any
 
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.sinks import csv_text
+from segjax.runs.logs import csv_text
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"

@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from segjax.checkpoint import leaves, storage
 from segjax.errors import CheckpointError
+from segjax.runs import leaves, storage
 
 Notify = Callable[[str], None]
 Which = int | Literal["newest", "best"]
