@@ -26,8 +26,8 @@ from segjax.data import check
 from segjax.export.folder import export_run
 from segjax.main import load_config
 from segjax.predict import overlay_picture
-from segjax.runner import run
 from segjax.runs.folder import RunFolder
+from segjax.training.run import run
 
 repository = Path.cwd().parent  # this notebook is in docs/
 os.chdir(tempfile.mkdtemp())  # all that it makes goes elsewhere

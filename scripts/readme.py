@@ -20,11 +20,11 @@ import numpy as np
 from scripts.marks import replace_between
 from segjax import plots
 from segjax.errors import ConfigError
-from segjax.evaluate import make_predict
-from segjax.runner import Trainer
 from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder, write_text
 from segjax.sources import load_splits
+from segjax.training.evaluate import make_predict
+from segjax.training.run import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- numbers: scripts/readme.py -->", "<!-- end of numbers -->"

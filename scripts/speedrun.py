@@ -53,7 +53,7 @@ def train(folder: Path, *, recipe: str, seed: int) -> None:
     """Train ``recipe`` with ``seed``, unless ``folder`` holds its results already."""
     if (folder / RESULTS_FILE).exists():
         return
-    from segjax.runner import run
+    from segjax.training.run import run
 
     config: Config = importlib.import_module(f"configs.{recipe}").get_config()
     run(config.replace(seed=seed, run_dir=str(folder), overwrite=True, progress="off"))

@@ -12,12 +12,12 @@ _HOMES = {
     "Config": "segjax.config",
     "MUnet": "segjax.networks.munet",
     "Predictor": "segjax.predictor",
-    "TrainState": "segjax.train",
+    "TrainState": "segjax.training.step",
     "UNet": "segjax.networks.unet",
-    "init_state": "segjax.train",
-    "make_eval_step": "segjax.evaluate",
-    "make_train_step": "segjax.train",
-    "run": "segjax.runner",
+    "init_state": "segjax.training.step",
+    "make_eval_step": "segjax.training.evaluate",
+    "make_train_step": "segjax.training.step",
+    "run": "segjax.training.run",
 }
 
 __all__ = sorted(_HOMES)

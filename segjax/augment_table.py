@@ -1,6 +1,6 @@
 """The augmentations that the command line knows, by name: a table, free of jax.
 
-`segjax.augment` turns its rows into functions.
+`segjax.training.augment` turns its rows into functions.
 """
 
 import difflib

@@ -307,7 +307,7 @@ LOSSES: Mapping[str, LossSpec] = {
 }
 
 
-# Rules that `segjax.class_weights` turns into numbers once it has seen the training masks.
+# Rules that `segjax.training.class_weights` turns into numbers once it has seen the training masks.
 CLASS_WEIGHT_RULES = ("balanced", "median")
 
 

@@ -1,7 +1,7 @@
 """The command line: ``python -m segjax.main --loss=combo --dice_scale=400``.
 
 The only module that knows absl flags. It turns them into a ``Config`` and hands that to
-``segjax.runner``; jax is imported only once the flags are known to be good.
+``segjax.training.run``; jax is imported only once the flags are known to be good.
 """
 
 import importlib.util
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(2, error)
     # XLA's own log lines would drown the one line that a user needs.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from segjax.runner import run  # jax loads here, after the flags are known to be good
+    from segjax.training.run import run  # jax loads here, after the flags are known to be good
 
     try:
         result = run(config)

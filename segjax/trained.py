@@ -12,13 +12,13 @@ import numpy as np
 from segjax.config import Config
 from segjax.data.own import is_own
 from segjax.errors import CheckpointError, ConfigError
-from segjax.evaluate import apply_network
 from segjax.networks.build import Network
-from segjax.objective import Objective, make_objective
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
-from segjax.trainer import make_model
+from segjax.training.evaluate import apply_network
+from segjax.training.objective import Objective, make_objective
+from segjax.training.trainer import make_model
 
 Array = jax.Array
 Stats = Literal["running", "batch"]

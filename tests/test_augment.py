@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scipy import ndimage
 
-from segjax.augment import (
+from segjax.augment_table import parse_augment
+from segjax.errors import ConfigError
+from segjax.training.augment import (
     _STREAMS,
     AUGMENTATIONS,
     _add_noise,
@@ -22,8 +24,6 @@ from segjax.augment import (
     check_augment,
     make_augment,
 )
-from segjax.augment_table import parse_augment
-from segjax.errors import ConfigError
 
 SIZE = 16
 VALUES = np.array([50, 100, 150, 200, 250], np.uint8)

@@ -3,9 +3,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.class_weights import CHUNK_IMAGES, balanced_class_weights, resolve_class_weights
 from segjax.errors import ConfigError, DataError
 from segjax.losses import make_loss
+from segjax.training.class_weights import (
+    CHUNK_IMAGES,
+    balanced_class_weights,
+    resolve_class_weights,
+)
 
 
 def masks_of():

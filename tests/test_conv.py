@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from segjax.backend import compiler_options, jit
 from segjax.networks.build import conv as conv_module
 from segjax.networks.conv import (
     conv,
@@ -28,6 +27,7 @@ from segjax.networks.norm import (
     plain_sums,
     product_sums,
 )
+from segjax.training.backend import compiler_options, jit
 
 SHAPES = [(3, 4, 6, 4, 5), (9, 8, 8, 2, 3)]  # fewer images than columns, and more
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -171,7 +171,7 @@ def test_jit_gives_the_same_numbers_with_its_compiler_options():
 
 
 def test_unknown_compiler_options_are_left_out(monkeypatch):
-    from segjax import backend
+    from segjax.training import backend
 
     monkeypatch.setattr(backend, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
     compiler_options.cache_clear()
@@ -184,7 +184,7 @@ def test_unknown_compiler_options_are_left_out(monkeypatch):
 
 MEMORY = """
 import resource, sys
-from segjax import backend
+from segjax.training import backend
 prepared = backend.prepare() if "prepared" in sys.argv else None
 import jax, jax.numpy as jnp
 

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 import pytest
 
-from segjax.class_weights import balanced_class_weights
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.runner import Trainer, run
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
 from segjax.sources import load_splits
+from segjax.training.class_weights import balanced_class_weights
+from segjax.training.run import Trainer, run
 
 SILENT = {"say": lambda line: None}
 

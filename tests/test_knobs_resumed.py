@@ -13,10 +13,10 @@ import pytest
 from event_files import shown_scalars
 
 from segjax.config import Config
-from segjax.runner import Trainer, run
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder
 from segjax.sources import load_splits
+from segjax.training.run import Trainer, run
 
 STEPS_PER_EPOCH = 3
 # What each resumed run has to carry over, and the line at which it is told to stop. It does so

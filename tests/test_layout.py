@@ -56,7 +56,7 @@ def test_imports_point_to_lower_layers(name):
         ("segjax.losses", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
         ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib"}),
         ("segjax.plots", {"jax", "flax"}),
-        ("segjax.runner", {"torch", "tensorboardX"}),
+        ("segjax.training.run", {"torch", "tensorboardX"}),
         ("segjax.predict", {"jax", "numpy"}),
         ("segjax.show", {"jax", "numpy"}),
         ("segjax.export.__main__", {"jax", "numpy"}),

@@ -9,7 +9,7 @@ import pytest
 
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.optim import make_optimizer, make_schedule
+from segjax.training.optim import make_optimizer, make_schedule
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "lamb", "lion", "muon", "rmsprop")
 PEAK = 0.5

@@ -8,9 +8,9 @@ import jax
 import pytest
 from absl import flags
 
-from segjax.augment import AUGMENTATIONS, make_augment
 from segjax.main import config_from_flags, define_flags, main
-from segjax.optim import make_optimizer
+from segjax.training.augment import AUGMENTATIONS, make_augment
+from segjax.training.optim import make_optimizer
 
 PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [

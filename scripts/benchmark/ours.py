@@ -17,7 +17,7 @@ built: dict[str, Any] = {}
 
 def about() -> Answer:
     """Return the device, the versions and the commit."""
-    from segjax.outcome import environment
+    from segjax.training.results import environment
 
     return environment()
 
@@ -32,11 +32,11 @@ def build(depth: int, batch: int, dtype: str, size: int = 64, devices: int = 1) 
     import numpy as np
     import optax
 
-    from segjax import backend
-    from segjax.devices import choose_devices
     from segjax.networks.munet import MUnet
-    from segjax.objective import make_objective
-    from segjax.train import SCAN_STEPS, init_state, make_steps, make_train_step
+    from segjax.training import backend
+    from segjax.training.devices import choose_devices
+    from segjax.training.objective import make_objective
+    from segjax.training.step import SCAN_STEPS, init_state, make_steps, make_train_step
 
     backend.prepare()  # before anything asks JAX for its devices
     accelerated = jax.default_backend() != "cpu"
@@ -92,7 +92,7 @@ def matmul(size: int, dtype: str, count: int) -> Answer:
     import jax
     import jax.numpy as jnp
 
-    from segjax import backend
+    from segjax.training import backend
 
     a = jax.random.normal(jax.random.key(0), (size, size)).astype(dtype)
     product = backend.jit(jnp.matmul)
@@ -136,11 +136,11 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
     that follows in a real run is left out, as DLStudio's training does not have one.
     """
     os.environ["SEGJAX_CACHE"] = cache_dir
-    from segjax import backend
     from segjax.config import Config
-    from segjax.runner import Trainer, train_together
     from segjax.runs.folder import choose_folder, open_run
     from segjax.sources import load_splits
+    from segjax.training import backend
+    from segjax.training.run import Trainer, train_together
 
     backend.prepare()
     import jax

@@ -81,7 +81,7 @@ def study(given: argparse.Namespace) -> int:
     ):
         return 3
     from scripts.study.document import document
-    from segjax import backend
+    from segjax.training import backend
 
     backend.prepare()
     document(plan, given.docs, say=print_now)

@@ -10,15 +10,16 @@ import numpy as np
 
 from scripts.study.execute import Study
 from scripts.study.plan import Run
-from segjax import decode, metrics
+from segjax import metrics
 from segjax.config import Config
 from segjax.data import Dataset
 from segjax.data.synthetic import recolour
-from segjax.evaluate import make_predict
 from segjax.runs.folder import RunFolder, write_text
 from segjax.sources import load_splits
 from segjax.trained import Trained, load_trained
-from segjax.trainer import eval_batch_size
+from segjax.training import decode
+from segjax.training.evaluate import make_predict
+from segjax.training.trainer import eval_batch_size
 
 MEASURES_FILE = "study.json"
 MEASURES_VERSION = 2

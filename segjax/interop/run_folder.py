@@ -33,10 +33,10 @@ def import_run(
     import jax.numpy as jnp
 
     from segjax.config import Config
-    from segjax.optim import make_optimizer
     from segjax.runs.checkpoints import Checkpoints
     from segjax.runs.folder import CONFIG_FILE, RunFolder, open_run
-    from segjax.train import STEP_STREAM, TrainState, stream
+    from segjax.training.optim import make_optimizer
+    from segjax.training.step import STEP_STREAM, TrainState, stream
 
     imported = dlstudio.from_state_dict(saved_model, skip_connections=skip_connections)
     folder = RunFolder(Path(run_folder))

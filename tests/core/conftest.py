@@ -5,8 +5,8 @@ import pytest
 
 from segjax.config import Config
 from segjax.data import synthetic
-from segjax.objective import make_objective
 from segjax.purdue import PURDUE_SHAPES_LABELS
+from segjax.training.objective import make_objective
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.decode import dlstudio_windows, half_value
 from segjax.errors import ConfigError
-from segjax.objective import make_objective
 from segjax.purdue import PURDUE_SHAPES_LABELS
+from segjax.training.decode import dlstudio_windows, half_value
+from segjax.training.objective import make_objective
 
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax import outcome, runner, trainer
 from segjax.config import Config
-from segjax.devices import Devices, choose_devices
 from segjax.errors import ConfigError
 from segjax.runs.folder import RunFolder
-from segjax.train import make_steps
+from segjax.training import results as outcome
+from segjax.training import run as runner
+from segjax.training import trainer
+from segjax.training.devices import Devices, choose_devices
+from segjax.training.step import make_steps
 from tests.core.small_net import SmallNet
 
 
@@ -137,7 +139,7 @@ def test_one_cpu_by_default_and_of_accelerators_what_divides(monkeypatch):
         id: int
 
     monkeypatch.setattr(jax, "devices", lambda: [Accelerator(number) for number in range(8)])
-    monkeypatch.setattr("segjax.devices.Mesh", lambda devices, *_, **__: devices)
+    monkeypatch.setattr("segjax.training.devices.Mesh", lambda devices, *_, **__: devices)
     counts = {size: choose_devices(0, size).mesh for size in (4, 6, 9, 16, 7, 1)}
     assert {size: 1 if mesh is None else len(mesh) for size, mesh in counts.items()} == {
         4: 4, 6: 6, 9: 3, 16: 8, 7: 7, 1: 1,

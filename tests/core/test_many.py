@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.augment import make_augment
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.many import Member, make_many_step, member_state, stack_states, train_many
-from segjax.objective import make_objective
-from segjax.optim import make_optimizer
 from segjax.purdue import PURDUE_SHAPES_LABELS
-from segjax.train import init_state, make_steps, make_train_step
+from segjax.training.augment import make_augment
+from segjax.training.objective import make_objective
+from segjax.training.optim import make_optimizer
+from segjax.training.step import init_state, make_steps, make_train_step
+from segjax.training.vmapped import Member, make_many_step, member_state, stack_states, train_many
 from tests.core.small_net import SmallNet
 
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())

@@ -12,18 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segjax import runner, trainer
 from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder
+from segjax.training import run as runner
+from segjax.training import trainer
 from tests.core.small_net import SmallNet
 
 ROOT = Path(__file__).parents[2]
 # A process of a run: its settings, then the folder that its data set differs in, if any.
 WORKER = """
 import sys
-from segjax import runner, trainer
+from segjax.training import run as runner
+from segjax.training import trainer
 from segjax.config import Config
 from segjax.errors import SegjaxError
 from tests.core.small_net import SmallNet

@@ -11,17 +11,17 @@ import jax
 import numpy as np
 import pytest
 
-from segjax import runner
 from segjax.config import Config
 from segjax.errors import CheckpointError, ConfigError, TrainingError
-from segjax.runner import run
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder
+from segjax.training import run as runner
+from segjax.training.run import run
 
 WORKER = """
 import sys
 from segjax.config import Config
-from segjax.runner import run
+from segjax.training.run import run
 config = Config.from_json(sys.argv[1])
 sys.exit(0 if run(config).finished else 130)
 """

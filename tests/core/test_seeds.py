@@ -12,13 +12,16 @@ import jax
 import numpy as np
 import pytest
 
-from segjax import outcome, runner, show, trainer
+from segjax import show
 from segjax.config import Config
 from segjax.errors import ConfigError, TrainingError
 from segjax.runs import seeds
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder, run_name
 from segjax.trained import load_trained
+from segjax.training import results as outcome
+from segjax.training import run as runner
+from segjax.training import trainer
 from tests.core.small_net import SmallNet
 
 BASE = Config(

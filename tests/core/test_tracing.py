@@ -5,8 +5,10 @@ import json
 
 import pytest
 
-from segjax import outcome, runner, trainer
-from segjax.tracing import StepTrace
+from segjax.training import results as outcome
+from segjax.training import run as runner
+from segjax.training import trainer
+from segjax.training.profile import StepTrace
 from tests.core.small_net import SmallNet
 
 

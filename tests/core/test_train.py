@@ -9,13 +9,13 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from segjax import train
 from segjax.config import Config
 from segjax.networks.munet import MUnet
-from segjax.objective import make_objective
-from segjax.optim import make_optimizer
 from segjax.purdue import PURDUE_SHAPES_LABELS
-from segjax.train import init_state, make_steps, make_train_step, take_batch
+from segjax.training import step as train
+from segjax.training.objective import make_objective
+from segjax.training.optim import make_optimizer
+from segjax.training.step import init_state, make_steps, make_train_step, take_batch
 
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 MODEL = MUnet(depth=2, head="dense")

@@ -51,7 +51,7 @@ def test_the_run_folder_holds_settings_and_weights(saved_model: Path, tmp_path: 
 
 
 def test_training_goes_on_from_imported_weights(saved_model: Path, tmp_path: Path) -> None:
-    from segjax.runner import run
+    from segjax.training.run import run
 
     import_run(saved_model, tmp_path / "run", skip_connections=True)
     config = RunFolder(tmp_path / "run").config()

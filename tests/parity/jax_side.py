@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from segjax import backend, losses
+from segjax import losses
 from segjax.interop import dlstudio
 from segjax.networks.munet import MUnet
+from segjax.training import backend
 from tests.goldens import recipe
 
 Batch = tuple[np.ndarray, np.ndarray]

@@ -5,7 +5,7 @@ from PIL import Image
 
 from segjax.config import Config
 from segjax.data import synthetic
-from segjax.runner import run
+from segjax.training.run import run
 
 
 def train(folder, **settings):

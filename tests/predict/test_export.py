@@ -14,11 +14,11 @@ from segjax.errors import CheckpointError, ConfigError
 from segjax.export import formats
 from segjax.export.__main__ import main
 from segjax.export.folder import export_one, export_run, make_reference
-from segjax.objective import make_objective
 from segjax.predictor import Predictor
-from segjax.runner import make_model
 from segjax.show import main as show
 from segjax.trained import Trained, load_trained
+from segjax.training.objective import make_objective
+from segjax.training.run import make_model
 
 WITHOUT_SEGJAX = "import sys; sys.modules['segjax'] = None\n"
 PACKAGES = {"onnx": "onnxruntime", "safetensors": "safetensors", "dlstudio": "torch"}

@@ -12,11 +12,11 @@ from PIL import Image
 import segjax
 from segjax.data import synthetic
 from segjax.errors import CheckpointError, ConfigError, DataError
-from segjax.evaluate import make_predict
 from segjax.predict import find_images, main, output_names
 from segjax.predictor import Predictor
 from segjax.runs.checkpoints import load_params
 from segjax.trained import load_trained, strongest
+from segjax.training.evaluate import make_predict
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 
-from segjax import processes
-from segjax.trainer import Say
+from segjax.training import processes
+from segjax.training.trainer import Say
 
 
 class StepTrace:

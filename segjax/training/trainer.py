@@ -1,6 +1,6 @@
 """One run's side of training: its parts, and its own log, validation scores and checkpoints.
 
-The loop that moves runs along is in `segjax.runner`. Runs that differ in nothing but the seed share
+The loop that moves runs along is in `segjax.training.run`. Runs that differ in nothing but the seed share
 their parts, so that each program is compiled once.
 """
 
@@ -16,25 +16,25 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from segjax import processes
-from segjax.augment import make_augment
-from segjax.class_weights import resolve_class_weights
 from segjax.config import Config
 from segjax.data import Dataset, epoch_order
-from segjax.devices import Devices, choose_devices
 from segjax.errors import ConfigError, TrainingError
-from segjax.evaluate import Evaluation, make_evaluate
 from segjax.loss_table import Value, spec
 from segjax.networks.build import Network, make_network, parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
-from segjax.objective import Objective, make_objective
-from segjax.optim import make_optimizer
-from segjax.outcome import scores_of
 from segjax.runs.checkpoints import Checkpoints, Restored, Which
 from segjax.runs.folder import RunFolder
 from segjax.runs.logs import TensorBoard, check_tensorboard
 from segjax.sources import Splits
-from segjax.train import (
+from segjax.training import processes
+from segjax.training.augment import make_augment
+from segjax.training.class_weights import resolve_class_weights
+from segjax.training.devices import Devices, choose_devices
+from segjax.training.evaluate import Evaluation, make_evaluate
+from segjax.training.objective import Objective, make_objective
+from segjax.training.optim import make_optimizer
+from segjax.training.results import scores_of
+from segjax.training.step import (
     SCAN_STEPS,
     Augment,
     Batch,

@@ -13,16 +13,17 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from segjax import decode, metrics, plots, processes
+from segjax import metrics, plots
 from segjax.config import Config
-from segjax.evaluate import Evaluation, make_predict
 from segjax.metrics import Counts
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
-from segjax.objective import Objective
 from segjax.runs.folder import RunFolder
 from segjax.sources import Splits
-from segjax.train import Batch, TrainState
+from segjax.training import decode, processes
+from segjax.training.evaluate import Evaluation, make_predict
+from segjax.training.objective import Objective
+from segjax.training.step import Batch, TrainState
 
 Say = Callable[[str], None]
 

@@ -17,8 +17,8 @@ import numpy as np
 import optax
 
 from segjax.errors import ConfigError
-from segjax.objective import Objective
-from segjax.train import Augment, Batch, TrainState, make_steps, make_train_step
+from segjax.training.objective import Objective
+from segjax.training.step import Augment, Batch, TrainState, make_steps, make_train_step
 
 Array = jax.Array
 # learning rate, float32 [] -> optimizer; it is called while tracing

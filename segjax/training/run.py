@@ -12,18 +12,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from segjax import backend, processes
 from segjax.config import Config, flag_fields, settings_that_differ
 from segjax.errors import ConfigError, TrainingError
-from segjax.many import Member, make_many_step, member_state, stack_states
-from segjax.optim import make_optimizer
-from segjax.outcome import environment, finish
 from segjax.runs import seeds
 from segjax.runs.folder import RunFolder, UnwrittenFolder, choose_folder, open_run
 from segjax.sources import load_splits
-from segjax.tracing import StepTrace
-from segjax.train import TrainState, make_steps
-from segjax.trainer import (
+from segjax.training import backend, processes
+from segjax.training.optim import make_optimizer
+from segjax.training.profile import StepTrace
+from segjax.training.results import environment, finish
+from segjax.training.step import TrainState, make_steps
+from segjax.training.trainer import (
     Parts,
     Say,
     Trainer,
@@ -33,6 +32,7 @@ from segjax.trainer import (
     make_parts,
     scans,
 )
+from segjax.training.vmapped import Member, make_many_step, member_state, stack_states
 
 __all__ = [
     "Result",
@@ -372,7 +372,7 @@ def train_together(
 
 
 def many_steps(trainers: Sequence[Trainer]) -> Any:
-    """Return the jitted steps of several runs in one program; see `segjax.many`."""
+    """Return the jitted steps of several runs in one program; see `segjax.training.vmapped`."""
     lead = trainers[0]
 
     def optimizer_of(rate: Any) -> Any:

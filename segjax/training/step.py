@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from segjax import backend
-from segjax.devices import Devices
+from segjax.training import backend
+from segjax.training.devices import Devices
 
 Array = jax.Array
 Batch = dict[str, Array]
-# key, batch -> batch; see segjax.augment
+# key, batch -> batch; see segjax.training.augment
 Augment = Callable[[Array, Batch], Batch]
 
 SCAN_STEPS = 50  # steps that one compiled call runs on an accelerator
@@ -51,7 +51,7 @@ class TrainState:
 
 
 class HasLoss(Protocol):
-    """What a step asks of an objective; see `segjax.objective.Objective`."""
+    """What a step asks of an objective; see `segjax.training.objective.Objective`."""
 
     def loss(
         self, outputs: Array, masks: Array, *, valid: Array | None = None, step: Array | int = 0
@@ -148,7 +148,7 @@ def make_steps(
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, list[Array]]]:
     """Return (state, arrays, indices [K, B]) -> (state after K steps, losses), jitted.
 
-    With the step of `segjax.many` for R runs, indices are [K, R, B] and losses [k, R].
+    With the step of `segjax.training.vmapped` for R runs, indices are [K, R, B] and losses [k, R].
 
     The state is donated: use the one that comes back. ``arrays`` are the whole data set, resident
     on the device. With ``scan``, runs of SCAN_STEPS steps are one compiled call, which spares an

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from segjax import processes
 from segjax.errors import ConfigError
+from segjax.training import processes
 
 Tree = TypeVar("Tree")
 

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from segjax import backend, decode
-from segjax.devices import Devices
 from segjax.metrics import Counts, count
-from segjax.objective import Objective
-from segjax.train import Batch, take_batch
+from segjax.training import backend, decode
+from segjax.training.devices import Devices
+from segjax.training.objective import Objective
+from segjax.training.step import Batch, take_batch
 
 Array = jax.Array
 
