@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Config": "segjax.config",
     "MUnet": "segjax.networks.munet",
-    "Predictor": "segjax.predictor",
+    "Predictor": "segjax.predict.predictor",
     "TrainState": "segjax.training.step",
     "UNet": "segjax.networks.unet",
     "init_state": "segjax.training.step",

@@ -57,10 +57,10 @@ def test_imports_point_to_lower_layers(name):
         ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib"}),
         ("segjax.plots", {"jax", "flax"}),
         ("segjax.training.run", {"torch", "tensorboardX"}),
-        ("segjax.predict", {"jax", "numpy"}),
+        ("segjax.predict.__main__", {"jax", "numpy"}),
         ("segjax.show", {"jax", "numpy"}),
         ("segjax.export.__main__", {"jax", "numpy"}),
-        ("segjax.predictor", {"torch", "onnx", "onnxruntime", "safetensors"}),
+        ("segjax.predict.predictor", {"torch", "onnx", "onnxruntime", "safetensors"}),
     ],
 )
 def test_importing_a_part_stays_light(module, banned):

@@ -14,8 +14,8 @@ from scripts.study.plan import Run
 from segjax import plots
 from segjax.data import Dataset
 from segjax.plots._style import DPI, STYLE
+from segjax.predict.trained import load_trained
 from segjax.sources import load_splits
-from segjax.trained import load_trained
 
 SHOWN_IMAGES = 3
 SHOWN_CLASSES = 3  # the first test images with at least so many classes

@@ -15,7 +15,7 @@ import segjax
 from segjax.errors import CheckpointError, ConfigError
 from segjax.export import formats as writers
 from segjax.export.readme import readme
-from segjax.trained import Trained, Which, load_trained, strongest
+from segjax.predict.trained import Trained, Which, load_trained, strongest
 
 Say = Callable[[str], None]
 

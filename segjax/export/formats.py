@@ -15,7 +15,7 @@ from jax import export
 from segjax.errors import ConfigError
 from segjax.export import onnx_graph
 from segjax.interop import dlstudio
-from segjax.trained import Trained, strongest
+from segjax.predict.trained import Trained, strongest
 
 # images uint8 [B, H, W, 3] -> scores float32 [B, H, W, C], labels uint8 [B, H, W]
 Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -13,7 +13,7 @@ import numpy as np
 
 from segjax.errors import ConfigError
 from segjax.networks.layers import BATCH_NORM_EPSILON
-from segjax.trained import Trained
+from segjax.predict.trained import Trained
 
 OPSET = 17
 IR_VERSION = 8  # as old as the opset, so that older runtimes read the file

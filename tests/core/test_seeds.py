@@ -15,10 +15,10 @@ import pytest
 from segjax import show
 from segjax.config import Config
 from segjax.errors import ConfigError, TrainingError
+from segjax.predict.trained import load_trained
 from segjax.runs import seeds
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder, run_name
-from segjax.trained import load_trained
 from segjax.training import results as outcome
 from segjax.training import run as runner
 from segjax.training import trainer

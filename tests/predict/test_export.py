@@ -14,9 +14,9 @@ from segjax.errors import CheckpointError, ConfigError
 from segjax.export import formats
 from segjax.export.__main__ import main
 from segjax.export.folder import export_one, export_run, make_reference
-from segjax.predictor import Predictor
+from segjax.predict.predictor import Predictor
+from segjax.predict.trained import Trained, load_trained
 from segjax.show import main as show
-from segjax.trained import Trained, load_trained
 from segjax.training.objective import make_objective
 from segjax.training.run import make_model
 

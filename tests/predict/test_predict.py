@@ -12,10 +12,10 @@ from PIL import Image
 import segjax
 from segjax.data import synthetic
 from segjax.errors import CheckpointError, ConfigError, DataError
-from segjax.predict import find_images, main, output_names
-from segjax.predictor import Predictor
+from segjax.predict.__main__ import find_images, main, output_names
+from segjax.predict.predictor import Predictor
+from segjax.predict.trained import load_trained, strongest
 from segjax.runs.checkpoints import load_params
-from segjax.trained import load_trained, strongest
 from segjax.training.evaluate import make_predict
 
 
@@ -204,7 +204,7 @@ def test_settings_that_cannot_work(predictor):
 
 def test_help_needs_no_jax():
     code = (
-        "import sys; from segjax.predict import main; assert main(['--help']) == 0;"
+        "import sys; from segjax.predict.__main__ import main; assert main(['--help']) == 0;"
         "assert not {'jax', 'flax', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

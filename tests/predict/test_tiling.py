@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segjax.errors import ConfigError
-from segjax.tiling import Blend, make_grid
+from segjax.predict.tiling import Blend, make_grid
 
 SIDES = st.integers(1, 150)
 

@@ -17,7 +17,7 @@ from segjax.errors import ConfigError, DataError, SegjaxError
 if TYPE_CHECKING:
     import numpy as np
 
-    from segjax.predictor import Prediction, Predictor
+    from segjax.predict.predictor import Prediction, Predictor
 
 LIST_FILE = "predictions.json"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -109,7 +109,7 @@ def predict_files(given: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from segjax.predictor import Predictor, as_image
+    from segjax.predict.predictor import Predictor, as_image
 
     predictor = Predictor.load(
         given.run_folder,

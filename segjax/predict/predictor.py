@@ -13,8 +13,8 @@ from PIL import Image
 from segjax.data.pictures import read_image
 from segjax.data.problems import FileProblemError
 from segjax.errors import ConfigError, DataError
-from segjax.tiling import Blend, Grid, make_grid
-from segjax.trained import Stats, Trained, Which, load_trained, strongest
+from segjax.predict.tiling import Blend, Grid, make_grid
+from segjax.predict.trained import Stats, Trained, Which, load_trained, strongest
 
 Scale = Literal["trained", "native"]
 

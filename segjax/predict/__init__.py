@@ -1,0 +1,1 @@
+"""Trained runs at work: masks of your own images."""
