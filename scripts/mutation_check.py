@@ -70,7 +70,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an unflipped transposed kernel",
-        "segjax/interop/dlstudio.py",
+        "segjax/dlstudio/weights.py",
         "return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]",
         "return weight",
     ),

@@ -10,8 +10,8 @@ import pytest
 from scipy import optimize
 
 from segjax import losses
+from segjax.dlstudio.floors import Floors, best_outputs, output_layer_floors
 from segjax.errors import ConfigError, DataError
-from segjax.floors import Floors, best_outputs, output_layer_floors
 from segjax.networks.layers import DLStudioHead
 from tests.goldens import recipe
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.dlstudio import weights as dlstudio
 from segjax.errors import ConfigError
-from segjax.interop import dlstudio
 from segjax.networks.build import layers
 from segjax.networks.build import munet as model
 from segjax.networks.conv import conv

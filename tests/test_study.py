@@ -18,8 +18,8 @@ from scripts.study.page import fill, to_html
 from scripts.study.plan import SCALES, dlstudio_recipe, library_recipe, runs_of, scale_of
 from segjax.config import Config
 from segjax.data.synthetic import synthetic
+from segjax.dlstudio.floors import output_layer_floors
 from segjax.errors import ConfigError
-from segjax.floors import output_layer_floors
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from segjax.config import Config
-from segjax.floors import best_outputs, output_layer_floors
+from segjax.dlstudio.floors import best_outputs, output_layer_floors
 from segjax.purdue import DLSTUDIO_WINDOWS
 
 

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from segjax.dlstudio import weights as dlstudio
 from segjax.errors import ConfigError
 from segjax.export import onnx_graph
-from segjax.interop import dlstudio
 from segjax.predict.trained import Trained, strongest
 
 # images uint8 [B, H, W, 3] -> scores float32 [B, H, W, C], labels uint8 [B, H, W]

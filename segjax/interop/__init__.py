@@ -1,1 +1,1 @@
-"""Exchange of weights with other programs."""
+"""The former name of `segjax.dlstudio`, kept for the command that people know."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segjax.interop import dlstudio
+from segjax.dlstudio import weights as dlstudio
 
 FOLDER = Path(__file__).parent
 # 20 images and masks of PurdueShapes5MultiObject-20-train.gz, as scripts/make_goldens.py cut them.

@@ -1,4 +1,4 @@
-"""``python -m segjax.interop.dlstudio``: a saved_model into a run folder and out again."""
+"""``python -m segjax.dlstudio``: a saved_model into a run folder and out again."""
 
 import dataclasses
 import subprocess
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from segjax.config import Config
+from segjax.dlstudio import weights as dlstudio
+from segjax.dlstudio.__main__ import export_run, import_run, main
+from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError, ConfigError
-from segjax.interop import dlstudio
-from segjax.interop.run_folder import export_run, import_run, main
-from segjax.interop.torchfile import read_torch_file, write_torch_file
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
 from tests.goldens import recipe
@@ -101,7 +101,7 @@ def test_errors_of_the_command_are_one_line(
 
 
 def test_the_module_runs_as_a_command(saved_model: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "segjax.interop.dlstudio"]
+    command = [sys.executable, "-m", "segjax.dlstudio"]
     for arguments in (
         ["import", saved_model, tmp_path / "run", "--skip_connections"],
         ["export", tmp_path / "run", tmp_path / "out"],

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError
-from segjax.interop.torchfile import read_torch_file, write_torch_file
 from tests.goldens import recipe
 
 TENSORS = {

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
+from segjax.dlstudio import weights as dlstudio
 from segjax.errors import CheckpointError
-from segjax.interop import dlstudio
 from segjax.networks.munet import MUnet
 from tests.goldens import recipe
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from segjax import losses
-from segjax.interop import dlstudio
+from segjax.dlstudio import weights as dlstudio
 from segjax.networks.munet import MUnet
 from segjax.training import backend
 from tests.goldens import recipe

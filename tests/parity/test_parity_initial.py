@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from segjax.interop import dlstudio
+from segjax.dlstudio import weights as dlstudio
 from segjax.networks.munet import MUnet
 from tests.parity import torch_side
 from tests.parity.measurements import Measurements

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from segjax.interop import dlstudio
-from segjax.interop.torchfile import read_torch_file
+from segjax.dlstudio import weights as dlstudio
+from segjax.dlstudio.torchfile import read_torch_file
 from segjax.networks.munet import MUnet
 from tests.goldens import recipe
 from tests.parity import torch_side

@@ -208,6 +208,6 @@ def test_fifty_steps_without_skips_part_no_more_than_dlstudio_from_itself(
 
 
 def check_skip_is_recognised(path: str, skip: bool) -> None:
-    from segjax.interop import dlstudio
+    from segjax.dlstudio import weights as dlstudio
 
     assert dlstudio.from_state_dict(path).skip_connections is skip

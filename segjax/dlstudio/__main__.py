@@ -1,4 +1,4 @@
-"""DLStudio's saved_model into a run folder and back: ``python -m segjax.interop.dlstudio``."""
+"""DLStudio's saved_model into a run folder and back: ``python -m segjax.dlstudio``."""
 
 import argparse
 import os
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from segjax.dlstudio import weights as dlstudio
 from segjax.errors import CheckpointError, ConfigError, SegjaxError
-from segjax.interop import dlstudio
 
 EXTRA_FILE = "dlstudio_extra.npz"  # the tensors that DLStudio constructs and segjax does not hold
 
@@ -109,7 +109,7 @@ def _settings(config: Any) -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; an error is one line and exit status 1."""
     parser = argparse.ArgumentParser(
-        prog="python -m segjax.interop.dlstudio",
+        prog="python -m segjax.dlstudio",
         description="Exchange the weights of DLStudio's mUnet.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -143,3 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
     except SegjaxError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

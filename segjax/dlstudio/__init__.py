@@ -1,0 +1,1 @@
+"""DLStudio: its weights, its files, and the floors of its output layer."""
