@@ -19,10 +19,10 @@ import numpy as np
 
 from scripts.marks import replace_between
 from segjax import plots
+from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder, write_text
-from segjax.sources import load_splits
 from segjax.training.evaluate import make_predict
 from segjax.training.run import Trainer
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from segjax.config import Config
+from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
-from segjax.sources import load_splits
 from segjax.training.class_weights import balanced_class_weights
 from segjax.training.run import Trainer, run
 

@@ -13,9 +13,9 @@ import pytest
 from event_files import shown_scalars
 
 from segjax.config import Config
+from segjax.data.splits import load_splits
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder
-from segjax.sources import load_splits
 from segjax.training.run import Trainer, run
 
 STEPS_PER_EPOCH = 3

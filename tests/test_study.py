@@ -17,7 +17,7 @@ from scripts.study.numbers import Numbers
 from scripts.study.page import fill, to_html
 from scripts.study.plan import SCALES, dlstudio_recipe, library_recipe, runs_of, scale_of
 from segjax.config import Config
-from segjax.data.synthetic import synthetic
+from segjax.data.purdue.synthetic import synthetic
 from segjax.dlstudio.floors import output_layer_floors
 from segjax.errors import ConfigError
 

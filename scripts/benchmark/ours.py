@@ -137,8 +137,8 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
     """
     os.environ["SEGJAX_CACHE"] = cache_dir
     from segjax.config import Config
+    from segjax.data.splits import load_splits
     from segjax.runs.folder import choose_folder, open_run
-    from segjax.sources import load_splits
     from segjax.training import backend
     from segjax.training.run import Trainer, train_together
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from scripts.study.plan import BALANCES, GENERATOR_SEED, Run, Scale, balance_file, cost_of
 from segjax.config import Config, settings_that_differ
-from segjax.data.synthetic import synthetic, write_gz
+from segjax.data.purdue.synthetic import synthetic, write_gz
 from segjax.errors import ConfigError
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder

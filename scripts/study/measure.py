@@ -13,10 +13,10 @@ from scripts.study.plan import Run
 from segjax import metrics
 from segjax.config import Config
 from segjax.data import Dataset
-from segjax.data.synthetic import recolour
+from segjax.data.purdue.synthetic import recolour
+from segjax.data.splits import load_splits
 from segjax.predict.trained import Trained, load_trained
 from segjax.runs.folder import RunFolder, write_text
-from segjax.sources import load_splits
 from segjax.training import decode
 from segjax.training.evaluate import make_predict
 from segjax.training.trainer import eval_batch_size

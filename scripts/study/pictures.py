@@ -13,9 +13,9 @@ from scripts.study.numbers import LOSS_TITLES
 from scripts.study.plan import Run
 from segjax import plots
 from segjax.data import Dataset
+from segjax.data.splits import load_splits
 from segjax.plots._style import DPI, STYLE
 from segjax.predict.trained import load_trained
-from segjax.sources import load_splits
 
 SHOWN_IMAGES = 3
 SHOWN_CLASSES = 3  # the first test images with at least so many classes

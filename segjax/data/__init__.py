@@ -4,10 +4,10 @@ NumPy only; nothing here imports jax.
 """
 
 from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
-from segjax.data.loading import load
+from segjax.data.load import load
 from segjax.data.order import batches, epoch_order
-from segjax.data.pickle_input import Limits
-from segjax.data.synthetic import recolour, synthetic, write_gz
+from segjax.data.purdue.input import Limits
+from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
 
 __all__ = [
     "PURDUE_SHAPES_LABELS",

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from segjax.data import samples
 from segjax.data.contact_sheet import Tile, make_tile, write_sheet
-from segjax.data.loading import load
+from segjax.data.load import load
 from segjax.data.near_duplicates import difference_hash, near_pairs
 from segjax.data.npz import array_source
 from segjax.data.own import OwnOptions, is_own, scan_source

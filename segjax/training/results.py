@@ -15,11 +15,11 @@ import numpy as np
 
 from segjax import metrics, plots
 from segjax.config import Config
+from segjax.data.splits import Splits
 from segjax.metrics import Counts
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
 from segjax.runs.folder import RunFolder
-from segjax.sources import Splits
 from segjax.training import decode, processes
 from segjax.training.evaluate import Evaluation, make_predict
 from segjax.training.objective import Objective

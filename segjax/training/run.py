@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from segjax.config import Config, flag_fields, settings_that_differ
+from segjax.data.splits import load_splits
 from segjax.errors import ConfigError, TrainingError
 from segjax.runs import seeds
 from segjax.runs.folder import RunFolder, UnwrittenFolder, choose_folder, open_run
-from segjax.sources import load_splits
 from segjax.training import backend, processes
 from segjax.training.optim import make_optimizer
 from segjax.training.profile import StepTrace

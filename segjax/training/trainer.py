@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from segjax.config import Config
 from segjax.data import Dataset, epoch_order
+from segjax.data.splits import Splits
 from segjax.errors import ConfigError, TrainingError
 from segjax.loss_table import Value, spec
 from segjax.networks.build import Network, make_network, parameters_dlstudio_counts
@@ -25,7 +26,6 @@ from segjax.networks.munet import count_parameters
 from segjax.runs.checkpoints import Checkpoints, Restored, Which
 from segjax.runs.folder import RunFolder
 from segjax.runs.logs import TensorBoard, check_tensorboard
-from segjax.sources import Splits
 from segjax.training import processes
 from segjax.training.augment import make_augment
 from segjax.training.class_weights import resolve_class_weights

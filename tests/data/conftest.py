@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from segjax.data import fetch as fetching
-from segjax.data.synthetic import _record, synthetic
+from segjax.data.purdue.synthetic import _record, synthetic
 from segjax.errors import SegjaxError
 
 

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference_reader import reference_read
 
-from segjax.data import Dataset, Limits, load, synthetic, write_gz
-from segjax.data.synthetic import _record
+from segjax.data import Dataset, Limits, load, write_gz
+from segjax.data.purdue import synthetic
+from segjax.data.purdue.synthetic import _record
 from segjax.errors import DataError
 
 
@@ -161,7 +162,7 @@ def test_real_large_files_against_the_independent_reader(name, real_files):
 
 def test_text_runs_equal_the_interpreter(small, tmp_path, monkeypatch):
     """The fast path and the plain interpreter must not differ."""
-    from segjax.data import pickle_stream
+    from segjax.data.purdue import machine as pickle_stream
 
     path = tmp_path / "text.gz"
     write_gz(small[:2], path, protocol=0)
@@ -440,7 +441,7 @@ def test_progress_is_on_stderr_and_only_if_asked(small, tmp_path, capfd):
 
 def test_opcode_table_is_what_pickle_knows():
     """Every allowed instruction exists, and none of those that name, call or persist freely."""
-    from segjax.data.pickle_stream import _OPCODES
+    from segjax.data.purdue.machine import _OPCODES
 
     known = {op.code.encode("latin1"): op.name for op in pickletools.opcodes}
     names = {known[code] for code in _OPCODES}
@@ -448,7 +449,7 @@ def test_opcode_table_is_what_pickle_knows():
 
 
 def test_digest_is_that_of_the_file(small, tmp_path):
-    from segjax.data.shapes_format import read_shapes_file
+    from segjax.data.purdue.format import read_shapes_file
 
     path = tmp_path / "good.gz"
     write_gz(small, path)

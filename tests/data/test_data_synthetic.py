@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segjax.data import PURDUE_SHAPES_LABELS, Dataset, load, recolour, synthetic
+from segjax.data import PURDUE_SHAPES_LABELS, Dataset, load, recolour
+from segjax.data.purdue import synthetic
 from segjax.errors import ConfigError, DataError
 
 NAMES = list(PURDUE_SHAPES_LABELS)
@@ -121,7 +122,7 @@ def test_the_leak_can_be_closed():
 
 
 def test_real_disks_are_drawn_pixel_by_pixel(real):
-    from segjax.data.shapes import draw_disks
+    from segjax.data.purdue.shapes import draw_disks
 
     tiles, radii = draw_disks(np.random.default_rng(0), 500, 32)
     ours = {}

@@ -9,8 +9,8 @@ from PIL import Image
 
 from segjax.config import Config
 from segjax.data.folder import load_folder
+from segjax.data.splits import load_splits
 from segjax.errors import ConfigError, DataError
-from segjax.sources import load_splits
 
 
 def missing_mask(root):

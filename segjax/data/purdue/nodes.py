@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from segjax.data.gunzip import BadStreamError
+from segjax.data.purdue.gunzip import BadStreamError
 
 MAX_DEPTH = 12  # a real file nests six deep
 MAX_LIST_ITEMS = 1 << 24  # 4096 x 4096 pixels

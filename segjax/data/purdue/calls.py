@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segjax.data import pickle_nodes as nodes
+from segjax.data.purdue import nodes as nodes
 
 LONG_STRING = 1024  # from here on, a string is pixels
 

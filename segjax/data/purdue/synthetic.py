@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from segjax.data import shapes
 from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
+from segjax.data.purdue import shapes
 from segjax.errors import ConfigError, DataError
 
 _CHUNK = 256  # images that share a random stream: the first n images do not depend on N

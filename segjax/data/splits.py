@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from segjax.config import Config
-from segjax.data import Dataset, fetch, load, own, places, synthetic
+from segjax.data import Dataset, fetch, load, own, places
+from segjax.data.purdue import synthetic
 from segjax.data.quick_check import quick_check
 from segjax.errors import ConfigError
 from segjax.runs import seeds

@@ -14,11 +14,11 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from segjax.data import pickle_nodes as nodes
-from segjax.data.gunzip import BadStreamError, ReadAhead
-from segjax.data.pickle_calls import CALLS, LONG_STRING, text_of
-from segjax.data.pickle_input import Limits, PickleInput
-from segjax.data.pickle_runs import binary_run, text_run
+from segjax.data.purdue import nodes as nodes
+from segjax.data.purdue.calls import CALLS, LONG_STRING, text_of
+from segjax.data.purdue.gunzip import BadStreamError, ReadAhead
+from segjax.data.purdue.input import Limits, PickleInput
+from segjax.data.purdue.runs import binary_run, text_run
 
 _MAX_STACK = 10_000  # binary protocols push 1,000 pairs before they set them
 _RECORD_PARTS = 5  # R, G, B, mask, boxes

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from segjax.data import pickle_nodes as nodes
 from segjax.data.dataset import Dataset
-from segjax.data.gunzip import BadStreamError, GzipSource, ReadAhead
-from segjax.data.pickle_input import Limits
-from segjax.data.pickle_stream import PickleMachine
+from segjax.data.purdue import nodes as nodes
+from segjax.data.purdue.gunzip import BadStreamError, GzipSource, ReadAhead
+from segjax.data.purdue.input import Limits
+from segjax.data.purdue.machine import PickleMachine
 from segjax.errors import DataError
 
 _MAX_SIDE = 4096

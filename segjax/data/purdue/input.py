@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from segjax.data.gunzip import BadStreamError, ReadAhead
+from segjax.data.purdue.gunzip import BadStreamError, ReadAhead
 
 _CHUNK = 1 << 20
 _LOOKAHEAD = 1 << 16

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from segjax.data import cache as entries
 from segjax.data.dataset import Dataset
-from segjax.data.pickle_input import Limits
 from segjax.data.places import cache_folder
-from segjax.data.shapes_format import read_shapes_file
+from segjax.data.purdue.format import read_shapes_file
+from segjax.data.purdue.input import Limits
 
 
 def _print_to_stderr(message: str) -> None:

@@ -1,0 +1,1 @@
+"""The PurdueShapes files: reading them, safely, and drawing more of their kind."""
