@@ -20,13 +20,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from segjax.data import samples
 from segjax.data.contact_sheet import Tile, make_tile, write_sheet
 from segjax.data.load import load
 from segjax.data.near_duplicates import difference_hash, near_pairs
-from segjax.data.npz import array_source
-from segjax.data.own import OwnOptions, is_own, scan_source
-from segjax.data.problems import (
+from segjax.data.own.npz import array_source
+from segjax.data.own.problems import (
     KINDS,
     FileProblemError,
     Problem,
@@ -34,7 +32,8 @@ from segjax.data.problems import (
     describe,
     printable,
 )
-from segjax.data.resize import FITS, Size, choose_size
+from segjax.data.own.resize import FITS, Size, choose_size
+from segjax.data.own.source import OwnOptions, is_own, samples, scan_source
 from segjax.errors import ConfigError, DataError
 
 SHEET_IMAGES = 24

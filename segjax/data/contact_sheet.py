@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segjax.data.problems import printable
-from segjax.data.samples import Sample
+from segjax.data.own.problems import printable
+from segjax.data.own.samples import Sample
 
 TILE = 160
 COLUMNS = 3

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from segjax.config import Config
-from segjax.data import Dataset, fetch, load, own, places
+from segjax.data import Dataset, fetch, load, places
+from segjax.data.own.quick import quick_check
+from segjax.data.own.source import source as own
 from segjax.data.purdue import synthetic
-from segjax.data.quick_check import quick_check
 from segjax.errors import ConfigError
 from segjax.runs import seeds
 

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from PIL import Image
 
-from segjax.data.pictures import read_image
-from segjax.data.problems import FileProblemError
+from segjax.data.own.pictures import read_image
+from segjax.data.own.problems import FileProblemError
 from segjax.errors import ConfigError, DataError
 from segjax.predict.tiling import Blend, Grid, make_grid
 from segjax.predict.trained import Stats, Trained, Which, load_trained, strongest

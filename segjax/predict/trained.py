@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from segjax.config import Config
-from segjax.data.own import is_own
+from segjax.data.own.source import is_own
 from segjax.errors import CheckpointError, ConfigError
 from segjax.networks.build import Network
 from segjax.purdue import PURDUE_SHAPES_LABELS

@@ -9,9 +9,9 @@ from PIL import Image
 from segjax.data import Dataset
 from segjax.data.check import check_source, main, open_for_check
 from segjax.data.near_duplicates import difference_hash, near_pairs
-from segjax.data.own import OwnOptions, open_source
-from segjax.data.problems import KINDS
-from segjax.data.quick_check import quick_check
+from segjax.data.own.problems import KINDS
+from segjax.data.own.quick import quick_check
+from segjax.data.own.source import OwnOptions, open_source
 from segjax.errors import ConfigError, DataError
 
 

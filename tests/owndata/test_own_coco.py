@@ -7,8 +7,8 @@ import pytest
 from owndata_files import coco_tables, picture, save, write_coco
 from PIL import Image
 
-from segjax.data.coco import load_coco
-from segjax.data.own import OwnOptions, open_source
+from segjax.data.own.coco import load_coco
+from segjax.data.own.source import OwnOptions, open_source
 from segjax.errors import ConfigError, DataError
 
 pytest.importorskip("pycocotools")

@@ -13,10 +13,10 @@ import pytest
 from absl import flags
 
 from segjax.config import flag_fields
-from segjax.data.coco import load_coco
-from segjax.data.folder import load_folder
-from segjax.data.npz import load_npz
-from segjax.data.own import is_own
+from segjax.data.own.coco import load_coco
+from segjax.data.own.folder import load_folder
+from segjax.data.own.npz import load_npz
+from segjax.data.own.source import is_own
 from segjax.main import config_from_flags, define_flags
 
 pytest.importorskip("skimage")

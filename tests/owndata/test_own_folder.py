@@ -6,8 +6,8 @@ import pytest
 from owndata_files import labels, picture, save, write_folder
 from PIL import Image
 
-from segjax.data.folder import load_folder
-from segjax.data.samples import region_boxes
+from segjax.data.own.folder import load_folder
+from segjax.data.own.samples import region_boxes
 from segjax.errors import ConfigError, DataError
 
 

@@ -8,7 +8,7 @@ from owndata_files import labels, picture, save, write_folder
 from PIL import Image
 
 from segjax.config import Config
-from segjax.data.folder import load_folder
+from segjax.data.own.folder import load_folder
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError, DataError
 

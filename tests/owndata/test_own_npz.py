@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from owndata_files import labels, picture
 
-from segjax.data.npz import load_npz
+from segjax.data.own.npz import load_npz
 from segjax.errors import DataError
 
 

@@ -3,8 +3,8 @@ import pytest
 from owndata_files import picture, save
 from PIL import Image
 
-from segjax.data.pictures import picture_size, read_image, read_labels
-from segjax.data.problems import FileProblemError
+from segjax.data.own.pictures import picture_size, read_image, read_labels
+from segjax.data.own.problems import FileProblemError
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])

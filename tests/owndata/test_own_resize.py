@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from segjax.data.resize import FITS, choose_size, make_fit
+from segjax.data.own.resize import FITS, choose_size, make_fit
 from segjax.errors import ConfigError
 
 SIDES = st.integers(8, 70)

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from segjax.data.pictures import MASK_SUFFIXES, OTHER_SUFFIXES, SUFFIXES
-from segjax.data.problems import Problem, printable, some_names
+from segjax.data.own.pictures import MASK_SUFFIXES, OTHER_SUFFIXES, SUFFIXES
+from segjax.data.own.problems import Problem, printable, some_names
 from segjax.errors import DataError
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from segjax.data.dataset import Dataset
-from segjax.data.resize import MULTIPLE
+from segjax.data.own.resize import MULTIPLE
 from segjax.errors import DataError
 
 

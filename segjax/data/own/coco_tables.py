@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segjax.data.problems import printable, some_names
-from segjax.data.resize import Size
+from segjax.data.own.problems import printable, some_names
+from segjax.data.own.resize import Size
 from segjax.errors import DataError
 
 MAX_SIDE = 1 << 15

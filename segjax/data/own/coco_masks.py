@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from segjax.data.coco_tables import Annotation
-from segjax.data.problems import FileProblemError
-from segjax.data.resize import Size
+from segjax.data.own.coco_tables import Annotation
+from segjax.data.own.problems import FileProblemError
+from segjax.data.own.resize import Size
 from segjax.errors import DataError
 
 

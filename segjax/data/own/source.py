@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from segjax.data.coco import scan_coco
 from segjax.data.dataset import Dataset
-from segjax.data.folder import IGNORE_VALUE, scan_folder
-from segjax.data.npz import scan_npz
-from segjax.data.problems import Problem, printable, refuse
-from segjax.data.resize import FITS, Size, choose_size
-from segjax.data.samples import (
+from segjax.data.own.coco import scan_coco
+from segjax.data.own.folder import IGNORE_VALUE, scan_folder
+from segjax.data.own.npz import scan_npz
+from segjax.data.own.problems import Problem, printable, refuse
+from segjax.data.own.resize import FITS, Size, choose_size
+from segjax.data.own.samples import (
     TEST_SHARE,
     VAL_SHARE,
     Progress,

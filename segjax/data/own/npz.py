@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from segjax.data import samples
-from segjax.data.class_names import check_names, unknown_class
 from segjax.data.dataset import Dataset
-from segjax.data.pictures import values_of
-from segjax.data.problems import FileProblemError, Problem, printable, some_names
-from segjax.data.resize import Size, choose_size
+from segjax.data.own.class_names import check_names, unknown_class
+from segjax.data.own.pictures import values_of
+from segjax.data.own.problems import FileProblemError, Problem, printable, some_names
+from segjax.data.own.resize import Size, choose_size
+from segjax.data.own.source import samples
 from segjax.errors import ConfigError, DataError
 
 IGNORE_VALUE = 255

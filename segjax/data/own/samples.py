@@ -13,8 +13,8 @@ import numpy as np
 from scipy import ndimage
 
 from segjax.data.dataset import Box, Dataset
-from segjax.data.problems import FileProblemError, Problem, refuse
-from segjax.data.resize import Fit, Size, make_fit
+from segjax.data.own.problems import FileProblemError, Problem, refuse
+from segjax.data.own.resize import Fit, Size, make_fit
 from segjax.errors import ConfigError, DataError
 
 SPLITS = ("train", "val", "test")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.data.problems import printable, some_names
+from segjax.data.own.problems import printable, some_names
 from segjax.errors import DataError
 
 BACKGROUND = ("background", "_background_")

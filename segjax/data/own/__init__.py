@@ -1,0 +1,1 @@
+"""Your own images: folders, COCO and npz files, read, named, fitted and checked."""
