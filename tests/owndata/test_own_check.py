@@ -7,8 +7,8 @@ from owndata_files import coco_tables, labels, picture, save, write_coco, write_
 from PIL import Image
 
 from segjax.data import Dataset
-from segjax.data.check import check_source, main, open_for_check
-from segjax.data.near_duplicates import difference_hash, near_pairs
+from segjax.data.check.__main__ import check_source, main, open_for_check
+from segjax.data.check.near_duplicates import difference_hash, near_pairs
 from segjax.data.own.problems import KINDS
 from segjax.data.own.quick import quick_check
 from segjax.data.own.source import OwnOptions, open_source
@@ -218,7 +218,7 @@ def test_open_source_reports_progress_and_keeps_one_size(tmp_path):
 
 def test_purdue_shapes_files(tmp_path, capsys, monkeypatch):
     parts = {"a.gz": dataset(names=("cat", "dog"), start=0), "b.gz": dataset(start=2)}
-    monkeypatch.setattr("segjax.data.check.load", lambda path: parts[path])
+    monkeypatch.setattr("segjax.data.check.__main__.load", lambda path: parts[path])
     code, out, _ = run(capsys, "a.gz", "b.gz")
     assert code == 1
     assert "train: 4 images" in out

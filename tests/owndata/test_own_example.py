@@ -164,7 +164,7 @@ def test_each_training_command_is_understood(line, monkeypatch):
 
 
 def test_the_page_names_only_flags_that_exist(capsys):
-    from segjax.data.check import main
+    from segjax.data.check.__main__ import main
 
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from segjax.data.contact_sheet import Tile, make_tile, write_sheet
+from segjax.data.check.contact_sheet import Tile, make_tile, write_sheet
+from segjax.data.check.near_duplicates import difference_hash, near_pairs
 from segjax.data.load import load
-from segjax.data.near_duplicates import difference_hash, near_pairs
 from segjax.data.own.npz import array_source
 from segjax.data.own.problems import (
     KINDS,
