@@ -14,7 +14,7 @@ import numpy as np
 import segjax
 from segjax.errors import CheckpointError, ConfigError
 from segjax.export import formats as writers
-from segjax.export.readme import readme
+from segjax.export.card import readme
 from segjax.predict.trained import Trained, Which, load_trained, strongest
 
 Say = Callable[[str], None]
