@@ -22,7 +22,7 @@ import PIL.Image
 from IPython.display import Image
 
 from segjax import Predictor, metrics
-from segjax.data.check.__main__ import __main__ as check
+from segjax.data.check import __main__ as check
 from segjax.export.folder import export_run
 from segjax.main import load_config
 from segjax.predict.__main__ import overlay_picture

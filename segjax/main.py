@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(2, error)
     # XLA's own log lines would drown the one line that a user needs.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from segjax.training.run import run  # jax loads here, after the flags are known to be good
+    from segjax.training.run import run
 
     try:
         result = run(config)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from segjax.networks.build import conv as conv_module
+from segjax.networks import conv as conv_module
 from segjax.networks.conv import (
     conv,
     fastest_gradient,

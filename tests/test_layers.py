@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from segjax.networks.build import layers
+from segjax.networks import layers
 
 KIND = {"dtype": jnp.float64, "param_dtype": jnp.float64}
 

@@ -11,8 +11,8 @@ import pytest
 
 from segjax.dlstudio import weights as dlstudio
 from segjax.errors import ConfigError
-from segjax.networks.build import layers
-from segjax.networks.build import munet as model
+from segjax.networks import layers
+from segjax.networks import munet as model
 from segjax.networks.conv import conv
 from segjax.networks.munet import MUnet
 

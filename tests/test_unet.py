@@ -7,7 +7,8 @@ import pytest
 
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.networks.build import layers, make_network
+from segjax.networks import layers
+from segjax.networks.build import make_network
 from segjax.networks.summary import layers_of
 from segjax.networks.unet import UNet
 

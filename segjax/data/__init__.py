@@ -4,7 +4,7 @@ NumPy only; nothing here imports jax.
 """
 
 from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
-from segjax.data.load import load
+from segjax.data.loading import load
 from segjax.data.order import batches, epoch_order
 from segjax.data.purdue.input import Limits
 from segjax.data.purdue.synthetic import recolour, synthetic, write_gz

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from segjax.config import Config
-from segjax.data import Dataset, fetch, load, places
+from segjax.data import Dataset, fetch, load, places, synthetic
+from segjax.data.own import source as own
 from segjax.data.own.quick import quick_check
-from segjax.data.own.source import source as own
-from segjax.data.purdue import synthetic
 from segjax.errors import ConfigError
 from segjax.runs import seeds
 

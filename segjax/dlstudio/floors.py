@@ -1,9 +1,9 @@
 """What no training can get under: the floors of DLStudio's output layer, from the masks alone.
 
 DLStudio's last layer computes the pixels whose row and column are both even and fills the other
-three quarters with one constant per channel (``segjax.networks.layers.DLStudioHead``). Whatever the network
-in front, its outputs lie in that linear space. P, the projection onto it, keeps even pixels and
-replaces every other one by the mean over the other ones of its channel. The best mean squared
+three quarters with one constant per channel (``segjax.networks.layers.DLStudioHead``). Whatever the
+network in front, its outputs lie in that linear space. P, the projection onto it, keeps even pixels
+and replaces every other one by the mean over the other ones of its channel. The best mean squared
 error, Dice and intersection over union follow in closed form.
 """
 

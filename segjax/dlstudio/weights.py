@@ -1,7 +1,8 @@
 """Weights of DLStudio's mUnet: its state_dict to segjax variables and back, exactly.
 
-DLStudio constructs more than it runs (``segjax.networks.munet`` has only what runs). Tensors that segjax
-does not hold, the never-run ones and batch norm's batch counters, travel in ``Imported.extra``.
+DLStudio constructs more than it runs (``segjax.networks.munet`` has only what runs). Tensors that
+segjax does not hold, the never-run ones and batch norm's batch counters, travel in
+``Imported.extra``.
 """
 
 import os

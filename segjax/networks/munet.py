@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from segjax.errors import ConfigError
-from segjax.networks.build import layers
+from segjax.networks import layers
 
 Array = jax.Array
 Dtype = Any

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from segjax.networks.build import layers
+from segjax.networks import layers
 from segjax.networks.munet import count_parameters
 
 CONVOLUTIONS = (

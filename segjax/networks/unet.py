@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from segjax.networks.build import layers
+from segjax.networks import layers
 from segjax.networks.munet import check_image_shape
 
 Array = jax.Array

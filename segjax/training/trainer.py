@@ -1,7 +1,7 @@
 """One run's side of training: its parts, and its own log, validation scores and checkpoints.
 
-The loop that moves runs along is in `segjax.training.run`. Runs that differ in nothing but the seed share
-their parts, so that each program is compiled once.
+The loop that moves runs along is in `segjax.training.run`. Runs that differ in nothing but the
+seed share their parts, so that each program is compiled once.
 """
 
 import contextlib

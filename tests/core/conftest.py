@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segjax.config import Config
-from segjax.data.purdue import synthetic
+from segjax.data import synthetic
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.training.objective import make_objective
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from segjax.data import cache as entries
-from segjax.data import load, write_gz
+from segjax.data import load, synthetic, write_gz
 from segjax.data.places import cache_folder, data_folder
-from segjax.data.purdue import synthetic
 from segjax.errors import DataError
 
 FIELDS = ("images", "masks", "boxes", "box_image", "box_class")
@@ -50,7 +49,7 @@ def forbid_reading(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("the file was parsed again")
 
-    monkeypatch.setattr("segjax.data.load.read_shapes_file", fail)
+    monkeypatch.setattr("segjax.data.loading.read_shapes_file", fail)
 
 
 def entry_of(reader):

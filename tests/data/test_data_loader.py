@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reference_reader import reference_read
 
-from segjax.data import Dataset, Limits, load, write_gz
-from segjax.data.purdue import synthetic
+from segjax.data import Dataset, Limits, load, synthetic, write_gz
 from segjax.data.purdue.synthetic import _record
 from segjax.errors import DataError
 

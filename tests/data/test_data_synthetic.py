@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segjax.data import PURDUE_SHAPES_LABELS, Dataset, load, recolour
-from segjax.data.purdue import synthetic
+from segjax.data import PURDUE_SHAPES_LABELS, Dataset, load, recolour, synthetic
 from segjax.errors import ConfigError, DataError
 
 NAMES = list(PURDUE_SHAPES_LABELS)

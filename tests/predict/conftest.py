@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from segjax.config import Config
-from segjax.data.purdue import synthetic
+from segjax.data import synthetic
 from segjax.training.run import run
 
 

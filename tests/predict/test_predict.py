@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import segjax
-from segjax.data.purdue import synthetic
+from segjax.data import synthetic
 from segjax.errors import CheckpointError, ConfigError, DataError
 from segjax.predict.__main__ import find_images, main, output_names
 from segjax.predict.predictor import Predictor

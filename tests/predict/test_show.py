@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from PIL import Image
 
-from segjax.networks.build import layers
+from segjax.networks import layers
 from segjax.networks.munet import MUnet, count_parameters
 from segjax.networks.summary import flops_of, layers_of
 from segjax.show import differences, main, short_names

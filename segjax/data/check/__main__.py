@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from segjax.data.check.contact_sheet import Tile, make_tile, write_sheet
 from segjax.data.check.near_duplicates import difference_hash, near_pairs
-from segjax.data.load import load
+from segjax.data.loading import load
+from segjax.data.own import samples
 from segjax.data.own.npz import array_source
 from segjax.data.own.problems import (
     KINDS,
@@ -33,7 +34,7 @@ from segjax.data.own.problems import (
     printable,
 )
 from segjax.data.own.resize import FITS, Size, choose_size
-from segjax.data.own.source import OwnOptions, is_own, samples, scan_source
+from segjax.data.own.source import OwnOptions, is_own, scan_source
 from segjax.errors import ConfigError, DataError
 
 SHEET_IMAGES = 24

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from segjax.data.dataset import Dataset
+from segjax.data.own import pictures, samples
 from segjax.data.own.class_names import check_names, unknown_class
 from segjax.data.own.coco_masks import area_mask, require_pycocotools
 from segjax.data.own.coco_tables import Annotation, Tables, read_tables
 from segjax.data.own.problems import FileProblemError, Problem, printable, refuse, some_names
 from segjax.data.own.resize import Size, choose_size
-from segjax.data.own.source import pictures, samples
 from segjax.errors import ConfigError, DataError
 
 ROBOFLOW_FILE = "_annotations.coco.json"

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from segjax.data.dataset import Dataset
+from segjax.data.own import pictures, samples
 from segjax.data.own.class_names import ClassKey, Colour, check_names, read_class_file
 from segjax.data.own.layout import IGNORE_FOLDER, Entry, Found, find_entries
 from segjax.data.own.problems import FileProblemError, Problem, printable, refuse, some_names
 from segjax.data.own.resize import Size, choose_size
-from segjax.data.own.source import pictures, samples
 from segjax.errors import ConfigError, DataError
 
 IGNORE_VALUE = 255

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from segjax.data.dataset import Dataset
+from segjax.data.own import samples
 from segjax.data.own.class_names import check_names, unknown_class
 from segjax.data.own.pictures import values_of
 from segjax.data.own.problems import FileProblemError, Problem, printable, some_names
 from segjax.data.own.resize import Size, choose_size
-from segjax.data.own.source import samples
 from segjax.errors import ConfigError, DataError
 
 IGNORE_VALUE = 255
