@@ -37,8 +37,8 @@ GROUPS = {
         "one_pass and 8-True",
     ],
     "layers and network": [
-        "tests/test_layers.py",
-        "tests/test_model.py",
+        "tests/networks/test_layers.py",
+        "tests/networks/test_munet.py",
         "-k",
         "running or normalises or twice or pytorchs",
     ],

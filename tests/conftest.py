@@ -5,6 +5,9 @@ import os
 import shutil
 import tempfile
 
+import numpy as np
+import pytest
+
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
@@ -17,3 +20,101 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+
+
+@pytest.fixture(scope="session")
+def scenes():
+    from segjax.data import synthetic
+
+    return synthetic(8, seed=7)
+
+
+@pytest.fixture(scope="session")
+def batch(scenes):
+    """Eight 32x32 cut-outs: the same network, a quarter of the work."""
+    middle = np.s_[:, 16:48, 16:48]
+    return {"images": scenes.images[middle].copy(), "masks": scenes.masks[middle].copy()}
+
+
+@pytest.fixture
+def objective():
+    from segjax.purdue import PURDUE_SHAPES_LABELS
+    from segjax.training.objective import make_objective
+
+    return make_objective("mse", class_values=tuple(PURDUE_SHAPES_LABELS.values()))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The real settings, shrunk: same code, seconds."""
+    from segjax.config import Config
+
+    return Config(
+        data="synthetic",
+        synthetic_train=26,
+        synthetic_test=10,
+        val_images=6,
+        depth=2,
+        head="dense",
+        epochs=2,
+        log_steps=2,
+        progress="off",
+        run_dir=str(tmp_path / "run"),
+    )
+
+
+def _trained(folder, **settings):
+    """Train a tiny run."""
+    from segjax.config import Config
+    from segjax.training.run import run
+
+    config = Config(
+        data="synthetic",
+        synthetic_train=4,
+        synthetic_test=2,
+        depth=2,
+        epochs=1,
+        log_steps=1,
+        batch_size=2,
+        progress="off",
+        run_dir=str(folder),
+    ).replace(**settings)
+    run(config, say=lambda _: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dense_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "dense"
+    return _trained(folder, head="dense", loss="bce", input_range="unit", ema_decay=0.9)
+
+
+@pytest.fixture(scope="session")
+def unet_run(tmp_path_factory):
+    from segjax.config import Config
+
+    settings = {"network": "unet", "unet_widths": "4,8", "unet_patch": 4, "depth": Config.depth}
+    folder = tmp_path_factory.mktemp("runs") / "unet"
+    return _trained(folder, head="dense", loss="bce", input_range="unit", **settings)
+
+
+@pytest.fixture(scope="session")
+def faithful_run(tmp_path_factory):
+    return _trained(tmp_path_factory.mktemp("runs") / "faithful")
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """Three pictures of two sizes, one in a folder below, and one that is damaged."""
+    from PIL import Image
+
+    from segjax.data import synthetic
+
+    folder = tmp_path_factory.mktemp("pictures")
+    images = synthetic(3, seed=3).images
+    (folder / "more").mkdir()
+    Image.fromarray(images[0]).save(folder / "a.png")
+    Image.fromarray(images[1][:45, :37]).save(folder / "b.jpg")
+    Image.fromarray(images[2][:20]).save(folder / "more" / "a.png")
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    return folder

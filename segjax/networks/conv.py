@@ -4,8 +4,8 @@ XLA computes the gradient of a kernel as a convolution whose window is the whole
 channels are the batch: four, where the vector units take sixteen numbers at once. For small batches
 ``width_gradient`` writes the same sums with the image's columns as the channels, and for images,
 whose channels are few, ``patch_gradient`` writes them as one product. Other backends, large batches
-and narrow dtypes keep the compiler's gradient. ``tests/test_conv.py`` holds values and gradients
-against each other.
+and narrow dtypes keep the compiler's gradient. ``tests/networks/test_conv.py`` holds values and
+gradients against each other.
 """
 
 import functools

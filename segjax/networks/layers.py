@@ -7,7 +7,7 @@ multiplies the zeros that a transposed convolution inserts:
 * kernel 1, stride 2, output_padding 1: a matrix product whose result fills the even pixels;
 * kernel 2, stride 2: a matrix product whose result is laid out as 2x2 blocks.
 
-``tests/test_layers.py`` holds each against ``flax.linen.ConvTranspose``.
+``tests/networks/test_layers.py`` holds each against ``flax.linen.ConvTranspose``.
 """
 
 import math

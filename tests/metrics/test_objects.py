@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from scenes import SHAPE, draw, random_scene
 
 from segjax.errors import ConfigError
 from segjax.metrics import (
@@ -11,6 +10,7 @@ from segjax.metrics import (
     match_objects,
     object_recall,
 )
+from tests.metrics.scenes import SHAPE, draw, random_scene
 
 
 def test_hand_values():

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scenes import draw, random_scene
 
 from segjax.errors import ConfigError
 from segjax.metrics import (
@@ -15,6 +14,7 @@ from segjax.metrics import (
     recognition_quality,
     segmentation_quality,
 )
+from tests.metrics.scenes import draw, random_scene
 
 
 def numbers(counts, channel=0):

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from checkpoint_states import assert_same, bits, make_state
 
 from segjax.errors import CheckpointError
 from segjax.runs import storage
 from segjax.runs.checkpoints import Checkpoints, load_params
+from tests.runs.checkpoint_states import assert_same, bits, make_state
 
 
 def small(seed):

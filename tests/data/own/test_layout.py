@@ -4,13 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
-from owndata_files import labels, picture, save, write_folder
 from PIL import Image
 
 from segjax.config import Config
 from segjax.data.own.folder import load_folder
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError, DataError
+from tests.data.own.owndata_files import labels, picture, save, write_folder
 
 
 def missing_mask(root):

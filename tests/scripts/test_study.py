@@ -21,7 +21,7 @@ from segjax.data.purdue.synthetic import synthetic
 from segjax.dlstudio.floors import output_layer_floors
 from segjax.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 WALK = (DOCS / "walkthrough.md").read_text(encoding="utf-8")
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from owndata_files import picture, save
 from PIL import Image
 
 from segjax.data.own.pictures import picture_size, read_image, read_labels
 from segjax.data.own.problems import FileProblemError
+from tests.data.own.owndata_files import picture, save
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])

@@ -13,7 +13,7 @@ from segjax.training.objective import make_objective
 from segjax.training.optim import make_optimizer
 from segjax.training.step import init_state, make_steps, make_train_step
 from segjax.training.vmapped import Member, make_many_step, member_state, stack_states, train_many
-from tests.core.small_net import SmallNet
+from tests.small_net import SmallNet
 
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 MODEL = SmallNet()

@@ -12,7 +12,7 @@ from segjax.main import config_from_flags, define_flags, main
 from segjax.training.augment import AUGMENTATIONS, make_augment
 from segjax.training.optim import make_optimizer
 
-PAGE = (Path(__file__).parents[1] / "docs" / "training.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [
     line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()
 ]
@@ -51,7 +51,7 @@ def test_the_first_command_runs(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    # Processes of --multihost wait for each other; tests/core/test_processes.py starts two.
+    # Processes of --multihost wait for each other; tests/training/test_processes.py starts two.
     "command",
     [command for command in COMMANDS[1:] if "--multihost" not in command],
 )

@@ -3,12 +3,12 @@ import shutil
 
 import numpy as np
 import pytest
-from owndata_files import labels, picture, save, write_folder
 from PIL import Image
 
 from segjax.data.own.folder import load_folder
 from segjax.data.own.samples import region_boxes
 from segjax.errors import ConfigError, DataError
+from tests.data.own.owndata_files import labels, picture, save, write_folder
 
 
 def assert_same(one, two):

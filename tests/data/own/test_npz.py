@@ -2,10 +2,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from owndata_files import labels, picture
 
 from segjax.data.own.npz import load_npz
 from segjax.errors import DataError
+from tests.data.own.owndata_files import labels, picture
 
 
 def arrays(count=6):

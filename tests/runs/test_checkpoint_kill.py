@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from checkpoint_states import assert_same, bits
 
 from segjax.runs import storage
 from segjax.runs.checkpoints import Checkpoints
+from tests.runs.checkpoint_states import assert_same, bits
 
 SAVER = """
 import sys

@@ -22,7 +22,7 @@ from segjax.runs.folder import RunFolder, run_name
 from segjax.training import results as outcome
 from segjax.training import run as runner
 from segjax.training import trainer
-from tests.core.small_net import SmallNet
+from tests.small_net import SmallNet
 
 BASE = Config(
     data="synthetic",

@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from owndata_files import coco_tables, picture, save, write_coco
 from PIL import Image
 
 from segjax.data.own.coco import load_coco
 from segjax.data.own.source import OwnOptions, open_source
 from segjax.errors import ConfigError, DataError
+from tests.data.own.owndata_files import coco_tables, picture, save, write_coco
 
 pytest.importorskip("pycocotools")
 SIZE = (16, 24)

@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from event_files import shown_scalars
 
 from segjax.errors import ConfigError
 from segjax.runs.logs import CSV_COLUMNS, TensorBoard, csv_text
+from tests.event_files import shown_scalars
 
 TRAIN = {"kind": "train", "epoch": 1, "iter": 5, "step": 5, "loss": 0.25, "mean_over": 5}
 VALIDATION = {"kind": "validation", "epoch": 1, "step": 5, "val_loss": 0.5, "val_miou": 0.75}

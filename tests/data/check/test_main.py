@@ -3,7 +3,6 @@ import shutil
 
 import numpy as np
 import pytest
-from owndata_files import coco_tables, labels, picture, save, write_coco, write_folder
 from PIL import Image
 
 from segjax.data import Dataset
@@ -13,6 +12,14 @@ from segjax.data.own.problems import KINDS
 from segjax.data.own.quick import quick_check
 from segjax.data.own.source import OwnOptions, open_source
 from segjax.errors import ConfigError, DataError
+from tests.data.own.owndata_files import (
+    coco_tables,
+    labels,
+    picture,
+    save,
+    write_coco,
+    write_folder,
+)
 
 
 @pytest.fixture(autouse=True)

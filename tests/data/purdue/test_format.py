@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from reference_reader import reference_read
 
 from segjax.data import Dataset, Limits, load, synthetic, write_gz
 from segjax.data.purdue.synthetic import _record
 from segjax.errors import DataError
+from tests.data.purdue.reference_reader import reference_read
 
 
 def read(path, **options):

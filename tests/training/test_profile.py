@@ -9,7 +9,7 @@ from segjax.training import results as outcome
 from segjax.training import run as runner
 from segjax.training import trainer
 from segjax.training.profile import StepTrace
-from tests.core.small_net import SmallNet
+from tests.small_net import SmallNet
 
 
 @pytest.fixture(autouse=True)

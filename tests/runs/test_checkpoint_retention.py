@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from checkpoint_states import assert_same
 
 from segjax.errors import CheckpointError
 from segjax.runs.checkpoints import Checkpoints
+from tests.runs.checkpoint_states import assert_same
 
 
 def state(step):

@@ -18,7 +18,7 @@ from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder
 from segjax.training import run as runner
 from segjax.training import trainer
-from tests.core.small_net import SmallNet
+from tests.small_net import SmallNet
 
 ROOT = Path(__file__).parents[2]
 # A process of a run: its settings, then the folder that its data set differs in, if any.
@@ -28,7 +28,7 @@ from segjax.training import run as runner
 from segjax.training import trainer
 from segjax.config import Config
 from segjax.errors import SegjaxError
-from tests.core.small_net import SmallNet
+from tests.small_net import SmallNet
 trainer.make_model = lambda config, objective: SmallNet(objective.num_outputs)
 if "--other-data" in sys.argv:
     load = runner.load_splits

@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoint_states import assert_same, bits, make_state
 from hypothesis.extra import numpy as hnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax.errors import CheckpointError
 from segjax.runs.checkpoints import Checkpoints, load_params
+from tests.runs.checkpoint_states import assert_same, bits, make_state
 
 META = {"epoch": 2, "place": 1500, "loss_sums": [0.1, 1e-300, -0.0], "config": {"depth": 16}}
 

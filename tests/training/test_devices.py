@@ -15,7 +15,7 @@ from segjax.training import run as runner
 from segjax.training import trainer
 from segjax.training.devices import Devices, choose_devices
 from segjax.training.step import make_steps
-from tests.core.small_net import SmallNet
+from tests.small_net import SmallNet
 
 
 def silent(_line):

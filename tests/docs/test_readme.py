@@ -8,7 +8,7 @@ import pytest
 from segjax.config import flag_fields
 from segjax.loss_table import PARAMETERS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -10,13 +10,13 @@ import signal
 import jax
 import numpy as np
 import pytest
-from event_files import shown_scalars
 
 from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder
 from segjax.training.run import Trainer, run
+from tests.event_files import shown_scalars
 
 STEPS_PER_EPOCH = 3
 # What each resumed run has to carry over, and the line at which it is told to stop. It does so
