@@ -21,10 +21,9 @@ from scripts.marks import replace_between
 from segjax import plots
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
-from segjax.runs.checkpoints import Checkpoints
+from segjax.predict.trained import load_trained
 from segjax.runs.folder import RunFolder, write_text
 from segjax.training.evaluate import make_predict
-from segjax.training.run import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- numbers: scripts/readme.py -->", "<!-- end of numbers -->"
@@ -132,13 +131,11 @@ def heads_figure(folders: dict[str, Path]) -> Any:
         folder = RunFolder(folders[name])
         config = folder.config()
         splits = load_splits(config)
-        trainer = Trainer(config, splits, folder, print)
-        state, _ = trainer.first_state()
-        state = Checkpoints(folder.checkpoints).restore(state, which="best").state
+        trained = load_trained(folder.path)
         classes = (splits.test.masks > 0).any(axis=(1, 2)).sum(axis=-1)
         shown = splits.test.subset(np.flatnonzero(classes >= SHOWN_CLASSES)[:SHOWN_IMAGES])
-        predict = make_predict(trainer.model, trainer.objective, stats=config.eval_stats)
-        values[titles[name]] = np.asarray(predict(state.variables(), shown.images))
+        predict = make_predict(trained.model, trained.objective, stats=config.eval_stats)
+        values[titles[name]] = np.asarray(predict(trained.variables, shown.images))
     assert shown is not None
     return plots.comparison_figure(
         shown.images,

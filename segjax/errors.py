@@ -1,5 +1,9 @@
 """What goes wrong for a user: every error carries one line that says what and what to do."""
 
+from collections.abc import Callable
+
+Say = Callable[[str], None]  # gets what is to be told, a line at a time
+
 
 class SegjaxError(Exception):
     """Base of all errors that a user can cause or mend; the command line prints it as one line."""

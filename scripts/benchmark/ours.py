@@ -138,9 +138,11 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
     os.environ["SEGJAX_CACHE"] = cache_dir
     from segjax.config import Config
     from segjax.data.splits import load_splits
-    from segjax.runs.folder import choose_folder, open_run
+    from segjax.runs.folder import choose_folder
     from segjax.training import backend
-    from segjax.training.run import Trainer, train_together
+    from segjax.training.loop import train
+    from segjax.training.program import make_program
+    from segjax.training.trainer import Trainer
 
     backend.prepare()
     import jax
@@ -160,10 +162,10 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
         )
         run_folder = choose_folder(config)
         splits = load_splits(config, say=lambda _: None)
-        trainer = Trainer(config, splits, run_folder, lambda _: None)
-        open_run(run_folder, config)
-        (state,), _ = train_together([trainer], [trainer.first_state()[0]], say=lambda _: None)
-        jax.block_until_ready(state.params)
+        program = make_program(config, splits)
+        trainer = Trainer(config, splits, program, run_folder, say=lambda _: None)
+        states = train([trainer], [trainer.first_state()], say=lambda _: None)
+        jax.block_until_ready(states)
     seconds = time.perf_counter() - STARTED
     return {"seconds": seconds, "steps": trainer.progress.step, "peak_bytes": worker.peak_bytes()}
 

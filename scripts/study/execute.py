@@ -144,7 +144,8 @@ def execute(
 def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
     """Train and measure runs, several in one program; return False if a signal ended them."""
     from scripts.study.measure import keep_measures
-    from segjax.training.run import run, run_many
+    from segjax.training.many import run_many
+    from segjax.training.run import run
 
     told: list[str] = []
     started = time.perf_counter()

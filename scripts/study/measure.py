@@ -19,7 +19,7 @@ from segjax.predict.trained import Trained, load_trained
 from segjax.runs.folder import RunFolder, write_text
 from segjax.training import decode
 from segjax.training.evaluate import make_predict
-from segjax.training.trainer import eval_batch_size
+from segjax.training.program import eval_batch_size
 
 MEASURES_FILE = "study.json"
 MEASURES_VERSION = 2

@@ -12,13 +12,12 @@ import numpy as np
 from segjax.config import Config
 from segjax.data.own.source import is_own
 from segjax.errors import CheckpointError, ConfigError
-from segjax.networks.build import Network
+from segjax.networks.build import Network, make_network
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
 from segjax.training.evaluate import apply_network
 from segjax.training.objective import Objective, make_objective
-from segjax.training.trainer import make_model
 
 Array = jax.Array
 Stats = Literal["running", "batch"]
@@ -113,7 +112,7 @@ def load_trained(
             if name != "loss_class_weights"  # outputs do not depend on it; training computes it
         },
     )
-    model = make_model(config, objective)
+    model = make_network(config, num_classes=objective.num_outputs)
     variables = {"params": params, "batch_stats": batch_stats}
     _check(folder.path, model, variables)
     size = meta.get("image_size")

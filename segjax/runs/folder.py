@@ -24,6 +24,8 @@ CHECKPOINT_FOLDER = "checkpoints"
 class RunFolder:
     """The files of one run. Construct with ``open_run`` or, to read only, ``RunFolder(path)``."""
 
+    writes = True  # whether this process is the one that writes it
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
@@ -101,6 +103,8 @@ class RunFolder:
 
 class UnwrittenFolder(RunFolder):
     """A run folder that another process writes: what is logged here is dropped."""
+
+    writes = False
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Drop a record."""

@@ -43,6 +43,10 @@ class Devices:
             return processes.put_everywhere(tree, sharding)
         return jax.device_put(tree, sharding)
 
+    def own(self, tree: Tree) -> Tree:
+        """Return this process's copies of arrays that lie whole on every device."""
+        return processes.own(tree)
+
     def whole(self, tree: Tree) -> Tree:
         """Have the arrays that a jitted function returns whole on every device."""
         if self.mesh is None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from segjax import metrics
 from segjax.metrics import Counts, count
 from segjax.training import backend, decode
 from segjax.training.devices import Devices
@@ -16,6 +17,8 @@ from segjax.training.objective import Objective
 from segjax.training.step import Batch, take_batch
 
 Array = jax.Array
+
+SCORE_NAMES = ("iou", "dice", "precision", "recall")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +106,22 @@ def make_evaluate(
         return Evaluation(loss=total / images, counts=counts, images=images)
 
     return evaluate
+
+
+def scores_of(counts: Counts) -> dict[str, Any]:
+    """Return per-class lists, their means and the pixel accuracy of a data set's counts.
+
+    A class that is in neither the truth nor the prediction scores NaN and is left out of the mean.
+    """
+    score = {name: getattr(metrics, name) for name in SCORE_NAMES}
+    return {
+        "per_class": {
+            name: [float(value) for value in score[name](counts, average="none")]
+            for name in SCORE_NAMES
+        },
+        "mean": {name: float(score[name](counts, average="macro")) for name in SCORE_NAMES},
+        "pixel_accuracy": float(metrics.accuracy(counts, average="micro")),
+    }
 
 
 def make_predict(

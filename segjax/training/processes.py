@@ -7,7 +7,8 @@ so they need not see its disk.
 
 import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -104,6 +105,19 @@ def in_all(work: Callable[[], Value]) -> Value:
 def largest(number: int) -> int:
     """Return the largest of the processes' numbers."""
     return number if not several() else int(multihost_utils.process_allgather(number).max())
+
+
+def agreed_signal(caught: Sequence[str], *, due: bool) -> str | None:
+    """Return the signal to stop on, if any. It is read once a step: all runs have to see the same.
+
+    Several processes agree where a log line or a checkpoint is ``due``, as that costs an exchange.
+    """
+    if not several():
+        return caught[0] if caught else None
+    if not due:
+        return None
+    number = largest(signal.Signals[caught[0]].value if caught else 0)
+    return signal.Signals(number).name if number else None
 
 
 def check_same(digest: bytes, what: str) -> None:

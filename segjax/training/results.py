@@ -1,106 +1,99 @@
 """The end of a run: scores on the test images, results.json and the two figures."""
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import numpy as np
 
-from segjax import metrics, plots
+from segjax import plots
 from segjax.config import Config
-from segjax.data.splits import Splits
-from segjax.metrics import Counts
+from segjax.errors import TrainingError
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
-from segjax.runs.folder import RunFolder
-from segjax.training import decode, processes
-from segjax.training.evaluate import Evaluation, make_predict
+from segjax.training import decode
+from segjax.training.evaluate import SCORE_NAMES, make_predict, scores_of
 from segjax.training.objective import Objective
-from segjax.training.step import Batch, TrainState
-
-Say = Callable[[str], None]
+from segjax.training.step import TrainState
+from segjax.training.trainer import Trainer
 
 FIGURE_IMAGES = 6
-SCORE_NAMES = ("iou", "dice", "precision", "recall")
 PACKAGES = ("segjax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def scores_of(counts: Counts) -> dict[str, Any]:
-    """Return per-class lists, their means and the pixel accuracy of a data set's counts.
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run left: its folder, whether it came to its end, and the content of results.json.
 
-    A class that is in neither the truth nor the prediction scores NaN and is left out of the mean.
+    Of several runs, ``error`` is why this one failed; the others went on.
     """
-    score = {name: getattr(metrics, name) for name in SCORE_NAMES}
-    return {
-        "per_class": {
-            name: [float(value) for value in score[name](counts, average="none")]
-            for name in SCORE_NAMES
-        },
-        "mean": {name: float(score[name](counts, average="macro")) for name in SCORE_NAMES},
-        "pixel_accuracy": float(metrics.accuracy(counts, average="micro")),
-    }
+
+    folder: Path
+    finished: bool
+    results: dict[str, Any]
+    error: TrainingError | None = None
 
 
-def finish(
-    config: Config,
-    folder: RunFolder,
-    model: nn.Module,
-    objective: Objective,
-    state: TrainState,
-    splits: Splits,
-    *,
-    evaluate: Callable[[Any, Batch], Evaluation],
-    arrays: Callable[[Any], Batch],
-    steps: int,
-    train_seconds: float,
-    runs_at_once: int = 1,
-    devices_used: int = 1,
-    say: Say,
-) -> dict[str, Any]:
-    """Test the state, write results.json and the figures, and return the results.
+def unfinished(trainer: Trainer) -> Result:
+    """Return what is left of a run that a signal or an error of its own ended early."""
+    return Result(trainer.folder.path, finished=False, results={}, error=trainer.error)
+
+
+def finish(trainer: Trainer, state: TrainState, *, runs_at_once: int = 1) -> Result:
+    """Test a trained run, or its best checkpoint by validation; write results and figures.
 
     Of several processes all test and the first writes.
     """
-    variables = state.variables()
+    config, splits, program = trainer.config, trainer.splits, trainer.program
+    if splits.val is not None:
+        # Chosen on validation images, so the test images stay unseen until here.
+        state, _, best_step = trainer.checkpoints.restore(state, which="best")
+        trainer.say(f"testing the best checkpoint by validation mIoU, step {best_step}")
     results: dict[str, Any] = {
         "config": config.to_dict(),
         "tested_step": int(state.step),
-        "steps": steps,
-        "train_seconds": round(train_seconds, 3),
+        "steps": trainer.progress.step,
+        "train_seconds": round(trainer.progress.seconds, 3),
         # Runs in one program share these seconds.
         "runs_at_once": runs_at_once,
-        "devices_used": devices_used,
+        "devices_used": program.devices.count,
         "train_images": len(splits.train),
         "parameters": count_parameters(state.params),
-        "parameters_dlstudio_counts": parameters_dlstudio_counts(config, objective.num_outputs),
+        "parameters_dlstudio_counts": parameters_dlstudio_counts(
+            config, program.objective.num_outputs
+        ),
         "classes": list(splits.test.class_names),
         "environment": environment(),
     }
     if config.test:
-        started = time.perf_counter()
-        evaluation = evaluate(variables, arrays(splits.test))
-        results["test"] = {
-            "images": evaluation.images,
-            "loss": evaluation.loss,
-            "batch_norm": config.eval_stats,
-            "seconds": round(time.perf_counter() - started, 3),
-            **{name: scores_of(counts) for name, counts in evaluation.counts.items()},
-        }
-        for line in test_table(results, windows=objective.reads == "values"):
-            say(line)
-    if not processes.is_first():
-        return results
-    folder.write_results(results)
-    draw_figures(config, folder, model, objective, processes.own(variables), splits)
-    say(f"done: {folder.path / 'results.json'}, loss.png, predictions.png")
-    return results
+        results["test"] = test_scores(trainer, state)
+        for line in test_table(results, windows=program.objective.reads == "values"):
+            trainer.say(line)
+    if trainer.folder.writes:
+        trainer.folder.write_results(results)
+        draw_figures(trainer, program.devices.own(state.variables()))
+        trainer.say(f"done: {trainer.folder.path / 'results.json'}, loss.png, predictions.png")
+    return Result(trainer.folder.path, finished=True, results=results)
+
+
+def test_scores(trainer: Trainer, state: TrainState) -> dict[str, Any]:
+    """Measure the test images: mean loss, and the scores of each way to read masks."""
+    started = time.perf_counter()
+    program = trainer.program
+    evaluation = program.evaluate(state.variables(), program.place(trainer.splits.test))
+    return {
+        "images": evaluation.images,
+        "loss": evaluation.loss,
+        "batch_norm": trainer.config.eval_stats,
+        "seconds": round(time.perf_counter() - started, 3),
+        **{name: scores_of(counts) for name, counts in evaluation.counts.items()},
+    }
 
 
 def test_table(results: dict[str, Any], *, windows: bool) -> list[str]:
@@ -129,22 +122,16 @@ def test_table(results: dict[str, Any], *, windows: bool) -> list[str]:
     return lines
 
 
-def draw_figures(
-    config: Config,
-    folder: RunFolder,
-    model: nn.Module,
-    objective: Objective,
-    variables: Any,
-    splits: Splits,
-) -> None:
+def draw_figures(trainer: Trainer, variables: Any) -> None:
     """Draw loss.png from the log and predictions.png from the first test images."""
+    config, folder, program = trainer.config, trainer.folder, trainer.program
     title = f"{config.loss}, {config.network_name()}, seed {config.seed}"
     plots.save(plots.loss_figure(folder.records(), title=title), folder.path / "loss.png")
-    few = splits.test[:FIGURE_IMAGES]
-    predict = make_predict(model, objective, stats=config.eval_stats)
+    few = trainer.splits.test[:FIGURE_IMAGES]
+    predict = make_predict(program.model, program.objective, stats=config.eval_stats)
     # Batch statistics depend on the batch, so the pictures come from batches of the test's size.
     size = config.batch_size if config.eval_stats == "batch" else len(few)
-    shown = splits.test[: -(-len(few) // size) * size]
+    shown = trainer.splits.test[: -(-len(few) // size) * size]
     values = [
         np.asarray(predict(variables, shown.images[start : start + size]))
         for start in range(0, len(shown), size)
@@ -156,7 +143,7 @@ def draw_figures(
         class_names=few.class_names,
         class_values=few.class_values,
         boxes=[few.boxes_of(index) for index in range(len(few))],
-        decode="windows" if reads_windows(config, objective) else "half",
+        decode="windows" if reads_windows(config, program.objective) else "half",
     )
     plots.save(figure, folder.path / "predictions.png")
 

@@ -1,14 +1,13 @@
-"""One run's side of training: its parts, and its own log, validation scores and checkpoints.
+"""One run's side of training: where it stands, its log, validation scores and checkpoints.
 
-The loop that moves runs along is in `segjax.training.run`. Runs that differ in nothing but the
-seed share their parts, so that each program is compiled once.
+The loop that moves runs along is in `segjax.training.loop`.
 """
 
 import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,37 +16,18 @@ import numpy as np
 from tqdm import tqdm
 
 from segjax.config import Config
-from segjax.data import Dataset, epoch_order
+from segjax.data import epoch_order
 from segjax.data.splits import Splits
-from segjax.errors import ConfigError, TrainingError
-from segjax.loss_table import Value, spec
-from segjax.networks.build import Network, make_network, parameters_dlstudio_counts
+from segjax.errors import Say, TrainingError
+from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
-from segjax.runs.checkpoints import Checkpoints, Restored, Which
+from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder
 from segjax.runs.logs import TensorBoard, check_tensorboard
-from segjax.training import processes
-from segjax.training.augment import make_augment
-from segjax.training.class_weights import resolve_class_weights
-from segjax.training.devices import Devices, choose_devices
-from segjax.training.evaluate import Evaluation, make_evaluate
-from segjax.training.objective import Objective, make_objective
-from segjax.training.optim import make_optimizer
-from segjax.training.results import scores_of
-from segjax.training.step import (
-    SCAN_STEPS,
-    Augment,
-    Batch,
-    TrainState,
-    init_state,
-    make_steps,
-    make_train_step,
-)
-
-CPU_CHUNK_STEPS = 5  # steps between looks at signals and the bar; elsewhere one compiled scan
-EVAL_BATCH = 50
-
-Say = Callable[[str], None]
+from segjax.training.evaluate import scores_of
+from segjax.training.program import Program
+from segjax.training.shared import SharedCheckpoints, make_folder
+from segjax.training.step import Batch, TrainState
 
 
 @dataclasses.dataclass
@@ -69,174 +49,47 @@ class Progress:
     epochs_since_best: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class Parts:
-    """What runs share whose settings differ in no more than seed and folder.
-
-    Attributes:
-      loss_params: the loss's settings, with class weights taken from the data.
-      objective, model, optimizer, augment: what the settings describe.
-      steps: the jitted steps of a run by itself.
-      evaluate: the jitted pass over a data set.
-      steps_per_epoch, total_steps: batches of an epoch and of the run.
-      devices: what shares a batch.
-    """
-
-    loss_params: Mapping[str, Value]
-    objective: Objective
-    model: Network
-    optimizer: Any
-    augment: Augment | None
-    steps: Callable[[TrainState, Batch, Any], tuple[TrainState, list[jax.Array]]]
-    evaluate: Callable[[Any, Batch], Evaluation]
-    steps_per_epoch: int
-    total_steps: int
-    devices: Devices
-
-
-def make_parts(config: Config, splits: Splits) -> Parts:
-    """Build what the settings describe.
-
-    Raises ConfigError if the data has not one batch or the devices cannot share it.
-    """
-    devices = choose_devices(config.devices, config.batch_size)
-    loss_params = resolve_class_weights(
-        config.loss_params,
-        splits.train.masks,
-        reads=spec(config.loss).reads,
-        ignore=splits.train.ignore,
-    )
-    objective = make_objective(
-        config.loss,
-        class_values=splits.train.class_values,
-        targets=config.targets,
-        parameters=loss_params,
-    )
-    model = make_model(config, objective)
-    steps_per_epoch = len(splits.train) // config.batch_size
-    if not steps_per_epoch:
-        raise ConfigError(
-            f"--batch_size={config.batch_size}: more than the {len(splits.train)} training images"
-        )
-    total_steps = config.epochs * steps_per_epoch
-    if config.max_steps:
-        total_steps = min(total_steps, config.max_steps)
-    optimizer = make_optimizer(config, total_steps)
-    augment = make_augment(
-        config.augment,
-        interpolation=config.augment_interpolation,
-        outside=config.augment_outside,
-    )
-    train_step = make_train_step(
-        model, optimizer, objective, augment=augment, ema_decay=config.ema_decay
-    )
-    return Parts(
-        loss_params=loss_params,
-        objective=objective,
-        model=model,
-        optimizer=optimizer,
-        augment=augment,
-        steps=make_steps(train_step, scan=scans(), devices=devices),
-        evaluate=make_evaluate(
-            model,
-            objective,
-            stats=config.eval_stats,
-            batch_size=eval_batch_size(config),
-            devices=devices,
-        ),
-        steps_per_epoch=steps_per_epoch,
-        total_steps=total_steps,
-        devices=devices,
-    )
-
-
-def scans() -> bool:
-    """Tell whether steps run faster as one compiled loop: everywhere but on XLA:CPU."""
-    return jax.default_backend() != "cpu"
-
-
-def make_model(config: Config, objective: Objective) -> Network:
-    """Return the network that the settings describe."""
-    return make_network(config, num_classes=objective.num_outputs)
-
-
-def eval_batch_size(config: Config) -> int:
-    """Return the images per test batch: with batch statistics it changes the numbers."""
-    if config.eval_batch_size:
-        return config.eval_batch_size
-    return config.batch_size if config.eval_stats == "batch" else EVAL_BATCH
-
-
-def device_arrays(dataset: Dataset, devices: Devices | None = None) -> Batch:
-    """Put a data set's arrays on the devices (default: one), whole and as they are (uint8)."""
-    arrays = {"images": dataset.images, "masks": dataset.masks}
-    if dataset.ignore is not None:
-        arrays["valid"] = ~dataset.ignore
-    return jax.tree.map(jnp.asarray, (devices or Devices()).place(arrays))
-
-
 class Trainer:
-    """A run: its parts, where it stands, and what it writes."""
+    """A run: its settings, data and program, where it stands, and what it writes."""
 
     def __init__(
         self,
         config: Config,
         splits: Splits,
+        program: Program,
         folder: RunFolder,
-        say: Say,
         *,
-        parts: Parts | None = None,
+        say: Say,
     ) -> None:
-        """Check the settings and build the parts, unless another run of them shares its own."""
-        self.config, self.splits, self.folder, self.say = config, splits, folder, say
-        self.parts = parts or make_parts(config, splits)
-        self.loss_params, self.objective = self.parts.loss_params, self.parts.objective
-        self.model, self.optimizer = self.parts.model, self.parts.optimizer
-        self.steps, self.evaluate = self.parts.steps, self.parts.evaluate
-        self.steps_per_epoch, self.total_steps = self.parts.steps_per_epoch, self.parts.total_steps
+        self.config, self.splits, self.program = config, splits, program
+        self.folder, self.say, self.schedule = folder, say, program.schedule
         if config.tensorboard:
             check_tensorboard()
         self.board: TensorBoard | None = None
-        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints, notify=say)
+        self.checkpoints = SharedCheckpoints(
+            Checkpoints(folder.checkpoints, keep=config.keep_checkpoints, notify=say),
+            program.devices,
+        )
         self.progress = Progress()
         self.error: TrainingError | None = None
 
-    def first_state(self) -> tuple[TrainState, Progress]:
-        """Return the initial state, or with --resume the newest good checkpoint's."""
-        config = self.config
-        state = init_state(
-            self.model,
-            self.optimizer,
-            seed=config.seed,
-            image_shape=self.splits.train.images.shape[1:],
-            ema=config.ema_decay > 0,
-        )
-        if not config.resume:
-            return state, self.progress
-        if not processes.of_first(lambda: any(self.folder.checkpoints.glob("step_*"))):
-            self.say("no checkpoint was saved before the run stopped; starting at step 0")
-            return state, self.progress
-        state, meta, step = self.restore(state)
-        self.say(f"resuming at step {step} of {self.total_steps}")
-        self.progress = Progress(**meta["progress"])
-        return state, self.progress
+    def first_state(self) -> TrainState:
+        """Make the folder and return the initial state, or with --resume the newest good one.
 
-    def restore(self, state: TrainState, *, which: Which = "newest") -> Restored:
-        """Restore a checkpoint, which process 0 reads; ``state`` is the template.
-
-        Raises CheckpointError as `Checkpoints.restore`.
+        Raises ConfigError if the folder cannot be written, CheckpointError if no checkpoint of it
+        can be used.
         """
-        if not processes.several():
-            return self.checkpoints.restore(state, which=which)
-        state = processes.own(state)
-
-        def read() -> tuple[dict[str, Any], int]:
-            nonlocal state
-            state, meta, step = self.checkpoints.restore(state, which=which)
-            return meta, step
-
-        meta, step = processes.of_first(read)
-        return Restored(self.parts.devices.place(processes.share(state)), meta, step)
+        make_folder(self.folder, self.config)
+        state = self.program.initial_state(self.config, self.splits.train.images.shape[1:])
+        if not self.config.resume:
+            return state
+        if not self.checkpoints.exist():
+            self.say("no checkpoint was saved before the run stopped; starting at step 0")
+            return state
+        state, meta, step = self.checkpoints.restore(state)
+        self.say(f"resuming at step {step} of {self.schedule.total_steps}")
+        self.progress = Progress(**meta["progress"])
+        return state
 
     def announce(self, state: TrainState, *, runs_at_once: int = 1) -> None:
         """Say what is going to run."""
@@ -244,10 +97,10 @@ class Trainer:
         self.say(
             f"{self.splits.train.name}: {len(self.splits.train)} training images, "
             f"{len(self.splits.val or ())} for validation, {len(self.splits.test)} for the test; "
-            f"{self.total_steps} steps of {config.batch_size} on {self.devices_in_words()}"
+            f"{self.schedule.total_steps} steps of {config.batch_size} on {self.devices_in_words()}"
             + (f", {runs_at_once} runs in one program" if runs_at_once > 1 else "")
         )
-        counted = parameters_dlstudio_counts(config, self.objective.num_outputs)
+        counted = parameters_dlstudio_counts(config, self.program.objective.num_outputs)
         if counted is None:
             self.say(f"{config.network_name()}: {runs:,} parameters")
         else:
@@ -261,17 +114,17 @@ class Trainer:
                 "head=dlstudio computes one output pixel in four, the rest is a constant per class "
                 "(as in the original); --head=dense computes all of them"
             )
-        if self.loss_params != dict(config.loss_params):
-            weights = self.loss_params["loss_class_weights"]
+        if self.program.loss_params != dict(config.loss_params):
+            weights = self.program.loss_params["loss_class_weights"]
             self.say(f"class weights of the training masks: {weights}")
         self.say(f"results go to {self.folder.path}")
 
     def devices_in_words(self) -> str:
         """Return what runs it, and what stands by because it would not share a batch evenly."""
-        device, used = jax.devices()[0], self.parts.devices.count
+        device, used = jax.devices()[0], self.program.devices.count
         words = f"{used} x " if used > 1 else ""
         words += f"{device.device_kind} ({device.platform})"
-        if processes.several():
+        if jax.process_count() > 1:
             words += f" of {jax.process_count()} processes"
         if device.platform != "cpu" and used < jax.device_count() and not self.config.devices:
             words += f", {jax.device_count() - used} more cannot share such a batch evenly"
@@ -280,47 +133,21 @@ class Trainer:
     def order_of(self, epoch: int) -> np.ndarray:
         """Return the image indices of an epoch's steps, int32 [steps_per_epoch, batch_size]."""
         order = epoch_order(len(self.splits.train), seed=self.config.seed, epoch=epoch)
-        return order[: self.steps_per_epoch * self.config.batch_size].reshape(
-            self.steps_per_epoch, self.config.batch_size
+        return order[: self.schedule.steps_per_epoch * self.config.batch_size].reshape(
+            self.schedule.steps_per_epoch, self.config.batch_size
         )
-
-    def steps_to_next_event(self, step: int) -> int:
-        """Return how many steps to run before the loop has to look up."""
-        at = step % self.steps_per_epoch
-        stops = [
-            SCAN_STEPS if scans() else CPU_CHUNK_STEPS,
-            self.total_steps - step,
-            self.steps_per_epoch - at,
-            self.config.log_steps - at % self.config.log_steps,
-        ]
-        if self.config.checkpoint_steps:
-            stops.append(self.config.checkpoint_steps - step % self.config.checkpoint_steps)
-        return min(stops)
-
-    def warm_up_steps(self) -> int:
-        """Return in how many steps every program of a step has been compiled and run."""
-        return SCAN_STEPS + 1 if scans() else CPU_CHUNK_STEPS
-
-    def ends_epoch(self, step: int) -> bool:
-        """Tell whether an epoch, or the run, ends with this step."""
-        return step % self.steps_per_epoch == 0 or step == self.total_steps
-
-    def logs(self, step: int) -> bool:
-        """Tell whether a mean loss is due, counting within the epoch as DLStudio does."""
-        at = step % self.steps_per_epoch
-        return self.ends_epoch(step) or _at_multiple(at, self.config.log_steps)
-
-    def saves(self, step: int) -> bool:
-        """Tell whether a checkpoint is due."""
-        return self.ends_epoch(step) or _at_multiple(step, self.config.checkpoint_steps)
 
     def goes_on(self) -> bool:
         """Tell whether there is something left to train."""
         patience = self.config.early_stop_epochs
         stood_still = patience > 0 and self.progress.epochs_since_best >= patience
-        return self.progress.step < self.total_steps and not stood_still and self.error is None
+        return (
+            self.progress.step < self.schedule.total_steps
+            and not stood_still
+            and self.error is None
+        )
 
-    def take_stock(
+    def log_and_save(
         self,
         state: Callable[[], TrainState],
         losses: Sequence[float],
@@ -340,12 +167,12 @@ class Trainer:
         progress.losses += losses
         progress.step += len(losses)
         progress.seconds = seconds
-        if self.logs(progress.step):
+        if self.schedule.logs(progress.step):
             self.log_losses()
         score = None
-        if self.ends_epoch(progress.step) and val_arrays is not None:
+        if self.schedule.ends_epoch(progress.step) and val_arrays is not None:
             score = self.validate(state(), val_arrays)
-        if stopping or self.saves(progress.step):
+        if stopping or self.schedule.saves(progress.step):
             self.save(state(), score)
 
     def stop_on(self, trouble: str) -> None:
@@ -361,7 +188,7 @@ class Trainer:
         config, progress = self.config, self.progress
         if not progress.losses:
             return
-        epoch, at = divmod(progress.step - 1, self.steps_per_epoch)
+        epoch, at = divmod(progress.step - 1, self.schedule.steps_per_epoch)
         mean = float(np.mean(np.asarray(progress.losses, np.float64)))
         self.record(
             {
@@ -384,7 +211,7 @@ class Trainer:
     @contextlib.contextmanager
     def open_board(self) -> Iterator[None]:
         """Write TensorBoard's curves from here on while the context lasts, if asked to."""
-        if not self.config.tensorboard or not processes.is_first():
+        if not self.config.tensorboard or not self.folder.writes:
             yield
             return
         self.board = TensorBoard(self.folder.tensorboard, step=self.progress.step)
@@ -403,12 +230,12 @@ class Trainer:
     def validate(self, state: TrainState, arrays: Batch) -> float:
         """Measure the validation images and return their mIoU."""
         progress = self.progress
-        evaluation = self.evaluate(state.variables(), arrays)
+        evaluation = self.program.evaluate(state.variables(), arrays)
         miou = scores_of(evaluation.counts["half"])["mean"]["iou"]
         is_best = progress.best_score is None or miou > progress.best_score
         progress.best_score = miou if is_best else progress.best_score
         progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
-        epoch = -(-progress.step // self.steps_per_epoch)
+        epoch = -(-progress.step // self.schedule.steps_per_epoch)
         self.record(
             {
                 "kind": "validation",
@@ -441,20 +268,15 @@ class Trainer:
             "label_map": dict(self.splits.train.label_map),
             "image_size": list(self.splits.train.images.shape[1:3]),
         }
-        own = processes.own(state)
-
-        def write() -> None:
-            self.checkpoints.save(self.progress.step, own, meta, best_score=score)
-
-        processes.of_first(write)
+        self.checkpoints.save(self.progress.step, state, meta, best_score=score)
 
     def bar(self) -> Any:
         """Return a progress bar over the run's steps, with the time left."""
         wanted = {"on": True, "off": False, "auto": sys.stderr.isatty()}[self.config.progress]
         return tqdm(
-            total=self.total_steps,
+            total=self.schedule.total_steps,
             initial=self.progress.step,
-            disable=not (wanted and processes.is_first()),
+            disable=not (wanted and self.folder.writes),
             unit="step",
             desc="training",
             dynamic_ncols=True,
@@ -465,11 +287,6 @@ class Trainer:
         """Print above the progress bar."""
         with tqdm.external_write_mode():
             self.say(line)
-
-
-def _at_multiple(step: int, every: int) -> bool:
-    """Tell whether ``step`` is a positive multiple of ``every``; never if that is 0."""
-    return every > 0 and step > 0 and step % every == 0
 
 
 @jax.jit

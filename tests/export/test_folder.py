@@ -14,11 +14,11 @@ from segjax.errors import CheckpointError, ConfigError
 from segjax.export import formats
 from segjax.export.__main__ import main
 from segjax.export.folder import export_one, export_run, make_reference
+from segjax.networks.build import make_network
 from segjax.predict.predictor import Predictor
 from segjax.predict.trained import Trained, load_trained
 from segjax.show import main as show
 from segjax.training.objective import make_objective
-from segjax.training.run import make_model
 
 WITHOUT_SEGJAX = "import sys; sys.modules['segjax'] = None\n"
 PACKAGES = {"onnx": "onnxruntime", "safetensors": "safetensors", "dlstudio": "torch"}
@@ -28,7 +28,7 @@ def untrained(tmp_path, *, loss="bce", depth=8, **settings):
     """A network whose every block runs, with weights and statistics away from their start."""
     config = Config(loss=loss, depth=depth, **settings)
     objective = make_objective(loss, class_values=(50, 100, 150), targets=config.targets)
-    model = make_model(config, objective)
+    model = make_network(config, num_classes=objective.num_outputs)
     images = jax.ShapeDtypeStruct((1, 16, 16, 3), np.float32)
     shapes = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
     random = np.random.default_rng(1)

@@ -19,9 +19,11 @@ from segjax.predict.trained import load_trained
 from segjax.runs import seeds
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder, run_name
+from segjax.training import program
 from segjax.training import results as outcome
 from segjax.training import run as runner
-from segjax.training import trainer
+from segjax.training.many import run_many
+from segjax.training.trainer import Trainer
 from tests.small_net import SmallNet
 
 BASE = Config(
@@ -51,9 +53,7 @@ def small_network():
     """These tests are about what is around the network; figures would take most of their time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outcome, "draw_figures", lambda *given: None)
-        patch.setattr(
-            trainer, "make_model", lambda config, objective: SmallNet(objective.num_outputs)
-        )
+        patch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
         yield
 
 
@@ -231,9 +231,9 @@ def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
     lists = {"loss": ["bce", "dice_prob", "bce"], "learning_rate": [0.1, 0.1, 0.03]}
     together = configs_of(tmp_path / "together", **lists)
     alone = configs_of(tmp_path / "alone", **lists)
-    results = runner.run_many(together, at_once=True, say=silent)
+    results = run_many(together, at_once=True, say=silent)
     assert [result.finished for result in results] == [True] * 3
-    assert all(result.finished for result in runner.run_many(alone, at_once=False, say=silent))
+    assert all(result.finished for result in run_many(alone, at_once=False, say=silent))
     for one, other in zip(together, alone, strict=True):
         assert_same_run(one.run_dir, other.run_dir)
     finals = {RunFolder(config.run_dir).results()["test"]["loss"] for config in together}
@@ -245,7 +245,7 @@ def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once):
     lists = {"learning_rate": [1e38, 1e-6], "loss": ["mse", "mse"]}
     configs = configs_of(tmp_path, **lists)
     lines = []
-    failed, good = runner.run_many(configs, at_once=at_once, say=lines.append)
+    failed, good = run_many(configs, at_once=at_once, say=lines.append)
     assert isinstance(failed.error, TrainingError)
     assert not failed.finished
     assert good.finished
@@ -254,14 +254,14 @@ def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once):
 
 
 def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, monkeypatch):
-    take_stock = trainer.Trainer.take_stock
+    log_and_save = Trainer.log_and_save
 
     def broken(self, state, losses, **keywords):
         if self.config.seed == 8:
             losses = [float("nan"), *losses[1:]]
-        take_stock(self, state, losses, **keywords)
+        log_and_save(self, state, losses, **keywords)
 
-    monkeypatch.setattr(trainer.Trainer, "take_stock", broken)
+    monkeypatch.setattr(Trainer, "log_and_save", broken)
     config = BASE.replace(run_dir=str(tmp_path / "run"))
     with pytest.raises(TrainingError, match=r"1 of 3 seeds failed; seed 8: the loss is nan"):
         runner.run(config, say=silent)
@@ -276,8 +276,8 @@ def test_a_run_that_stops_early_ends_as_it_would_alone(tmp_path):
     lists = {"learning_rate": [0.0, 0.1], "epochs": [4, 4], "early_stop_epochs": [1, 1]}
     together = configs_of(tmp_path / "together", **lists)
     alone = configs_of(tmp_path / "alone", **lists)
-    runner.run_many(together, at_once=True, say=silent)
-    runner.run_many(alone, at_once=False, say=silent)
+    run_many(together, at_once=True, say=silent)
+    run_many(alone, at_once=False, say=silent)
     for one, other in zip(together, alone, strict=True):
         assert log(one.run_dir)[0] == log(other.run_dir)[0]
         ends = [RunFolder(config.run_dir).results() for config in (one, other)]
@@ -293,7 +293,7 @@ def test_only_synthetic_images_have_a_seed():
 
 def test_runs_of_many_seeds_see_the_first_ones_images(tmp_path):
     configs = configs_of(tmp_path, seed=[3, 4])
-    assert all(result.finished for result in runner.run_many(configs, say=silent))
+    assert all(result.finished for result in run_many(configs, say=silent))
     assert [RunFolder(config.run_dir).config().synthetic_seed for config in configs] == [3, 3]
 
 
@@ -310,7 +310,7 @@ def test_runs_that_cannot_go_together_are_refused(tmp_path, change, said):
     if "run_dir" in change:
         change = {"run_dir": configs[0].run_dir}
     with pytest.raises(ConfigError, match=said):
-        runner.run_many([configs[0], configs[1].replace(**change)], say=silent)
+        run_many([configs[0], configs[1].replace(**change)], say=silent)
     assert not list(tmp_path.iterdir())
 
 

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from segjax.config import Config
+from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.folder import RunFolder
+from segjax.training import program
 from segjax.training import results as outcome
 from segjax.training import run as runner
-from segjax.training import trainer
 from segjax.training.devices import Devices, choose_devices
-from segjax.training.step import make_steps
+from segjax.training.step import make_steps, make_train_step
+from segjax.training.trainer import Trainer
 from tests.small_net import SmallNet
 
 
@@ -34,9 +36,7 @@ def no_figures(monkeypatch):
 
 @pytest.fixture
 def small_network(monkeypatch):
-    monkeypatch.setattr(
-        trainer, "make_model", lambda config, objective: SmallNet(objective.num_outputs)
-    )
+    monkeypatch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_four_devices_train_and_test_as_one(shared, tmp_path, network, request):
 def test_the_work_is_shared_out(shared, tmp_path, small_network):
     """Each device gets a quarter of the rows, and weights and data whole."""
     config = shared.replace(devices=4)
-    splits = runner.load_splits(config, say=silent)
+    splits = load_splits(config, say=silent)
     seen = []
 
     class Watching(Devices):
@@ -81,14 +81,14 @@ def test_the_work_is_shared_out(shared, tmp_path, small_network):
                 jax.debug.inspect_array_sharding(leaf, callback=seen.append)
             return spread
 
-    parts = trainer.make_parts(config, splits)
-    devices = Watching(parts.devices.mesh)
-    run = trainer.Trainer(config, splits, RunFolder(tmp_path), silent, parts=parts)
-    state, _ = run.first_state()
-    state = devices.place(state)
-    arrays = trainer.device_arrays(splits.train, devices)
+    made = program.make_program(config, splits)
+    devices = Watching(made.devices.mesh)
+    made = dataclasses.replace(made, devices=devices)
+    run = Trainer(config, splits, made, RunFolder(tmp_path), say=silent)
+    state = devices.place(run.first_state())
+    arrays = made.place(splits.train)
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves((state, arrays))} == {4}
-    step = trainer.make_train_step(run.model, run.optimizer, run.objective)
+    step = make_train_step(made.model, made.optimizer, made.objective)
     steps = make_steps(step, scan=False, devices=devices)
     state, _ = steps(state, arrays, run.order_of(0)[:1])
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))

@@ -12,9 +12,9 @@ from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import load_params
-from segjax.runs.folder import RunFolder
 from segjax.training.class_weights import balanced_class_weights
-from segjax.training.run import Trainer, run
+from segjax.training.program import make_program
+from segjax.training.run import run
 
 SILENT = {"say": lambda line: None}
 
@@ -81,17 +81,17 @@ def test_ema_is_what_is_validated_and_saved(tmp_path):
 
 @pytest.mark.parametrize(("loss", "extra"), [("bce", 0), ("ce", 1)])
 def test_class_weights_of_the_data_reach_the_loss(tmp_path, loss, extra):
-    losses, lines = {}, []
+    losses = {}
     for rule in ("", "balanced", "median"):
         parameters = {"loss_class_weights": rule} if rule else {}
         config = tiny(tmp_path, loss=loss, loss_params=parameters)
         splits = load_splits(config, **SILENT)
-        trainer = Trainer(config, splits, RunFolder(tmp_path), lines.append)
+        program = make_program(config, splits)
         outputs = np.random.default_rng(0).normal(size=(2, 64, 64, 5 + extra)).astype(np.float32)
-        losses[rule] = float(trainer.objective.loss(outputs, splits.train.masks[:2]))
+        losses[rule] = float(program.objective.loss(outputs, splits.train.masks[:2]))
         if rule:
             weights = balanced_class_weights(splits.train.masks, rule=rule, exclusive=bool(extra))
-            given = np.array(trainer.loss_params["loss_class_weights"].split(","), float)
+            given = np.array(program.loss_params["loss_class_weights"].split(","), float)
             np.testing.assert_allclose(given, weights, rtol=1e-5)
     assert len(set(losses.values())) == 3
 

@@ -15,7 +15,8 @@ from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder
-from segjax.training.run import Trainer, run
+from segjax.training.program import make_program
+from segjax.training.run import run
 from tests.event_files import shown_scalars
 
 STEPS_PER_EPOCH = 3
@@ -75,8 +76,8 @@ def records(folder):
 def final_state(config):
     """The newest checkpoint, whole: weights, average, optimizer, running statistics, key."""
     folder = RunFolder(config.run_dir)
-    trainer = Trainer(config, load_splits(config, say=lambda _: None), folder, lambda _: None)
-    template, _ = trainer.first_state()
+    splits = load_splits(config, say=lambda _: None)
+    template = make_program(config, splits).initial_state(config, splits.train.images.shape[1:])
     state, meta, _ = Checkpoints(folder.checkpoints, notify=lambda _: None).restore(template)
     state = jax.tree.map(
         lambda leaf: (

@@ -16,27 +16,27 @@ from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder
+from segjax.training import program
 from segjax.training import run as runner
-from segjax.training import trainer
 from tests.small_net import SmallNet
 
 ROOT = Path(__file__).parents[2]
 # A process of a run: its settings, then the folder that its data set differs in, if any.
 WORKER = """
 import sys
+from segjax.training import program, shared
 from segjax.training import run as runner
-from segjax.training import trainer
 from segjax.config import Config
 from segjax.errors import SegjaxError
 from tests.small_net import SmallNet
-trainer.make_model = lambda config, objective: SmallNet(objective.num_outputs)
+program.make_network = lambda config, num_classes: SmallNet(num_classes)
 if "--other-data" in sys.argv:
-    load = runner.load_splits
-    runner.load_splits = lambda config, say: load(config.replace(synthetic_seed=99), say=say)
+    load = shared.load_splits
+    shared.load_splits = lambda config, say: load(config.replace(synthetic_seed=99), say=say)
 if "--no-data" in sys.argv:
     def load(config, say):
         raise SegjaxError("the disk is gone")
-    runner.load_splits = load
+    shared.load_splits = load
 try:
     sys.exit(0 if runner.run(Config.from_json(sys.argv[1])).finished else 130)
 except SegjaxError as error:
@@ -114,9 +114,7 @@ def losses(folder):
 
 
 def alone(config, folder, monkeypatch):
-    monkeypatch.setattr(
-        trainer, "make_model", lambda config, objective: SmallNet(objective.num_outputs)
-    )
+    monkeypatch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
     return runner.run(config.replace(run_dir=str(folder)), say=lambda line: None)
 
 

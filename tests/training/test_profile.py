@@ -5,9 +5,9 @@ import json
 
 import pytest
 
+from segjax.training import program
 from segjax.training import results as outcome
 from segjax.training import run as runner
-from segjax.training import trainer
 from segjax.training.profile import StepTrace
 from tests.small_net import SmallNet
 
@@ -15,9 +15,7 @@ from tests.small_net import SmallNet
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch):
     monkeypatch.setattr(outcome, "draw_figures", lambda *given: None)
-    monkeypatch.setattr(
-        trainer, "make_model", lambda config, objective: SmallNet(objective.num_outputs)
-    )
+    monkeypatch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
 
 
 def test_the_trace_holds_the_steps_asked_for(tiny):

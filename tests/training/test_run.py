@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 
 from segjax.config import Config
+from segjax.data.splits import load_splits
 from segjax.errors import CheckpointError, ConfigError, TrainingError
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder
-from segjax.training import run as runner
+from segjax.training.program import make_program
 from segjax.training.run import run
+from segjax.training.trainer import Trainer
 
 WORKER = """
 import sys
@@ -111,10 +113,11 @@ def test_results_say_what_was_measured_where(finished):
 def test_logged_means_are_means_of_the_losses(finished):
     """The logged numbers, from the same steps taken here one at a time."""
     config, result, _ = finished
-    splits = runner.load_splits(config, say=lambda line: None)
-    trainer = runner.Trainer(config, splits, RunFolder(result.folder), lambda line: None)
-    state, _ = trainer.first_state()
-    _, seen = trainer.steps(state, runner.device_arrays(splits.train), trainer.order_of(0))
+    splits = load_splits(config, say=lambda line: None)
+    program = make_program(config, splits)
+    state = program.initial_state(config, splits.train.images.shape[1:])
+    trainer = Trainer(config, splits, program, RunFolder(result.folder), say=lambda line: None)
+    _, seen = program.steps(state, program.place(splits.train), trainer.order_of(0))
     seen = np.concatenate(seen)
     rows = [row for row in RunFolder(result.folder).records() if row["kind"] == "train"][:3]
     expected = [seen[0:2].mean(), seen[2:4].mean(), seen[4:5].mean()]
@@ -175,9 +178,8 @@ def test_a_resumed_run_keeps_its_settings(finished):
     # Told to lie about its settings, the checkpoint itself still refuses another network.
     checkpoints = Checkpoints(result.folder / "checkpoints", notify=lambda line: None)
     other = config.replace(depth=4, run_dir="")
-    splits = runner.load_splits(other, say=lambda line: None)
-    trainer = runner.Trainer(other, splits, RunFolder(result.folder), lambda line: None)
-    template, _ = trainer.first_state()
+    splits = load_splits(other, say=lambda line: None)
+    template = make_program(other, splits).initial_state(other, splits.train.images.shape[1:])
     with pytest.raises(CheckpointError, match="does not belong"):
         checkpoints.restore(template)
 

@@ -1,0 +1,165 @@
+"""The host loop: runs that stand at the same step, moved to their ends; several are one program."""
+
+import contextlib
+import functools
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from segjax.errors import TrainingError
+from segjax.training.processes import agreed_signal
+from segjax.training.profile import StepTrace, traced
+from segjax.training.program import make_joint_steps
+from segjax.training.step import TrainState
+from segjax.training.trainer import Say, Trainer
+from segjax.training.vmapped import member_state, stack_states
+
+
+def train(
+    trainers: Sequence[Trainer],
+    states: Sequence[TrainState],
+    *,
+    resume: Path | None = None,
+    say: Say,
+) -> list[TrainState] | None:
+    """Move runs that stand at the same step to their ends, several as one program.
+
+    The states given are donated. ``resume`` is the folder that goes on after a signal, the run's
+    own by default. Returns the trained states, or None if a signal stopped the runs early, saved.
+    A TrainingError of one run by itself is raised; of several, it ends its run alone.
+    """
+    lead = trainers[0]
+    lead.announce(states[0], runs_at_once=len(trainers))
+    for trainer in trainers:
+        trainer.folder.rewind_log(trainer.progress.step)
+    group = Group(trainers, states)
+    with caught_signals() as caught, lead.bar() as bar, boards(trainers), traced(lead) as trace:
+        for rows in group.batches(trace):
+            group.take_steps(rows)
+            bar.update(len(rows))
+            trace.reached(group.step, group.in_flight)
+            due = lead.schedule.logs(group.step) or lead.schedule.saves(group.step)
+            signalled = agreed_signal(caught, due=due)
+            if due or signalled:
+                group.log_and_save(stopping=signalled is not None)
+            if signalled:
+                bar.close()
+                say(
+                    f"stopped by {signalled} at step {group.step}, saved; go on with "
+                    f"--resume --run_dir={resume or lead.folder.path}"
+                )
+                return None
+    return [group.state_of(index) for index in range(len(trainers))]
+
+
+class Group:
+    """Runs that go in step: their joint state, and what they have not read of their losses.
+
+    Attributes:
+      step: steps taken.
+      in_flight: losses of the newest steps, which the device may still be working on.
+    """
+
+    def __init__(self, trainers: Sequence[Trainer], states: Sequence[TrainState]) -> None:
+        self.trainers, self.alone = trainers, len(trainers) == 1
+        lead = trainers[0]
+        programs = [trainer.program for trainer in trainers]
+        joint = states[0] if self.alone else stack_states(states)
+        self.state = lead.program.devices.place(joint)
+        self.steps = (
+            lead.program.steps
+            if self.alone
+            else make_joint_steps(programs, [trainer.config for trainer in trainers])
+        )
+        self.started = time.perf_counter()
+        self.before = [trainer.progress.seconds for trainer in trainers]
+        self.arrays = lead.program.place(lead.splits.train)
+        self.val_arrays = lead.program.place(lead.splits.val) if lead.splits.val else None
+        self.step = lead.progress.step
+        self.in_flight: list[jax.Array] = []
+        self.unread: list[jax.Array] = []
+
+    def batches(self, trace: StepTrace) -> Iterator[np.ndarray]:
+        """Yield the image indices of the next steps, [K, B] or [K, R, B], up to what is due."""
+        schedule, order, order_epoch = self.trainers[0].schedule, np.empty(0), -1
+        while any(trainer.goes_on() for trainer in self.trainers):
+            epoch, at = divmod(self.step, schedule.steps_per_epoch)
+            if epoch != order_epoch:
+                orders = [trainer.order_of(epoch) for trainer in self.trainers]
+                order, order_epoch = orders[0] if self.alone else np.stack(orders, axis=1), epoch
+            chunk = schedule.steps_to_next(self.step)
+            yield order[at : at + min(chunk, trace.steps_to_event(self.step) or chunk)]
+
+    def take_steps(self, rows: np.ndarray) -> None:
+        """Take a step for each of the ``rows``; returns while the device is still at them."""
+        self.state, losses = self.steps(self.state, self.arrays, rows)
+        self.unread.extend(losses)
+        self.step += len(rows)
+        # Waiting for the steps before these keeps the device busy and the bar honest.
+        jax.block_until_ready(self.in_flight)
+        self.in_flight = losses
+
+    def log_and_save(self, *, stopping: bool) -> None:
+        """Have each run do what is due after the steps whose losses it has not read yet."""
+        losses = np.concatenate(jax.device_get(self.unread)).reshape(-1, len(self.trainers))
+        self.unread = []
+        elapsed = time.perf_counter() - self.started
+        for index, trainer in enumerate(self.trainers):
+            if not trainer.goes_on():
+                continue  # it stopped early or failed: the program carries it along
+            try:
+                trainer.log_and_save(
+                    functools.partial(self.state_of, index),
+                    losses[:, index].tolist(),
+                    seconds=self.before[index] + elapsed,
+                    val_arrays=self.val_arrays,
+                    stopping=stopping,
+                )
+            except TrainingError as error:
+                if self.alone:
+                    raise
+                trainer.error = error
+                trainer.print_line(str(error))
+
+    def state_of(self, index: int) -> TrainState:
+        """Return the state of one of the runs."""
+        return self.state if self.alone else member_state(self.state, index)
+
+
+@contextlib.contextmanager
+def boards(trainers: Sequence[Trainer]) -> Iterator[None]:
+    """Write TensorBoard's curves of all runs while the context lasts, if asked to."""
+    with contextlib.ExitStack() as stack:
+        for trainer in trainers:
+            stack.enter_context(trainer.open_board())
+        yield
+
+
+@contextlib.contextmanager
+def caught_signals() -> Iterator[list[str]]:
+    """Collect the names of SIGINT and SIGTERM instead of dying; a second one does kill."""
+    caught: list[str] = []
+    previous: dict[int, Any] = {}
+
+    def restore() -> None:
+        for known, handler in previous.items():
+            signal.signal(known, handler)
+
+    def note(number: int, _frame: Any) -> None:
+        caught.append(signal.Signals(number).name)
+        restore()
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, note)
+    except ValueError:  # not the main thread: signals are the caller's business
+        previous.clear()
+    try:
+        yield caught
+    finally:
+        restore()

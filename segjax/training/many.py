@@ -1,0 +1,160 @@
+"""Several runs on one data set: --seeds inside one folder, and `run_many`; how they are trained."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from segjax.config import Config, flag_fields
+from segjax.errors import ConfigError, Say, TrainingError
+from segjax.runs import seeds
+from segjax.training import processes
+from segjax.training.loop import train
+from segjax.training.program import Program, make_program, scans
+from segjax.training.results import Result, environment, finish, unfinished
+from segjax.training.shared import begin, claim_folder, load_data, make_folder
+from segjax.training.step import TrainState
+from segjax.training.trainer import Trainer
+
+# What runs may differ in that share a data set, and a program if they train at once.
+MAY_DIFFER = ("loss", "seed", "learning_rate", "run_dir", "resume", "overwrite")
+
+
+def run_many(
+    configs: Sequence[Config], *, at_once: bool | None = None, say: Say = print
+) -> list[Result]:
+    """Train, test and draw several runs on one data set, each in its own folder.
+
+    Args:
+      configs: may differ in loss, its parameters, seed, learning rate and folder, and in no other
+        setting. Give each its --run_dir. Synthetic images are the first one's.
+      at_once: train them in one program; None: where that is faster, on an accelerator.
+      say: gets what is to be told, each line headed by the name of its run's folder.
+
+    Returns:
+      A result for each, in order. A run whose numbers are no longer finite has its ``error``, and
+      the others go on. After SIGINT or SIGTERM those that did not finish can be resumed.
+
+    Raises:
+      ConfigError, DataError, CheckpointError: as `run`, before anything has been trained.
+    """
+    if configs[0].multihost:
+        raise ConfigError("--multihost: run_many has no part for several processes; use run")
+    if any(config.seeds > 1 for config in configs):
+        raise ConfigError("--seeds: of many runs each has one; give each its --seed")
+    _, say = begin(configs[0], say)
+    drawn = seeds.drawn_from(configs[0])
+    configs = [config.replace(synthetic_seed=drawn) for config in configs]
+    return run_trainers(make_trainers(configs, say=say), at_once=at_once, say=say)
+
+
+def run_seeds(config: Config, *, say: Say) -> Result:
+    """Train --seeds runs inside one folder and sum their test scores up."""
+    parent = claim_folder(config)
+    members = seeds.member_configs(config, parent.path)
+    done = processes.of_first(lambda: [seeds.is_finished(member) for member in members])
+    waiting = [
+        member for member, over in zip(members, done, strict=True) if not (config.resume and over)
+    ]
+    if over := len(members) - len(waiting):
+        say(f"{over} of {len(members)} seeds are finished")
+    trainers = make_trainers(waiting, say=say) if waiting else []
+    make_folder(parent, config)
+    at_once = {"auto": None, "on": True, "off": False}[config.seeds_at_once]
+    ended = run_trainers(trainers, at_once=at_once, resume=parent.path, say=say)
+    failed = {
+        trainer.config.seed: result.error
+        for trainer, result in zip(trainers, ended, strict=True)
+        if result.error is not None
+    }
+    if not all(result.finished or result.error for result in ended):
+        return Result(parent.path, finished=False, results={})
+    results = {
+        "config": config.to_dict(),
+        **processes.of_first(
+            lambda: seeds.summarise([member for member in members if member.seed not in failed])
+        ),
+        "failed": {str(seed): str(error) for seed, error in failed.items()},
+        "environment": environment(),
+    }
+    parent.write_results(results)
+    say(seeds.summary_line(results))
+    if failed:
+        seed, error = next(iter(failed.items()))
+        raise TrainingError(f"{len(failed)} of {len(members)} seeds failed; seed {seed}: {error}")
+    say(f"done: {parent.path / 'results.json'}; see them with python -m segjax.show {parent.path}")
+    return Result(parent.path, finished=True, results=results)
+
+
+def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
+    """Choose the folders, load the data and build the programs of runs; writes nothing.
+
+    What a run says is headed by its folder's name.
+    """
+    first = configs[0]
+    for name in (field.name for field in flag_fields()):
+        if name not in MAY_DIFFER and len({str(getattr(config, name)) for config in configs}) > 1:
+            raise ConfigError(f"runs that are trained together cannot differ in --{name}")
+    folders = [claim_folder(config) for config in configs]
+    if len({folder.path.resolve() for folder in folders}) < len(folders):
+        raise ConfigError("runs that are trained together need a --run_dir each")
+    splits = load_data(first, say)
+    programs: dict[str, Program] = {}
+    trainers = []
+    for config, folder in zip(configs, folders, strict=True):
+        key = str((config.loss, sorted(config.loss_params.items()), config.learning_rate))
+        programs[key] = programs.get(key) or make_program(config, splits)
+        told = _headed(folder.path.name, say)
+        trainers.append(Trainer(config, splits, programs[key], folder, say=told))
+    return trainers
+
+
+def _headed(name: str, say: Say) -> Say:
+    return lambda line: say(f"{name}: {line}")
+
+
+def run_trainers(
+    trainers: Sequence[Trainer],
+    *,
+    at_once: bool | None = None,
+    resume: Path | None = None,
+    say: Say,
+) -> list[Result]:
+    """Train and test runs, one after another or at once; ``resume`` is what goes on after a signal.
+
+    A TrainingError ends its run and is in its result; the other runs go on.
+    """
+    if at_once is None:
+        at_once = scans() and not processes.several()
+    results: dict[Path, Result] = {}
+    for group, first_states in groups_of(trainers, at_once=at_once):
+        try:
+            states = train(group, first_states, resume=resume, say=say)
+        except TrainingError as error:
+            group[0].error = error
+            continue
+        if states is None:
+            break
+        for trainer, state in zip(group, states, strict=True):
+            if trainer.error is None:
+                results[trainer.folder.path] = finish(trainer, state, runs_at_once=len(group))
+    return [results.get(trainer.folder.path, unfinished(trainer)) for trainer in trainers]
+
+
+def groups_of(
+    trainers: Sequence[Trainer], *, at_once: bool
+) -> Iterator[tuple[list[Trainer], list[TrainState]]]:
+    """Yield the runs to train next, with their first states; their folders are made.
+
+    One by one, or at once those that stand at the same step. Resumed runs need not: a crash may
+    come between their checkpoints.
+    """
+    if not at_once:
+        for trainer in trainers:
+            yield [trainer], [trainer.first_state()]
+        return
+    groups: dict[int, tuple[list[Trainer], list[TrainState]]] = {}
+    for trainer in trainers:
+        state = trainer.first_state()
+        group = groups.setdefault(trainer.progress.step, ([], []))
+        group[0].append(trainer)
+        group[1].append(state)
+    yield from groups.values()

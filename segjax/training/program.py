@@ -1,0 +1,175 @@
+"""What a run's settings describe: the network, the objective, and the jitted steps and test."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from segjax.config import Config
+from segjax.data import Dataset
+from segjax.data.splits import Splits
+from segjax.errors import ConfigError
+from segjax.loss_table import Value, spec
+from segjax.networks.build import Network, make_network
+from segjax.training.augment import make_augment
+from segjax.training.class_weights import resolve_class_weights
+from segjax.training.devices import Devices, choose_devices
+from segjax.training.evaluate import Evaluation, make_evaluate
+from segjax.training.events import Schedule
+from segjax.training.objective import Objective, make_objective
+from segjax.training.optim import make_optimizer
+from segjax.training.step import (
+    SCAN_STEPS,
+    Augment,
+    Batch,
+    TrainState,
+    init_state,
+    make_steps,
+    make_train_step,
+)
+from segjax.training.vmapped import Member, make_many_step
+
+CPU_CHUNK_STEPS = 5  # steps between looks at signals and the bar; elsewhere one compiled scan
+EVAL_BATCH = 50
+
+Steps = Callable[[TrainState, Batch, Any], tuple[TrainState, list[jax.Array]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What runs share whose settings differ in no more than seed and folder.
+
+    Attributes:
+      loss_params: the loss's settings, with class weights taken from the data.
+      objective, model, optimizer, augment: what the settings describe.
+      steps: the jitted steps of a run by itself; see `make_steps`.
+      evaluate: the jitted pass over a data set.
+      schedule: how many steps there are and what is due when.
+      devices: what shares a batch.
+    """
+
+    loss_params: Mapping[str, Value]
+    objective: Objective
+    model: Network
+    optimizer: Any
+    augment: Augment | None
+    steps: Steps
+    evaluate: Callable[[Any, Batch], Evaluation]
+    schedule: Schedule
+    devices: Devices
+
+    def initial_state(self, config: Config, image_shape: tuple[int, int, int]) -> TrainState:
+        """Return the state of step 0, drawn from the run's seed."""
+        return init_state(
+            self.model,
+            self.optimizer,
+            seed=config.seed,
+            image_shape=image_shape,
+            ema=config.ema_decay > 0,
+        )
+
+    def place(self, dataset: Dataset) -> Batch:
+        """Put a data set's arrays on the devices, whole and as they are (uint8)."""
+        arrays = {"images": dataset.images, "masks": dataset.masks}
+        if dataset.ignore is not None:
+            arrays["valid"] = ~dataset.ignore
+        return jax.tree.map(jnp.asarray, self.devices.place(arrays))
+
+
+def make_program(config: Config, splits: Splits) -> Program:
+    """Build what the settings describe; nothing is compiled before it is used.
+
+    Raises ConfigError if the data has not one batch or the devices cannot share it.
+    """
+    devices = choose_devices(config.devices, config.batch_size)
+    loss_params = resolve_class_weights(
+        config.loss_params,
+        splits.train.masks,
+        reads=spec(config.loss).reads,
+        ignore=splits.train.ignore,
+    )
+    objective = make_objective(
+        config.loss,
+        class_values=splits.train.class_values,
+        targets=config.targets,
+        parameters=loss_params,
+    )
+    schedule = make_schedule(config, len(splits.train))
+    model = make_network(config, num_classes=objective.num_outputs)
+    optimizer = make_optimizer(config, schedule.total_steps)
+    augment = make_augment(
+        config.augment,
+        interpolation=config.augment_interpolation,
+        outside=config.augment_outside,
+    )
+    step = make_train_step(model, optimizer, objective, augment=augment, ema_decay=config.ema_decay)
+    evaluate = make_evaluate(
+        model,
+        objective,
+        stats=config.eval_stats,
+        batch_size=eval_batch_size(config),
+        devices=devices,
+    )
+    return Program(
+        loss_params=loss_params,
+        objective=objective,
+        model=model,
+        optimizer=optimizer,
+        augment=augment,
+        steps=make_steps(step, scan=scans(), devices=devices),
+        evaluate=evaluate,
+        schedule=schedule,
+        devices=devices,
+    )
+
+
+def make_schedule(config: Config, images: int) -> Schedule:
+    """Return when what is due of a run on so many images; ConfigError if they are not one batch."""
+    steps_per_epoch = images // config.batch_size
+    if not steps_per_epoch:
+        raise ConfigError(
+            f"--batch_size={config.batch_size}: more than the {images} training images"
+        )
+    total_steps = config.epochs * steps_per_epoch
+    return Schedule(
+        steps_per_epoch=steps_per_epoch,
+        total_steps=min(total_steps, config.max_steps or total_steps),
+        log_steps=config.log_steps,
+        checkpoint_steps=config.checkpoint_steps,
+        chunk_steps=SCAN_STEPS if scans() else CPU_CHUNK_STEPS,
+        warm_up_steps=SCAN_STEPS + 1 if scans() else CPU_CHUNK_STEPS,
+    )
+
+
+def make_joint_steps(programs: Sequence[Program], configs: Sequence[Config]) -> Steps:
+    """Return the jitted steps of several runs in one program; see `segjax.training.vmapped`."""
+    lead, config = programs[0], configs[0]
+
+    def optimizer_of(rate: Any) -> Any:
+        return make_optimizer(config, lead.schedule.total_steps, learning_rate=rate)
+
+    step = make_many_step(
+        lead.model,
+        optimizer_of,
+        [
+            Member(program.objective, own.learning_rate)
+            for program, own in zip(programs, configs, strict=True)
+        ],
+        augment=lead.augment,
+        ema_decay=config.ema_decay,
+    )
+    return make_steps(step, scan=scans(), devices=lead.devices)
+
+
+def scans() -> bool:
+    """Tell whether steps run faster as one compiled loop: everywhere but on XLA:CPU."""
+    return jax.default_backend() != "cpu"
+
+
+def eval_batch_size(config: Config) -> int:
+    """Return the images per test batch: with batch statistics it changes the numbers."""
+    if config.eval_batch_size:
+        return config.eval_batch_size
+    return config.batch_size if config.eval_stats == "batch" else EVAL_BATCH
