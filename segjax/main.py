@@ -13,10 +13,11 @@ from typing import Any
 
 from absl import flags
 
-from segjax.config import Config, flag_fields
+from segjax.config import Config, flag_fields, names_with
 from segjax.errors import ConfigError, SegjaxError
 from segjax.loss_table import PARAMETERS
 from segjax.runs.folder import CONFIG_FILE, RunFolder
+from segjax.settings import GROUPS
 
 USAGE = """Train mUnet on PurdueShapes5MultiObject and measure it on the test images.
 
@@ -109,15 +110,22 @@ def load_config(path: str) -> Config:
 
 
 def help_text(values: flags.FlagValues) -> str:
-    """Return the page that --help prints: the usage, then each flag with its sentence."""
-    lines = [USAGE, "Flags:"]
-    ours = ["config", *(field.name for field in flag_fields()), *PARAMETERS]
-    for name in ours:
-        flag = values[name]
-        lines.append(flags.text_wrap(f"--{name}", indent="  "))
-        choices = getattr(flag.parser, "enum_values", None)
-        tail = f" One of: {', '.join(choices)}." if choices else ""
-        lines.append(flags.text_wrap(flag.help + tail, indent="      "))
+    """Return the page that --help prints: the usage, then the flags, under headings."""
+    sections = {"The flags that matter first": ["config", *names_with("first")]}
+    for group, heading in GROUPS.items():
+        sections[heading] = [
+            field.name
+            for field in flag_fields()
+            if field.metadata["group"] == group and not field.metadata["first"]
+        ]
+    sections[GROUPS["loss"]] += PARAMETERS
+    lines = [USAGE]
+    for heading, names in sections.items():
+        lines.append(f"{heading}:")
+        for name in names:
+            lines.append(flags.text_wrap(f"--{name}", indent="  "))
+            lines.append(flags.text_wrap(values[name].help, indent="      "))
+        lines.append("")
     return "\n".join(lines)
 
 

@@ -6,19 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.config import Config
+from segjax.config import Config, names_with
 from segjax.errors import ConfigError
 from segjax.runs.folder import CONFIG_FILE, RunFolder
 
-# Settings that a resumed run may change and that its results depend on.
-RESULTS_DEPEND_ON = (
-    "epochs",
-    "max_steps",
-    "early_stop_epochs",
-    "test",
-    "eval_stats",
-    "eval_batch_size",
-)
 NOT_SCORES = ("images", "seconds")  # numbers among a run's test results
 
 
@@ -55,7 +46,7 @@ def is_finished(config: Config) -> bool:
         done = RunFolder(config.run_dir).results()["config"]
     except (ConfigError, KeyError, TypeError):
         return False
-    return all(done.get(name) == getattr(config, name) for name in RESULTS_DEPEND_ON)
+    return all(done.get(name) == getattr(config, name) for name in names_with("tested"))
 
 
 def summarise(members: Sequence[Config]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from segjax.config import Config, flag_fields
+from segjax.config import Config, names_with
 from segjax.errors import ConfigError, Say, TrainingError
 from segjax.runs import seeds
 from segjax.training import processes
@@ -13,9 +13,6 @@ from segjax.training.results import Result, environment, finish, unfinished
 from segjax.training.shared import begin, claim_folder, load_data, make_folder
 from segjax.training.step import TrainState
 from segjax.training.trainer import Trainer
-
-# What runs may differ in that share a data set, and a program if they train at once.
-MAY_DIFFER = ("loss", "seed", "learning_rate", "run_dir", "resume", "overwrite")
 
 
 def run_many(
@@ -90,8 +87,8 @@ def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
     What a run says is headed by its folder's name.
     """
     first = configs[0]
-    for name in (field.name for field in flag_fields()):
-        if name not in MAY_DIFFER and len({str(getattr(config, name)) for config in configs}) > 1:
+    for name in names_with("together", has=False):
+        if len({str(getattr(config, name)) for config in configs}) > 1:
             raise ConfigError(f"runs that are trained together cannot differ in --{name}")
     folders = [claim_folder(config) for config in configs]
     if len({folder.path.resolve() for folder in folders}) < len(folders):

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from segjax.config import Config, settings_that_differ
+from segjax.config import Config, names_with, settings_that_differ
 from segjax.data.splits import Splits, load_splits
 from segjax.errors import ConfigError, Say
 from segjax.runs.checkpoints import Checkpoints, Restored, Which
@@ -15,9 +15,6 @@ from segjax.runs.folder import RunFolder, UnwrittenFolder, choose_folder, open_r
 from segjax.training import backend, processes
 from segjax.training.devices import Devices
 from segjax.training.step import TrainState
-
-# Settings that each process of --multihost has for itself; all others are process 0's.
-OF_EACH_PROCESS = ("process_id", "dataroot", "cache_dir")
 
 
 def begin(config: Config, say: Say) -> tuple[Config, Say]:
@@ -32,7 +29,8 @@ def begin(config: Config, say: Say) -> tuple[Config, Say]:
         coordinator=config.coordinator, processes=config.num_processes, process=config.process_id
     )
     first = Config.from_json(processes.of_first(config.to_json), source="process 0")
-    config = first.replace(**{name: getattr(config, name) for name in OF_EACH_PROCESS})
+    # Each process has the settings that are its own; all others are process 0's.
+    config = first.replace(**{name: getattr(config, name) for name in names_with("local")})
     return config, say if processes.is_first() else lambda line: None
 
 

@@ -259,11 +259,7 @@ class Trainer:
             self.stop_on(f"the weights are not finite after step {self.progress.step}")
         meta = {
             "progress": dataclasses.asdict(self.progress),
-            "depth": self.config.depth,
-            "head": self.config.head,
-            "loss": self.config.loss,
-            "optimizer": self.config.optimizer,
-            "seed": self.config.seed,
+            **self.config.telling(),
             # What prediction has to know without the data.
             "label_map": dict(self.splits.train.label_map),
             "image_size": list(self.splits.train.images.shape[1:3]),

@@ -1,0 +1,98 @@
+"""What a setting is: its default and all that is known of it, in the metadata of its field."""
+
+import dataclasses
+import difflib
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, cast
+
+from segjax.errors import ConfigError
+
+Group = Literal["data", "network", "loss", "optimisation", "test", "run", "devices"]
+
+# The headings of --help, in its order.
+GROUPS: dict[Group, str] = {
+    "data": "Data",
+    "network": "Network",
+    "loss": "Loss",
+    "optimisation": "Optimisation",
+    "test": "Test",
+    "run": "Run",
+    "devices": "Devices and processes",
+}
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    group: Group,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    first: bool = False,
+    fixed: bool = True,
+    tested: bool = False,
+    together: bool = False,
+    local: bool = False,
+    compared: bool = True,
+) -> Any:
+    """Declare a setting, a field of `segjax.Config` and a flag of the same name.
+
+    Args:
+      default: its default, which also gives its type.
+      help: the sentence that explains it.
+      group: the heading under which --help shows it.
+      choices: the values that it may have; empty: all of its type.
+      low, high: the range of its values, both included.
+      first: it is one of those that matter first.
+      fixed: a resumed run must keep the value that it was started with.
+      tested: it may change in a resumed run, and what is measured in the end depends on it.
+      together: runs that are trained together may differ in it.
+      local: of several processes each has its own.
+      compared: it says what was trained, so that tables of runs show where it differs.
+    """
+    about = {
+        "help": help, "group": group, "choices": choices, "low": low, "high": high,
+        "first": first, "fixed": fixed, "tested": tested, "together": together, "local": local,
+        "compared": compared,
+    }  # fmt: skip
+    return dataclasses.field(default=default, metadata=about)
+
+
+def of_group(group: Group, **usual: bool) -> Any:
+    """Return `setting` for one group, with what is usual there."""
+    return functools.partial(setting, group=group, **usual)
+
+
+def check_value(
+    name: str,
+    value: Any,
+    *,
+    default: Any,
+    choices: Sequence[str] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> None:
+    """Raise ConfigError unless ``value`` has the type of ``default`` and lies in its range."""
+    kind = type(default)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"--{name}={value!r}: must be a {kind.__name__}")
+    if choices and value not in choices:
+        raise ConfigError(f"--{name}={value}: choose one of {', '.join(choices)}")
+    if kind is float and not math.isfinite(cast(float, value)):
+        raise ConfigError(f"--{name}={value}: must be a finite number")
+    if low is not None and value < low:
+        raise ConfigError(f"--{name}={value}: must be at least {low}")
+    if high is not None and value > high:
+        raise ConfigError(f"--{name}={value}: must be at most {high}")
+
+
+def close_to(name: str, names: Iterable[str]) -> str:
+    """Return a hint at the name that was meant, or at all there are."""
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" did you mean {close[0]!r}?" if close else f" there are {', '.join(names)}"
