@@ -1,69 +1,170 @@
-"""The layers hold: imports point down, and what must stay light does."""
+"""The house stands: rooms import lower floors only, no circle between files, light doors."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1] / "segjax"
-LAYERS = (
-    {"errors", "config", "loss_table", "augment_table", "purdue"},
-    {"losses", "metrics", "conv", "norm", "layers", "model", "unet", "networks", "data"}
-    | {"backend", "devices", "processes", "decode", "class_weights", "floors", "tiling", "summary"},
-    {"objective", "optim", "augment", "train", "many", "evaluate", "sinks"},
-    {"checkpoint", "rundir", "seeds", "sources", "interop"},
-    {"plots", "outcome", "trainer", "tracing", "runner"},
-    {"trained"},
-    {"predictor"},
-    {"main", "predict", "export", "show"},
+ROOT = Path(__file__).parents[1]
+# Rooms by floor, lowest first. A module belongs to the longest name that it begins with.
+FLOORS = (
+    {"segjax.errors", "segjax.purdue", "segjax"},
+    {"segjax.settings", "segjax.loss_table", "segjax.augment_table", "segjax.checks"}
+    | {"segjax.config"},
+    {"segjax.data.dataset", "segjax.data.places"}
+    | {"segjax.losses", "segjax.metrics", "segjax.networks", "segjax.plots", "segjax.runs"},
+    {"segjax.data.purdue", "segjax.data.own"},
+    {"segjax.data"},
+    {"segjax.data.check", "segjax.training"},
+    {"segjax.predict", "segjax.dlstudio"},
+    {"segjax.export", "segjax.interop", "segjax.main", "segjax.show"},
 )
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-# plots reads what a run wrote and knows no other module but names and windows.
-RANK["plots"] = 1
+# Modules of the lowest two floors are rooms of one file each, in this order.
+SETTINGS = ("settings", "loss_table", "augment_table", "checks", "config")
+MOST_FLOORS, MOST_AT_TOP, MOST_LINES = 8, 12, 400
 
 
-def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("segjax"):
-            parts = node.module.split(".")
-            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.startswith("segjax."):
-                    yield alias.name.split(".")[1]
+def module_of(file):
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("name", sorted(RANK))
-def test_imports_point_to_lower_layers(name):
-    home = ROOT / name
-    files = sorted(home.rglob("*.py")) if home.is_dir() else [home.with_suffix(".py")]
-    for path in files:
-        if not path.exists():
+FILES = {module_of(file): file for file in sorted((ROOT / "segjax").rglob("*.py"))}
+
+
+def imported(node):
+    """Yield the modules that an import statement names, as files of ours or as packages."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            yield inner if inner in FILES else node.module
+
+
+def for_types_only(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def walk(node, *, into_functions):
+    """Yield the nodes that run: all, or only those that run when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if for_types_only(child):
             continue
-        for other in imports_of(path):
-            if other in RANK and other != name:
-                assert RANK[other] <= RANK[name], f"{path} imports segjax.{other}"
+        if not into_functions and isinstance(child, ast.FunctionDef | ast.Lambda):
+            continue
+        yield child
+        yield from walk(child, into_functions=into_functions)
 
 
-@pytest.mark.parametrize(
-    ("module", "banned"),
-    [
-        ("segjax", {"jax", "numpy"}),
-        ("segjax.config", {"jax", "numpy"}),
-        ("segjax.data", {"jax", "flax"}),
-        ("segjax.losses", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
-        ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib"}),
-        ("segjax.plots", {"jax", "flax"}),
-        ("segjax.training.run", {"torch", "tensorboardX"}),
-        ("segjax.predict.__main__", {"jax", "numpy"}),
-        ("segjax.show", {"jax", "numpy"}),
-        ("segjax.export.__main__", {"jax", "numpy"}),
-        ("segjax.predict.predictor", {"torch", "onnx", "onnxruntime", "safetensors"}),
-    ],
-)
+@functools.cache
+def imports_of(name, *, into_functions=True):
+    """Return what a module imports, itself aside."""
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    nodes = walk(tree, into_functions=into_functions)
+    return frozenset(other for node in nodes for other in imported(node)) - {name}
+
+
+def room_of(name):
+    rooms = [room for floor in FLOORS for room in floor]
+    found = [room for room in rooms if name == room or name.startswith(room + ".")]
+    return max(found, key=len)
+
+
+def floor_of(room):
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def test_every_module_has_a_room():
+    assert len(FLOORS) <= MOST_FLOORS
+    rooms = {room for floor in FLOORS for room in floor}
+    assert rooms <= FILES.keys(), "a room that is no more"
+    homeless = {name for name in FILES if room_of(name) == "segjax" and name != "segjax"}
+    assert not homeless, "list them in FLOORS"
+    assert len(list((ROOT / "segjax").glob("*.py"))) <= MOST_AT_TOP
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_rooms_import_lower_floors_only(name):
+    room = room_of(name)
+    for other in sorted(imports_of(name) & FILES.keys()):
+        there = room_of(other)
+        if there == room:
+            continue
+        if (floor := floor_of(room)) == floor_of(there) == 1:
+            places = [SETTINGS.index(one.rpartition(".")[2]) for one in (there, room)]
+            assert places[0] < places[1], f"{name} imports {other}"
+        else:
+            assert floor_of(there) < floor, f"{name} imports {other}"
+
+
+def test_no_circle_between_files():
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, f"a circle: {' -> '.join([*path[path.index(name) :], name])}"
+        if name in done:
+            return
+        path.append(name)
+        for other in sorted(imports_of(name) & FILES.keys()):
+            visit(other)
+        done.add(path.pop())
+
+    for name in FILES:
+        visit(name)
+
+
+def test_files_can_be_read_in_one_sitting():
+    lines = {name: len(file.read_text("utf-8").splitlines()) for name, file in FILES.items()}
+    assert not {name: count for name, count in lines.items() if count > MOST_LINES}
+
+
+def loaded_by(name):
+    """Return all modules that importing one loads, by what the files say."""
+    found, todo = set(), [name]
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if name in FILES:
+            todo += imports_of(name, into_functions=False)
+            todo += [name.rpartition(".")[0]] if "." in name else []
+    return found
+
+
+LIGHT = [
+    ("segjax", {"jax", "numpy"}),
+    ("segjax.config", {"jax", "numpy"}),
+    ("segjax.main", {"jax", "numpy"}),
+    ("segjax.show", {"jax", "numpy"}),
+    ("segjax.predict.__main__", {"jax", "numpy"}),
+    ("segjax.export.__main__", {"jax", "numpy"}),
+    ("segjax.data", {"jax", "flax"}),
+    ("segjax.losses", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
+    ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib"}),
+    ("segjax.plots", {"jax", "flax"}),
+    ("segjax.training.run", {"torch", "tensorboardX"}),
+    ("segjax.predict.predictor", {"torch", "onnx", "safetensors", "matplotlib", "tqdm"}),
+]
+
+
+@pytest.mark.parametrize(("module", "banned"), LIGHT)
 def test_importing_a_part_stays_light(module, banned):
-    code = f"import sys, {module}; print(*sorted({banned!r} & set(sys.modules)))"
+    packages = {name.split(".")[0] for name in loaded_by(module)} | loaded_by(module)
+    assert not banned & packages
+
+
+@pytest.mark.parametrize("module", ["segjax.main", "segjax.predict.predictor"])
+def test_the_files_say_what_an_import_loads(module):
+    """The walk over the files, held against Python itself."""
+    code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == ""
+    loaded = set(done.stdout.split())
+    assert loaded & FILES.keys() == loaded_by(module) & FILES.keys()
+    (banned,) = [names for name, names in LIGHT if name == module]
+    assert not banned & loaded
