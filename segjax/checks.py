@@ -7,9 +7,8 @@ from typing import Any
 from segjax.augment_table import check_augment
 from segjax.errors import ConfigError
 from segjax.loss_table import PARAMETERS, Value, check_class_weights, spec
-from segjax.settings import check_value
+from segjax.settings import SIZE_MULTIPLE, check_value
 
-LARGEST_CELL = 8  # all networks take images with sides that are multiples of this
 NAMED_DATA = ("purdue", "synthetic")
 
 
@@ -27,7 +26,7 @@ def check_settings(config: Any) -> None:
             f"--warmup_steps={config.warmup_steps}: onecycle rises by itself; leave it out or "
             "choose --schedule=cosine"
         )
-    step = 64 if config.data == "synthetic" else 8
+    step = 64 if config.data == "synthetic" else SIZE_MULTIPLE
     if config.image_size % step:
         raise ConfigError(
             f"--image_size={config.image_size}: must be a multiple of {step} for this data"
@@ -62,10 +61,10 @@ def check_network(config: Any) -> None:
             f"--head={config.head}: --network=unet writes every pixel; add --head=dense"
         )
     levels, patch = len(config.widths()), config.unet_patch
-    if patch & (patch - 1) or patch * 2 ** (levels - 1) > LARGEST_CELL:
+    if patch & (patch - 1) or patch * 2 ** (levels - 1) > SIZE_MULTIPLE:
         raise ConfigError(
             f"--unet_patch={patch} with {levels} --unet_widths: the patch must be 1, 2, 4 or 8, "
-            f"and after {levels - 1} halvings a cell at most {LARGEST_CELL} pixels wide"
+            f"and after {levels - 1} halvings a cell at most {SIZE_MULTIPLE} pixels wide"
         )
 
 

@@ -1,8 +1,10 @@
 """What goes wrong for a user: every error carries one line that says what and what to do."""
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping
 
-Say = Callable[[str], None]  # gets what is to be told, a line at a time
+Say = Callable[[str], None]  # hears one line for the user
 
 
 class SegjaxError(Exception):
@@ -23,3 +25,65 @@ class CheckpointError(SegjaxError):
 
 class TrainingError(SegjaxError):
     """Training cannot go on, for instance because the loss is not finite any more."""
+
+
+def check_choice(given: str, value: object, choices: Collection[str]) -> None:
+    """Raise ConfigError unless ``value`` is one of ``choices``; ``given`` shows it as it was given.
+
+    ``check_choice(f"--fit={fit}", fit, FITS)`` says "--fit=bend: choose one of resize, crop, pad".
+    """
+    if value not in choices:
+        raise ConfigError(f"{given}: choose one of {', '.join(choices)}")
+
+
+# Exit code and line for each kind of error, the first that fits.
+_TOLD: dict[type[BaseException], tuple[int, str]] = {
+    ConfigError: (2, "{error}"),
+    SegjaxError: (1, "{error}"),
+    OSError: (1, "{file}: {error.strerror}"),
+    KeyboardInterrupt: (130, "stopped"),
+}
+
+
+def exit_code(
+    work: Callable[[], int | None],
+    *,
+    prefix: str = "segjax",
+    told: Mapping[type[BaseException], tuple[int, str]] | None = None,
+) -> int:
+    """Run a command's work, from its arguments on, and return the command's exit code.
+
+    An error of a user becomes one line on stderr. A reader of stdout that has seen enough, as in
+    ``--help | head``, ends the command without a word.
+
+    Args:
+      work: returns the exit code, or None for 0; argparse may end it with SystemExit.
+      prefix: what the line of an error begins with.
+      told: exit code and line of kinds of errors that the command tells in its own way; in the
+        line ``{error}`` and ``{file}`` stand for the error and the file that it names.
+
+    Returns:
+      What ``work`` returned, or 2 for a ConfigError, 1 for other errors of a user, 130 after
+      Ctrl-C, 141 after a closed stdout, as the shell counts signals.
+    """
+    # XLA's own log lines would drown the one line that a user needs.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        try:
+            code = work() or 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Python flushes once more at its end, which would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except BaseException as error:
+        for kind, (code, line) in [*(told or {}).items(), *_TOLD.items()]:
+            if isinstance(error, kind):
+                file = getattr(error, "filename", None) or "a file"
+                lines = line.format(error=error, file=file).splitlines()
+                sys.stderr.write(f"{prefix}: {' '.join(part.strip() for part in lines)}\n")
+                return code
+        raise

@@ -11,6 +11,8 @@ from segjax.errors import ConfigError
 
 Group = Literal["data", "network", "loss", "optimisation", "test", "run", "devices"]
 
+SIZE_MULTIPLE = 8  # all networks take images with sides that are multiples of this
+
 # The headings of --help, in its order.
 GROUPS: dict[Group, str] = {
     "data": "Data",

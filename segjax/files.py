@@ -1,0 +1,44 @@
+"""Files that appear whole or not at all, and the SHA-256 of a file."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a name beside ``path`` to write to; what is written there then replaces ``path``.
+
+    A reader, or a crash, sees the old file or the new one, never half: the new one is flushed to
+    the disk before it gets its name. When the block raises, the old file stays as it is.
+
+    Raises OSError if the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file whole or not at all; see ``replacing``."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 file with the line ends as they are, whole or not at all; see ``replacing``."""
+    write_bytes(path, text.encode())
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal. Raises OSError if it is unreadable."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,75 @@
+"""How a command ends: its exit code, and one line on stderr for what went wrong."""
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+
+from segjax.errors import CheckpointError, ConfigError, check_choice, exit_code
+
+
+def raising(error):
+    def work():
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (ConfigError("--fit=x: no"), 2, "segjax: --fit=x: no"),
+        (CheckpointError("a\n  b"), 1, "segjax: a b"),
+        (OSError(28, "No space left", "out.png"), 1, "segjax: out.png: No space left"),
+        (OSError(5, "Input/output error"), 1, "segjax: a file: Input/output error"),
+        (KeyboardInterrupt(), 130, "segjax: stopped"),
+    ],
+)
+def test_an_error_is_a_code_and_one_line(error, code, line, capsys):
+    assert exit_code(raising(error)) == code
+    assert capsys.readouterr() == ("", line + "\n")
+
+
+def test_a_command_tells_errors_in_its_own_way(capsys):
+    told = {ConfigError: (1, "{error}!"), MemoryError: (1, "out of memory"), OSError: (2, "{file}")}
+    assert exit_code(raising(ConfigError("no")), prefix="error", told=told) == 1
+    assert exit_code(raising(MemoryError()), told=told) == 1
+    assert exit_code(raising(OSError(28, "full", "a  b.png")), told=told) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["error: no!", "segjax: out of memory", "segjax: a  b.png"]
+
+
+def test_other_errors_are_not_hidden():
+    with pytest.raises(KeyError):
+        exit_code(raising(KeyError("bug")))
+
+
+def test_the_code_is_that_of_the_work_or_of_argparse(capsys):
+    parser = argparse.ArgumentParser(prog="tool")
+    assert exit_code(lambda: None) == 0
+    assert exit_code(lambda: 1) == 1
+    assert exit_code(lambda: parser.parse_args(["--help"]) and 1) == 0
+    assert exit_code(lambda: parser.parse_args(["--no"]) and 1) == 2
+    assert "unrecognized arguments: --no" in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_ends_the_command_quietly():
+    code = (
+        "import sys; from segjax.errors import exit_code\n"
+        "sys.exit(exit_code(lambda: [print('line') for _ in range(100_000)] and 0))"
+    )
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert command.stdout.readline() == b"line\n"
+    command.stdout.close()
+    assert command.stderr.read() == b""
+    command.stderr.close()
+    assert command.wait() == 141
+
+
+def test_check_choice():
+    check_choice("--fit=pad", "pad", ("crop", "pad"))
+    with pytest.raises(ConfigError, match=r"^--fit=x: choose one of crop, pad$"):
+        check_choice("--fit=x", "x", ("crop", "pad"))

@@ -1,0 +1,45 @@
+"""A file appears whole or not at all."""
+
+import hashlib
+
+import pytest
+
+from segjax.files import replacing, sha256, write_bytes, write_text
+
+
+def test_what_is_written_replaces_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "one\n")
+    write_text(path, "zwölf\n")
+    assert path.read_bytes() == "zwölf\n".encode()
+    write_bytes(path, b"\r\n")
+    assert path.read_bytes() == b"\r\n"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    with pytest.raises(FileNotFoundError), replacing(path):
+        pass  # a block that writes nothing replaces nothing
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_missing_folder_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        write_text(tmp_path / "no" / "a.txt", "")
+
+
+def test_sha256_is_that_of_the_content(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(1000))
+    assert sha256(path) == hashlib.sha256(bytes(1000)).hexdigest()
