@@ -325,6 +325,15 @@ class Config:
             )
         return found
 
+    def class_choice(self) -> tuple[str, ...]:
+        """Return the classes of own data to use, in channel order; empty: all."""
+        return tuple(name.strip() for name in self.classes.split(",") if name.strip())
+
+    def scenes_seed(self) -> int:
+        """Return the seed of a run's synthetic images; of other data the setting as it stands."""
+        drawn = self.data == "synthetic" and self.synthetic_seed < 0
+        return self.seed if drawn else self.synthetic_seed
+
     def network_name(self) -> str:
         """Return the network in a phrase, for titles."""
         if self.network == "unet":

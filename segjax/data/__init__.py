@@ -3,17 +3,16 @@
 NumPy only; nothing here imports jax.
 """
 
-from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
+from segjax.data.dataset import Dataset, epoch_order
 from segjax.data.loading import load
-from segjax.data.order import batches, epoch_order
 from segjax.data.purdue.input import Limits
 from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
+from segjax.purdue import PURDUE_SHAPES_LABELS
 
 __all__ = [
     "PURDUE_SHAPES_LABELS",
     "Dataset",
     "Limits",
-    "batches",
     "epoch_order",
     "load",
     "recolour",

@@ -8,8 +8,6 @@ under another name and renamed when complete, so a reader sees a whole entry or 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +20,7 @@ import numpy as np
 
 from segjax.data.dataset import Dataset
 from segjax.errors import DataError
+from segjax.files import sha256
 
 FORMAT_VERSION = 1
 _ARRAYS = ("images", "masks", "boxes", "box_image", "box_class")
@@ -34,20 +33,19 @@ class StaleEntryError(Exception):
 
 
 def source_digest(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal.
+    """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
       DataError: if the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
 def read_entry(folder: Path, digest: str, *, source: Path) -> Dataset | None:
-    """Returns the cached data set of the source with this digest, or None if there is none.
+    """Return the cached data set of the source with this digest, or None if there is none.
 
     The large arrays are memory-mapped and read-only. Every byte is read once for its checksum,
     at the speed of the page cache.
@@ -84,7 +82,7 @@ def read_entry(folder: Path, digest: str, *, source: Path) -> Dataset | None:
 
 
 def write_entry(folder: Path, digest: str, dataset: Dataset) -> None:
-    """Writes a complete entry, in place of one of the same digest if there is one.
+    """Write a complete entry, in place of one of the same digest if there is one.
 
     Raises:
       OSError: if that is not possible; nothing incomplete stays behind under the entry's name.
@@ -113,7 +111,7 @@ def write_entry(folder: Path, digest: str, dataset: Dataset) -> None:
 
 
 def drop_entries_of(folder: Path, source: Path, *, keep: str) -> int:
-    """Removes entries that were made of ``source`` when it had another content; returns how many.
+    """Remove entries that were made of ``source`` when it had another content; return how many.
 
     A data file that changes would otherwise leave 0.3 GB behind each time.
     """
@@ -125,11 +123,6 @@ def drop_entries_of(folder: Path, source: Path, *, keep: str) -> int:
                 shutil.rmtree(facts_file.parent)
                 dropped += 1
     return dropped
-
-
-def with_source(dataset: Dataset, source: Path) -> Dataset:
-    """Returns the data set with another ``source``, without reading its arrays again."""
-    return dataclasses.replace(dataset, source=str(source), check_values=False)
 
 
 def _replace_folder(work: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a data set is: images, masks and boxes as plain arrays that belong together."""
+"""What a data set is, arrays that belong together, and the order in which an epoch visits it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from segjax.errors import DataError
-from segjax.purdue import PURDUE_SHAPES_LABELS
-
-__all__ = ["PURDUE_SHAPES_LABELS", "Box", "Dataset"]
+from segjax.errors import ConfigError, DataError
 
 _CHECK_ROWS = 256  # images per step of a check, so that no check makes a second data set
 
@@ -105,7 +102,7 @@ class Dataset:
         )
 
     def subset(self, indices: Sequence[int] | np.ndarray | range) -> Dataset:
-        """Returns the images named by ``indices`` (ints in 0..N-1) in that order, as a copy.
+        """Return the images named by ``indices`` (ints in 0..N-1) in that order, as a copy.
 
         Raises:
           DataError: if an index is not the index of an image.
@@ -136,7 +133,7 @@ class Dataset:
         )
 
     def boxes_of(self, index: int) -> list[tuple[int, Box]]:
-        """Returns ``(channel, (x1, y1, x2, y2))`` of every object in image ``index``.
+        """Return ``(channel, (x1, y1, x2, y2))`` of every object in image ``index``.
 
         Raises:
           DataError: if ``index`` is not the index of an image.
@@ -149,6 +146,26 @@ class Dataset:
             x1, y1, x2, y2 = (int(v) for v in self.boxes[row])
             found.append((int(self.box_class[row]), (x1, y1, x2, y2)))
         return found
+
+
+def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
+    """Return the order in which epoch ``epoch`` visits ``n`` examples.
+
+    The order depends on nothing but the arguments, so a resumed run goes on where it was and no
+    random state has to be saved. Epochs of one seed are independent streams (Philox keyed by
+    seed and epoch).
+
+    Returns:
+      int32 [n], a permutation of 0..n-1.
+
+    Raises:
+      ConfigError: if an argument is negative, or ``n`` is above 2**31 - 1.
+    """
+    if not 0 <= n < 2**31 or not 0 <= seed < 2**64 or not 0 <= epoch < 2**64:
+        raise ConfigError(f"epoch_order needs n, seed, epoch of at least 0: {n}, {seed}, {epoch}")
+    key = np.array([seed, epoch], np.uint64)
+    rng = np.random.Generator(np.random.Philox(key=key))
+    return rng.permutation(np.arange(n, dtype=np.int32))
 
 
 def _check_shapes(ds: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""Brings DLStudio's PurdueShapes5MultiObject files: ``python -m segjax.data.fetch``.
+"""Bring DLStudio's PurdueShapes5MultiObject files: ``python -m segjax.data.fetch``.
 
 They ship in the source archive of DLStudio 1.0.9 on PyPI and nowhere else. pip downloads that one
 archive with its hash required, so what it unpacks to read the metadata is the published package;
@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from segjax.data.places import DATAROOT_VARIABLE, data_folder
-from segjax.errors import DataError, SegjaxError
+from segjax.errors import DataError, Say, exit_code
+from segjax.files import sha256
 
 ARCHIVE = "DLStudio==1.0.9"
 ARCHIVE_SHA256 = "45a80a9342945fad0335948b37644d2b6e3c189d4f34f030d4bd810c087b4a3a"
@@ -59,7 +59,7 @@ class ShapesFiles:
 
 
 def find(dataroot: str | Path | None = None) -> ShapesFiles | None:
-    """Returns the paths of the four files in ``dataroot``, or None if one is not there.
+    """Return the paths of the four files in ``dataroot``, or None if one is not there.
 
     Without ``dataroot`` it looks in ``SEGJAX_DATAROOT`` or the user's data folder. The content is
     not checked here; ``fetch`` does that.
@@ -72,10 +72,10 @@ def find(dataroot: str | Path | None = None) -> ShapesFiles | None:
 def fetch(
     dataroot: str | Path | None = None,
     *,
-    notify: Callable[[str], None] | None = None,
+    notify: Say | None = None,
     download: Downloader | None = None,
 ) -> ShapesFiles:
-    """Makes sure that the four files are in ``dataroot`` with the right content.
+    """Make sure that the four files are in ``dataroot`` with the right content.
 
     A file that is there and right stays as it is, so a second call only checks. One that is there
     and wrong is replaced.
@@ -112,7 +112,7 @@ def fetch(
 
 
 def extract(archive: Path, folder: Path, *, names: list[str], work: Path) -> None:
-    """Takes the data files ``names`` out of the archive into ``folder``, checked by SHA-256.
+    """Take the data files ``names`` out of the archive into ``folder``, checked by SHA-256.
 
     Only regular members with exactly the expected paths are read, and none is written under a
     name that the archive chooses.
@@ -121,7 +121,7 @@ def extract(archive: Path, folder: Path, *, names: list[str], work: Path) -> Non
       DataError: if the archive or a file in it is not what it should be.
     """
     wanted = {f"{_MEMBER_FOLDER}/{name}": name for name in names}
-    if _sha256(archive) != ARCHIVE_SHA256:
+    if sha256(archive) != ARCHIVE_SHA256:
         raise DataError(f"{archive.name}: its SHA-256 is not that of DLStudio 1.0.9's archive")
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -145,7 +145,7 @@ def _put(content: IO[bytes], target: Path, digest: str, *, work: Path) -> None:
     with part.open("wb") as out:
         while piece := content.read(_PIECE):
             out.write(piece)
-    if _sha256(part) != digest:
+    if sha256(part) != digest:
         raise DataError(f"{target.name}: the file in the archive has the wrong SHA-256")
     os.replace(part, target)
 
@@ -177,7 +177,7 @@ def _download_with_pip(folder: Path) -> Path:
 
 
 def _explain(output: str) -> str:
-    """Turns pip's many lines into one that says what to do."""
+    """Turn pip's many lines into one that says what to do."""
     text = output.lower()
     errors = [line.strip() for line in output.splitlines() if line.strip()]
     last = next((line for line in reversed(errors) if line.startswith("ERROR")), "")
@@ -215,18 +215,13 @@ def _folder(dataroot: str | Path | None) -> Path:
 
 def _is_right(path: Path, digest: str) -> bool:
     try:
-        return path.is_file() and _sha256(path) == digest
+        return path.is_file() and sha256(path) == digest
     except OSError:
         return False
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command line; returns 0, or 1 after an error (argparse exits with 2)."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m segjax.data.fetch",
         description="Fetches DLStudio's PurdueShapes5MultiObject data (four files, 10.6 MB) from"
@@ -237,18 +232,19 @@ def main(argv: list[str] | None = None) -> int:
         metavar="DIR",
         help=f"folder for the files (default: ${DATAROOT_VARIABLE} or {data_folder()})",
     )
-    options = parser.parse_args(argv)
-    try:
-        files = fetch(options.dataroot, notify=print)
-    except SegjaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("error: interrupted; nothing incomplete was left behind", file=sys.stderr)
-        return 1
-    for path in dataclasses.astuple(files):
-        print(f"  {path.name}")
-    return 0
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 after an error, 2 for wrong usage."""
+
+    def work() -> None:
+        given = make_parser().parse_args(argv)
+        for path in dataclasses.astuple(fetch(given.dataroot, notify=print)):
+            print(f"  {path.name}")
+
+    stopped = "interrupted; nothing incomplete was left behind"
+    return exit_code(work, prefix="error", told={KeyboardInterrupt: (1, stopped)})
 
 
 if __name__ == "__main__":

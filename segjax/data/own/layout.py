@@ -24,17 +24,17 @@ SPLIT_FOLDERS = {
 }
 MASK_ENDING = "_mask"
 IGNORE_FOLDER = "ignore"
+NUMBERS = ""  # in the place of a class: the mask that holds the numbers of all classes
 LAYOUTS = "images/ and masks/, or NAME.png beside NAME_mask.png; see docs/own-data.md"
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One picture and its mask files: one of class numbers, or one for each class present."""
+    """One picture and its mask files: that of ``NUMBERS``, or one for each class present."""
 
     name: str
     image: Path
-    mask: Path | None = None
-    class_masks: Mapping[str, Path] = dataclasses.field(default_factory=dict)
+    masks: Mapping[str, Path]
 
 
 @dataclasses.dataclass
@@ -48,7 +48,7 @@ class Found:
 
 
 def find_entries(root: Path) -> Found:
-    """Scans ``root`` for one of the layouts that docs/own-data.md states.
+    """Scan ``root`` for one of the layouts that docs/own-data.md states.
 
     Raises:
       DataError: if there is no such folder, or none of the layouts fits.
@@ -119,48 +119,70 @@ def _merge(parts: Mapping[str, Found]) -> Found:
 
 
 def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
-    """Pairs images/**/STEM.* with masks/**/STEM.* or masks/CLASS/**/STEM.*."""
+    """Pair images/**/STEM.* with masks/**/STEM.* or masks/CLASS/**/STEM.*."""
     pictures, problems = _by_stem(root, images, SUFFIXES)
     mirrored = {folder.name for folder in _folders(images)}
     classes = [folder.name for folder in _folders(masks) if folder.name not in mirrored]
+    if classes and (loose := [name for name, _ in _pictures(masks, deep=False)]):
+        raise DataError(
+            f"{printable(str(masks))}: holds masks ({some_names(loose)}) beside folders of"
+            f" classes ({some_names(classes)}); use one or the other"
+        )
+    by_class: dict[str, dict[str, Path]] = {}
+    folders = {name: masks / name for name in classes} or {NUMBERS: masks}
+    for name, folder in folders.items():
+        by_class[name], wrong = _by_stem(root, folder, MASK_SUFFIXES)
+        problems += wrong
     if not classes:
-        found, wrong = _by_stem(root, masks, MASK_SUFFIXES)
+        found = by_class[NUMBERS]
         if not found and (tables := sorted(masks.glob("*.json"))):
             raise DataError(
                 f"{printable(str(masks))}: holds no mask but {printable(tables[0].name)};"
                 f" for COCO annotations use --data=coco:{printable(str(tables[0]))}"
             )
-        problems += wrong
-        entries = []
-        used = set()
-        for stem, path in pictures.items():
-            mask = stem if stem in found else stem + MASK_ENDING
-            if mask in found:
-                used.add(mask)
-                entries.append(Entry(_name(root, path), path, mask=found[mask]))
-            else:
-                problems.append(Problem("missing mask", _name(root, path)))
-        problems += [
-            Problem("missing image", _name(root, path))
-            for stem, path in found.items()
-            if stem not in used
-        ]
-        layout = f"{images.name}/ with masks of class numbers in {masks.name}/"
-        return _checked(root, images, Found(layout, {"all": entries}, problems, []))
-    if loose := [name for name, _ in _pictures(masks, deep=False)]:
+        for stem in pictures:
+            longer = stem + MASK_ENDING
+            if stem not in found and longer in found and longer not in pictures:
+                found[stem] = found.pop(longer)
+    kind = "one folder of masks for each class" if classes else "masks of class numbers"
+    entries, wrong = _pair(root, pictures, by_class)
+    if not entries and not problems + wrong:
+        raise DataError(f"{printable(str(images))}: no images here; expected {LAYOUTS}")
+    return Found(
+        f"{images.name}/ with {kind} in {masks.name}/",
+        {"all": entries},
+        problems + wrong,
+        [name for name in classes if name != IGNORE_FOLDER],
+    )
+
+
+def _pair_flat(root: Path, folder: Path) -> Found:
+    """Pair NAME.* with NAME_mask.* in one folder."""
+    stems, problems = _by_stem(root, folder, SUFFIXES, deep=False)
+    pictures = {stem: path for stem, path in stems.items() if not stem.endswith(MASK_ENDING)}
+    masks = {
+        stem.removesuffix(MASK_ENDING): path
+        for stem, path in stems.items()
+        if stem.endswith(MASK_ENDING)
+    }
+    entries, wrong = _pair(root, pictures, {NUMBERS: masks})
+    problems += wrong
+    if problems and not entries and all(some.kind == "missing mask" for some in problems):
         raise DataError(
-            f"{printable(str(masks))}: holds masks ({some_names(loose)}) beside folders of"
-            f" classes ({some_names(classes)}); use one or the other"
+            f"{printable(str(folder))}: {len(problems)} pictures but no mask; expected {LAYOUTS}"
         )
-    by_class = {}
-    for name in classes:
-        by_class[name], wrong = _by_stem(root, masks / name, MASK_SUFFIXES)
-        problems += wrong
-    entries = []
+    return Found("NAME.* beside NAME_mask.*", {"all": entries}, problems, [])
+
+
+def _pair(
+    root: Path, pictures: Mapping[str, Path], by_class: Mapping[str, Mapping[str, Path]]
+) -> tuple[list[Entry], list[Problem]]:
+    """Return the pictures that have a mask, and a problem for each that has none or is none's."""
+    entries, problems = [], []
     for stem, path in pictures.items():
         own = {name: found[stem] for name, found in by_class.items() if stem in found}
-        if any(name != IGNORE_FOLDER for name in own):
-            entries.append(Entry(_name(root, path), path, class_masks=own))
+        if own.keys() - {IGNORE_FOLDER}:
+            entries.append(Entry(_name(root, path), path, own))
         else:
             problems.append(Problem("missing mask", _name(root, path)))
     problems += [
@@ -169,40 +191,13 @@ def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
         for stem, path in found.items()
         if stem not in pictures
     ]
-    layout = f"{images.name}/ with one folder of masks for each class in {masks.name}/"
-    named = [name for name in classes if name != IGNORE_FOLDER]
-    return _checked(root, images, Found(layout, {"all": entries}, problems, named))
-
-
-def _pair_flat(root: Path, folder: Path) -> Found:
-    """Pairs NAME.* with NAME_mask.* in one folder."""
-    stems, problems = _by_stem(root, folder, SUFFIXES, deep=False)
-    entries = []
-    for stem, path in stems.items():
-        if stem.endswith(MASK_ENDING):
-            if stem.removesuffix(MASK_ENDING) not in stems:
-                problems.append(Problem("missing image", _name(root, path)))
-        elif stem + MASK_ENDING in stems:
-            entries.append(Entry(_name(root, path), path, mask=stems[stem + MASK_ENDING]))
-        else:
-            problems.append(Problem("missing mask", _name(root, path)))
-    if problems and not entries and all(some.kind == "missing mask" for some in problems):
-        raise DataError(
-            f"{printable(str(folder))}: {len(problems)} pictures but no mask; expected {LAYOUTS}"
-        )
-    return Found("NAME.* beside NAME_mask.*", {"all": entries}, problems, [])
-
-
-def _checked(root: Path, images: Path, found: Found) -> Found:
-    if not found.splits["all"] and not found.problems:
-        raise DataError(f"{printable(str(images))}: no images here; expected {LAYOUTS}")
-    return found
+    return entries, problems
 
 
 def _by_stem(
     root: Path, folder: Path, suffixes: Iterable[str], *, deep: bool = True
 ) -> tuple[dict[str, Path], list[Problem]]:
-    """Returns relative stem -> file, and a problem for each name that two files claim."""
+    """Return relative stem -> file, and a problem for each name that two files claim."""
     found: dict[str, Path] = {}
     problems = []
     for name, path in _pictures(folder, deep=deep):
@@ -219,7 +214,7 @@ def _by_stem(
 
 
 def _pictures(folder: Path, *, deep: bool = True) -> list[tuple[str, Path]]:
-    """Returns (relative name, path) of every picture file below ``folder``, sorted."""
+    """Return (relative name, path) of every picture file below ``folder``, sorted."""
     found = []
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if deep else []

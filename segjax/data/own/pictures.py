@@ -24,7 +24,7 @@ _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read_image(path: Path, *, upright: bool = True) -> np.ndarray:
-    """Reads a picture as uint8 RGB [H, W, 3].
+    """Read a picture as uint8 RGB [H, W, 3].
 
     Grey becomes three equal channels. Transparent pixels are laid over black. A palette is
     looked up. 16-bit grey is divided by 257, the same for every picture; of 16-bit colour Pillow
@@ -53,7 +53,7 @@ def read_image(path: Path, *, upright: bool = True) -> np.ndarray:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Reads a mask's values as stored: [H, W], or uint8 [H, W, 3] if its colours are the values.
+    """Read a mask's values as stored: [H, W], or uint8 [H, W, 3] if its colours are the values.
 
     Palette indices are taken, not the palette's colours. A colour picture whose three channels
     are equal is grey. The EXIF orientation, if any, is applied.
@@ -80,14 +80,14 @@ def read_labels(path: Path) -> np.ndarray:
 
 
 def values_of(labels: np.ndarray) -> np.ndarray:
-    """Returns the different values of an array, sorted; for uint8 far faster than np.unique."""
+    """Return the different values of an array, sorted; for uint8 far faster than np.unique."""
     if labels.dtype != np.uint8:
         return np.unique(labels)
     return np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
 
 
 def picture_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
-    """Returns height and width from the file's header, as ``read_image`` will give them.
+    """Return height and width from the file's header, as ``read_image`` will give them.
 
     Raises:
       FileProblemError: if the header cannot be read.
@@ -103,7 +103,7 @@ def picture_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _opened(path: Path, *, kind: str, decode: bool = True) -> Iterator[Image.Image]:
-    """Opens a picture and decodes it; everything that Pillow may raise becomes one error."""
+    """Open a picture and decode it; everything that Pillow may raise becomes one error."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -94,14 +94,18 @@ class FileProblemError(Exception):
         self.kind = kind
         self.detail = detail
 
+    def of(self, name: str) -> Problem:
+        """Return the problem of the file ``name``."""
+        return Problem(self.kind, name, self.detail)
+
 
 def printable(name: str) -> str:
-    """Returns ``name`` fit for one line of a terminal, whatever the file system allows."""
+    """Return ``name`` fit for one line of a terminal, whatever the file system allows."""
     return name if name.isprintable() else ascii(name)
 
 
 def some_names(names: Iterable[object]) -> str:
-    """Returns at most ``NAMES_SHOWN`` names and the count of the rest."""
+    """Return at most ``NAMES_SHOWN`` names and the count of the rest."""
     listed = [str(name) for name in names]
     text = ", ".join(listed[:NAMES_SHOWN])
     rest = len(listed) - NAMES_SHOWN
@@ -109,14 +113,14 @@ def some_names(names: Iterable[object]) -> str:
 
 
 def describe(problems: Sequence[Problem]) -> str:
-    """Returns the line for problems of one kind: what is wrong, where, and what to do."""
+    """Return the line for problems of one kind: what is wrong, where, and what to do."""
     kind = KINDS[problems[0].kind]
     count = f" ({len(problems)} times)" if len(problems) > 1 else ""
     return f"{kind.headline}{count}: {some_names(problems)}; {kind.advice}"
 
 
 def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
-    """Returns the problems grouped by kind, in the order in which the kinds were met."""
+    """Return the problems grouped by kind, in the order in which the kinds were met."""
     groups: dict[str, list[Problem]] = {}
     for problem in problems:
         groups.setdefault(problem.kind, []).append(problem)
@@ -124,7 +128,7 @@ def by_kind(problems: Iterable[Problem]) -> dict[str, list[Problem]]:
 
 
 def refuse(where: str, problems: Iterable[Problem]) -> None:
-    """Raises one line about the first kind of problem that training must refuse, if there is any.
+    """Raise one line about the first kind of problem that training must refuse, if there is any.
 
     Raises:
       DataError: naming ``where``, at most five files, and what to do.

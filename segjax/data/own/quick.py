@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 
+from segjax.config import SIZE_MULTIPLE
 from segjax.data.dataset import Dataset
-from segjax.data.own.resize import MULTIPLE
 from segjax.errors import DataError
 
 
 def quick_check(
     train: Dataset, val: Dataset | None = None, test: Dataset | None = None
 ) -> list[str]:
-    """Refuses loaded data that cannot be trained on; returns warnings, one sentence each.
+    """Refuse loaded data that cannot be trained on; return warnings, one sentence each.
 
     Raises:
       DataError: if a split is empty, sizes or classes differ, a side is no multiple of 8, or no
@@ -26,10 +26,10 @@ def quick_check(
         if not len(part):
             raise DataError(f"{part.name}: the {split} split has no image")
         height, width = part.image_size
-        if height % MULTIPLE or width % MULTIPLE or not height or not width:
+        if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE or not height or not width:
             raise DataError(
                 f"{part.name}: images of {height}x{width}; both sides must be multiples of"
-                f" {MULTIPLE}, set --image_size"
+                f" {SIZE_MULTIPLE}, set --image_size"
             )
         if part.image_size != train.image_size:
             raise DataError(

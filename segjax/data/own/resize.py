@@ -8,14 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from segjax.config import SIZE_MULTIPLE
 from segjax.data.dataset import Box
 from segjax.errors import ConfigError
 
 FITS = ("resize", "crop", "pad")
-MULTIPLE = 8  # the network halves the image three times
 MAX_AUTO_SIDE = 512
 
-Size = tuple[int, int]
+Size = tuple[int, int]  # height and width in pixels
+# Left, top, right, bottom edges in pixels: right = left + width.
+Edges = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,31 +33,26 @@ class Fit:
 
     source: Size
     size: Size
-    region: tuple[float, float, float, float]
+    region: Edges
     place: tuple[int, int, int, int]
 
-    @property
-    def pads(self) -> bool:
-        """Whether some of the output lies outside the picture."""
-        return self.place != (0, 0, self.size[1], self.size[0])
-
     def image(self, image: np.ndarray) -> np.ndarray:
-        """Returns uint8 [H, W, 3]: bilinear, averaging over all pixels when it makes smaller."""
+        """Return uint8 [H, W, 3]: bilinear, averaging over all pixels when it makes smaller."""
         return self._lay(image, Image.Resampling.BILINEAR)
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
-        """Returns uint8 [H, W] from uint8 or bool [h, w]: the nearest pixel's value."""
+        """Return uint8 [H, W] from uint8 or bool [h, w]: the nearest pixel's value."""
         return self._lay(mask.astype(np.uint8, copy=False), Image.Resampling.NEAREST)
 
     def padding(self) -> np.ndarray:
-        """Returns bool [H, W]: true where the output lies outside the picture."""
+        """Return bool [H, W]: true where the output lies outside the picture."""
         outside = np.ones(self.size, bool)
         left, top, right, bottom = self.place
         outside[top:bottom, left:right] = False
         return outside
 
-    def box(self, box: tuple[float, float, float, float]) -> Box | None:
-        """Returns the inclusive pixel box that covers ``box``, or None if nothing is left of it.
+    def box(self, box: Edges) -> Box | None:
+        """Return the inclusive pixel box that covers ``box``, or None if nothing is left of it.
 
         ``box``: left, top, right, bottom edges in the picture's pixels (right = left + width).
         """
@@ -83,7 +80,7 @@ class Fit:
 
 
 def make_fit(source: Size, size: Size, mode: str) -> Fit:
-    """Returns the way a picture of ``source`` pixels becomes ``size``, (height, width) both.
+    """Return the way a picture of ``source`` pixels becomes ``size``, (height, width) both.
 
     'resize' scales height and width each to the size (the aspect may change); 'crop' scales until
     the output is covered and keeps the centre; 'pad' scales until all is inside, centres it and
@@ -112,26 +109,19 @@ def make_fit(source: Size, size: Size, mode: str) -> Fit:
     raise ConfigError(f"--fit={mode}: choose one of {', '.join(FITS)}")
 
 
-def choose_size(image_size: int | Size | None, sizes: Sequence[Size]) -> Size:
-    """Returns the height and width that all images get, multiples of 8.
+def choose_size(side: int, sizes: Sequence[Size]) -> Size:
+    """Return the height and width that all images get, multiples of 8.
 
-    Without ``image_size``: the median height and width of ``sizes``, scaled down together until
-    neither is above 512, each rounded to the nearest multiple of 8. Images that all have the same
-    size within these limits so stay as they are.
-
-    Raises:
-      ConfigError: if ``image_size`` is no positive multiple of 8.
+    ``side`` is that of square images, or 0 to choose by ``sizes``: their median height and width,
+    scaled down together until neither is above 512, each rounded to the nearest multiple of 8.
+    Images that all have the same size within these limits so stay as they are.
     """
-    if image_size is None:
-        height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))
-        scale = min(1.0, MAX_AUTO_SIDE / max(height, width))
-        return _round_side(height * scale), _round_side(width * scale)
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    for side in (height, width):
-        if side < MULTIPLE or side % MULTIPLE:
-            raise ConfigError(f"--image_size={side}: must be a multiple of {MULTIPLE}")
-    return height, width
+    if side:
+        return side, side
+    height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))
+    scale = min(1.0, MAX_AUTO_SIDE / max(height, width))
+    return _round_side(height * scale), _round_side(width * scale)
 
 
 def _round_side(side: float) -> int:
-    return max(MULTIPLE, MULTIPLE * int(side / MULTIPLE + 0.5))
+    return max(SIZE_MULTIPLE, SIZE_MULTIPLE * int(side / SIZE_MULTIPLE + 0.5))

@@ -17,7 +17,7 @@ Drawer = Callable[[Rng, int, int], np.ndarray]
 
 
 def _grid(tile: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns x [1, 1, tile] and y [1, tile, 1] of the pixels, float32."""
+    """Return x [1, 1, tile] and y [1, tile, 1] of the pixels, float32."""
     axis = np.arange(tile, dtype=np.float32)
     return axis[None, None, :], axis[None, :, None]
 
@@ -27,7 +27,7 @@ def _column(values: np.ndarray) -> np.ndarray:
 
 
 def _accepted(draw: Callable[[int], np.ndarray], count: int) -> np.ndarray:
-    """Collects ``count`` rows from a drawer that returns only what a rule accepts."""
+    """Collect ``count`` rows from a drawer that returns only what a rule accepts."""
     rows = draw(count)
     while len(rows) < count:
         rows = np.concatenate([rows, draw(count)])
@@ -39,7 +39,7 @@ def _triangular(rng: Rng, middle: float, spread: float, count: int) -> np.ndarra
 
 
 def draw_disks(rng: Rng, count: int, tile: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns disks, bool [count, tile, tile], and their radii in pixels, int [count].
+    """Return disks, bool [count, tile, tile], and their radii in pixels, int [count].
 
     Radius 5..11 and centre are uniform over all disks that keep one pixel to the tile's upper and
     left borders and pass the lower and right ones by at most one.
@@ -60,7 +60,7 @@ def draw_disks(rng: Rng, count: int, tile: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def draw_triangles(rng: Rng, count: int, tile: int) -> np.ndarray:
-    """Returns triangles, bool [count, tile, tile]: sides above 20, angles of 75 at most."""
+    """Return triangles, bool [count, tile, tile]: sides above 20, angles of 75 at most."""
     scale = tile // TILE
 
     def draw(size: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def draw_stars(rng: Rng, count: int, tile: int) -> np.ndarray:
-    """Returns five-pointed stars, bool [count, tile, tile], cut off at the upper left borders."""
+    """Return five-pointed stars, bool [count, tile, tile], cut off at the upper left borders."""
     scale = tile // TILE
     radius = rng.uniform(5.6, 11.3, count) * scale
     cx = radius + rng.uniform(-2.6, 8.2, count) * scale
@@ -111,14 +111,14 @@ def draw_stars(rng: Rng, count: int, tile: int) -> np.ndarray:
 
 
 def draw_rectangles(rng: Rng, count: int, tile: int) -> np.ndarray:
-    """Returns rectangles turned by 0..45 degrees, bool [count, tile, tile], with pinholes."""
+    """Return rectangles turned by 0..45 degrees, bool [count, tile, tile], with pinholes."""
     scale = tile // TILE
     width, height = rng.uniform(1.5, 24.5, (2, count)) * scale
     return _turned(rng, width, height, (18.8, 12.2, 10.5), 2.0, tile, rounded=False)
 
 
 def draw_ovals(rng: Rng, count: int, tile: int) -> np.ndarray:
-    """Returns bars with round ends turned by 0..45 degrees, bool [count, tile, tile]."""
+    """Return bars with round ends turned by 0..45 degrees, bool [count, tile, tile]."""
     scale = tile // TILE
     long = 2.0 * rng.integers(5, 11, count, endpoint=True) + 1
     short = 2.0 * rng.integers(1, 6, count, endpoint=True) + 1
@@ -138,7 +138,7 @@ def _turned(
     *,
     rounded: bool,
 ) -> np.ndarray:
-    """Turns filled shapes by sending each pixel to its rounded new place, as the original did.
+    """Turn filled shapes by sending each pixel to its rounded new place, as the original did.
 
     Two pixels may land on one and none on another: these are the pinholes of the real data.
     """

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import gzip
-import os
 import pickle
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segjax.data.dataset import PURDUE_SHAPES_LABELS, Dataset
+from segjax.data.dataset import Dataset
 from segjax.data.purdue import shapes
 from segjax.errors import ConfigError, DataError
+from segjax.files import replacing
+from segjax.purdue import PURDUE_SHAPES_LABELS
 
 _CHUNK = 256  # images that share a random stream: the first n images do not depend on N
 _MAX_OBJECTS = 5
@@ -29,7 +29,7 @@ def synthetic(
     disk_leak: bool = True,
     class_probs: Sequence[float] | None = None,
 ) -> Dataset:
-    """Generates images in the style of PurdueShapes5MultiObject.
+    """Generate images in the style of PurdueShapes5MultiObject.
 
     Each image has 1 to 5 objects, uniformly; each has its own tile, half the image wide, at one
     of the four quarters or the centre, in random order; it is cut off at the tile's border. A
@@ -99,7 +99,7 @@ def _draw_chunk(
     probs: np.ndarray,
     disk_leak: bool,
 ) -> np.ndarray:
-    """Draws into zeroed arrays; returns int [M, 6]: image, class, x1, y1, x2, y2."""
+    """Draw into zeroed arrays; return int [M, 6]: image, class, x1, y1, x2, y2."""
     # Everything is drawn for a whole chunk and cut, so that a shorter data set is a prefix.
     tile = images.shape[1] // 2
     origins = tile * np.array([(0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)])
@@ -158,7 +158,7 @@ def _tight_boxes(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 
 
 def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
-    """Returns the same scenes with a new random colour for every object.
+    """Return the same scenes with a new random colour for every object.
 
     An object's visible part is one flat colour, so each colour of an image's foreground gets a
     new one; the background stays as it is. A disk's red value then says nothing of its shape:
@@ -196,7 +196,7 @@ def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def write_gz(dataset: Dataset, path: str | Path, *, protocol: int = 2) -> None:
-    """Writes a data set in the file format that DLStudio reads.
+    """Write a data set in the file format that DLStudio reads.
 
     The file appears under its name when it is complete. Images are pickled one by one, so the
     whole is never held as Python ints.
@@ -217,14 +217,12 @@ def write_gz(dataset: Dataset, path: str | Path, *, protocol: int = 2) -> None:
         raise DataError(f"{dataset.name}: the file format needs class values that rise by channel")
     path = Path(path)
     try:
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as out:
-                _write_pickle(dataset, out, protocol=protocol)
-            os.chmod(part, 0o644)
-            os.replace(part, path)
-        finally:
-            Path(part).unlink(missing_ok=True)
+        with (
+            replacing(path) as part,
+            open(part, "wb") as raw,
+            gzip.GzipFile("", "wb", 6, raw, mtime=0) as out,
+        ):
+            _write_pickle(dataset, out, protocol=protocol)
     except OSError as error:
         raise DataError(f"{path}: cannot write the data file ({error.strerror or error})") from None
 

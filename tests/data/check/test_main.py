@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segjax.colours import class_rgb
+from segjax.config import Config
 from segjax.data import Dataset
 from segjax.data.check.__main__ import check_source, main, open_for_check
 from segjax.data.check.near_duplicates import difference_hash, near_pairs
 from segjax.data.own.problems import KINDS
 from segjax.data.own.quick import quick_check
-from segjax.data.own.source import OwnOptions, open_source
+from segjax.data.own.source import open_source
 from segjax.errors import ConfigError, DataError
 from tests.data.own.owndata_files import (
     coco_tables,
@@ -63,7 +65,7 @@ def test_the_sheet_shows_masks_in_their_colour(tmp_path, capsys):
     code, _, _ = run(capsys, tmp_path / "data", "--val_share=0", "--test_share=0")
     assert code == 0
     pixels = np.array(Image.open("contact-sheet.png"))
-    expected = (0.45 * 100 + 0.55 * np.array([230, 159, 0])).astype(np.uint8)
+    expected = (0.45 * 100 + 0.55 * np.array(class_rgb(0))).astype(np.uint8)
     shown = (pixels == expected).all(axis=-1).sum()
     assert abs(int(shown) - 80 * 160) <= 160
 
@@ -89,7 +91,7 @@ def test_everything_wrong_is_told_at_once(tmp_path, capsys):
     ):
         assert line in out
     with pytest.raises(DataError, match="no mask for the image"):
-        open_source(f"folder:{root}")
+        open_source(Config(data=f"folder:{root}"))
 
 
 def test_pictures_in_two_splits_are_a_fault(tmp_path, capsys):
@@ -103,7 +105,7 @@ def test_pictures_in_two_splits_are_a_fault(tmp_path, capsys):
     assert (
         "fault: the same picture in more than one split (4 times): test/images/d.png (test, " in out
     )
-    splits = open_source(f"folder:{tmp_path / 'data'}", OwnOptions(val_share=0))
+    splits = open_source(Config(data=f"folder:{tmp_path / 'data'}", val_share=0.0))
     (warning,) = quick_check(*splits)
     assert "4 pictures are in both train and test" in warning
 
@@ -158,9 +160,7 @@ def test_coco_npz_and_usage(tmp_path, capsys):
     assert run(capsys, path, path)[0] == 2
     assert run(capsys, path, "--image_size=20")[0] == 2
     assert run(capsys, path, "--sheet=no/such/folder.png")[0] == 2
-    with pytest.raises(SystemExit) as caught:
-        main(["--fit=stretch", "x"])
-    assert caught.value.code == 2
+    assert run(capsys, "--fit=stretch", "x")[0] == 2
 
 
 def dataset(count=4, *, size=(16, 24), names=("cat", "dog"), start=0, **changes):
@@ -205,27 +205,21 @@ def test_quick_check_warns_of_an_absent_class():
     assert quick_check(dataset(masks=masks)) == ["things: no pixel of dog in the train masks"]
 
 
-def test_open_source_reports_progress_and_keeps_one_size(tmp_path):
+def test_open_source_keeps_one_size(tmp_path):
     root = write_folder(tmp_path / "data", 10)
-    heard = []
-    splits = open_source(
-        f"folder:{root}",
-        OwnOptions(image_size=(32, 8), fit="pad"),
-        on_progress=lambda done, total: heard.append((done, total)),
-    )
-    assert heard == [(n, 10) for n in range(1, 11)]
-    assert {part.image_size for part in splits} == {(32, 8)}
+    splits = open_source(Config(data=f"folder:{root}", image_size=32, fit="pad"))
+    assert {part.image_size for part in splits} == {(32, 32)}
     assert [len(part) for part in splits] == [7, 1, 2]
     for spec in ("folder:", "photos", "zip:photos"):
         with pytest.raises(ConfigError, match=r"expected folder:PATH, coco:ANNOTATIONS.json"):
-            open_source(spec)
+            open_source(Config(data=spec))
     with pytest.raises(DataError, match="no image is left for training"):
-        open_source(f"folder:{write_folder(tmp_path / 'one', 1)}")
+        open_source(Config(data=f"folder:{write_folder(tmp_path / 'one', 1)}"))
 
 
 def test_purdue_shapes_files(tmp_path, capsys, monkeypatch):
     parts = {"a.gz": dataset(names=("cat", "dog"), start=0), "b.gz": dataset(start=2)}
-    monkeypatch.setattr("segjax.data.check.__main__.load", lambda path: parts[path])
+    monkeypatch.setattr("segjax.data.check.shapes.load", lambda path: parts[path])
     code, out, _ = run(capsys, "a.gz", "b.gz")
     assert code == 1
     assert "train: 4 images" in out
@@ -248,8 +242,8 @@ def test_every_kind_of_problem_has_words():
 def test_report_counts_ignored_pixels_and_boxes_of_the_file(tmp_path):
     pytest.importorskip("pycocotools")
     path = write_coco(tmp_path, coco_tables(6))
-    options = OwnOptions(min_object_area=6, val_share=0, test_share=0)
-    report, tiles = check_source(open_for_check([str(path)], options), options)
+    config = Config(min_object_area=6.0, val_share=0.0, test_share=0.0)
+    report, tiles = check_source(open_for_check([str(path)], config), config)
     part = report.splits["train"]
     assert part.ignored_pixels == 6 * 5
     assert part.pixels == 6 * (16 * 24 - 5)

@@ -1,10 +1,13 @@
-"""Small picture files and COCO tables for the tests of own data."""
+"""Small picture files and COCO tables for the tests of own data, and how they are loaded."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from segjax.config import Config
+from segjax.data.own.source import open_source
 
 
 def picture(seed, size=(16, 24)):
@@ -74,3 +77,19 @@ def write_coco(root, tables, *, name="annotations.json", size=(16, 24)):
         save(root / "images" / entry["file_name"], picture(entry["id"], size))
     (root / name).write_text(json.dumps(tables))
     return root / name
+
+
+def load(data, split="all", *, classes=(), **settings):
+    """One split of own data, read by the settings of a run; 'all': everything as one."""
+    if split == "all":
+        settings = {"val_share": 0.0, "test_share": 0.0, **settings}
+    splits = open_source(Config(data=str(data), classes=",".join(classes), **settings))
+    return splits.train if split == "all" else getattr(splits, split)
+
+
+def load_folder(path, split="all", **settings):
+    return load(f"folder:{path}", split, **settings)
+
+
+def load_coco(path, split="all", **settings):
+    return load(f"coco:{path}", split, **settings)

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.data.own.coco import load_coco
-from segjax.data.own.source import OwnOptions, open_source
+from segjax.config import Config
+from segjax.data.own.source import open_source
 from segjax.errors import ConfigError, DataError
-from tests.data.own.owndata_files import coco_tables, picture, save, write_coco
+from tests.data.own.owndata_files import coco_tables, load_coco, picture, save, write_coco
 
 pytest.importorskip("pycocotools")
 SIZE = (16, 24)
 
 
 def test_polygons_and_run_lengths_become_masks(tmp_path):
-    ds = load_coco(write_coco(tmp_path, coco_tables(2)), categories=["dog", "cat"])
+    ds = load_coco(write_coco(tmp_path, coco_tables(2)), classes=["dog", "cat"])
     assert dict(ds.label_map) == {"dog": 1, "cat": 1}
     np.testing.assert_array_equal(ds.images[1], picture(2))
     dog = np.zeros(SIZE, np.uint8)
@@ -49,14 +49,14 @@ def test_compressed_run_lengths_agree_with_pycocotools(tmp_path):
             "counts": packed["counts"].decode(),
         }
         expected.append(on)
-    ds = load_coco(write_coco(tmp_path, tables), categories=["cat"])
+    ds = load_coco(write_coco(tmp_path, tables), classes=["cat"])
     np.testing.assert_array_equal(ds.masks[..., 0], expected)
 
 
 def test_several_polygons_are_one_object(tmp_path):
     tables = coco_tables(1)
     tables["annotations"][0]["segmentation"].append([0, 0, 3, 0, 3, 3, 0, 3])
-    ds = load_coco(write_coco(tmp_path, tables), categories=["dog"])
+    ds = load_coco(write_coco(tmp_path, tables), classes=["dog"])
     assert ds.masks.sum() == 64 + 9
     assert len(ds.boxes) == 1
 
@@ -67,7 +67,7 @@ def test_crowds_are_ignored_but_do_not_hide_objects(tmp_path):
     counts = [0, 16 * 12, 16 * 12]  # the left half, which cuts the dog in two
     crowd |= {"id": 99, "iscrowd": 1, "segmentation": {"size": list(SIZE), "counts": counts}}
     tables["annotations"].append(crowd)
-    ds = load_coco(write_coco(tmp_path, tables), categories=["dog"])
+    ds = load_coco(write_coco(tmp_path, tables), classes=["dog"])
     expected = np.zeros(SIZE, bool)
     expected[:, :12] = True
     expected[4:12, 10:18] = False
@@ -81,14 +81,14 @@ def test_small_objects_are_ignored_and_pictures_without_others_left_out(tmp_path
     tables = coco_tables(2)
     del tables["annotations"][0]  # the first picture has its cat of five pixels only
     path = write_coco(tmp_path, tables)
-    ds = load_coco(path, categories=["dog", "cat"], min_area=6)
+    ds = load_coco(path, classes=["dog", "cat"], min_object_area=6)
     assert len(ds) == 1
     assert ds.ignore.sum() == 5
     assert ds.class_names == ("dog", "cat")
-    assert len(load_coco(path, categories=["dog", "cat"], min_area=6, keep_empty=True)) == 2
-    assert len(load_coco(path, categories=["dog", "cat"], min_area=5)) == 2
+    assert len(load_coco(path, classes=["dog", "cat"], min_object_area=6, keep_empty=True)) == 2
+    assert len(load_coco(path, classes=["dog", "cat"], min_object_area=5)) == 2
     with pytest.raises(DataError, match="no image has an object of cat of at least 6 pixels"):
-        load_coco(path, categories=["cat"], min_area=6)
+        load_coco(path, classes=["cat"], min_object_area=6)
 
 
 def test_the_homeworks_recipe(tmp_path):
@@ -102,7 +102,7 @@ def test_the_homeworks_recipe(tmp_path):
     del tables["annotations"][1]  # picture 1: a cake; picture 2: a cake and a dog
     tables["annotations"][4]["category_id"] = 9  # picture 3: a dog and a motorcycle
     path = write_coco(tmp_path, tables)
-    options = {"categories": ["cake", "dog", "motorcycle"], "image_size": 256}
+    options = {"classes": ["cake", "dog", "motorcycle"], "image_size": 256}
     single = load_coco(path, **options, single_object=True)
     assert single.images.shape == (1, 256, 256, 3)
     assert single.masks.shape == (1, 256, 256, 3)
@@ -114,11 +114,11 @@ def test_the_homeworks_recipe(tmp_path):
     tight = (columns.min(), rows.min(), columns.max(), rows.max())
     np.testing.assert_allclose(found[1], tight, atol=1)
     # With a minimum size the dogs of five pixels do not count: three single objects.
-    assert len(load_coco(path, **options, single_object=True, min_area=20)) == 3
+    assert len(load_coco(path, **options, single_object=True, min_object_area=20)) == 3
 
 
 def test_other_categories_are_background(tmp_path):
-    ds = load_coco(write_coco(tmp_path, coco_tables(2)), categories=["dog"])
+    ds = load_coco(write_coco(tmp_path, coco_tables(2)), classes=["dog"])
     assert ds.masks.sum() == 2 * 64
     assert ds.ignore is None
 
@@ -138,7 +138,7 @@ def test_pictures_are_found_where_archives_put_them(tmp_path):
         path.write_text(json.dumps(coco_tables(3)))
         assert len(load_coco(path)) == 3
     with pytest.raises(DataError, match=r"--images_dir=.*nowhere: no such folder"):
-        load_coco(path, images_dir=tmp_path / "nowhere")
+        load_coco(path, images_dir=str(tmp_path / "nowhere"))
 
 
 def test_exported_and_official_folders_have_splits(tmp_path):
@@ -167,7 +167,7 @@ def test_separate_files_for_validation_and_test(tmp_path):
     tables = coco_tables(2)
     tables["categories"] = tables["categories"][::-1]  # ids count, not the order
     test = write_coco(tmp_path / "b", tables)
-    splits = open_source(f"coco:{train}", OwnOptions(test_annotations=test, val_share=0))
+    splits = open_source(Config(data=f"coco:{train}", test_annotations=str(test), val_share=0.0))
     assert len(splits.train) == 5
     assert splits.val is None
     assert len(splits.test) == 2
@@ -243,7 +243,7 @@ def test_wrong_annotations_have_one_line(tmp_path, spoil, message):
     spoil(tables)
     path.write_text(json.dumps(tables))
     with pytest.raises(DataError, match=message) as caught:
-        load_coco(path, images_dir=tmp_path / "images")
+        load_coco(path, images_dir=str(tmp_path / "images"))
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -251,15 +251,15 @@ def test_wrong_annotations_have_one_line(tmp_path, spoil, message):
 def test_wrong_arguments_and_files(tmp_path):
     path = write_coco(tmp_path, coco_tables(2))
     with pytest.raises(DataError, match="no class 'dgo'; did you mean 'dog'"):
-        load_coco(path, categories=["dgo"])
+        load_coco(path, classes=["dgo"])
     with pytest.raises(DataError, match="no class 'Dog'; did you mean 'dog'"):
-        load_coco(path, categories=["Dog"])
+        load_coco(path, classes=["Dog"])
     with pytest.raises(DataError, match="no class 'zebra'; there are cat, dog, cake"):
-        load_coco(path, categories=["zebra"])
+        load_coco(path, classes=["zebra"])
     with pytest.raises(DataError, match="no image has an object of cake"):
-        load_coco(path, categories=["cake"])
+        load_coco(path, classes=["cake"])
     with pytest.raises(ConfigError, match="min_object_area"):
-        load_coco(path, min_area=-1)
+        load_coco(path, min_object_area=-1)
     with pytest.raises(DataError, match="no such file"):
         load_coco(tmp_path / "none.json")
     for content in ("", "[1, 2]", '{"images": [', "[" * 100000, "\udcff"):

@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 
 from segjax.config import Config
-from segjax.data.own.folder import load_folder
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError, DataError
-from tests.data.own.owndata_files import labels, picture, save, write_folder
+from tests.data.own.owndata_files import labels, load_folder, picture, save, write_folder
 
 
 def missing_mask(root):

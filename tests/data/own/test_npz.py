@@ -3,9 +3,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from segjax.data.own.npz import load_npz
 from segjax.errors import DataError
-from tests.data.own.owndata_files import labels, picture
+from tests.data.own.owndata_files import labels, load, picture
 
 
 def arrays(count=6):
@@ -27,19 +26,19 @@ def path(tmp_path):
 
 def test_class_numbers_and_channels_agree(path):
     content = arrays()
-    ds = load_npz(write(path, **content, class_names=np.array(["cat", "dog"])))
+    ds = load(write(path, **content, class_names=np.array(["cat", "dog"])))
     np.testing.assert_array_equal(ds.images, content["images"])
     np.testing.assert_array_equal(ds.masks[..., 1], content["masks"] == 2)
     assert ds.class_names == ("cat", "dog")
     assert ds.ignore is None
     channels = np.stack([content["masks"] == 1, content["masks"] == 2], axis=-1)
     for masks in (channels, channels.astype(np.uint8), channels.astype(np.uint8) * 255):
-        other = load_npz(write(path, images=content["images"], masks=masks))
+        other = load(write(path, images=content["images"], masks=masks))
         np.testing.assert_array_equal(other.masks, ds.masks)
         np.testing.assert_array_equal(other.boxes, ds.boxes)
         assert other.class_names == ("class_1", "class_2")
-    assert load_npz(path, classes=["a", "b"]).class_names == ("a", "b")
-    one = load_npz(path, classes=["class_2"])
+    assert load(path, classes=["a", "b"]).class_names == ("a", "b")
+    one = load(path, classes=["class_2"])
     np.testing.assert_array_equal(one.masks[..., 0], content["masks"] == 2)
 
 
@@ -50,17 +49,15 @@ def test_grey_images_ignore_and_splits(path):
     content["masks"][1, 5, 5] = 255
     content["images"] = content["images"][..., 0]
     split = np.array(["train", "train", "test", "val"])
-    ds = load_npz(write(path, **content, ignore=hidden, split=split))
+    ds = load(write(path, **content, ignore=hidden, split=split))
     assert np.argwhere(ds.ignore).tolist() == [[0, 0, 0], [1, 5, 5]]
     assert (ds.images[..., 0] == ds.images[..., 2]).all()
-    assert [len(load_npz(path, split=s)) for s in ("train", "val", "test")] == [2, 1, 1]
-    np.testing.assert_array_equal(
-        load_npz(path, split="test").images[0, ..., 1], picture(2)[..., 0]
-    )
+    assert [len(load(path, split=s)) for s in ("train", "val", "test")] == [2, 1, 1]
+    np.testing.assert_array_equal(load(path, split="test").images[0, ..., 1], picture(2)[..., 0])
 
 
 def test_images_are_resized(path):
-    assert load_npz(write(path, **arrays()), image_size=32).images.shape == (6, 32, 32, 3)
+    assert load(write(path, **arrays()), image_size=32).images.shape == (6, 32, 32, 3)
 
 
 def wrong(**changes):
@@ -89,7 +86,7 @@ WRONG = [
 @pytest.mark.parametrize(("content", "message"), WRONG, ids=[m[:25] for _, m in WRONG])
 def test_wrong_arrays_have_one_line(path, content, message):
     with pytest.raises(DataError, match=message) as caught:
-        load_npz(write(path, **content()))
+        load(write(path, **content()))
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
@@ -102,7 +99,7 @@ def test_a_pickle_inside_never_runs(path, tmp_path):
     trapped = np.array([Trap()], dtype=object)
     np.savez(path, images=arrays()["images"], masks=trapped)
     with pytest.raises(DataError, match="never unpickled"):
-        load_npz(path)
+        load(path)
     assert not (tmp_path / "ran").exists()
 
 
@@ -112,13 +109,13 @@ def test_damaged_files(path, tmp_path):
     for damaged in (b"", b"text", content[:-100], content[:500]):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"not a whole .npz file"):
-            load_npz(path)
+            load(path)
     middle = content.index(b"images.npy") + 2000
     path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
     with pytest.raises(DataError, match="CRC"):
-        load_npz(path)
+        load(path)
     with pytest.raises(DataError, match="no such file"):
-        load_npz(tmp_path / "none.npz")
+        load(tmp_path / "none.npz")
 
 
 def test_a_header_that_lies_about_its_size(path):
@@ -134,4 +131,4 @@ def test_a_header_that_lies_about_its_size(path):
         for name, data in members.items():
             archive.writestr(name, data)
     with pytest.raises(DataError, match=r"'images' is damaged .its header states 290384028 bytes"):
-        load_npz(path)
+        load(path)

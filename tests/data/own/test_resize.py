@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from segjax.config import Config
 from segjax.data.own.resize import FITS, choose_size, make_fit
 from segjax.errors import ConfigError
 
@@ -15,7 +16,7 @@ def test_the_same_size_is_left_alone():
         how = make_fit((16, 24), (16, 24), mode)
         np.testing.assert_array_equal(how.image(image), image)
         np.testing.assert_array_equal(how.mask(image[..., 0]), image[..., 0])
-        assert not how.pads
+        assert not how.padding().any()
 
 
 def test_halving_averages_images_and_picks_mask_values():
@@ -79,18 +80,17 @@ def test_a_box_covers_its_resized_mask(height, width, mode, side, data):
 
 
 def test_the_size_is_chosen_by_the_median():
-    assert choose_size(None, [(64, 64)] * 3) == (64, 64)
-    assert choose_size(None, [(60, 100), (70, 90), (500, 300)]) == (72, 104)
-    assert choose_size(None, [(3000, 4000)]) == (384, 512)
-    assert choose_size(None, [(3, 3)]) == (8, 8)
+    assert choose_size(0, [(64, 64)] * 3) == (64, 64)
+    assert choose_size(0, [(60, 100), (70, 90), (500, 300)]) == (72, 104)
+    assert choose_size(0, [(3000, 4000)]) == (384, 512)
+    assert choose_size(0, [(3, 3)]) == (8, 8)
     assert choose_size(32, [(3, 3)]) == (32, 32)
-    assert choose_size((32, 48), []) == (32, 48)
 
 
-@pytest.mark.parametrize("size", [30, 0, -8, (32, 12)])
-def test_sizes_that_do_not_divide_are_refused(size):
-    with pytest.raises(ConfigError, match="multiple of 8"):
-        choose_size(size, [])
+@pytest.mark.parametrize(("size", "message"), [(30, "multiple of 8"), (-8, "at least 0")])
+def test_sizes_that_do_not_divide_are_refused(size, message):
+    with pytest.raises(ConfigError, match=message):
+        Config(data="folder:photos", image_size=size)
 
 
 def test_unknown_fit_is_refused():

@@ -1,0 +1,133 @@
+"""What a check of data found, as lines for a terminal and as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from segjax.data.own.problems import KINDS, Problem, by_kind, describe, printable
+from segjax.data.own.resize import Size
+from segjax.data.own.samples import Sample, region_boxes
+
+_SIZES_SHOWN = 6
+
+
+@dataclasses.dataclass
+class SplitReport:
+    """What one split holds; pixels are counted in the pictures' own sizes.
+
+    Attributes:
+      images: number of pictures read.
+      sizes: 'HEIGHTxWIDTH' -> number of pictures.
+      class_pixels: class -> pixels.
+      class_images: class -> pictures that show it.
+      objects: class -> objects (COCO's, otherwise connected regions).
+      pixels: all pixels that count.
+      ignored_pixels: those that do not.
+    """
+
+    images: int = 0
+    sizes: Counter[str] = dataclasses.field(default_factory=Counter)
+    class_pixels: Counter[str] = dataclasses.field(default_factory=Counter)
+    class_images: Counter[str] = dataclasses.field(default_factory=Counter)
+    objects: Counter[str] = dataclasses.field(default_factory=Counter)
+    pixels: int = 0
+    ignored_pixels: int = 0
+
+    def add(self, sample: Sample, class_names: Sequence[str]) -> None:
+        """Count one picture."""
+        height, width = sample.size
+        ignored = 0 if sample.ignore is None else int(sample.ignore.sum())
+        self.images += 1
+        self.sizes[_size_text(sample.size)] += 1
+        self.pixels += height * width - ignored
+        self.ignored_pixels += ignored
+        boxes = region_boxes(sample.masks) if sample.boxes is None else sample.boxes
+        found = [channel for channel, _ in boxes]
+        for channel, name in enumerate(class_names):
+            on = int(np.count_nonzero(sample.masks[..., channel]))
+            self.class_pixels[name] += on
+            self.class_images[name] += on > 0
+            self.objects[name] += found.count(channel)
+
+
+@dataclasses.dataclass
+class Report:
+    """Everything the check found; ``failed`` is what the exit code says."""
+
+    where: str
+    layout: str
+    class_names: tuple[str, ...]
+    trained_size: Size | None
+    splits: dict[str, SplitReport]
+    problems: list[Problem]
+    notes: list[str]
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is a problem that is more than a notice."""
+        return any(KINDS[problem.kind].level != "notice" for problem in self.problems)
+
+    def text(self) -> str:
+        """Return the report in lines for a terminal."""
+        lines = [f"{self.where}: {self.layout}"]
+        if self.trained_size is not None:
+            lines.append(f"images are trained on at {_size_text(self.trained_size)} pixels")
+        lines += [f"note: {note}" for note in self.notes]
+        for split, part in self.splits.items():
+            lines += ["", f"{split}: {part.images} images, height x width {_sizes_text(part)}"]
+            lines += _class_lines(part, self.class_names)
+        lines.append("")
+        for some in by_kind(self.problems).values():
+            lines.append(f"{KINDS[some[0].kind].level}: {describe(some)}")
+        counts = Counter(KINDS[problem.kind].level for problem in self.problems)
+        words = [f"{n} {level}{'s' * (n > 1)}" for level, n in sorted(counts.items())]
+        lines.append(f"result: {', '.join(words) or 'nothing wrong'}")
+        return "\n".join(lines) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        # dataclasses.asdict rebuilds a Counter from its pairs and so counts the pairs.
+        splits = {
+            split: {
+                name: dict(value) if isinstance(value, Counter) else value
+                for name, value in vars(part).items()
+            }
+            for split, part in self.splits.items()
+        }
+        problems = [dataclasses.asdict(problem) for problem in self.problems]
+        return {**vars(self), "splits": splits, "problems": problems, "failed": self.failed}
+
+
+def _size_text(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _sizes_text(part: SplitReport) -> str:
+    ordered = part.sizes.most_common()
+    if len(ordered) == 1:
+        return ordered[0][0]
+    shown = [f"{size} ({count})" for size, count in ordered[:_SIZES_SHOWN]]
+    rest = len(ordered) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more sizes" if rest > 0 else "")
+
+
+def _class_lines(part: SplitReport, names: Sequence[str]) -> list[str]:
+    if not part.pixels:
+        return []
+    width = max(len(printable(name)) for name in [*names, "background"])
+    lines = []
+    for name in names:
+        share = 100 * part.class_pixels[name] / part.pixels
+        lines.append(
+            f"  {printable(name):{width}} {share:6.2f} % of pixels, in"
+            f" {part.class_images[name]} images, {part.objects[name]} objects"
+        )
+    if part.ignored_pixels:
+        share = 100 * part.ignored_pixels / (part.pixels + part.ignored_pixels)
+        lines.append(f"  {'(ignored)':{width}} {share:6.2f} % of all pixels")
+    return lines

@@ -1,0 +1,83 @@
+"""PurdueShapes files as a source of pictures to check."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from segjax.data.dataset import Dataset
+from segjax.data.loading import load
+from segjax.data.own.resize import Size
+from segjax.data.own.samples import Sample, Source
+from segjax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class ShapesItem:
+    """One image of a loaded file; ``name`` counts through all files."""
+
+    name: str
+    dataset: Dataset
+    index: int
+
+
+class ShapesSource(Source):
+    """Loaded files, of which nothing is drawn for other splits."""
+
+    def size_of(self, item: ShapesItem) -> Size:
+        """Return the height and width of the file's images."""
+        return item.dataset.image_size
+
+    def digest(self, item: ShapesItem) -> str:
+        """Return the SHA-256 of the image's pixels."""
+        return hashlib.sha256(item.dataset.images[item.index].tobytes()).hexdigest()
+
+    def read(self, item: ShapesItem) -> Sample:
+        """Return one image with its masks and boxes."""
+        data, index = item.dataset, item.index
+        return Sample(
+            image=data.images[index],
+            masks=(data.masks[index] != 0).astype(np.uint8),
+            ignore=None if data.ignore is None else data.ignore[index],
+            boxes=[
+                (channel, (x1, y1, x2 + 1, y2 + 1))
+                for channel, (x1, y1, x2, y2) in data.boxes_of(index)
+            ],
+        )
+
+
+def scan_shapes(paths: Sequence[str]) -> ShapesSource:
+    """Load one or two PurdueShapes files, for training and testing.
+
+    Raises:
+      ConfigError: if both are for the same split.
+      DataError: if a file cannot be read or is not what it should be.
+    """
+    parts = {_split_of(path, place): load(path) for place, path in enumerate(paths)}
+    if len(parts) < len(paths):
+        raise ConfigError("of two .gz files one must be for training, one for testing")
+    splits, start = {}, 0
+    for split, part in parts.items():
+        splits[split] = [
+            ShapesItem(f"image {start + index:06d}", part, index) for index in range(len(part))
+        ]
+        start += len(part)
+    return ShapesSource(
+        where=paths[0],
+        layout="PurdueShapes images",
+        class_names=next(iter(parts.values())).class_names,
+        splits=splits,
+        whole_splits=True,
+    )
+
+
+def _split_of(path: str, place: int) -> str:
+    """Return the split of a PurdueShapes file by its name, otherwise by its place."""
+    name = Path(path).name.lower()
+    if ("test" in name) != ("train" in name):
+        return "test" if "test" in name else "train"
+    return ("train", "test")[place]

@@ -1,0 +1,228 @@
+"""A COCO annotation file: its pictures and their masks, every field checked before it is used."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import math
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segjax.data.own.problems import FileProblemError, printable, some_names
+from segjax.data.own.resize import Edges, Size
+from segjax.errors import DataError
+
+MAX_SIDE = 1 << 15
+
+
+@dataclasses.dataclass(frozen=True)
+class Annotation:
+    """One entry of "annotations"; ``segmentation`` is checked when it is drawn."""
+
+    id: Any
+    category: str
+    crowd: bool
+    segmentation: Any
+    box: Edges | None
+
+    def mask(self, size: Size) -> np.ndarray:
+        """Return uint8 [height, width], 1 inside the polygons or run lengths.
+
+        Raises FileProblemError if they do not fit a picture of this size.
+        """
+        try:
+            return _draw(self.segmentation, size)
+        except _BadSegmentationError as error:
+            raise FileProblemError("bad annotation", f"annotation {self.id}: {error}") from None
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """One entry of "images" with its annotations."""
+
+    file_name: str
+    size: Size
+    annotations: list[Annotation]
+
+
+@dataclasses.dataclass(frozen=True)
+class CocoFile:
+    """The pictures and the names of the categories, both in the order of the file."""
+
+    pictures: tuple[Picture, ...]
+    categories: tuple[str, ...]
+
+
+def read_file(path: Path) -> CocoFile:
+    """Read an annotation file of COCO's "instances" kind.
+
+    Raises DataError naming the file and the entry that is not as it should be.
+    """
+    where = printable(str(path))
+    content = _read_json(path, where)
+    pictures: dict[int, Picture] = {}
+    for entry in content["images"]:
+        kinds = {"id": int, "file_name": str, "height": int, "width": int}
+        index, name, height, width = _fields(entry, kinds, "image", where)
+        if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+            raise DataError(f"{where}: image {name!r}: {height}x{width} is no size")
+        if index in pictures:
+            raise DataError(f"{where}: two images have the id {index}")
+        pictures[index] = Picture(name, (height, width), [])
+    names = Counter(picture.file_name for picture in pictures.values())
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise DataError(f"{where}: listed twice under different ids: {some_names(twice)}")
+    categories: dict[int, str] = {}
+    for entry in content["categories"]:
+        index, name = _fields(entry, {"id": int, "name": str}, "category", where)
+        if index in categories:
+            raise DataError(f"{where}: two categories have the id {index}")
+        categories[index] = name
+    for entry in content["annotations"]:
+        kinds = {"image_id": int, "category_id": int}
+        image, category = _fields(entry, kinds, "annotation", where)
+        about = f"{where}: annotation {entry.get('id')!r}"
+        if image not in pictures:
+            raise DataError(f"{about}: no image_id {image}")
+        if category not in categories:
+            raise DataError(f"{about}: no category_id {category}")
+        pictures[image].annotations.append(
+            Annotation(
+                id=entry.get("id"),
+                category=categories[category],
+                crowd=bool(entry.get("iscrowd", 0)),
+                segmentation=entry.get("segmentation"),
+                box=_edges(entry.get("bbox"), about),
+            )
+        )
+    return CocoFile(tuple(pictures.values()), tuple(dict.fromkeys(categories.values())))
+
+
+def _read_json(path: Path, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON, or cut short ({error})") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{where}: not COCO annotations, it holds a {type(content).__name__}")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise DataError(f'{where}: not COCO annotations, it has no list "{key}"')
+    return content
+
+
+def _fields(entry: Any, kinds: dict[str, type], what: str, where: str) -> list[Any]:
+    """Return the fields of an entry, each of its kind."""
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: an entry of {what} is no object")
+    for key, kind in kinds.items():
+        if type(entry.get(key)) is not kind:
+            about = entry.get("id", entry.get("file_name", "?"))
+            raise DataError(
+                f"{where}: {what} {str(about)[:60]!r}: {key!r} must be a"
+                f" {kind.__name__}, not {str(entry.get(key))[:40]!r}"
+            )
+    return [entry[key] for key in kinds]
+
+
+def _edges(box: Any, about: str) -> Edges | None:
+    if box is None or box == []:
+        return None
+    numbers = isinstance(box, list) and all(type(v) in (int, float) for v in box)
+    if not numbers or len(box) != 4 or not all(math.isfinite(v) for v in box):
+        raise DataError(f"{about}: bbox must be [x, y, w, h]")
+    left, top, width, height = (float(value) for value in box)
+    return left, top, left + width, top + height
+
+
+class _BadSegmentationError(ValueError):
+    """Why a segmentation cannot be drawn."""
+
+
+def require_pycocotools() -> Any:
+    """Return the module pycocotools.mask. Raises DataError if pycocotools is not installed."""
+    try:
+        return importlib.import_module("pycocotools.mask")
+    except ImportError:
+        raise DataError("COCO annotations need pycocotools: pip install 'segjax[coco]'") from None
+
+
+def _draw(segmentation: Any, size: Size) -> np.ndarray:
+    if isinstance(segmentation, list):
+        return _draw_polygons(segmentation, size)
+    if isinstance(segmentation, dict):
+        return _draw_runs(segmentation, size)
+    raise _BadSegmentationError("it has neither polygons nor run lengths")
+
+
+def _draw_polygons(polygons: list[Any], size: Size) -> np.ndarray:
+    limit = 2 * max(size)  # pycocotools draws into memory that grows with the coordinates
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise _BadSegmentationError("a polygon needs three or more x, y pairs")
+        for value in polygon:
+            if type(value) not in (int, float) or not math.isfinite(value):
+                raise _BadSegmentationError(f"a polygon holds {str(value)[:20]!r}")
+            if not -limit <= value <= limit:
+                raise _BadSegmentationError(f"a polygon lies far outside the image ({value:g})")
+    if not polygons:
+        raise _BadSegmentationError("it has no polygon")
+    coco = require_pycocotools()
+    runs = coco.merge(coco.frPyObjects(polygons, *size))
+    with warnings.catch_warnings():
+        # pycocotools 2.0.11 has not followed NumPy 2's __array__(copy=...); the values are right.
+        warnings.filterwarnings("ignore", message="__array__ implementation")
+        return np.array(coco.decode(runs), np.uint8)
+
+
+def _draw_runs(runs: dict[str, Any], size: Size) -> np.ndarray:
+    """Draw run lengths, of zeros and ones in turn, down the columns from the left."""
+    height, width = size
+    if runs.get("size") != [height, width]:
+        raise _BadSegmentationError(
+            f"run lengths of size {str(runs.get('size'))[:30]} for an image of {height}x{width}"
+        )
+    counts = runs.get("counts")
+    if isinstance(counts, str):
+        counts = _unpack_counts(counts)
+    if not isinstance(counts, list) or any(type(n) is not int or n < 0 for n in counts):
+        raise _BadSegmentationError("its run lengths are not whole numbers")
+    if sum(counts) != height * width:
+        raise _BadSegmentationError(
+            f"its run lengths add up to {sum(counts)}, not {height} times {width}"
+        )
+    values = np.arange(len(counts), dtype=np.int64) % 2
+    return np.repeat(values.astype(np.uint8), counts).reshape(width, height).T
+
+
+def _unpack_counts(text: str) -> list[int]:
+    """Return the run lengths of COCO's compressed string.
+
+    Each number is little-endian in groups of five bits, with a bit for "more follows" and the
+    characters counted from "0"; from the third on, numbers are differences to the one before the
+    last.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 30:
+            raise _BadSegmentationError("its compressed run lengths are damaged")
+        value |= (code & 31) << shift
+        shift += 5
+        if code & 32:
+            continue
+        if code & 16:
+            value -= 1 << shift
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise _BadSegmentationError("its compressed run lengths are damaged")
+    return counts
