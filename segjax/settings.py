@@ -63,7 +63,7 @@ def setting(
     return dataclasses.field(default=default, metadata=about)
 
 
-def of_group(group: Group, **usual: bool) -> Any:
+def of_group(group: Group, **usual: Any) -> Any:
     """Return `setting` for one group, with what is usual there."""
     return functools.partial(setting, group=group, **usual)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from segjax.errors import ConfigError
 from segjax.networks import layers
+from segjax.settings import SIZE_MULTIPLE
 
 Array = jax.Array
 Dtype = Any
@@ -17,7 +18,6 @@ HEADS = {"dlstudio": layers.DLStudioHead, "dense": layers.DenseHead}
 # The blocks that double the size have the head's flaw: a 1x1 kernel that writes one pixel in four.
 UPSAMPLERS = {"dlstudio": layers.Upsample, "dense": layers.DenseHead}
 MIN_DEPTH, MAX_DEPTH = 2, 64
-SIZE_MULTIPLE = 8  # three halvings on the way down
 
 
 class DownBlock(nn.Module):

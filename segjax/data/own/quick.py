@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-from segjax.config import SIZE_MULTIPLE
 from segjax.data.dataset import Dataset
 from segjax.errors import DataError
+from segjax.settings import SIZE_MULTIPLE
 
 
 def quick_check(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from segjax.config import SIZE_MULTIPLE
 from segjax.data.dataset import Box
 from segjax.errors import ConfigError
+from segjax.settings import SIZE_MULTIPLE
 
 FITS = ("resize", "crop", "pad")
 MAX_AUTO_SIDE = 512
