@@ -105,7 +105,9 @@ def write_entry(folder: Path, digest: str, dataset: Dataset) -> None:
         }
         (work / _ENTRY).write_text(json.dumps(facts, indent=1), encoding="utf-8")
         os.chmod(work, 0o755)
-        _replace_folder(work, folder / digest)
+        # A folder cannot be renamed onto one with files in it; who reads now finds no entry.
+        shutil.rmtree(folder / digest, ignore_errors=True)
+        work.rename(folder / digest)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -123,22 +125,6 @@ def drop_entries_of(folder: Path, source: Path, *, keep: str) -> int:
                 shutil.rmtree(facts_file.parent)
                 dropped += 1
     return dropped
-
-
-def _replace_folder(work: Path, target: Path) -> None:
-    try:
-        work.rename(target)
-        return
-    except OSError:
-        if not target.is_dir():
-            raise
-    # A folder cannot be renamed onto one with files in it, so the old one steps aside first.
-    aside = Path(tempfile.mkdtemp(prefix=".old-", dir=target.parent)) / "entry"
-    try:
-        target.rename(aside)
-        work.rename(target)
-    finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)
 
 
 def _crc32(file: Path) -> int:

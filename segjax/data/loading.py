@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from segjax.data.cache import (
@@ -84,21 +82,14 @@ def load(
 
 
 def _read(path: Path, *, progress: bool | None, limits: Limits | None) -> tuple[Dataset, str]:
+    from tqdm import tqdm  # only a first load needs it
+
     shown = sys.stderr.isatty() if progress is None else progress
-    with _progress_bar(path) if shown else contextlib.nullcontext() as on_progress:
-        return read_shapes_file(path, limits=limits, on_progress=on_progress)
-
-
-@contextlib.contextmanager
-def _progress_bar(path: Path) -> Iterator[Callable[[int, int], None]]:
-    from tqdm import tqdm  # only a first load at a terminal needs it
-
-    with tqdm(
-        desc=f"reading {path.name}", unit="B", unit_scale=True, file=sys.stderr, leave=False
-    ) as bar:
+    name = f"reading {path.name}"
+    with tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not shown) as bar:
 
         def on_progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        yield on_progress
+        return read_shapes_file(path, limits=limits, on_progress=on_progress)

@@ -39,10 +39,7 @@ def write_pickle(tmp_path):
 @pytest.fixture(scope="session")
 def real_files():
     """The four real files: where they are, else fetched once for the user."""
-    found = fetching.find()
-    if found is None:
-        try:
-            found = fetching.fetch()
-        except SegjaxError as error:
-            pytest.skip(f"the real data files are not here and cannot be fetched: {error}")
-    return found
+    try:
+        return fetching.fetch()
+    except SegjaxError as error:
+        pytest.skip(f"the real data files are not here and cannot be fetched: {error}")

@@ -144,7 +144,7 @@ def test_nothing_half_written_is_ever_used(source, small, reader, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("segjax.data.cache._replace_folder", fail)
+        patch.setattr(Path, "rename", fail)
         assert_same(reader(source), small)
     assert "cannot be cached" in reader.said[0]
     assert "No space left" in reader.said[0]

@@ -55,7 +55,6 @@ def test_takes_the_four_files_and_nothing_else(archive, tmp_path):
     assert "1000-test" in found.test.name
     assert "20-train" in found.train_20.name
     assert "20-test" in found.test_20.name
-    assert fetching.find(root) == found
     assert not (tmp_path / "outside.gz").exists()
 
 
@@ -77,11 +76,11 @@ def test_second_fetch_downloads_nothing_and_a_wrong_file_is_replaced(archive, tm
     assert found.train.stat().st_mtime_ns == before[found.train]
 
 
-def test_find_wants_all_four(archive, tmp_path):
-    assert fetching.find(tmp_path / "none") is None
+def test_a_missing_file_is_fetched_again(archive, tmp_path):
     found = fetching.fetch(tmp_path / "root", download=lambda folder: archive)
     found.test_20.unlink()
-    assert fetching.find(tmp_path / "root") is None
+    assert fetching.fetch(tmp_path / "root", download=lambda folder: archive) == found
+    assert found.test_20.is_file()
 
 
 @pytest.mark.parametrize("problem", ["digest", "file", "lacks", "link", "not a tar"])

@@ -19,10 +19,9 @@ def quick_check(
         training mask has any foreground.
     """
     warnings = []
-    parts = {"train": train, "val": val, "test": test}
+    given = {"train": train, "val": val, "test": test}
+    parts = {split: part for split, part in given.items() if part is not None}
     for split, part in parts.items():
-        if part is None:
-            continue
         if not len(part):
             raise DataError(f"{part.name}: the {split} split has no image")
         height, width = part.image_size
@@ -52,10 +51,7 @@ def quick_check(
     digests: dict[bytes, str] = {}
     shared: dict[tuple[str, str], int] = {}
     for split, part in parts.items():
-        if part is None:
-            continue
-        own = {hashlib.sha256(image.tobytes()).digest() for image in part.images}
-        for digest in own:
+        for digest in {hashlib.sha256(image.tobytes()).digest() for image in part.images}:
             other = digests.setdefault(digest, split)
             if other != split:
                 shared[other, split] = shared.get((other, split), 0) + 1
