@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from segjax.config import Config
 from segjax.data.dataset import Box, Dataset
@@ -200,6 +199,9 @@ def _fitted_boxes(how: Fit, sample: Sample, masks: np.ndarray) -> list[tuple[int
 
 def region_boxes(masks: np.ndarray) -> list[tuple[int, Box]]:
     """Return (channel, box) of every 8-connected region of ``masks``, uint8 [H, W, C]."""
+    # Deferred: who only reads pictures shall not wait for SciPy to load.
+    from scipy import ndimage
+
     found: list[tuple[int, Box]] = []
     for channel in range(masks.shape[-1]):
         labels, _ = ndimage.label(masks[..., channel], structure=np.ones((3, 3)))
