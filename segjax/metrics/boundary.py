@@ -13,21 +13,26 @@ image can lack an outline:
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Self
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
 from segjax.errors import ConfigError
-from segjax.metrics.masks import boundaries, host_masks
+from segjax.metrics.masks import HostCounts, boundaries, host_masks
 from segjax.metrics.scores import (
     Absent,
     Average,
     Over,
-    average_classes,
+    Ratio,
     check_choice,
-    settle,
+    described,
+    mean_of,
+    score_classes,
 )
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 Missing = Literal["inf", "diagonal", "skip"]
 
@@ -36,8 +41,8 @@ _ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class BoundaryCounts:
-    """Boundary pixels per image and class, int64 [N, C], or [C] once summed.
+class BoundaryCounts(HostCounts):
+    """Boundary pixels per image and class, int64 [N, C], or [C] once summed; ``+`` sums.
 
     ``pred_near`` of the ``pred_all`` predicted boundary pixels lie within the tolerance of the
     target's boundary; ``target_near`` of ``target_all`` the other way round.
@@ -47,25 +52,6 @@ class BoundaryCounts:
     pred_all: np.ndarray
     target_near: np.ndarray
     target_all: np.ndarray
-
-    def total(self) -> Self:
-        """Return the counts summed over images, shape [C]."""
-        return type(self)(*(leaf.sum(axis=tuple(range(leaf.ndim - 1))) for leaf in _leaves(self)))
-
-    def __add__(self, other: Self) -> Self:
-        """Return the counts of both sets of images, summed: shape [C]."""
-        if not isinstance(other, BoundaryCounts):
-            return NotImplemented
-        one, two = self.total(), other.total()
-        if one.pred_all.shape != two.pred_all.shape:
-            raise ConfigError(
-                f"BoundaryCounts: cannot add {one.pred_all.size} and {two.pred_all.size} classes"
-            )
-        return type(self)(*(a + b for a, b in zip(_leaves(one), _leaves(two), strict=True)))
-
-
-def _leaves(table: Any) -> tuple[np.ndarray, ...]:
-    return tuple(getattr(table, field.name) for field in dataclasses.fields(table))
 
 
 def boundary_count(
@@ -87,6 +73,13 @@ def boundary_count(
 
     Raises:
         ConfigError: shapes that do not fit, floating masks, a negative tolerance or spacing.
+
+    >>> pred, target = np.zeros((2, 1, 6, 6, 1), bool)
+    >>> target[0, 1:4, 1:4], pred[0, 1:4, 2:5] = True, True  # 3 x 3, one pixel to the right
+    >>> boundary_f1(boundary_count(pred, target, tolerance=1)).tolist()
+    [1.0]
+    >>> hausdorff(surface_distances(pred, target)).tolist()
+    [1.0]
     """
     if not tolerance >= 0:
         raise ConfigError(f"boundary_count: tolerance must be at least 0, got {tolerance}")
@@ -127,22 +120,17 @@ def boundary_f1(
     Raises:
         ConfigError: for an unknown choice, or ``over='image'`` on summed counts.
     """
-    check_choice("average", average, Average)
-    check_choice("absent", absent, Absent)
     check_choice("over", over, Over)
     if over == "image" and counts.pred_all.ndim < 2:
         raise ConfigError("over='image' needs counts that were not summed over images")
     if over == "set":
         counts = counts.total()
-    near, drawn, hit, true = (leaf.astype(np.float64) for leaf in _leaves(counts))
-    support = true
-    if average == "micro":
-        near, drawn, hit, true = (leaf.sum(-1, keepdims=True) for leaf in (near, drawn, hit, true))
-    value = settle(
-        2 * near * hit, near * true + hit * drawn, gone=drawn + true == 0, otherwise=0.0,
-        absent=absent,
-    )  # fmt: skip
-    return average_classes(value, weights=support, average=average, absent=absent)
+    leaves = [leaf.astype(np.float64) for leaf in counts.leaves()]
+    return score_classes(_f1, leaves, average=average, absent=absent)
+
+
+def _f1(near: np.ndarray, drawn: np.ndarray, hit: np.ndarray, true: np.ndarray) -> Ratio:
+    return Ratio(2 * near * hit, near * true + hit * drawn, gone=drawn + true == 0, weight=true)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -163,12 +151,9 @@ class SurfaceDistances:
         """Return the distances of all parts' images; the images must be of one size."""
         if len({part.diagonal for part in parts}) != 1:
             raise ConfigError("SurfaceDistances.concatenate: needs parts with one image size")
-        return cls(
-            hausdorff=np.concatenate([part.hausdorff for part in parts]),
-            hd95=np.concatenate([part.hd95 for part in parts]),
-            assd=np.concatenate([part.assd for part in parts]),
-            diagonal=parts[0].diagonal,
-        )
+        names = ("hausdorff", "hd95", "assd")
+        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
+        return cls(*columns, diagonal=parts[0].diagonal)
 
 
 def surface_distances(
@@ -203,91 +188,104 @@ def surface_distances(
     return SurfaceDistances(hausdorff, hd95, assd, diagonal=float(np.hypot(height, width)))
 
 
-def hausdorff(
-    distances: SurfaceDistances,
-    *,
-    average: Average = "none",
-    absent: Absent = "skip",
-    missing: Missing = "inf",
-    over: Over = "set",
-) -> Any:
+_ARGUMENTS = """
+Args:
+    distances: from :func:`surface_distances`, float64 [N, C], in units of its ``spacing``.
+    average: ``'none'``, or ``'macro'`` for the mean over classes.
+    absent: outline in neither mask: ``'skip'`` (NaN, left out of averages), ``'nan'`` (NaN,
+        averages too) or ``'zero'``.
+    missing: outline in one mask only: ``'inf'``, ``'diagonal'`` or ``'skip'``.
+    over: ``'set'``, the mean over images class by class, or ``'image'``, each image's own.
+
+Returns:
+    float64 [C] or [N, C], without C for an average, in units of ``spacing``.
+
+Raises:
+    ConfigError: for an unknown choice.
+"""
+
+
+class DistanceScore(Protocol):
+    """What every distance of this module can be called with."""
+
+    def __call__(
+        self,
+        distances: SurfaceDistances,
+        *,
+        average: Average = "none",
+        absent: Absent = "skip",
+        missing: Missing = "inf",
+        over: Over = "set",
+    ) -> Any:
+        """Return the distance per class or its mean; see :func:`hausdorff`."""
+
+
+def _distance(column: Callable[[SurfaceDistances], np.ndarray]) -> DistanceScore:
+    """Make one column of the distances a score."""
+
+    def score(
+        distances: SurfaceDistances,
+        *,
+        average: Average = "none",
+        absent: Absent = "skip",
+        missing: Missing = "inf",
+        over: Over = "set",
+    ) -> Any:
+        check_choice("average", average, ("none", "macro"))
+        check_choice("absent", absent, ("skip", "nan", "zero"))
+        check_choice("missing", missing, Missing)
+        check_choice("over", over, Over)
+        value = column(distances)
+        gone, lacking = np.isnan(value), np.isinf(value)
+        fill = {"inf": np.inf, "diagonal": distances.diagonal, "skip": np.nan}[missing]
+        value = np.where(lacking, fill, value)
+        if absent == "zero":
+            value = np.where(gone, 0.0, value)
+        # What 'skip' leaves out: absent classes, or those that lack one outline, or both.
+        kept = ~((gone & (absent == "skip")) | (lacking & (missing == "skip")))
+        if over == "set":
+            value, kept = mean_of(value, kept, axis=0), kept.any(axis=0)
+        return mean_of(value, kept, axis=-1) if average == "macro" else value
+
+    return described(score, column, _ARGUMENTS)
+
+
+@_distance
+def hausdorff(distances: SurfaceDistances) -> np.ndarray:
     """Return the Hausdorff distance, in [0, inf), 0 for equal outlines.
 
-    Args:
-        distances: from :func:`surface_distances`.
-        average: ``'none'``, or ``'macro'`` for the mean over classes.
-        absent: outline in neither mask: ``'skip'`` (NaN, left out of averages), ``'nan'`` (NaN,
-            averages too) or ``'zero'``.
-        missing: outline in one mask only: ``'inf'``, ``'diagonal'`` or ``'skip'``.
-        over: ``'set'``, the mean over images class by class, or ``'image'``, each image's own.
+    max(max over a of d(a, B), max over b of d(b, A)), with d as in :func:`surface_distances`.
 
-    Returns:
-        float64 [C] or [N, C], without C for an average.
-
-    Raises:
-        ConfigError: for an unknown choice.
+    Source: Huttenlocher et al., "Comparing images using the Hausdorff distance", 1993.
     """
-    return _mean_distance(distances, "hausdorff", average, absent, missing, over)
+    return distances.hausdorff
 
 
-def hd95(
-    distances: SurfaceDistances,
-    *,
-    average: Average = "none",
-    absent: Absent = "skip",
-    missing: Missing = "inf",
-    over: Over = "set",
-) -> Any:
-    """Return the 95 % Hausdorff distance, which a few stray pixels do not move; as hausdorff."""
-    return _mean_distance(distances, "hd95", average, absent, missing, over)
+@_distance
+def hd95(distances: SurfaceDistances) -> np.ndarray:
+    """Return the 95 % Hausdorff distance, in [0, inf), which a few stray pixels do not move.
+
+    max(P95 over a of d(a, B), P95 over b of d(b, A)), with d as in :func:`surface_distances`.
+    """
+    return distances.hd95
 
 
-def assd(
-    distances: SurfaceDistances,
-    *,
-    average: Average = "none",
-    absent: Absent = "skip",
-    missing: Missing = "inf",
-    over: Over = "set",
-) -> Any:
-    """Return the average symmetric surface distance, the outlines' mean gap; as hausdorff."""
-    return _mean_distance(distances, "assd", average, absent, missing, over)
+@_distance
+def assd(distances: SurfaceDistances) -> np.ndarray:
+    """Return the average symmetric surface distance, the outlines' mean gap, in [0, inf).
+
+    (sum over a of d(a, B) + sum over b of d(b, A)) / (|A| + |B|), with d as in
+    :func:`surface_distances`.
+
+    Source: Heimann et al., "Comparison and evaluation of methods for liver segmentation from CT
+    datasets", 2009.
+    """
+    return distances.assd
 
 
-def _mean_distance(
-    distances: SurfaceDistances,
-    name: str,
-    average: Average,
-    absent: Absent,
-    missing: Missing,
-    over: Over,
-) -> Any:
-    check_choice("average", average, ("none", "macro"))
-    check_choice("absent", absent, ("skip", "nan", "zero"))
-    check_choice("missing", missing, Missing)
-    check_choice("over", over, Over)
-    value = getattr(distances, name)
-    fill = {"inf": np.inf, "diagonal": distances.diagonal, "skip": np.nan}[missing]
-    gone, lacking = np.isnan(value), np.isinf(value)
-    value = np.where(lacking, fill, value)
-    if absent == "zero":
-        value = np.where(gone, 0.0, value)
-    # What 'skip' leaves out: absent classes, or those that lack one outline, or both.
-    left_out = (gone & (absent == "skip")) | (lacking & (missing == "skip"))
-    if over == "set":
-        value, left_out = _mean(value, left_out, axis=0)
-    if average == "macro":
-        value, _ = _mean(value, left_out, axis=-1)
-    return value[()]
-
-
-def _mean(value: np.ndarray, left_out: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    number = (~left_out).sum(axis=axis)
-    total = np.where(left_out, 0.0, value).sum(axis=axis)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan), number == 0
-
-
-def _outlines(pred: Any, target: Any, valid: Any, *, caller: str) -> tuple[np.ndarray, np.ndarray]:
+def _outlines(
+    pred: Any, target: Any, valid: Any, *, caller: str
+) -> "tuple[Bool[np.ndarray, 'N H W C'], Bool[np.ndarray, 'N H W C']]":
     on, true, kept = host_masks(pred, target, valid, caller=caller)
     return boundaries(on, kept), boundaries(true, kept)
 
@@ -300,7 +298,10 @@ def _pixel_size(spacing: float | tuple[float, float]) -> np.ndarray:
 
 
 def _distances(
-    pred: np.ndarray, target: np.ndarray, *, spacing: float | tuple[float, float]
+    pred: "Bool[np.ndarray, 'N H W C']",
+    target: "Bool[np.ndarray, 'N H W C']",
+    *,
+    spacing: float | tuple[float, float],
 ) -> Iterator[tuple[tuple[int, int], np.ndarray, np.ndarray]]:
     """Yield (image, class), distances from pred's boundary and from target's, where both exist."""
     # Deferred: who only counts pixels shall not wait for SciPy to load.

@@ -63,7 +63,7 @@ class Counts:
             raise ConfigError(
                 "Counts.concatenate: needs per-image counts [N, C]; use count(..., per_image=True)"
             )
-        return cls(*(np.concatenate(column) for column in zip(*map(_leaves, hosts), strict=True)))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *hosts)
 
     @property
     def classes(self) -> int:
@@ -73,17 +73,17 @@ class Counts:
     @property
     def traced(self) -> bool:
         """Whether the numbers are still unknown because this is inside a JAX trace."""
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in _leaves(self))
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self))
 
     def to_host(self) -> Self:
         """Return the same counts as int64 NumPy arrays; waits for the device."""
-        return type(self)(*(np.asarray(leaf).astype(np.int64) for leaf in _leaves(self)))
+        return jax.tree.map(lambda leaf: np.asarray(leaf).astype(np.int64), self)
 
     def total(self) -> Self:
         """Return counts of shape [C]: images, if kept apart, are summed (int64 on the host)."""
         counts = self if self.traced else self.to_host()
         axes = tuple(range(counts.tp.ndim - 1))
-        return type(self)(*(leaf.sum(axis=axes) for leaf in _leaves(counts)))
+        return jax.tree.map(lambda leaf: leaf.sum(axis=axes), counts)
 
     def select(self, classes: Sequence[int]) -> Self:
         """Return the counts of some classes only, for instance without the background.
@@ -96,7 +96,7 @@ class Counts:
             raise ConfigError(
                 f"Counts.select: class indices {list(classes)} must be within 0..{self.classes - 1}"
             )
-        return type(self)(*(leaf[..., index] for leaf in _leaves(self)))
+        return jax.tree.map(lambda leaf: leaf[..., index], self)
 
     def __add__(self, other: Self) -> Self:
         if not isinstance(other, Counts):
@@ -107,18 +107,12 @@ class Counts:
                 "per-image counts first with .total(), or join them with Counts.concatenate"
             )
         if self.traced or other.traced:
-            pairs = zip(_leaves(self), _leaves(other), strict=True)
-            return type(self)(*(_to_device(a) + _to_device(b) for a, b in pairs))
-        pairs = zip(_leaves(self.to_host()), _leaves(other.to_host()), strict=True)
-        return type(self)(*(a + b for a, b in pairs))
+            return jax.tree.map(lambda a, b: _to_device(a) + _to_device(b), self, other)
+        return jax.tree.map(np.add, self.to_host(), other.to_host())
 
     def __radd__(self, other: Any) -> Self:
         # Lets the builtin sum() start from its 0.
         return self.to_host() if isinstance(other, int) and other == 0 else NotImplemented
-
-
-def _leaves(counts: Counts) -> tuple[Any, Any, Any, Any]:
-    return counts.tp, counts.fp, counts.fn, counts.tn
 
 
 def _to_device(leaf: Any) -> Any:
@@ -212,7 +206,7 @@ def merge_hosts(counts: Counts) -> Counts:
         return host
     from jax.experimental import multihost_utils
 
-    stacked = np.stack(_leaves(host))
+    stacked = np.stack(jax.tree.leaves(host))
     words = np.stack([stacked & _INT32_MAX, stacked >> _WORD_BITS]).astype(np.int32)
     gathered = np.asarray(multihost_utils.process_allgather(words)).astype(np.int64)
     summed = gathered.sum(axis=0)

@@ -1,10 +1,37 @@
-"""Masks on the host: checking them, and finding their boundary pixels."""
+"""What the host counts: masks, checked; their boundary pixels; and numbers that add up."""
 
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from segjax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HostCounts:
+    """Numbers per class [C], or per image and class [N, C]; ``+`` sums both sets of images."""
+
+    def leaves(self) -> tuple[np.ndarray, ...]:
+        """Return the arrays in the order of their fields."""
+        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+
+    def total(self) -> Self:
+        """Return the counts summed over images, shape [C]."""
+        return type(self)(*(leaf.reshape(-1, leaf.shape[-1]).sum(axis=0) for leaf in self.leaves()))
+
+    def __add__(self, other: Self) -> Self:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        one, two = self.total().leaves(), other.total().leaves()
+        if one[0].shape != two[0].shape:
+            raise ConfigError(
+                f"{type(self).__name__}: cannot add {one[0].size} and {two[0].size} classes"
+            )
+        return type(self)(*(a + b for a, b in zip(one, two, strict=True)))
 
 
 def host_masks(
@@ -35,7 +62,9 @@ def _as_bool(array: Any, name: str) -> np.ndarray:
     raise ConfigError(f"{name} is {array.dtype}, but must be bool or integer; threshold it first")
 
 
-def surrounded(mask: np.ndarray, *, outside: bool) -> np.ndarray:
+def surrounded(
+    mask: "Bool[np.ndarray, 'N H W *rest']", *, outside: bool
+) -> "Bool[np.ndarray, 'N H W *rest']":
     """Return where a pixel and its four neighbours are all on.
 
     Args:
@@ -54,7 +83,9 @@ def surrounded(mask: np.ndarray, *, outside: bool) -> np.ndarray:
     )
 
 
-def boundaries(masks: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def boundaries(
+    masks: "Bool[np.ndarray, 'N H W C']", valid: "Bool[np.ndarray, 'N H W']"
+) -> "Bool[np.ndarray, 'N H W C']":
     """Return the boundary pixels of each mask, bool [N, H, W, C].
 
     A boundary pixel is on and has one of its four neighbours off; what lies beyond the image is

@@ -21,13 +21,16 @@ can never be told.
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from segjax.errors import ConfigError
 from segjax.metrics.masks import host_masks
-from segjax.metrics.scores import Absent, Average, average_classes, check_choice, settle
+from segjax.metrics.scores import Absent, Average, Ratio, check_choice, score_classes
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int, UInt8
 
 By = Literal["all", "size", "hidden"]
 
@@ -162,7 +165,9 @@ def check_boxes(
     return boxes, box_image, box_class
 
 
-def own_boxes(boxes: np.ndarray, category: np.ndarray, *, shape: tuple[int, ...]) -> np.ndarray:
+def own_boxes(
+    boxes: "Int[np.ndarray, 'M 4']", category: "Int[np.ndarray, ' M']", *, shape: tuple[int, ...]
+) -> "Bool[np.ndarray, 'M H W']":
     """Return bool [M, H, W]: a box's pixels that are in no other box of its class.
 
     Args:
@@ -180,8 +185,11 @@ def own_boxes(boxes: np.ndarray, category: np.ndarray, *, shape: tuple[int, ...]
 
 
 def _hidden(
-    own: np.ndarray, category: np.ndarray, target: np.ndarray, image: np.ndarray | None
-) -> np.ndarray:
+    own: "Bool[np.ndarray, 'M H W']",
+    category: "Int[np.ndarray, ' M']",
+    target: "Bool[np.ndarray, 'H W C']",
+    image: "UInt8[np.ndarray, 'H W 3'] | None",
+) -> "Bool[np.ndarray, 'M H W']":
     """Return the hidden pixels of each object of one image, bool [M, H, W]."""
     layers = target.sum(axis=-1)
     contested = own & (layers > 1)
@@ -298,11 +306,9 @@ def object_recall(
     Raises:
         ConfigError: for an unknown choice.
     """
-    check_choice("average", average, Average)
-    check_choice("absent", absent, Absent)
-    found, number = counts.found.astype(np.float64), counts.number.astype(np.float64)
-    support = number
-    if average == "micro":
-        found, number = found.sum(-1, keepdims=True), number.sum(-1, keepdims=True)
-    value = settle(found, number, gone=number == 0, otherwise=0.0, absent=absent)
-    return average_classes(value, weights=support, average=average, absent=absent)
+    leaves = [leaf.astype(np.float64) for leaf in (counts.found, counts.number)]
+    return score_classes(_recall, leaves, average=average, absent=absent)
+
+
+def _recall(found: np.ndarray, number: np.ndarray) -> Ratio:
+    return Ratio(found, number, gone=number == 0, weight=number)

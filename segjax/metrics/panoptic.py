@@ -21,20 +21,24 @@ no false positive, and a target object of which nothing else is left is not coun
 """
 
 import dataclasses
-from typing import Any, Literal, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
 from segjax.errors import ConfigError
-from segjax.metrics.masks import host_masks
+from segjax.metrics.masks import HostCounts, host_masks
 from segjax.metrics.objects import check_boxes, own_boxes
-from segjax.metrics.scores import Absent, Average, average_classes, check_choice, settle
+from segjax.metrics.scores import Absent, Average, Ratio, described, score_classes
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
 
 _MATCH = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PanopticCounts:
+class PanopticCounts(HostCounts):
     """Matched pairs (tp), and objects left over in prediction (fp) and target (fn); ``+`` adds.
 
     All int64 [C]. ``iou``, float64 [C], is the sum of the matched pairs' IoU. The numbers merge
@@ -49,22 +53,7 @@ class PanopticCounts:
     @classmethod
     def zero(cls, classes: int) -> Self:
         """Return counts of nothing."""
-        tp, fp, fn = (np.zeros(classes, np.int64) for _ in range(3))
-        return cls(tp=tp, fp=fp, fn=fn, iou=np.zeros(classes))
-
-    def __add__(self, other: Self) -> Self:
-        if not isinstance(other, PanopticCounts):
-            return NotImplemented
-        if self.tp.shape != other.tp.shape:
-            raise ConfigError(
-                f"PanopticCounts: cannot add {self.tp.size} and {other.tp.size} classes"
-            )
-        return type(self)(
-            tp=self.tp + other.tp,
-            fp=self.fp + other.fp,
-            fn=self.fn + other.fn,
-            iou=self.iou + other.iou,
-        )
+        return cls(*(np.zeros(classes, dtype) for dtype in (np.int64, np.int64, np.int64, float)))
 
 
 def panoptic_count(
@@ -128,8 +117,10 @@ def panoptic_count(
 
 
 def _by_box(
-    pieces: np.ndarray, mask: np.ndarray, boxes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    pieces: "Int[np.ndarray, 'H W']",
+    mask: "Bool[np.ndarray, 'H W']",
+    boxes: "Int[np.ndarray, 'M 4']",
+) -> "tuple[Int[np.ndarray, 'H W'], Int[np.ndarray, 'H W'], Bool[np.ndarray, 'H W']]":
     """Return predicted and target objects by box, and where boxes of the class overlap.
 
     Objects are int [H, W]: 0 none, k the k-th box's, above the number of boxes a piece outside.
@@ -152,7 +143,9 @@ def _by_box(
 
 
 def _match(
-    pieces: np.ndarray, objects: np.ndarray, void: np.ndarray
+    pieces: "Int[np.ndarray, 'H W']",
+    objects: "Int[np.ndarray, 'H W']",
+    void: "Bool[np.ndarray, 'H W']",
 ) -> tuple[int, int, int, float]:
     """Return true positives, false positives, false negatives and the sum of matched IoU."""
     whole = np.bincount(pieces.ravel())
@@ -173,50 +166,59 @@ def _match(
     return tp, fp, fn, float(iou[matched].sum())
 
 
-def panoptic_quality(
-    counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip"
-) -> Any:
+_ARGUMENTS = """
+Args:
+    counts: from :func:`panoptic_count`, objects per class [C].
+    average: ``'none'`` per class; ``'micro'`` classes pooled; ``'macro'`` their mean;
+        ``'weighted'`` their mean by objects in the target.
+    absent: what a class scores without any object or piece; as in :mod:`segjax.metrics.scores`.
+
+Returns:
+    float64 [C], or a number for an average.
+
+Raises:
+    ConfigError: for an unknown choice.
+"""
+
+
+class Quality(Protocol):
+    """What every score of this module can be called with."""
+
+    def __call__(
+        self, counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip"
+    ) -> Any:
+        """Return the score per class or its average; see :func:`panoptic_quality`."""
+
+
+def _quality(formula: Callable[..., tuple[np.ndarray, np.ndarray]]) -> Quality:
+    """Make (tp, fp, fn, iou) -> (num, den) a score."""
+
+    def ratio(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, iou: np.ndarray) -> Ratio:
+        return Ratio(*formula(tp, fp, fn, iou), gone=tp + fp + fn == 0, weight=tp + fn)
+
+    def score(counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip") -> Any:
+        leaves = [leaf.astype(np.float64) for leaf in counts.leaves()]
+        return score_classes(ratio, leaves, average=average, absent=absent)
+
+    return described(score, formula, _ARGUMENTS)
+
+
+@_quality
+def panoptic_quality(tp: Any, fp: Any, fn: Any, iou: Any) -> tuple[Any, Any]:
     """Return PQ = SQ * RQ, sum of IoU / (tp + fp / 2 + fn / 2), in [0, 1].
 
-    Args:
-        counts: from :func:`panoptic_count`.
-        average: ``'none'`` per class; ``'micro'`` classes pooled; ``'macro'`` their mean;
-            ``'weighted'`` their mean by objects in the target.
-        absent: what a class scores without any object or piece; as in
-            :mod:`segjax.metrics.scores`.
-
-    Returns:
-        float64 [C], or a number for an average.
-
-    Raises:
-        ConfigError: for an unknown choice.
+    Source: Kirillov et al., "Panoptic Segmentation", CVPR 2019, as the other two.
     """
-    return _quality(counts, "panoptic", average, absent)
+    return iou, tp + fp / 2 + fn / 2
 
 
-def segmentation_quality(
-    counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip"
-) -> Any:
-    """Return SQ, the mean IoU of matched pairs, in (0.5, 1], or 0 if nothing matched; as PQ."""
-    return _quality(counts, "segmentation", average, absent)
+@_quality
+def segmentation_quality(tp: Any, fp: Any, fn: Any, iou: Any) -> tuple[Any, Any]:
+    """Return SQ, the mean IoU of matched pairs, sum of IoU / tp, in (0.5, 1], or 0 without any."""
+    return iou, tp
 
 
-def recognition_quality(
-    counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip"
-) -> Any:
-    """Return RQ, the F1 score of finding objects, tp / (tp + fp / 2 + fn / 2); as PQ."""
-    return _quality(counts, "recognition", average, absent)
-
-
-def _quality(counts: PanopticCounts, which: str, average: Average, absent: Absent) -> Any:
-    check_choice("average", average, Average)
-    check_choice("absent", absent, Absent)
-    leaves = [leaf.astype(np.float64) for leaf in (counts.tp, counts.fp, counts.fn, counts.iou)]
-    support = leaves[0] + leaves[2]
-    if average == "micro":
-        leaves = [leaf.sum(-1, keepdims=True) for leaf in leaves]
-    tp, fp, fn, iou = leaves
-    num = tp if which == "recognition" else iou
-    den = tp if which == "segmentation" else tp + fp / 2 + fn / 2
-    value = settle(num, den, gone=tp + fp + fn == 0, otherwise=0.0, absent=absent)
-    return average_classes(value, weights=support, average=average, absent=absent)
+@_quality
+def recognition_quality(tp: Any, fp: Any, fn: Any, iou: Any) -> tuple[Any, Any]:
+    """Return RQ, the F1 score of finding objects, tp / (tp + fp / 2 + fn / 2), in [0, 1]."""
+    return tp, tp + fp / 2 + fn / 2

@@ -12,18 +12,25 @@ The rule. A score that is not 0/0 is never touched. One that is 0/0 depends on t
 So a false positive is never excused as "absent": IoU is then 0, not NaN.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from segjax.errors import ConfigError
 from segjax.metrics.counts import Counts
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Num
+
 Absent = Literal["skip", "nan", "zero", "one"]
 Average = Literal["none", "micro", "macro", "weighted"]
 Over = Literal["set", "image"]
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _FILL = {"skip": float("nan"), "nan": float("nan"), "zero": 0.0, "one": 1.0}
 
@@ -35,208 +42,236 @@ def check_choice(name: str, value: str, choices: Any) -> None:
         raise ConfigError(f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}")
 
 
-def settle(num: Any, den: Any, *, gone: Any, otherwise: Any, absent: Absent) -> Any:
-    """Return num / den, where den is 0 what the rule of this module says.
+def described(score: Function, formula: Callable[..., Any], arguments: str) -> Function:
+    """Give ``score`` the name of its formula, and its docstring with the family's arguments."""
+    functools.update_wrapper(score, formula)
+    # Else inspect and help() would show the formula's arguments instead of the score's.
+    del score.__wrapped__  # type: ignore[attr-defined]
+    score.__doc__ = f"{inspect.getdoc(formula)}\n{arguments}"
+    return score
+
+
+class Ratio(NamedTuple):
+    """A score as a fraction per class, with what the rule of this module asks.
+
+    Attributes:
+        num: float [..., C].
+        den: float [..., C], 0 where the score is not defined.
+        gone: bool [..., C], whether the class is absent.
+        weight: float [..., C], for the ``'weighted'`` average.
+        otherwise: score of a class that is there with den = 0: a number or float [..., C].
+    """
+
+    num: "Float[Any, '*any C']"
+    den: "Float[Any, '*any C']"
+    gone: "Bool[Any, '*any C']"
+    weight: "Float[Any, '*any C']"
+    otherwise: Any = 0.0
+
+
+def score_classes(
+    formula: Callable[..., Ratio],
+    leaves: "Sequence[Float[Any, '*any C']]",
+    *,
+    average: Average,
+    absent: Absent,
+) -> "Float[Any, '...']":
+    """Return ``formula(*leaves)`` per class by the rule of this module, or its average.
 
     Args:
-        num: float array.
-        den: float array, the same shape, 0 where the score is not defined.
-        gone: bool array, whether the class is absent.
-        otherwise: float array or number for classes that are there with den = 0.
-        absent: what an absent class with den = 0 scores.
+        formula: from the leaves to a Ratio; ``'micro'`` gives it their sums over the classes.
+        leaves: float [..., C] each, NumPy's or JAX's.
+        average: ``'none'``, ``'micro'``, ``'macro'`` or ``'weighted'`` over the last axis; where
+            all weights are 0, classes weigh the same.
+        absent: what an absent class scores; averages leave out ``'skip'``.
+
+    Raises:
+        ConfigError: for an unknown choice.
     """
+    check_choice("average", average, Average)
+    check_choice("absent", absent, Absent)
+    weight = formula(*leaves).weight
+    if average == "micro":
+        leaves = [leaf.sum(-1, keepdims=True) for leaf in leaves]
+    num, den, gone, _, otherwise = formula(*leaves)
     xp = np if isinstance(num, np.ndarray) else jnp
     undefined = den == 0
-    value = xp.where(undefined, otherwise, num / xp.where(undefined, 1, den))
-    return xp.where(undefined & gone, _FILL[absent], value)
-
-
-def average_classes(value: Any, *, weights: Any, average: Average, absent: Absent) -> Any:
-    """Return the average of per-class scores over the last axis.
-
-    Args:
-        value: float [..., C]; NaN marks an absent class.
-        weights: float [..., C], for ``'weighted'``; where all are 0 the classes count the same.
-        average: ``'none'`` returns ``value``, ``'micro'`` its only entry, ``'macro'`` the plain
-            mean, ``'weighted'`` the mean by ``weights``.
-        absent: ``'skip'`` leaves NaN out (nothing left: NaN); otherwise NaN spreads.
-    """
+    value = xp.where(undefined, otherwise, num / xp.where(undefined, 1.0, den))
+    value = xp.where(undefined & gone, _FILL[absent], value)
     if average == "none":
         return value
     if average == "micro":
         return value[..., 0][()]
-    xp = np if isinstance(value, np.ndarray) else jnp
     if average == "macro":
-        weights = xp.ones_like(value)
+        weight = xp.ones_like(value)
     else:
-        weights = xp.where(weights.sum(-1, keepdims=True) > 0, weights, 1.0)
-    if absent == "skip":
-        weights = xp.where(xp.isnan(value), 0.0, weights)
-        value = xp.where(xp.isnan(value), 0.0, value)
-    total = weights.sum(-1)
-    mean = (weights * value).sum(-1) / xp.where(total > 0, total, 1.0)
+        weight = xp.where(weight.sum(-1, keepdims=True) > 0, weight, 1.0)
+    kept = ~xp.isnan(value) if absent == "skip" else xp.ones_like(value, bool)
+    return mean_of(value, kept, weight, axis=-1)
+
+
+def mean_of(
+    value: "Float[Any, '*shape']",
+    kept: "Bool[Any, '*shape']",
+    weight: "Num[Any, '*shape'] | None" = None,
+    *,
+    axis: int,
+) -> "Float[Any, '...']":
+    """Return the mean over an axis of the values that are kept; NaN where none weighs anything."""
+    xp = np if isinstance(value, np.ndarray) else jnp
+    weight = xp.where(kept, xp.ones_like(value) if weight is None else weight, 0.0)
+    total = weight.sum(axis)
+    mean = (weight * xp.where(kept, value, 0.0)).sum(axis) / xp.where(total > 0, total, 1.0)
     return xp.where(total > 0, mean, float("nan"))[()]
 
 
 def mean_over_images(scores: Any) -> Any:
     """Return the mean over the first axis, leaving NaN out; NaN where nothing is left.
 
-    Use it on per-image scores [N] or [N, C]. Infinite distances are not left out.
-    """
-    scores = np.asarray(scores, np.float64)
-    seen = ~np.isnan(scores)
-    number = seen.sum(axis=0)
-    mean = np.where(seen, scores, 0.0).sum(axis=0) / np.maximum(number, 1)
-    return np.where(number > 0, mean, np.nan)[()]
-
-
-def _score(
-    counts: Counts,
-    ratio: Callable[..., tuple[Any, Any]],
-    *,
-    average: Average,
-    absent: Absent,
-    over: Over,
-    extreme: Callable[..., Any] | None = None,
-) -> Any:
-    check_choice("average", average, Average)
-    check_choice("absent", absent, Absent)
-    check_choice("over", over, Over)
-    if over == "image" and np.ndim(counts.tp) < 2:
-        raise ConfigError("over='image' needs per-image counts: count(..., per_image=True)")
-    if over == "set":
-        counts = counts.total()
-    if counts.traced:
-        tp, fp, fn, tn = (leaf.astype(jnp.float32) for leaf in _columns(counts))
-    else:
-        tp, fp, fn, tn = (leaf.astype(np.float64) for leaf in _columns(counts.to_host()))
-    support = tp + fn
-    if average == "micro":
-        tp, fp, fn, tn = (leaf.sum(-1, keepdims=True) for leaf in (tp, fp, fn, tn))
-    num, den = ratio(tp, fp, fn, tn)
-    otherwise = (fp + fn == 0) * 1.0 if extreme is None else extreme(tp, fp, fn, tn)
-    value = settle(num, den, gone=tp + fp + fn == 0, otherwise=otherwise, absent=absent)
-    return average_classes(value, weights=support, average=average, absent=absent)
-
-
-def _columns(counts: Counts) -> tuple[Any, Any, Any, Any]:
-    return counts.tp, counts.fp, counts.fn, counts.tn
-
-
-def iou(
-    counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
-) -> Any:
-    """Return intersection over union (Jaccard), tp / (tp + fp + fn), in [0, 1].
-
     Args:
-        counts: confusion counts [C] or, with images kept apart, [N, C].
-        average: ``'none'`` gives one score per class; ``'micro'`` adds the classes' counts up
-            first; ``'macro'`` is the mean of the classes' scores; ``'weighted'`` is their mean
-            weighted by each class's pixels in the target (equal weights if there are none).
-        absent: what a class counts for that is in neither prediction nor target; see the module.
-        over: ``'set'`` pools all images before scoring; ``'image'`` scores each image and keeps
-            them apart (then :func:`mean_over_images`).
+        scores: per-image scores, float [N] or [N, C]. Infinite distances are not left out.
 
     Returns:
-        float64 NumPy, or float32 in a trace: [C], with ``over='image'`` [N, C]; without the C
-        for any average.
-
-    Raises:
-        ConfigError: at trace time, for an unknown choice or ``over='image'`` on counts [C].
+        float64, a number or [C].
     """
-    return _score(
-        counts,
-        lambda tp, fp, fn, tn: (tp, tp + fp + fn),
-        average=average,
-        absent=absent,
-        over=over,
-    )
+    scores = np.asarray(scores, np.float64)
+    return mean_of(scores, ~np.isnan(scores), axis=0)
 
 
-def dice(
-    counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
-) -> Any:
-    """Return the Dice score (F1), 2 tp / (2 tp + fp + fn), in [0, 1]; arguments as :func:`iou`."""
-    return _score(
-        counts,
-        lambda tp, fp, fn, tn: (2 * tp, 2 * tp + fp + fn),
-        average=average,
-        absent=absent,
-        over=over,
-    )
+class Score(Protocol):
+    """What every score of this module can be called with."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        counts: Counts,
+        *,
+        average: Average = "none",
+        absent: Absent = "skip",
+        over: Over = "set",
+    ) -> Any:
+        """Return the score per class or its average; see :func:`iou`."""
 
 
-def precision(
-    counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
-) -> Any:
-    """Return the share of predicted pixels that are right, tp / (tp + fp); as :func:`iou`."""
-    return _score(
-        counts, lambda tp, fp, fn, tn: (tp, tp + fp), average=average, absent=absent, over=over
-    )
+_ARGUMENTS = """
+Args:
+    counts: confusion counts in pixels, [C] or, with images kept apart, [N, C].
+    average: ``'none'`` gives one score per class; ``'micro'`` adds the classes' counts up
+        first; ``'macro'`` is the mean of the classes' scores; ``'weighted'`` is their mean
+        weighted by each class's pixels in the target (equal weights if there are none).
+    absent: what a class counts for that is in neither prediction nor target: ``'skip'`` (NaN,
+        left out of averages), ``'nan'``, ``'zero'`` or ``'one'``.
+    over: ``'set'`` pools all images before scoring; ``'image'`` scores each image and keeps
+        them apart (then :func:`mean_over_images`).
+
+Returns:
+    float64 NumPy, or float32 in a trace: [C], with ``over='image'`` [N, C]; without the C
+    for any average.
+
+Raises:
+    ConfigError: at trace time, for an unknown choice or ``over='image'`` on counts [C].
+"""
 
 
-def recall(
-    counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
-) -> Any:
-    """Return the share of target pixels that were found, tp / (tp + fn); as :func:`iou`."""
-    return _score(
-        counts, lambda tp, fp, fn, tn: (tp, tp + fn), average=average, absent=absent, over=over
-    )
+def _score(formula: Callable[..., tuple[Any, Any]], *, worst: float = 0.0) -> Score:
+    """Make (tp, fp, fn, tn) -> (num, den) a score; 0/0 is ``worst`` where nothing is right."""
+
+    def ratio(tp: Any, fp: Any, fn: Any, tn: Any) -> Ratio:
+        xp = np if isinstance(tp, np.ndarray) else jnp
+        otherwise = xp.where(fp + fn == 0, 1.0, xp.where(tp + tn == 0, worst, 0.0))
+        num, den = formula(tp, fp, fn, tn)
+        return Ratio(num, den, gone=tp + fp + fn == 0, weight=tp + fn, otherwise=otherwise)
+
+    def score(
+        counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
+    ) -> Any:
+        check_choice("over", over, Over)
+        if over == "image" and np.ndim(counts.tp) < 2:
+            raise ConfigError("over='image' needs per-image counts: count(..., per_image=True)")
+        if over == "set":
+            counts = counts.total()
+        if not counts.traced:
+            counts = counts.to_host()
+        dtype = jnp.float32 if counts.traced else np.float64
+        leaves = [leaf.astype(dtype) for leaf in jax.tree.leaves(counts)]
+        return score_classes(ratio, leaves, average=average, absent=absent)
+
+    return described(score, formula, _ARGUMENTS)
 
 
-def specificity(
-    counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
-) -> Any:
-    """Return the share of other pixels left alone, tn / (tn + fp); arguments as :func:`iou`.
+@_score
+def iou(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return intersection over union, tp / (tp + fp + fn), in [0, 1].
+
+    Source: Jaccard, "The distribution of the flora in the alpine zone", 1912.
+
+    >>> pred, target = np.array([[1, 1, 0, 0]]), np.array([[1, 0, 1, 0]])  # one class, 4 pixels
+    >>> from segjax.metrics import count
+    >>> counts = count(pred.T, target.T)
+    >>> iou(counts).round(3).tolist(), dice(counts).tolist()
+    ([0.333], [0.5])
+    """
+    return tp, tp + fp + fn
+
+
+@_score
+def dice(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return the Dice score, 2 tp / (2 tp + fp + fn), in [0, 1]; of one class also called F1.
+
+    Source: Dice, "Measures of the amount of ecologic association between species", 1945.
+    """
+    return 2 * tp, 2 * tp + fp + fn
+
+
+@_score
+def precision(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return the share of predicted pixels that are right, tp / (tp + fp), in [0, 1]."""
+    return tp, tp + fp
+
+
+@_score
+def recall(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return the share of target pixels that were found, tp / (tp + fn), in [0, 1]."""
+    return tp, tp + fn
+
+
+@_score
+def specificity(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return the share of other pixels left alone, tn / (tn + fp), in [0, 1].
 
     Defined for an absent class too (it is then 1 if a pixel is valid), so ``absent`` only acts
     where no pixel is valid.
     """
-    return _score(
-        counts, lambda tp, fp, fn, tn: (tn, tn + fp), average=average, absent=absent, over=over
-    )
+    return tn, tn + fp
 
 
-def accuracy(
-    counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
-) -> Any:
-    """Return the share of pixels judged right, (tp + tn) / all; arguments as :func:`iou`.
+@_score
+def accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return the share of pixels judged right, (tp + tn) / (tp + fp + fn + tn), in [0, 1].
 
     Per class, on or off. High by itself where most pixels are background. The pixel accuracy of
     exclusive classes, background included, is ``recall(counts, average='micro')``. As with
     :func:`specificity`, ``absent`` only acts where no pixel is valid.
     """
-    return _score(
-        counts,
-        lambda tp, fp, fn, tn: (tp + tn, tp + fp + fn + tn),
-        average=average,
-        absent=absent,
-        over=over,
-    )
+    return tp + tn, tp + fp + fn + tn
 
 
-def mcc(
-    counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
-) -> Any:
-    """Return Matthews' correlation coefficient, in [-1, 1]; arguments as :func:`iou`.
+@functools.partial(_score, worst=-1.0)
+def mcc(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+    """Return Matthews' correlation coefficient, in [-1, 1].
 
     (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn)). Where that is 0/0 and the
-    class is there: 1 if nothing is wrong, -1 if nothing is right, else 0 (Chicco and Jurman,
-    "The advantages of the Matthews correlation coefficient", 2020).
+    class is there: 1 if nothing is wrong, -1 if nothing is right, else 0.
+
+    Source: Chicco and Jurman, "The advantages of the Matthews correlation coefficient", 2020.
     """
-
-    def ratio(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
-        # Rooted in pairs: exactly 1 where nothing is wrong, and no product of four counts, which
-        # leaves float32's range.
-        return tp * tn - fp * fn, ((tp + fp) * (tp + fn)) ** 0.5 * ((tn + fp) * (tn + fn)) ** 0.5
-
-    def extreme(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
-        return (fp + fn == 0) * 1.0 - (tp + tn == 0) * 1.0
-
-    return _score(counts, ratio, average=average, absent=absent, over=over, extreme=extreme)
+    # Rooted in pairs: exactly 1 where nothing is wrong, and no product of four counts, which
+    # leaves float32's range.
+    return tp * tn - fp * fn, ((tp + fp) * (tp + fn)) ** 0.5 * ((tn + fp) * (tn + fn)) ** 0.5
 
 
-SCORES: dict[str, Callable[..., Any]] = {
+SCORES: dict[str, Score] = {
     score.__name__: score for score in (iou, dice, precision, recall, specificity, accuracy, mcc)
 }
 """The scores by name, for a report's columns."""
