@@ -152,6 +152,12 @@ def count(
     Raises:
         ConfigError: at trace time, for shapes that do not fit, fewer than 2 dimensions, floating
             inputs (threshold them first), or more than 2^31 - 1 pixels per class.
+
+    >>> from segjax.metrics import dice, iou
+    >>> pred, target = np.array([[[1], [1], [0], [0]]]), np.array([[[1], [0], [1], [0]]])
+    >>> counts = count(pred, target)  # one image of 4 pixels, one class
+    >>> counts.tp.tolist(), iou(counts).round(3).tolist(), dice(counts).tolist()
+    ([1], [0.333], [0.5])
     """
     on = _as_mask(pred, name="pred")
     true = _as_mask(target, name="target")

@@ -99,8 +99,19 @@ def match_objects(
         images: uint8 [N, H, W, 3], flat-coloured drawings, to tell who hides whom.
         first_image: added to ``box_image`` in the result, for a set matched batch by batch.
 
+    Returns:
+        Objects of M rows: sizes in pixels, IoU and hidden share in [0, 1].
+
     Raises:
         ConfigError: shapes that do not fit, or a box outside its image.
+
+    >>> target = np.zeros((1, 6, 6, 1), bool)
+    >>> target[0, 1:5, 1:5] = True
+    >>> pred = target.copy()
+    >>> pred[0, 4] = False  # 12 of 16 pixels are left
+    >>> objects = match_objects(pred, target, [(1, 1, 4, 4)], box_image=[0], box_class=[0])
+    >>> objects.iou.tolist(), object_recall(count_objects(objects)).tolist()
+    ([0.75], [[1.0]])
     """
     on, true, kept = host_masks(pred, target, valid, caller="match_objects")
     boxes, box_image, box_class = check_boxes(boxes, box_image, box_class, shape=on.shape)
@@ -260,6 +271,9 @@ def count_objects(
         limits: rising upper limits of the bins, the last at least the largest value; None:
             ``SIZE_LIMITS`` or ``HIDDEN_LIMITS``.
         threshold: the IoU inside the box from which on an object is found, in (0, 1].
+
+    Returns:
+        ObjectCounts of int64 [bins, C].
 
     Raises:
         ConfigError: an unknown ``by``, limits that do not rise or do not reach all objects, a

@@ -15,7 +15,7 @@ So a false positive is never excused as "absent": IoU is then 0, not NaN.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -138,22 +138,6 @@ def mean_over_images(scores: Any) -> Any:
     return mean_of(scores, ~np.isnan(scores), axis=0)
 
 
-class Score(Protocol):
-    """What every score of this module can be called with."""
-
-    __name__: str
-
-    def __call__(
-        self,
-        counts: Counts,
-        *,
-        average: Average = "none",
-        absent: Absent = "skip",
-        over: Over = "set",
-    ) -> Any:
-        """Return the score per class or its average; see :func:`iou`."""
-
-
 _ARGUMENTS = """
 Args:
     counts: confusion counts in pixels, [C] or, with images kept apart, [N, C].
@@ -174,7 +158,7 @@ Raises:
 """
 
 
-def _score(formula: Callable[..., tuple[Any, Any]], *, worst: float = 0.0) -> Score:
+def _score(formula: Callable[..., tuple[Any, Any]], *, worst: float = 0.0) -> Callable[..., Any]:
     """Make (tp, fp, fn, tn) -> (num, den) a score; 0/0 is ``worst`` where nothing is right."""
 
     def ratio(tp: Any, fp: Any, fn: Any, tn: Any) -> Ratio:
@@ -205,12 +189,6 @@ def iou(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
     """Return intersection over union, tp / (tp + fp + fn), in [0, 1].
 
     Source: Jaccard, "The distribution of the flora in the alpine zone", 1912.
-
-    >>> pred, target = np.array([[1, 1, 0, 0]]), np.array([[1, 0, 1, 0]])  # one class, 4 pixels
-    >>> from segjax.metrics import count
-    >>> counts = count(pred.T, target.T)
-    >>> iou(counts).round(3).tolist(), dice(counts).tolist()
-    ([0.333], [0.5])
     """
     return tp, tp + fp + fn
 
@@ -226,7 +204,10 @@ def dice(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
 
 @_score
 def precision(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
-    """Return the share of predicted pixels that are right, tp / (tp + fp), in [0, 1]."""
+    """Return the share of predicted pixels that are right, tp / (tp + fp), in [0, 1].
+
+    Source: van Rijsbergen, "Information Retrieval", 1979, as :func:`recall`.
+    """
     return tp, tp + fp
 
 
@@ -242,6 +223,8 @@ def specificity(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
 
     Defined for an absent class too (it is then 1 if a pixel is valid), so ``absent`` only acts
     where no pixel is valid.
+
+    Source: Yerushalmy, "Statistical problems in assessing methods of medical diagnosis", 1947.
     """
     return tn, tn + fp
 
@@ -271,7 +254,7 @@ def mcc(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
     return tp * tn - fp * fn, ((tp + fp) * (tp + fn)) ** 0.5 * ((tn + fp) * (tn + fn)) ** 0.5
 
 
-SCORES: dict[str, Score] = {
+SCORES: dict[str, Callable[..., Any]] = {
     score.__name__: score for score in (iou, dice, precision, recall, specificity, accuracy, mcc)
 }
 """The scores by name, for a report's columns."""

@@ -1,8 +1,18 @@
-"""Masks and boxes for the tests of objects."""
+"""Masks and boxes for the tests of outlines and objects."""
 
 import numpy as np
 
 SHAPE = (1, 12, 12, 2)
+
+
+def square(top, left, side, *, shape=(1, 12, 12, 1)):
+    mask = np.zeros(shape, bool)
+    mask[:, top : top + side, left : left + side] = True
+    return mask
+
+
+def all_valid(mask):
+    return np.ones(mask.shape[:-1], bool)
 
 
 def draw(*rectangles, shape=SHAPE):

@@ -20,15 +20,10 @@ from segjax.metrics import (
     surface_distances,
 )
 from segjax.metrics.masks import boundaries
+from tests.metrics.scenes import all_valid, square
 
 EMPTY = np.zeros((1, 12, 12, 1), bool)
 SCORES = (hausdorff, hd95, assd)
-
-
-def square(top, left, side, *, shape=(1, 12, 12, 1)):
-    mask = np.zeros(shape, bool)
-    mask[:, top : top + side, left : left + side] = True
-    return mask
 
 
 def points(*places):
@@ -36,28 +31,6 @@ def points(*places):
     for row, column in places:
         mask[0, row, column] = True
     return mask
-
-
-def all_valid(mask):
-    return np.ones(mask.shape[:-1], bool)
-
-
-def test_boundary_of_a_square_and_of_a_full_image():
-    mask = square(2, 3, 4)
-    inner = square(3, 4, 2)
-    np.testing.assert_array_equal(boundaries(mask, all_valid(mask)), mask & ~inner)
-    full = ~EMPTY
-    edge = full & ~square(1, 1, 10)
-    np.testing.assert_array_equal(boundaries(full, all_valid(full)), edge)
-
-
-def test_boundary_leaves_out_what_an_ignored_pixel_decides():
-    mask = square(2, 2, 6)
-    valid = all_valid(mask)
-    valid[0, :, 5:] = False
-    expected = mask & ~square(3, 3, 4)
-    expected[0, :, 4:] = False
-    np.testing.assert_array_equal(boundaries(mask, valid), expected)
 
 
 def test_hand_distances():
