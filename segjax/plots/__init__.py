@@ -6,16 +6,14 @@ Okabe and Ito's, which colour-blind readers can tell apart; every curve also has
 every row of pictures its name.
 """
 
-from segjax.plots._curves import loss_figure, normalised_losses_figure
+from segjax.plots._curves import loss_figure, normalised_losses_figure, runs_figure
 from segjax.plots._files import save
-from segjax.plots._predictions import comparison_figure, dlstudio_panel, predictions_figure
-from segjax.plots._runs import runs_figure
+from segjax.plots._predictions import comparison_figure, predictions_figure
 from segjax.plots._style import class_colour
 
 __all__ = [
     "class_colour",
     "comparison_figure",
-    "dlstudio_panel",
     "loss_figure",
     "normalised_losses_figure",
     "predictions_figure",

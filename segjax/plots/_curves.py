@@ -1,4 +1,4 @@
-"""Losses over the iterations: a run's own, and several runs normalised as in the report."""
+"""Losses over the iterations: a run's own, several runs', and the report's, normalised."""
 
 import math
 import textwrap
@@ -36,24 +36,33 @@ def _loosen(figure: Figure) -> None:
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
 
 
+def _stacked(width: float, height: float, ratios: Sequence[int]) -> tuple[Figure, Any]:
+    """A figure with a panel of losses and, for a second ratio, one of the mIoU below it."""
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    _loosen(figure)
+    panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
+    if len(ratios) > 1:
+        panels[1, 0].set_ylabel("validation mIoU")
+        panels[1, 0].set_ylim(0, 1)
+    panels[-1, 0].set_xlabel("iterations")
+    return figure, panels[:, 0]
+
+
 def _plain_ticks(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
-def _epoch_ends(records: Sequence[Mapping[str, Any]], steps_per_epoch: int | None, last: int):
+def _epoch_ends(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """Pairs each finished epoch (counted from 1) with its last iteration, at most twelve pairs."""
-    if steps_per_epoch:
-        ends = [(e, e * steps_per_epoch) for e in range(1, last // steps_per_epoch + 1)]
-    else:
-        seen: dict[int, int] = {}
-        for row in records:
-            if row.get("epoch") is not None and row.get("step") is not None:
-                epoch = int(row["epoch"])
-                seen[epoch] = max(seen.get(epoch, 0), int(row["step"]))
-        validated = {int(r["epoch"]) for r in records if _validates(r) and "epoch" in r}
-        # The last epoch may still be running; only a validation row says that it ended.
-        ends = sorted((e, s) for e, s in seen.items() if e < max(seen) or e in validated)
+    seen: dict[int, int] = {}
+    for row in records:
+        if row.get("epoch") is not None and row.get("step") is not None:
+            epoch = int(row["epoch"])
+            seen[epoch] = max(seen.get(epoch, 0), int(row["step"]))
+    validated = {int(row["epoch"]) for row in records if _validates(row) and "epoch" in row}
+    # The last epoch may still be running; only a validation row says that it ended.
+    ends = sorted((e, step) for e, step in seen.items() if e < max(seen) or e in validated)
     stride = math.ceil(len(ends) / 12) if ends else 1
     return ends[stride - 1 :: stride]
 
@@ -79,10 +88,6 @@ def loss_figure(
     records: Sequence[Mapping[str, Any]],
     *,
     title: str,
-    floor: float | None = None,
-    floor_label: str = "lowest reachable",
-    loss_label: str = "loss",
-    steps_per_epoch: int | None = None,
 ) -> Figure:
     """Draws a run's loss over its iterations, and its validation mIoU below if it was logged.
 
@@ -91,10 +96,6 @@ def loss_figure(
         `loss` (mean over the iterations since the last such row), `val_loss`, `val_miou` (0..1) and
         `epoch` (from 1). Other keys, and rows without `step`, are passed over.
       title: what stands above the figure.
-      floor: a loss that the network cannot go below, drawn as a labelled line.
-      floor_label: what that floor is.
-      loss_label: the name of the loss on its axis.
-      steps_per_epoch: places the epoch ticks on top; read off the rows if not given.
 
     Returns:
       A figure 8 inches wide. The loss axis is logarithmic, and says so, if its values span more
@@ -103,11 +104,7 @@ def loss_figure(
     records = [row for row in records if row.get("step") is not None]
     mean_iou = _series(records, "val_miou")
     two = len(mean_iou[0]) > 0
-    figure = Figure(figsize=(8, 6.8 if two else 4.8), dpi=DPI)
-    _loosen(figure)
-    panels = figure.subplots(
-        2 if two else 1, 1, sharex=True, squeeze=False, height_ratios=[2, 1] if two else [1]
-    )[:, 0]
+    figure, panels = _stacked(8, 6.8, [2, 1]) if two else _stacked(8, 4.8, [1])
     top = panels[0]
     shown, broken, last = [], [], 1.0
     for index, (key, name) in enumerate(
@@ -121,23 +118,18 @@ def loss_figure(
         shown.append(values[good])
         broken.extend(steps[~good])
         last = max(last, steps[-1])
-    levels = np.concatenate([*shown, [] if floor is None else [floor]])
-    if floor is not None:
-        top.axhline(
-            floor, color="black", linestyle=":", linewidth=1.5, label=f"{floor_label}: {floor:.4g}"
-        )
     if broken:
         top.axvline(
             min(broken), color="#777777", linewidth=1.2, label=f"not finite at {min(broken):,.0f}"
         )
     if not any(len(values) for values in shown):
         top.text(0.5, 0.5, "no finite loss was logged", transform=top.transAxes, ha="center")
-    log = _wide_range(levels)
+    log = _wide_range(np.concatenate([*shown, []]))
     if log:
         top.set_yscale("log")
         top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         top.yaxis.set_minor_locator(NullLocator())
-    top.set_ylabel(f"{loss_label} (log scale)" if log else loss_label, parse_math=False)
+    top.set_ylabel("loss (log scale)" if log else "loss")
     handles, labels = top.get_legend_handles_labels()
     if handles:
         verbatim(top.legend(handles, labels, frameon=True, framealpha=0.9, edgecolor="none"))
@@ -145,13 +137,10 @@ def loss_figure(
         last = max(last, mean_iou[0][-1])
         good = np.isfinite(mean_iou[1])
         panels[1].plot(mean_iou[0][good], mean_iou[1][good], **_curve_style(2, len(good)))
-        panels[1].set_ylabel("validation mIoU")
-        panels[1].set_ylim(0, 1)
     top.set_xlim(0, last * 1.02)
-    panels[-1].set_xlabel("iterations")
     for panel in panels:
         _plain_ticks(panel)
-    ends = _epoch_ends(records, steps_per_epoch, int(last))
+    ends = _epoch_ends(records)
     if ends:
         above = top.secondary_xaxis("top")
         above.set_xticks([end for _, end in ends], [str(epoch) for epoch, _ in ends])
@@ -228,4 +217,42 @@ def normalised_losses_figure(
     lines = together.get_lines()
     verbatim(together.legend(lines, list(curves), edgecolor="none", handlelength=3.5))
     figure.suptitle(textwrap.fill(title, 90), fontsize=13, parse_math=False)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def runs_figure(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]], *, share_loss: bool = True
+) -> Figure:
+    """Draws the runs' training losses, and below them their validation mIoU where it was logged.
+
+    Args:
+      runs: name of a run to the rows of its log, as `loss_figure` takes them.
+      share_loss: draw the losses as they are; if not, because they are different losses, each is
+        scaled to its own minimum and maximum.
+
+    Returns:
+      A figure 9 inches wide; the mIoU panel is there if any run has one.
+    """
+    scores = {name: _series(rows, "val_miou") for name, rows in runs.items()}
+    two = any(len(steps) for steps, _ in scores.values())
+    figure, panels = _stacked(9, 7.5, [1, 1]) if two else _stacked(9, 4.8, [1])
+    for index, (name, rows) in enumerate(runs.items()):
+        steps, losses = _series(rows, "loss")
+        good = np.isfinite(losses)
+        steps, losses = steps[good], losses[good]
+        if losses.size and not share_loss:
+            span = losses.max() - losses.min()
+            losses = (losses - losses.min()) / (span or 1.0)
+        (line,) = panels[0].plot(steps, losses, **_curve_style(index, len(losses)))
+        line.set_label(name if losses.size else f"{name} (nothing logged)")
+        if two:
+            steps, values = scores[name]
+            good = np.isfinite(values)
+            panels[1].plot(steps[good], values[good], **_curve_style(index, len(values)))
+    panels[0].set_ylabel("training loss" if share_loss else "training loss, each by its own range")
+    for panel in panels:
+        _plain_ticks(panel)
+    handles, labels = panels[0].get_legend_handles_labels()
+    verbatim(panels[0].legend(handles, labels, edgecolor="none", framealpha=0.9))
     return figure

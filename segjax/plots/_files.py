@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from segjax.files import write_bytes
 from segjax.plots._style import DPI, STYLE, class_colour
 
 
@@ -37,15 +38,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, max_bytes: int = 300_0
     data = _png(picture)
     if len(data) > max_bytes:
         data = min(data, _png(_with_palette(picture)), key=len)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, data)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Images, truths and predictions side by side: for one run, for several, and as DLStudio does."""
+"""Images, truths and predictions side by side: for one run, and for several."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -206,7 +206,6 @@ def comparison_figure(
     class_names: Sequence[str],
     class_values: Sequence[float],
     boxes: Boxes | None = None,
-    decode: Decode = "half",
     max_images: int = 6,
     title: str = "The same test images under each model",
 ) -> Figure:
@@ -219,7 +218,6 @@ def comparison_figure(
       class_names: the C names.
       class_values: the C mask values.
       boxes: per image its boxes as (channel, (x1, y1, x2, y2)), corners inclusive.
-      decode: 'half' (on above half the class value) or 'windows' (DLStudio's value windows).
       max_images: rows at most; the first ones are shown.
       title: what stands above the figure.
 
@@ -228,7 +226,7 @@ def comparison_figure(
       `NAME image 0` for the model NAME.
 
     Raises:
-      ConfigError: no model was given, shapes do not fit, or `decode` does not know a class value.
+      ConfigError: no model was given, or shapes do not fit.
     """
     if not models:
         raise ConfigError("comparison_figure needs at least one model")
@@ -238,14 +236,14 @@ def comparison_figure(
     _check_classes(masks.shape[-1], class_names, class_values)
     images, truth = images[:max_images], masks[:max_images] > 0
     shown = {name: np.asarray(v[:max_images], np.float64) for name, v in models.items()}
-    low, high = window(class_values, decode)
+    low, high = window(class_values, "half")
     extras = [] if boxes is None else ["Frames: the truth's boxes."]
     sheet = Sheet(
         [f"image {i + 1}" for i in range(len(images))],
         ["input", "truth", *shown],
         images.shape[1:3],
         title=title,
-        note=_notes(decode, extras),
+        note=_notes("half", extras),
         legend=_legend(class_names, truth, list(shown.values()), None),
     )
     for i, image in enumerate(images):
@@ -258,81 +256,4 @@ def comparison_figure(
             scores = [iou(on[..., c], truth[i, ..., c], None) for c in range(truth.shape[-1])]
             picture = strongest_picture(values[i], low, high, class_values)
             sheet.put(i, column, picture, f"{name} image {i}", _caption(scores))
-    return sheet.figure
-
-
-@mpl.rc_context(STYLE)
-def dlstudio_panel(
-    images: np.ndarray,
-    masks: np.ndarray,
-    values: np.ndarray,
-    boxes: Boxes,
-    decoded: np.ndarray,
-    *,
-    class_names: Sequence[str] | None = None,
-    title: str = "DLStudio's test display",
-) -> Figure:
-    """Draws what DLStudio shows for a test batch, in its grey levels and its order of rows.
-
-    The first row is the maximum over the channels with the boxes, the second the image with the
-    boxes, then one row per class: 255 where a pixel is on, 50 elsewhere. As torchvision's
-    `make_grid(normalize=True)` does, one minimum and one maximum scale all rows together, so a
-    large output darkens the rest. The row names and the IoUs are additions.
-
-    Args:
-      images: uint8 [N, H, W, 3].
-      masks: [N, H, W, C], 0 or anything above it where the class is.
-      values: float [N, H, W, C], raw network outputs.
-      boxes: per image its boxes as (channel, (x1, y1, x2, y2)), corners inclusive.
-      decoded: bool [N, H, W, C], where a channel's value lies in the class's window.
-      class_names: the C names; `class 0` and so on if not given.
-      title: what stands above the figure.
-
-    Returns:
-      A figure of whole-pixel pictures with axes labelled `max 0`, `image 0`, `class 2 image 0`.
-
-    Raises:
-      ConfigError: shapes do not fit.
-    """
-    images, masks, values = np.asarray(images), np.asarray(masks), np.asarray(values)
-    _check(images, masks, values, boxes=boxes)
-    decoded = np.asarray(decoded, bool)
-    _check(images, masks, decoded, "decoded")
-    channels = masks.shape[-1]
-    names = (
-        list(class_names) if class_names is not None else [f"class {c}" for c in range(channels)]
-    )
-    if len(names) != channels:
-        raise ConfigError(f"masks have {channels} channels, but there are {len(names)} class names")
-    finite = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
-    peak = np.where(np.isnan(finite), -np.inf, finite).max(-1)
-    peak = np.where(np.isneginf(peak), 0.0, peak)
-    framed = images.astype(np.float64)
-    for i, image_boxes in enumerate(boxes):
-        for _, (x1, y1, x2, y2) in image_boxes:
-            for target in (peak[i], framed[i]):
-                target[y1 : y2 + 1, [x1, x2]] = 255
-                target[[y1, y2], x1 : x2 + 1] = 255
-    low, high = min(peak.min(), framed.min(), 50.0), max(peak.max(), framed.max(), 255.0)
-    classes = np.where(decoded, 255.0, 50.0)
-    sheet = Sheet(
-        ["max over channels", "image", *names],
-        [f"image {i + 1}" for i in range(len(images))],
-        images.shape[1:3],
-        title=title,
-        note="White: the value lies in the class's window. Frames: the truth's boxes.",
-        legend=[],
-    )
-    for i in range(len(images)):
-        grey = [("max", peak[i])] + [("class", classes[i, ..., c]) for c in range(channels)]
-        sheet.put(1, i, (framed[i] - low) / (high - low), f"image {i}")
-        for place, (kind, level) in enumerate(grey):
-            picture = np.repeat(((level - low) / (high - low))[..., None], 3, -1)
-            if kind == "max":
-                sheet.put(0, i, picture, f"max {i}")
-                continue
-            c = place - 1
-            score = iou(decoded[i, ..., c], masks[i, ..., c] > 0, None)
-            text = "in neither" if math.isnan(score) else f"IoU {score:.2f}"
-            sheet.put(place + 1, i, picture, f"class {c} image {i}", text)
     return sheet.figure

@@ -1,0 +1,192 @@
+"""Pictures: the right pixels in the right colours, and readable labels."""
+
+import numpy as np
+import pytest
+
+from segjax import plots
+from segjax.errors import ConfigError
+from tests.plots.figures import NAMES, VALUES, axes_of, cell, colour, pixels, scene, texts
+
+
+def test_every_pixel_of_a_perfect_prediction_has_its_class_colour():
+    images, masks = scene()
+    figure = plots.predictions_figure(
+        images, masks, masks.astype(np.float32), class_names=NAMES, class_values=VALUES
+    )
+    expected = np.zeros((16, 16, 3), int)
+    for channel in range(5):
+        expected[masks[1, ..., channel] > 0] = colour(channel)
+    assert np.abs(cell(figure, "truth 1", (16, 16)) - expected).max() <= 1
+    assert np.abs(cell(figure, "prediction 1", (16, 16)) - expected).max() <= 1
+    assert texts(figure).count("mean IoU 1.00") == 2
+    assert texts(figure).count("IoU 1.00") == 10
+
+
+def test_one_dot_in_four_stays_a_square_of_whole_screen_pixels():
+    images, masks = scene(count=1, height=64, width=64)
+    values = np.zeros(masks.shape)
+    values[:, ::2, ::2] = masks[:, ::2, ::2]
+    figure = plots.predictions_figure(images, masks, values, class_names=NAMES, class_values=VALUES)
+    box = axes_of(figure, "prediction 0").get_window_extent()
+    assert box.width == pytest.approx(192)
+    assert box.height == pytest.approx(192)
+    sheet = pixels(figure)
+    top, left = round(sheet.shape[0] - box.y1), round(box.x0)
+    picture = sheet[top : top + 192, left : left + 192]
+    blocks = picture.reshape(64, 3, 64, 3, 3)
+    assert np.ptp(blocks, axis=(1, 3)).max() == 0
+    lit = blocks[:, 0, :, 0].sum(-1) > 0
+    assert np.array_equal(lit, values[0].max(-1) > 0)
+
+
+def test_iou_is_what_the_dots_give_and_is_over_the_classes_there():
+    images, masks = scene(count=1, class_values=[100])
+    values = np.zeros(masks.shape)
+    values[:, 2:5] = masks[:, 2:5]  # three of the six rows
+    figure = plots.predictions_figure(
+        images, masks, values, class_names=["triangle"], class_values=[100]
+    )
+    assert "IoU 0.50" in texts(figure)
+    assert "mean IoU 0.50" in texts(figure)
+    none = plots.predictions_figure(
+        images, np.zeros_like(masks), 0 * values, class_names=["triangle"], class_values=[100]
+    )
+    assert {"in neither", "nothing there"} <= set(texts(none))
+
+
+def test_ignored_pixels_are_painted_so_and_do_not_count():
+    images, masks = scene(count=1, class_values=[100])
+    values = masks.astype(float)
+    values[0, 12:] = 100  # wrong, but ignored
+    ignore = np.zeros((1, 16, 16), bool)
+    ignore[0, 12:] = True
+    options = {"class_names": ["triangle"], "class_values": [100]}
+    figure = plots.predictions_figure(images, masks, values, ignore=ignore, **options)
+    assert "IoU 1.00" in texts(figure)
+    assert "ignored" in texts(figure)
+    assert len(np.unique(cell(figure, "prediction 0", (16, 16))[12:].reshape(-1, 3), axis=0)) == 1
+    assert "IoU 1.00" not in texts(plots.predictions_figure(images, masks, values, **options))
+
+
+def test_windows_turn_away_a_value_that_is_too_high():
+    images, masks = scene(count=1)
+    options = {"class_names": NAMES, "class_values": VALUES}
+    twice = masks * 1.93
+    half = plots.predictions_figure(images, masks, twice, **options)
+    windows = plots.predictions_figure(images, masks, twice, decode="windows", **options)
+    assert texts(half).count("IoU 1.00") == 5
+    assert texts(windows).count("IoU 1.00") == 1  # the star's window has no top
+    assert texts(windows).count("IoU 0.00") == 4
+    disk = masks[0, ..., 2] > 0
+    inner = disk & np.roll(disk, 1, 0) & np.roll(disk, -1, 0)  # off the outline
+    inner &= np.roll(disk, 1, 1) | np.roll(disk, -1, 1)
+    full = cell(half, "class 2 image 0", (16, 16))[inner]
+    pale = cell(windows, "class 2 image 0", (16, 16))[inner]
+    assert np.abs(full - colour(2)).max() <= 1
+    assert pale.min() > full.min() + 100
+
+
+def test_values_below_the_threshold_are_dim_and_ranked_by_share_of_their_class():
+    images, masks = scene(count=1)
+    values = np.zeros(masks.shape)
+    values[..., 0], values[..., 4] = 20, 60  # shares 0.4 and 0.24 of their classes
+    figure = plots.predictions_figure(images, masks, values, class_names=NAMES, class_values=VALUES)
+    shown = cell(figure, "prediction 0", (16, 16))
+    assert np.abs(shown - 0.45 * 0.8 * colour(0)).max() <= 1.5
+
+
+def test_overlapping_truth_and_missing_numbers_say_so():
+    images, masks = scene(count=1)
+    masks[0, 10:12, :4, :2] = [50, 100]
+    values = masks.astype(float)
+    values[0, 14:] = np.nan
+    values[0, 0, 0] = np.inf
+    figure = plots.predictions_figure(images, masks, values, class_names=NAMES, class_values=VALUES)
+    assert {"truth overlaps", "not a number"} <= set(texts(figure))
+    assert cell(figure, "truth 0", (16, 16))[10:12, :4].min() == 255
+    missing = cell(figure, "prediction 0", (16, 16))[14:]
+    assert missing.min() == missing.max() == 158
+
+
+def test_boxes_frame_their_object_in_its_colour():
+    images, masks = scene(count=1, height=32, width=32)
+    images[:] = 0
+    boxes = [[(2, (8, 10, 20, 25))]]
+    options = {"class_names": NAMES, "class_values": VALUES}
+    figure = plots.predictions_figure(images, masks, masks * 1.0, boxes=boxes, **options)
+    (frame,) = axes_of(figure, "input 0").patches
+    assert (frame.get_x(), frame.get_y()) == (7.5, 9.5)
+    assert (frame.get_width(), frame.get_height()) == (13, 16)
+    assert np.allclose(frame.get_edgecolor()[:3], plots.class_colour(2))
+    assert any("boxes" in text for text in texts(figure))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "count"),
+    [(64, 64, 5, 1), (16, 48, 1, 7), (48, 16, 12, 2), (500, 300, 3, 1), (8, 8, 25, 2)],
+)
+def test_any_size_and_number_of_classes_fits_on_its_page(height, width, channels, count):
+    values = [1] * channels
+    images, masks = scene(count, height, width, values)
+    names = [f"class $_$ {i} with a rather long name" for i in range(channels)]
+    names[0] = "_underscored"
+    figure = plots.predictions_figure(
+        images, masks, masks * 0.9, class_names=names, class_values=values
+    )
+    page = pixels(figure)
+    renderer = figure.canvas.get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.texts]
+    boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
+    boxes += [axes.get_window_extent(renderer) for axes in figure.axes]
+    for box in boxes:
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= page.shape[1]
+        assert box.y1 <= page.shape[0]
+    assert len([a for a in figure.axes if a.get_label().startswith("truth")]) == min(count, 6)
+    assert len(figure.axes) == min(count, 6) * (3 + min(channels, 12))
+    assert "_underscored" in texts(figure)
+    assert any("13 smaller classes" in text for text in texts(figure)) == (channels == 25)
+
+
+def test_comparison_shows_each_model_in_its_column():
+    images, masks = scene(count=3)
+    models = {"perfect": masks.astype(float), "nothing": np.zeros(masks.shape)}
+    figure = plots.comparison_figure(
+        images, masks, models, class_names=NAMES, class_values=VALUES, max_images=2
+    )
+    assert np.array_equal(
+        cell(figure, "perfect image 1", (16, 16)), cell(figure, "truth 1", (16, 16))
+    )
+    assert cell(figure, "nothing image 1", (16, 16)).max() == 0
+    assert texts(figure).count("mean IoU 1.00") == texts(figure).count("mean IoU 0.00") == 2
+    assert {"perfect", "nothing", "input", "truth", "image 2", *NAMES} <= set(texts(figure))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_values": [1] * 5, "decode": "windows"}, "no value window for class value 1"),
+        ({"decode": "thirds"}, "'half' or 'windows'"),
+        ({"class_names": ["one"]}, "1 class names"),
+        ({"boxes": [[]]}, "boxes are given for 1 of 2"),
+    ],
+)
+def test_wrong_settings_are_named(change, message):
+    images, masks = scene()
+    options = {"class_names": NAMES, "class_values": VALUES} | change
+    with pytest.raises(ConfigError, match=message):
+        plots.predictions_figure(images, masks, masks * 1.0, **options)
+
+
+def test_wrong_shapes_are_named():
+    images, masks = scene()
+    options = {"class_names": NAMES, "class_values": VALUES}
+    with pytest.raises(ConfigError, match="do not fit images"):
+        plots.predictions_figure(images, masks[:1], masks[:1], **options)
+    with pytest.raises(ConfigError, match="values of a"):
+        plots.comparison_figure(images, masks, {"a": masks[..., :1]}, **options)
+    with pytest.raises(ConfigError, match="N > 0"):
+        plots.predictions_figure(images[:0], masks[:0], masks[:0], **options)
+    with pytest.raises(ConfigError, match="at least one model"):
+        plots.comparison_figure(images, masks, {}, **options)
