@@ -32,12 +32,12 @@ def _curve_style(index: int, points: int) -> dict[str, Any]:
 
 
 def _loosen(figure: Figure) -> None:
-    """Keeps the last tick's label off the edge of the page."""
+    """Keep the last tick's label off the edge of the page."""
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
 
 
 def _stacked(width: float, height: float, ratios: Sequence[int]) -> tuple[Figure, Any]:
-    """A figure with a panel of losses and, for a second ratio, one of the mIoU below it."""
+    """Return a figure with a panel of losses and, for a second ratio, one of the mIoU below it."""
     figure = Figure(figsize=(width, height), dpi=DPI)
     _loosen(figure)
     panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
@@ -54,7 +54,7 @@ def _plain_ticks(axes: Axes) -> None:
 
 
 def _epoch_ends(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """Pairs each finished epoch (counted from 1) with its last iteration, at most twelve pairs."""
+    """Return each finished epoch (from 1) with its last iteration, at most twelve pairs."""
     seen: dict[int, int] = {}
     for row in records:
         if row.get("epoch") is not None and row.get("step") is not None:
@@ -72,14 +72,14 @@ def _validates(row: Mapping[str, Any]) -> bool:
 
 
 def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of one key; a step logged twice (a resumed run) counts with its last row."""
+    """Return steps and values of one key; of a step logged twice (a resumed run) the last row."""
     rows = {int(r["step"]): float(r[key]) for r in records if r.get(key) is not None}
     steps = np.array(sorted(rows), np.float64)
     return steps, np.array([rows[int(step)] for step in steps], np.float64)
 
 
 def _wide_range(values: np.ndarray) -> bool:
-    """Whether a log axis reads better: all positive, and the largest over 20 times the smallest."""
+    """Return whether values are all positive, the largest over 20 times the smallest."""
     return values.size > 1 and values.min() > 0 and values.max() > 20 * values.min()
 
 
@@ -89,7 +89,7 @@ def loss_figure(
     *,
     title: str,
 ) -> Figure:
-    """Draws a run's loss over its iterations, and its validation mIoU below if it was logged.
+    """Draw a run's loss over its iterations, and its validation mIoU below if it was logged.
 
     Args:
       records: rows of a log in any order, each with `step` (iterations since the start) and any of
@@ -157,7 +157,7 @@ def normalised_losses_figure(
     steps_per_point: int = 500,
     title: str = "Training losses, normalised and as they are",
 ) -> Figure:
-    """Draws the report's Figure 1, and beside it the raw curves whose floors normalising hides.
+    """Draw the report's Figure 1, and beside it the raw curves whose floors normalising hides.
 
     On the left each curve goes through (loss - min) / (max - min) with its own minimum and maximum
     (a constant curve lies at 0). On the right each has its own panel in its own unit.
@@ -224,7 +224,7 @@ def normalised_losses_figure(
 def runs_figure(
     runs: Mapping[str, Sequence[Mapping[str, Any]]], *, share_loss: bool = True
 ) -> Figure:
-    """Draws the runs' training losses, and below them their validation mIoU where it was logged.
+    """Draw the runs' training losses, and below them their validation mIoU where it was logged.
 
     Args:
       runs: name of a run to the rows of its log, as `loss_figure` takes them.

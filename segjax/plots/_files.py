@@ -16,7 +16,7 @@ from segjax.plots._style import DPI, STYLE, class_colour
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, max_bytes: int = 300_000) -> Path:
-    """Writes a figure as PNG, whole or not at all: to a file beside `path`, then renamed over it.
+    """Write a figure as PNG, whole or not at all: to a file beside `path`, then renamed over it.
 
     Full colour if that fits into `max_bytes`, else 256 colours, among them those of the classes, so
     that no class turns into another; photographs may stay above `max_bytes`.
@@ -49,7 +49,7 @@ def _png(picture: Image.Image) -> bytes:
 
 
 def _with_palette(picture: Image.Image) -> Image.Image:
-    """The picture in 256 colours: 96 of its own, the classes' first, and 160 from median cut.
+    """Return it in 256 colours: 96 of its own, the classes' first, and 160 from median cut.
 
     Median cut alone gives a photograph's shades all places and merges the classes' flat colours.
     """

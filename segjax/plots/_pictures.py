@@ -19,7 +19,7 @@ _DIM = 0.45  # brightest an undecoded pixel gets, well below a decoded one
 
 
 def window(class_values: Sequence[float], decode: Decode) -> tuple[np.ndarray, np.ndarray]:
-    """Per channel the values between which, exclusive, a pixel counts as its class."""
+    """Return per channel the values between which, exclusive, a pixel counts as its class."""
     if decode == "half":
         low = np.asarray(class_values, np.float64) / 2
         return low, np.full_like(low, math.inf)
@@ -34,12 +34,12 @@ def window(class_values: Sequence[float], decode: Decode) -> tuple[np.ndarray, n
 
 
 def counted(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
-    """Where values lie inside their window, bool; NaN never does, infinity if it has no top."""
+    """Return where values are in their window, bool; NaN never is, infinity if it has no top."""
     return (values > low) & ((values < high) | np.isinf(high))
 
 
 def iou(on: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -> float:
-    """Intersection over union; NaN where the class is in neither."""
+    """Return intersection over union; NaN where the class is in neither."""
     if valid is not None:
         on, truth = on & valid, truth & valid
     union = np.count_nonzero(on | truth)
@@ -47,7 +47,7 @@ def iou(on: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -> float:
 
 
 def truth_picture(truth: np.ndarray) -> np.ndarray:
-    """Colours a bool [H, W, C] by class, float [H, W, 3]; white where classes overlap."""
+    """Colour a bool [H, W, C] by class, float [H, W, 3]; white where classes overlap."""
     picture = np.zeros((*truth.shape[:2], 3))
     for channel in range(truth.shape[-1]):
         picture[truth[..., channel]] = class_colour(channel)
@@ -56,7 +56,7 @@ def truth_picture(truth: np.ndarray) -> np.ndarray:
 
 
 def channel_picture(values: np.ndarray, low: float, high: float, channel: int) -> np.ndarray:
-    """Colours one channel [H, W]: full inside the window, dim below it, pale above it."""
+    """Colour one channel [H, W]: full inside the window, dim below it, pale above it."""
     colour = np.array(class_colour(channel))
     below = np.clip(np.nan_to_num(values / low), 0, 1)  # a share of the lowest value that counts
     picture = _DIM * below[..., None] * colour
@@ -69,7 +69,7 @@ def channel_picture(values: np.ndarray, low: float, high: float, channel: int) -
 def strongest_picture(
     values: np.ndarray, low: np.ndarray, high: np.ndarray, class_values: Sequence[float]
 ) -> np.ndarray:
-    """Colours each pixel by its strongest class: those that count first, then by share of value."""
+    """Colour each pixel by its strongest class: those that count first, then by share of value."""
     on = counted(values, low, high)
     share = values / np.asarray(class_values, np.float64)
     rank = np.where(np.isnan(share) | (on.any(-1, keepdims=True) & ~on), -np.inf, share)
@@ -83,7 +83,7 @@ def strongest_picture(
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Edges between on and off pixels as segments [K, 2, 2] of x, y in image coordinates.
+    """Return edges between on and off pixels as segments [K, 2, 2] of x, y in image coordinates.
 
     Single pixels off inside a shape are passed over: the data's pinholes would hide the shape.
     """

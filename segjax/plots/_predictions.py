@@ -80,7 +80,7 @@ def _check_classes(
 
 
 def _caption(scores: Sequence[float], prefix: str = "mean IoU") -> str:
-    """Mean over the classes that are there, in truth or in the prediction."""
+    """Return in words the mean over the classes that are there, in truth or in the prediction."""
     present = [score for score in scores if not math.isnan(score)]
     return f"{prefix} {sum(present) / len(present):.2f}" if present else "nothing there"
 
@@ -108,7 +108,7 @@ def _legend(names: Sequence[str], truth: np.ndarray, values: Sequence[np.ndarray
 
 
 def _most_present(counts: np.ndarray, most: int) -> list[int]:
-    """The `most` channels with the largest counts, in channel order."""
+    """Return the `most` channels with the largest counts, in channel order."""
     return sorted(np.argsort(-counts, kind="stable")[:most].tolist())
 
 
@@ -127,7 +127,7 @@ def predictions_figure(
     max_classes: int = 12,
     title: str = "Test images: input, truth and prediction",
 ) -> Figure:
-    """Draws each image in a column: input, truth, prediction, and then the prediction per class.
+    """Draw each image in a column: input, truth, prediction, and then the prediction per class.
 
     The prediction row colours each pixel by its strongest class: of those that decode there, or
     else of all, the one with the largest share of its class value. Below each picture stands its
@@ -209,7 +209,7 @@ def comparison_figure(
     max_images: int = 6,
     title: str = "The same test images under each model",
 ) -> Figure:
-    """Draws the report's Figure 2: each image in a row, each model in a column.
+    """Draw the report's Figure 2: each image in a row, each model in a column.
 
     Args:
       images: uint8 [N, H, W, 3].

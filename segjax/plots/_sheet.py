@@ -18,7 +18,7 @@ from segjax.plots._style import DPI, verbatim
 
 
 def _wrapped(text: str, width: int, most: int) -> list[str]:
-    """Breaks a name into at most `most` lines and says with an ellipsis that more is missing."""
+    """Break a name into at most `most` lines; an ellipsis says that more is missing."""
     lines = textwrap.wrap(text, width)
     if len(lines) > most:
         lines = [*lines[: most - 1], lines[most - 1][: width - 1].rstrip() + "…"]
@@ -26,7 +26,7 @@ def _wrapped(text: str, width: int, most: int) -> list[str]:
 
 
 def _legend_columns(lengths: Sequence[int], width: float) -> int:
-    """The most columns in which names of these lengths fit, filled from top to bottom."""
+    """Return the most columns in which names of these lengths fit, filled from top to bottom."""
     for across in range(len(lengths), 1, -1):
         deep = math.ceil(len(lengths) / across)
         columns = [lengths[i : i + deep] for i in range(0, len(lengths), deep)]
@@ -105,7 +105,7 @@ class Sheet:
     def put(
         self, row: int, column: int, picture: np.ndarray, label: str, caption: str = ""
     ) -> Axes:
-        """Shows one picture; `label` names its axes for tests and for other programs."""
+        """Show one picture; `label` names its axes for tests and for other programs."""
         height, width = self.page
         x = round(self.left) + column * self.pitch[1]
         y = height - (round(self.top) + row * self.pitch[0] + self.cell[0])

@@ -25,6 +25,6 @@ STYLE = {
 
 
 def verbatim(legend: Any) -> None:
-    """Takes dollar signs in names as they are."""
+    """Take dollar signs in names as they are."""
     for text in legend.get_texts():
         text.set_parse_math(False)
