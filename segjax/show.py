@@ -1,15 +1,13 @@
 """Runs side by side, and what a network consists of: ``python -m segjax.show RUN_FOLDER...``."""
 
 import argparse
-import dataclasses
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segjax.config import Config
-from segjax.errors import ConfigError, SegjaxError
+from segjax.errors import ConfigError, exit_code
 from segjax.runs.folder import CONFIG_FILE, RunFolder
 from segjax.runs.seeds import summary_line
 
@@ -30,8 +28,17 @@ NOT_COMPARED = (
     "num_processes",
     "process_id",
 )
-MUNET_SETTINGS = ("depth", "head", "upsampling", "skip_connections")
-NETWORK_SETTINGS = ("network", "unet_widths", "unet_patch", "unet_blocks", *MUNET_SETTINGS)
+# Settings that describe a network without a run, and their flags.
+NETWORK_SETTINGS: dict[str, dict[str, Any]] = {
+    "network": {"choices": ("munet", "unet")},
+    "unet_widths": {},
+    "unet_patch": {"type": int},
+    "unet_blocks": {"type": int},
+    "depth": {"type": int},
+    "head": {"choices": ("dlstudio", "dense")},
+    "upsampling": {"choices": ("dlstudio", "dense")},
+    "skip_connections": {"action": argparse.BooleanOptionalAction, "default": None},
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -48,21 +55,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--summary", action="store_true", help="the network's layers, shapes, parameters and cost"
     )
-    parser.add_argument("--network", choices=("munet", "unet"), help="of --summary without a run")
-    parser.add_argument("--unet_widths", help="of --summary without a run")
-    parser.add_argument("--unet_patch", type=int, help="of --summary without a run")
-    parser.add_argument("--unet_blocks", type=int, help="of --summary without a run")
-    parser.add_argument("--depth", type=int, help="of --summary without a run")
-    parser.add_argument("--head", choices=("dlstudio", "dense"), help="of --summary without a run")
-    parser.add_argument(
-        "--upsampling", choices=("dlstudio", "dense"), help="of --summary without a run"
-    )
-    parser.add_argument(
-        "--skip_connections",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="of --summary without a run",
-    )
+    for name, options in NETWORK_SETTINGS.items():
+        parser.add_argument(f"--{name}", help="of --summary without a run", **options)
     parser.add_argument("--outputs", type=int, help="output channels; default: 5, or the run's")
     parser.add_argument("--size", type=int, help="side of the image; default: 64, or the run's")
     return parser
@@ -70,26 +64,18 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    try:
-        given = make_parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        if given.summary:
-            lines = summary(given)
-        elif given.runs:
-            lines = compare(given.runs, figure=given.figure)
-        else:
-            raise ConfigError("name at least one run folder, or ask for --summary")
-        print("\n".join(lines))
-    except ConfigError as error:
-        return _fail(2, error)
-    except SegjaxError as error:
-        return _fail(1, error)
-    except OSError as error:
-        return _fail(1, f"{error.filename or 'a file'}: {error.strerror}")
-    return 0
+    return exit_code(lambda: show(make_parser().parse_args(argv)))
+
+
+def show(given: argparse.Namespace) -> None:
+    """Print what the arguments ask for."""
+    if given.summary:
+        lines = summary(given)
+    elif given.runs:
+        lines = compare(given.runs, figure=given.figure)
+    else:
+        raise ConfigError("name at least one run folder, or ask for --summary")
+    print("\n".join(lines))
 
 
 def compare(runs: Sequence[str], *, figure: str | None = None) -> list[str]:
@@ -167,11 +153,9 @@ def row_of(folder: RunFolder) -> dict[str, str]:
     test = results.get("test", {})
     half = test.get("half", {})
     mean = half.get("mean", {})
-    seconds = results.get("train_seconds")
-    if seconds is None and logged:
-        seconds = logged[-1].get("seconds")
-    steps = results.get("steps") or (logged[-1]["step"] if logged else 0)
-    device = results.get("environment", {}).get("device", "-")
+    last = logged[-1] if logged else {"step": 0}
+    seconds = results.get("train_seconds", last.get("seconds"))
+    steps = results.get("steps") or last["step"]
     return {
         "loss": config.loss,
         "test mIoU": _number(mean.get("iou"), "{:.4f}"),
@@ -181,7 +165,7 @@ def row_of(folder: RunFolder) -> dict[str, str]:
         "parameters": _number(results.get("parameters"), "{:,}"),
         "steps": f"{steps:,}" + ("" if results else " (not ended)"),
         "train s": _number(seconds, "{:,.1f}"),
-        "device": str(device),
+        "device": str(results.get("environment", {}).get("device", "-")),
     }
 
 
@@ -207,12 +191,9 @@ def differences(names: Sequence[str], configs: Sequence[Config]) -> list[str]:
 
 def flat_settings(config: Config) -> dict[str, Any]:
     """Return the settings with the loss's parameters among them."""
-    values = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if field.name != "loss_params"
-    }
-    return {**values, **config.loss_params}
+    values = dict(vars(config))
+    parameters = values.pop("loss_params")
+    return values | parameters
 
 
 def table(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
@@ -234,11 +215,8 @@ def summary(given: argparse.Namespace) -> list[str]:
         raise ConfigError(f"--size={given.size}: must be a multiple of 8")
     if given.outputs is not None and given.outputs < 1:
         raise ConfigError(f"--outputs={given.outputs}: must be at least 1")
-    asked = {
-        name: getattr(given, name, None)
-        for name in NETWORK_SETTINGS
-        if getattr(given, name, None) is not None
-    }
+    asked = {name: getattr(given, name) for name in NETWORK_SETTINGS}
+    asked = {name: value for name, value in asked.items() if value is not None}
     if given.runs and asked:
         raise ConfigError(f"--{next(iter(asked))} and a run exclude each other: the run says it")
     if not given.runs:
@@ -277,11 +255,6 @@ def _outputs_of(folder: RunFolder, config: Config) -> int:
 
 def _number(value: Any, form: str) -> str:
     return "-" if value is None else form.format(value)
-
-
-def _fail(code: int, error: object) -> int:
-    print(f"segjax: {' '.join(str(error).split())}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -84,22 +84,18 @@ def _trained(folder, **settings):
 
 
 @pytest.fixture(scope="session")
-def dense_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "dense"
-    return _trained(folder, head="dense", loss="bce", input_range="unit", ema_decay=0.9)
-
-
-@pytest.fixture(scope="session")
 def unet_run(tmp_path_factory):
+    """A run of the small network, which compiles in a moment; predicts with averaged weights."""
     from segjax.config import Config
 
-    settings = {"network": "unet", "unet_widths": "4,8", "unet_patch": 4, "depth": Config.depth}
-    folder = tmp_path_factory.mktemp("runs") / "unet"
-    return _trained(folder, head="dense", loss="bce", input_range="unit", **settings)
+    network = {"network": "unet", "unet_widths": "4,8", "unet_patch": 4, "depth": Config.depth}
+    settings = {"head": "dense", "loss": "bce", "input_range": "unit", "ema_decay": 0.9}
+    return _trained(tmp_path_factory.mktemp("runs") / "unet", **network, **settings)
 
 
 @pytest.fixture(scope="session")
 def faithful_run(tmp_path_factory):
+    """A run of DLStudio's network with all its quirks, as shallow as it goes."""
     return _trained(tmp_path_factory.mktemp("runs") / "faithful")
 
 

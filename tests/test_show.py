@@ -55,20 +55,24 @@ def test_the_summary_of_a_bare_network(capsys):
     assert lines[-2].startswith("total")
 
 
-def test_a_runs_summary_is_its_networks(dense_run, capsys):
-    assert main([str(dense_run), "--summary"]) == 0
+def test_a_runs_summary_is_its_networks(faithful_run, unet_run, capsys):
+    assert main([str(faithful_run), "--summary"]) == 0
     assert "64x64x5" in capsys.readouterr().out
+    assert main([str(unet_run), "--summary"]) == 0
+    assert "double0" in capsys.readouterr().out
+    assert main(["--summary", "--network=unet", "--head=dense", "--unet_widths=8,16"]) == 0
+    assert "16x16x16" in capsys.readouterr().out
 
 
-def test_runs_side_by_side(dense_run, faithful_run, tmp_path, capsys):
+def test_runs_side_by_side(unet_run, faithful_run, tmp_path, capsys):
     figure = tmp_path / "both.png"
-    assert main([str(dense_run), str(faithful_run), f"--figure={figure}"]) == 0
+    assert main([str(unet_run), str(faithful_run), f"--figure={figure}"]) == 0
     out = capsys.readouterr().out
     head = next(line for line in out.splitlines() if line.startswith("--head"))
     assert head.split() == ["--head", "dense", "dlstudio"]
-    assert "--depth" not in out
+    assert "--batch_size" not in out
     assert "--run_dir" not in out
-    row = next(line for line in out.splitlines() if line.startswith("dense "))
+    row = next(line for line in out.splitlines() if line.startswith("unet "))
     assert row.split()[1] == "bce"
     assert 0 <= float(row.split()[2]) <= 1
     with Image.open(figure) as picture:
@@ -84,8 +88,8 @@ def test_a_run_that_has_not_ended(faithful_run, tmp_path, capsys):
     assert "default" in out
 
 
-def test_a_folder_of_runs(faithful_run, dense_run, monkeypatch, tmp_path, capsys):
-    for run in (faithful_run, dense_run):
+def test_a_folder_of_runs(faithful_run, unet_run, monkeypatch, tmp_path, capsys):
+    for run in (faithful_run, unet_run):
         (tmp_path / run.name).symlink_to(run)
     monkeypatch.chdir(tmp_path)
     assert main(["."]) == 0

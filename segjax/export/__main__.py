@@ -4,12 +4,10 @@ Exit code 0: all written and checked; 1: a format failed; 2: wrong usage.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from segjax.errors import ConfigError, SegjaxError
+from segjax.errors import ConfigError, exit_code
 
 FORMATS = ("jax", "onnx", "safetensors", "dlstudio")
 
@@ -61,41 +59,20 @@ def size_of(text: str | None) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def which_of(text: str) -> Any:
-    """Return the checkpoint that ``--which`` means."""
-    if text in ("best", "newest"):
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise ConfigError(f"--which={text}: give best, newest or the number of a step")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    try:
-        given = make_parser().parse_args(argv)
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        formats, size, which = formats_of(given.format), size_of(given.size), which_of(given.which)
-        from segjax.export.folder import export_run
-
-        export_run(given.run_folder, given.out, formats=formats, size=size, which=which)
-    except ConfigError as error:
-        return _fail(2, error)
-    except SegjaxError as error:
-        return _fail(1, error)
-    except OSError as error:
-        return _fail(1, f"{error.filename or 'a file'}: {error.strerror}")
-    except KeyboardInterrupt:
-        return _fail(130, "stopped; the folder is not complete")
-    return 0
+    told = {KeyboardInterrupt: (130, "stopped; the folder is not complete")}
+    return exit_code(lambda: export(make_parser().parse_args(argv)), told=told)
 
 
-def _fail(code: int, error: object) -> int:
-    print(f"segjax: {' '.join(str(error).split())}", file=sys.stderr)
-    return code
+def export(given: argparse.Namespace) -> None:
+    """Write the folder that the arguments ask for."""
+    formats, size = formats_of(given.format), size_of(given.size)
+    from segjax.export.folder import export_run
+    from segjax.predict.trained import which_of
+
+    which = which_of(given.which)
+    export_run(given.run_folder, given.out, formats=formats, size=size, which=which)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ import jax
 import numpy as np
 
 import segjax
-from segjax.errors import CheckpointError, ConfigError
+from segjax.errors import CheckpointError, ConfigError, Say
 from segjax.export import formats as writers
 from segjax.export.card import readme
 from segjax.predict.trained import Trained, Which, load_trained, strongest
 
-Say = Callable[[str], None]
-
 EXPORT_FILE = "export.json"
 DEFAULT_SIZE = (64, 64)  # of runs that did not note the size of their images
 CHECK_BATCHES = (1, 2, 5)
+# Of the run's, in export.json.
+SETTINGS = (
+    *("depth", "head", "upsampling", "skip_connections"),
+    *("input_range", "dtype", "loss", "targets"),
+)
 # Rounding may carry a score over one half, or one class over its equal.
 LABELS_MAY_DIFFER = 1e-3
 
@@ -154,14 +157,7 @@ def describe(trained: Trained, size: tuple[int, int], checks: dict[str, Any]) ->
         "step": trained.step,
         "classes": list(trained.class_names),
         "network": config.network_name(),
-        "depth": config.depth,
-        "head": config.head,
-        "upsampling": config.upsampling,
-        "skip_connections": config.skip_connections,
-        "input_range": config.input_range,
-        "dtype": config.dtype,
-        "loss": config.loss,
-        "targets": config.targets,
+        **{name: getattr(config, name) for name in SETTINGS},
         "scores": trained.objective.reads,
         "batch_norm": "running",
         "image_size": list(size),

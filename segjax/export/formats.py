@@ -95,11 +95,6 @@ def read_program(_: Trained, path: Path) -> Run:
     return run
 
 
-def write_onnx(trained: Trained, path: Path, _: tuple[int, int]) -> None:
-    """Write the ONNX file, which takes images of any size."""
-    onnx_graph.write(trained, path)
-
-
 def read_onnx(_: Trained, path: Path) -> Run:
     """Return the ONNX file's network, run by onnxruntime on the CPU."""
     import onnxruntime
@@ -152,7 +147,7 @@ FORMATS = {
     form.name: form
     for form in (
         Format("jax", "network.jaxexport", (), write_program, read_program),
-        Format("onnx", "network.onnx", ("onnx", "onnxruntime"), write_onnx, read_onnx),
+        Format("onnx", "network.onnx", ("onnx", "onnxruntime"), onnx_graph.write, read_onnx),
         Format(
             "safetensors",
             "weights.safetensors",

@@ -1,6 +1,7 @@
 """A network as an ONNX graph, written layer by layer; any batch, height and width.
 
-The known converter from JAX to ONNX pins an Orbax older than segjax's and fixes height and width.
+Written here because jax2onnx, the known converter, pins orbax-checkpoint below 0.11.37, older than
+segjax's, and fixes height and width.
 The layers all have an ONNX operator of their own, so the graphs are small and readable here; they
 repeat ``MUnet.__call__`` and ``UNet.__call__``, and the export compares the two on the spot.
 """
@@ -132,8 +133,8 @@ def build(trained: Trained) -> Any:
     return model
 
 
-def write(trained: Trained, path: Path) -> None:
-    """Write the ONNX file."""
+def write(trained: Trained, path: Path, _: tuple[int, int]) -> None:
+    """Write the ONNX file, which takes images of any size."""
     _onnx().save(build(trained), path)
 
 

@@ -128,6 +128,15 @@ def load_trained(
     )
 
 
+def which_of(text: str) -> Which:
+    """Return the checkpoint that the flag ``--which`` means."""
+    if text in ("best", "newest"):
+        return text  # type: ignore[return-value]
+    if text.isdecimal():
+        return int(text)
+    raise ConfigError(f"--which={text}: give best, newest or the number of a step")
+
+
 def strongest(scores: Any, *, exclusive: bool) -> Any:
     """Turn scores [..., C] into labels uint8 [...]: 0 background, else channel + 1.
 

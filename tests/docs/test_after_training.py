@@ -11,9 +11,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def workplace(tmp_path, monkeypatch, dense_run, faithful_run, pictures):
+def workplace(tmp_path, monkeypatch, unet_run, faithful_run, pictures):
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "mine").symlink_to(dense_run)
+    (tmp_path / "runs" / "mine").symlink_to(unet_run)
     (tmp_path / "runs" / "faithful").symlink_to(faithful_run)
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.jpg"):
@@ -34,7 +34,7 @@ def test_the_commands_run(page, workplace):
     for command in commands:
         python, dash_m, name, *arguments = shlex.split(command)
         assert (python, dash_m) == ("python", "-m")
-        name += ".__main__" if name == "segjax.export" else ""
+        name += "" if name == "segjax.show" else ".__main__"
         assert importlib.import_module(name).main(arguments) == 0, command
 
 

@@ -1,0 +1,128 @@
+"""The files of a prediction: which images are meant, and the results of each."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from segjax.data.own.pictures import SUFFIXES
+from segjax.errors import ConfigError
+from segjax.plots import class_colour
+
+if TYPE_CHECKING:
+    from segjax.predict.predictor import Prediction
+
+OVERLAY_SHARE = 0.5  # of the class's colour, over the image
+
+
+def find_images(patterns: Sequence[str], out: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Return the images that ``patterns`` name, each once, and the patterns that name none.
+
+    An image comes with its path below the folder that was named, which its results will have, too.
+    Results of an earlier prediction in ``out`` are no images. Raises ConfigError if a folder of
+    images lies in ``out``.
+    """
+    found: dict[Path, tuple[Path, Path]] = {}
+    missing = []
+    earlier = out.resolve()
+    for pattern in patterns:
+        path = Path(pattern)
+        if path.is_dir():
+            if path.resolve().is_relative_to(earlier):
+                raise ConfigError(f"--out={out}: holds the images; name a folder of its own")
+            listed = [
+                (file, file.relative_to(path))
+                for file in sorted(path.rglob("*"))
+                if file.suffix.lower() in SUFFIXES and file.is_file()
+                if earlier not in file.resolve().parents
+            ]
+        else:
+            matches = (
+                [path] if path.is_file() else map(Path, sorted(glob.glob(pattern, recursive=True)))
+            )
+            listed = [(file, Path(file.name)) for file in matches if file.is_file()]
+        if not listed:
+            missing.append(pattern)
+        for file, below in listed:
+            found.setdefault(file.resolve(), (file, below))
+    return list(found.values()), missing
+
+
+def output_names(files: Sequence[tuple[Path, Path]]) -> list[Path]:
+    """Return for each image the start of its results' names, no two alike in any letter case."""
+    taken: set[str] = set()
+    names = []
+    for _, below in files:
+        name = below.with_suffix("")
+        if str(name).lower() in taken:
+            name = below.with_name(below.name.replace(".", "_"))
+        number, first = 2, name
+        while str(name).lower() in taken:
+            name, number = first.with_name(f"{first.name}-{number}"), number + 1
+        taken.add(str(name).lower())
+        names.append(name)
+    return names
+
+
+def refuse_overwriting(images: Sequence[Path], names: Sequence[Path], out: Path) -> None:
+    """Raise ConfigError if a result would lie where one of the images does."""
+    inputs = {path.resolve() for path in images}
+    for name in names:
+        for ending in ("_mask.png", "_overlay.png"):
+            target = (out / name).with_name(name.name + ending)
+            if target.resolve() in inputs:
+                raise ConfigError(f"{target} is one of the images; name another --out")
+
+
+def write(
+    prediction: "Prediction", image: np.ndarray, start: Path, *, scores: str, overlay: bool
+) -> list[Path]:
+    """Write an image's results beside each other; return their paths."""
+    start.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+
+    def file(ending: str) -> Path:
+        written.append(start.with_name(start.name + ending))
+        return written[-1]
+
+    indexed = Image.fromarray(prediction.labels)
+    indexed.putpalette(palette(len(prediction.class_names)))
+    indexed.save(file("_mask.png"), optimize=True)
+    if overlay:
+        Image.fromarray(overlay_picture(image, prediction.labels)).save(file("_overlay.png"))
+    if scores == "npz":
+        names = np.array(prediction.class_names)
+        np.savez_compressed(file("_scores.npz"), scores=prediction.scores, classes=names)
+    elif scores == "png":
+        wide = np.round(np.clip(prediction.scores, 0, 1) * 65535).astype(np.uint16)
+        for channel in range(wide.shape[-1]):
+            picture = Image.fromarray(np.ascontiguousarray(wide[..., channel]))
+            picture.save(file(f"_score{channel + 1}.png"))
+    return written
+
+
+def palette(classes: int) -> list[int]:
+    """Return red, green, blue of index 0 (black) and of each class, as a PNG's palette."""
+    colours = [round(255 * level) for index in range(classes) for level in class_colour(index)]
+    return [0, 0, 0, *colours]
+
+
+def overlay_picture(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Lay the classes' colours over an image uint8 [H, W, 3], full at their edges."""
+    colours = np.array(palette(int(labels.max())), np.float32).reshape(-1, 3)
+    colour = colours[labels]
+    around = np.pad(labels, 1, mode="edge")
+    neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
+    edge = np.any([labels != other for other in neighbours], axis=0)
+    share = np.where(labels > 0, np.where(edge, 1.0, OVERLAY_SHARE), 0.0)[..., None]
+    return np.round((1 - share) * image + share * colour).astype(np.uint8)
+
+
+def shares(prediction: "Prediction") -> dict[str, int]:
+    """Return how many pixels each class has in the mask."""
+    names = prediction.class_names
+    counts = np.bincount(prediction.labels.ravel(), minlength=len(names) + 1)
+    return {name: int(count) for name, count in zip(names, counts[1:], strict=True)}

@@ -1,0 +1,41 @@
+"""python -m segjax.export: mistakes are one line and an exit code."""
+
+import subprocess
+import sys
+
+import pytest
+
+from segjax.export.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["absent", "out"], "holds no run"),
+        (["RUN", "out", "--format=tflite"], "--format=tflite"),
+        (["RUN", "out", "--format=dlstudio"], "network=unet"),
+        (["RUN", "out", "--size=30x32"], "--size=30x32"),
+        (["RUN", "out", "--which=last"], "--which=last"),
+        (["RUN", "used"], "exists already"),
+    ],
+)
+def test_a_mistake_is_a_line_and_exit_code_2(
+    unet_run, tmp_path, monkeypatch, capsys, arguments, said
+):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").write_text("mine")
+    monkeypatch.chdir(tmp_path)
+    assert main([str(unet_run) if word == "RUN" else word for word in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("segjax: ")
+    assert error.count("\n") == 1
+    assert said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_needs_no_jax():
+    code = (
+        "import sys; from segjax.export.__main__ import main; assert main(['--help']) == 0;"
+        "assert not {'jax', 'flax', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

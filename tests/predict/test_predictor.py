@@ -1,0 +1,74 @@
+"""Prediction in Python: the network that was tested, images of any size."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import segjax
+from segjax.errors import ConfigError, DataError
+from segjax.predict.predictor import Predictor
+from segjax.predict.trained import load_trained
+from segjax.training.evaluate import make_predict
+
+
+def test_three_lines_of_python(unet_run, image):
+    predictor = segjax.Predictor.load(unet_run)
+    prediction = predictor(image)
+    assert prediction.labels.shape == image.shape[:2]
+    assert prediction.scores.shape == (*image.shape[:2], 5)
+    assert prediction.class_names == ("rectangle", "triangle", "disk", "oval", "star")
+    np.testing.assert_array_equal(prediction.masks, prediction.scores > 0.5)
+
+
+@pytest.mark.parametrize("run", ["unet_run", "faithful_run"])
+def test_it_is_what_the_test_pass_computes(run, image, request):
+    trained = load_trained(request.getfixturevalue(run))
+    predict = make_predict(trained.model, trained.objective, stats="running")
+    values = np.asarray(predict(dict(trained.variables), image[None]))[0]
+    scale = np.array(trained.objective.class_values, np.float32)
+    found = Predictor(trained)(image)
+    np.testing.assert_allclose(found.scores * scale, values, rtol=1e-5, atol=1e-4)
+
+
+def test_the_prediction_of_an_image_does_not_depend_on_its_company(predictor, image):
+    crops = {name: image[:side, :side] for name, side in (("a", 24), ("b", 33), ("c", 21))}
+    together = dict(predictor.predict_each(crops.items()))
+    for name, crop in crops.items():
+        alone = predictor(crop)
+        np.testing.assert_allclose(together[name].scores, alone.scores, atol=1e-5)
+        assert alone.labels.shape == crop.shape[:2]
+
+
+def test_a_large_image_in_tiles_is_close_to_the_whole(unet_run, predictor, image):
+    tiled = Predictor(predictor.trained, tile=48, overlap=16)
+    assert len(list(tiled._begin(None, image).grid.corners)) == 4
+    whole = predictor(image)
+    in_tiles = tiled(image)
+    assert in_tiles.labels.shape == whole.labels.shape
+    # A tile's middle sees what the whole image shows there; only its border is guessed.
+    assert np.abs(in_tiles.scores - whole.scores).mean() < 0.1 * whole.scores.std() + 0.01
+
+
+def test_what_is_no_image_is_refused(predictor, tmp_path):
+    with pytest.raises(DataError, match="dtype float32"):
+        predictor(np.zeros((8, 8, 3), np.float32))
+    with pytest.raises(DataError, match="shape"):
+        predictor(np.zeros((8, 8, 4), np.uint8))
+    with pytest.raises(DataError, match=r"absent\.png"):
+        predictor(tmp_path / "absent.png")
+
+
+def test_settings_that_cannot_work(predictor):
+    with pytest.raises(ConfigError, match="--stats"):
+        Predictor(predictor.trained, stats="both")
+    with pytest.raises(ConfigError, match="--scale"):
+        Predictor(predictor.trained, scale="half")
+
+
+def test_prediction_needs_nothing_of_training_but_the_objective():
+    heavy = {"segjax.training.trainer", "matplotlib", "tqdm", "scipy.ndimage"}
+    code = f"import sys, segjax.predict.predictor; print(*sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
