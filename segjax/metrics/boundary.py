@@ -32,7 +32,7 @@ from segjax.metrics.scores import (
 )
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool
+    from jaxtyping import Bool, Float
 
 Missing = Literal["inf", "diagonal", "skip"]
 
@@ -90,7 +90,7 @@ def boundary_count(
     pixels = [mask.sum(axis=(1, 2)).astype(np.int64) for mask in outlines]
     near = [np.zeros_like(pixels[0]), np.zeros_like(pixels[1])]
     reach = tolerance * (1 + _ROUNDING)
-    for index, there, back in _distances(*outlines, spacing=spacing):
+    for index, there, back in _distances(*outlines, size=_pixel_size(spacing)):
         near[0][index] = np.count_nonzero(there <= reach)
         near[1][index] = np.count_nonzero(back <= reach)
     return BoundaryCounts(near[0], pixels[0], near[1], pixels[1])
@@ -183,14 +183,15 @@ def surface_distances(
         ConfigError: shapes that do not fit, floating masks, a spacing that is not positive.
     """
     outlines = _outlines(pred, target, valid, caller="surface_distances")
+    size = _pixel_size(spacing)
     empty = [~mask.any(axis=(1, 2)) for mask in outlines]
     start = np.where(empty[0] & empty[1], np.nan, np.inf)
     hausdorff, hd95, assd = start.copy(), start.copy(), start.copy()
-    for index, there, back in _distances(*outlines, spacing=spacing):
+    for index, there, back in _distances(*outlines, size=size):
         hausdorff[index] = max(there.max(), back.max())
         hd95[index] = max(np.percentile(there, 95), np.percentile(back, 95))
         assd[index] = np.concatenate([there, back]).mean()
-    height, width = np.multiply(_pixel_size(spacing), outlines[0].shape[1:3])
+    height, width = size * outlines[0].shape[1:3]
     return SurfaceDistances(hausdorff, hd95, assd, diagonal=float(np.hypot(height, width)))
 
 
@@ -292,13 +293,15 @@ def _distances(
     pred: "Bool[np.ndarray, 'N H W C']",
     target: "Bool[np.ndarray, 'N H W C']",
     *,
-    spacing: float | tuple[float, float],
+    size: "Float[np.ndarray, '2']",
 ) -> Iterator[tuple[tuple[int, int], np.ndarray, np.ndarray]]:
-    """Yield (image, class), distances from pred's boundary and from target's, where both exist."""
+    """Yield (image, class), distances from pred's boundary and from target's, where both exist.
+
+    ``size``: height and width of a pixel.
+    """
     # Deferred: who only counts pixels shall not wait for SciPy to load.
     from scipy.ndimage import distance_transform_edt
 
-    size = _pixel_size(spacing)
     both = pred.any(axis=(1, 2)) & target.any(axis=(1, 2))
     for image, channel in np.argwhere(both):
         one, two = pred[image, :, :, channel], target[image, :, :, channel]

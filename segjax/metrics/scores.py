@@ -44,7 +44,7 @@ def check_choice(name: str, value: str, choices: Any) -> None:
 
 def described(score: Function, formula: Callable[..., Any], arguments: str) -> Function:
     """Give ``score`` the name of its formula, and its docstring with the family's arguments."""
-    functools.update_wrapper(score, formula)
+    functools.update_wrapper(score, formula, ("__module__", "__name__", "__qualname__"))
     # Else inspect and help() would show the formula's arguments instead of the score's.
     del score.__wrapped__  # type: ignore[attr-defined]
     score.__doc__ = f"{inspect.getdoc(formula)}\n{arguments}"
@@ -73,8 +73,8 @@ def score_classes(
     formula: Callable[..., Ratio],
     leaves: "Sequence[Float[Any, '*any C']]",
     *,
-    average: Average,
-    absent: Absent,
+    average: str,
+    absent: str,
 ) -> "Float[Any, '...']":
     """Return ``formula(*leaves)`` per class by the rule of this module, or its average.
 

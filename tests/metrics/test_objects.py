@@ -218,6 +218,16 @@ def test_wrong_inputs_say_what_to_do():
         match_objects(target, target, **(boxes | {"boxes": [(0, 0, 12, 3), (0, 0, 1, 1)]}))
     with pytest.raises(ConfigError, match="class 2"):
         match_objects(target, target, **(boxes | {"box_class": [0, 2]}))
+    for wrong in (
+        {"box_image": [0, 1]},
+        {"box_image": [0, -1]},
+        {"box_class": [0, -1]},
+        {"boxes": [(1, 1, 4, 4), (-1, 3, 6, 6)]},
+        {"boxes": [(1, 1, 4, 4), (3, 3, 6, 2)]},
+        {"boxes": [(1, 1, 4, 4), (3, 3, 6, 12)]},
+    ):
+        with pytest.raises(ConfigError, match=r"^box 1 .* does not fit"):
+            match_objects(target, target, **(boxes | wrong))
     with pytest.raises(ConfigError, match="as many"):
         match_objects(target, target, **(boxes | {"box_class": [0]}))
     with pytest.raises(ConfigError, match="do not fit"):

@@ -1,5 +1,6 @@
 """Scores have their hand-computed values, and absent classes follow the one rule."""
 
+import inspect
 import math
 
 import jax
@@ -15,11 +16,14 @@ from segjax.metrics import (
     SCORES,
     Counts,
     accuracy,
+    boundary_f1,
     count,
     dice,
+    hd95,
     iou,
     mcc,
     mean_over_images,
+    panoptic_quality,
     precision,
     recall,
     specificity,
@@ -182,6 +186,15 @@ def test_in_a_trace_equals_the_host():
     for key, expected in every(MIXED).items():
         assert traced[key].dtype == jnp.float32
         np.testing.assert_allclose(traced[key], expected, rtol=2e-6, err_msg=str(key))
+
+
+@pytest.mark.parametrize("score", [*SCORES.values(), boundary_f1, hd95, panoptic_quality])
+def test_help_tells_a_score_whole(score):
+    names = list(inspect.signature(score).parameters)
+    assert names[0] in ("counts", "distances")
+    assert names[1:3] == ["average", "absent"]
+    for part in ("Args:", "Returns:", "Raises:", *(f"{name}: " for name in names)):
+        assert part in score.__doc__
 
 
 def test_unknown_choices_are_refused():
