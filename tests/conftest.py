@@ -79,7 +79,10 @@ def _trained(folder, **settings):
         progress="off",
         run_dir=str(folder),
     ).replace(**settings)
-    run(config, say=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        # Nobody looks at these runs' figures, which take longer than the training.
+        patch.setattr("segjax.training.results.draw_figures", lambda *given: None)
+        run(config, say=lambda _: None)
     return folder
 
 
