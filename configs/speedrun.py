@@ -4,7 +4,7 @@
 
 A small U-Net that computes nothing at full resolution, Muon with a one-cycle schedule, and
 cross-entropy; no augmentation, as no image is seen more than twice. Chosen on the validation
-images, which are the last 1,000 training images. scripts/speedrun.py measures it and writes the
+images, which are the last 1,000 training images. scripts.speedrun measures it and writes the
 numbers into docs/performance.md.
 """
 

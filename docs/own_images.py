@@ -6,7 +6,7 @@ done from Python here; the same steps as commands are in [own-data.md](own-data.
 [predict.md](predict.md) and [export.md](export.md).
 
 In a copy of the repository: `pip install -e '.[notebook]'`, then open this file in any notebook
-program. All outputs below are those of a real run, made by `scripts/make_notebook.py`.
+program. All outputs below are those of a real run, made by `scripts/docs/notebook.py`.
 """
 
 # %%

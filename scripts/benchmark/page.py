@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.marks import replace_between
+from scripts.docs.marks import replace_between
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmark: scripts/benchmark/page.py -->", "<!-- end of benchmark -->"

@@ -67,7 +67,7 @@ def test_tensors_start_at_aligned_places(tmp_path: Path) -> None:
 
 
 def test_a_file_that_torch_saved() -> None:
-    # Written by scripts/make_goldens.py: a transposed view, a slice, a shared storage, a scalar.
+    # Written by scripts/parity/goldens.py: a transposed view, a slice, a shared storage, a scalar.
     found = read_torch_file(recipe.TORCH_FILE)
     expected = recipe.torch_file_tensors()
     assert list(found) == list(expected)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "make_notebook.py"
+SCRIPT = ROOT / "scripts" / "docs" / "notebook.py"
 NOTEBOOK = json.loads((ROOT / "docs" / "own-images.ipynb").read_text(encoding="utf-8"))
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from segjax.dlstudio import weights as dlstudio
 
 FOLDER = Path(__file__).parent
-# 20 images and masks of PurdueShapes5MultiObject-20-train.gz, as scripts/make_goldens.py cut them.
+# 20 images and masks of PurdueShapes5MultiObject-20-train.gz, cut by scripts/parity/goldens.py.
 IMAGES = FOLDER / "images.npz"
 TORCH_FILE = FOLDER / "torch_save.zip"
 

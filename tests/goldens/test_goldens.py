@@ -1,4 +1,4 @@
-"""segjax against what DLStudio computed when scripts/make_goldens.py ran; no PyTorch here.
+"""segjax against what DLStudio computed when scripts/parity/goldens.py ran; no PyTorch here.
 
 Both sides compute in float64, so the limit is 1e-9, far above rounding (about 1e-14, amplified to
 1e-12 by ten training steps) and far below any change of what is computed.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts import scaling
+from scripts.benchmark import scaling
 
 FIXED, WORK = 0.05, 0.002
 LINK = 1e9

@@ -1,4 +1,4 @@
-"""The recipes build, and scripts/speedrun.py reads times and scores as runs wrote them."""
+"""The recipes build, and scripts/docs/speedrun.py reads times and scores as runs wrote them."""
 
 import importlib
 import json
@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from scripts import speedrun
+from scripts.docs import speedrun
 from segjax.errors import ConfigError
 from segjax.networks.build import make_network
 from segjax.runs.folder import RunFolder

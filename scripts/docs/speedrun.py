@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.marks import replace_between
+from scripts.docs.marks import replace_between
 from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.runs.folder import RESULTS_FILE, RunFolder, write_text
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GOALS = {"speedrun": 0.95, "best": 0.99}  # mean IoU each recipe aims for
 HEADING = "## Time to quality\n"
 
@@ -163,7 +163,7 @@ def text_of(values: Mapping[str, Any], digits: int) -> str:
 
 def insert(text: str, block: str, recipe: str) -> str:
     """Put ``block`` between the recipe's markers; where they are missing, at the end with them."""
-    begin, end = f"<!-- {recipe}: scripts/speedrun.py -->", f"<!-- end of {recipe} -->"
+    begin, end = f"<!-- {recipe}: scripts/docs/speedrun.py -->", f"<!-- end of {recipe} -->"
     if begin not in text:
         text = f"{text.rstrip()}\n\n{HEADING}\n{begin}\n{end}\n"
     return replace_between(text, begin, end, block)

@@ -1,6 +1,6 @@
 """Plant one deviation from DLStudio at a time and list the tests that notice.
 
-    python scripts/mutation_check.py [--report docs/parity.md] [--only NAME]
+    python -m scripts.parity.mutations [--report docs/parity.md] [--only NAME]
 
 Each deviation is made in a temporary copy of the tree, so nothing here changes. The same tests must
 pass on an unchanged copy first. Needs what the parity suite needs. Exits with 1 if a deviation goes
@@ -17,13 +17,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- mutations: begin -->", "<!-- mutations: end -->"
 INTRODUCTION = """
 ## What the suite notices
 
 Each deviation was planted alone in a copy of the tree, and these tests were run; the same tests
-pass without it. Written by `python scripts/mutation_check.py --report docs/parity.md`. "Goldens"
+pass without it. Written by `python -m scripts.parity.mutations --report docs/parity.md`. "Goldens"
 needs no PyTorch; "parity" computes the other side with DLStudio at that moment.
 
 """

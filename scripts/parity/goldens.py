@@ -1,6 +1,6 @@
 """Write tests/goldens: what DLStudio computes, small enough to keep, so tests need no PyTorch.
 
-    python scripts/make_goldens.py [--images PurdueShapes5MultiObject-20-train.gz]
+    python -m scripts.parity.goldens [--images PurdueShapes5MultiObject-20-train.gz]
 
 Needs the extra [parity] and DLStudio 2.3.6 (``pip install --no-deps DLStudio==2.3.6``). Weights
 and batches follow from ``tests/goldens/recipe.py``; everything is computed in float64, so a golden
@@ -9,18 +9,15 @@ its projection on a fixed random direction, which any permutation, flip or sign 
 """
 
 import argparse
-import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from tests.goldens import recipe
 
-from tests.goldens import recipe  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[2]
 DEPTHS = (4, 8)
 
 

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from scripts.benchmark.side import Side
-from scripts.marks import replace_between
+from scripts.docs.marks import replace_between
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"
 FIGURES = ROOT / "docs" / "figures"
-BEGIN, END = "<!-- scaling: scripts/scaling.py -->", "<!-- end of scaling -->"
+BEGIN, END = "<!-- scaling: scripts/benchmark/scaling.py -->", "<!-- end of scaling -->"
 # Image sizes with the batches of each: from one small image to 64 of them, in pixels.
 SHAPES = {64: (1, 4, 16, 64), 128: (1, 4, 16), 256: (1, 4), 512: (1,)}
 SHARED = {"size": 64, "batch": 16}  # what several devices share

@@ -1,6 +1,6 @@
 """Makes docs/own-images.ipynb from its text, docs/own_images.py, by running it.
 
-    python scripts/make_notebook.py
+    python -m scripts.docs.notebook
 
 The text is Python in which '# %%' begins a code cell and '# %% [markdown]' a cell of comments; the
 docstring is the first cell. The notebook is committed with its outputs. Needs
@@ -22,7 +22,7 @@ from typing import Any
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TEXT = ROOT / "docs" / "own_images.py"
 NOTEBOOK = ROOT / "docs" / "own-images.ipynb"
 MAX_BYTES = 400_000

@@ -1,11 +1,13 @@
 """Write README.md's numbers and its figure from finished runs.
 
-    python -m scripts.readme --dense RUN [RUN ...] --dlstudio RUN [RUN ...] [--untimed dlstudio]
+    python -m scripts.docs.readme --dense RUN [RUN ...] --dlstudio RUN [RUN ...]
+
+``--untimed GROUP`` leaves out the seconds of a group that ran while other programs did.
 
 The runs of a group differ in their seed only: configs/quick.py as it is, and the same settings
 with --head=dlstudio. The table goes between the markers in README.md, what it was made from into
 docs/results/quick.json, and the same test images under both heads into docs/figures/heads.png. A
-row for configs/speedrun.py comes from docs/results/speedrun.json (scripts/speedrun.py).
+row for configs/speedrun.py comes from docs/results/speedrun.json (scripts/docs/speedrun.py).
 """
 
 import argparse
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.marks import replace_between
+from scripts.docs.marks import replace_between
 from segjax import plots
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
@@ -25,8 +27,8 @@ from segjax.predict.trained import load_trained
 from segjax.runs.folder import RunFolder, write_text
 from segjax.training.evaluate import make_predict
 
-ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- numbers: scripts/readme.py -->", "<!-- end of numbers -->"
+ROOT = Path(__file__).resolve().parents[2]
+BEGIN, END = "<!-- numbers: scripts/docs/readme.py -->", "<!-- end of numbers -->"
 SHOWN_IMAGES, SHOWN_CLASSES = 4, 3  # the first test images with at least so many classes
 
 
