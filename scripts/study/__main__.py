@@ -80,7 +80,7 @@ def study(given: argparse.Namespace) -> int:
         say=print_now,
     ):
         return 3
-    from scripts.study.document import document
+    from scripts.study.page import document
     from segjax.training import backend
 
     backend.prepare()
@@ -91,7 +91,7 @@ def study(given: argparse.Namespace) -> int:
 def write_again(scale: str, docs: Path) -> None:
     """Write the page from the committed numbers; ConfigError if there are none."""
     from scripts.study.collect import read_summary
-    from scripts.study.document import results_file, write_documents
+    from scripts.study.page import results_file, write_documents
 
     file = results_file(docs, scale)
     if not file.exists():

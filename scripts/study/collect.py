@@ -119,7 +119,7 @@ def row_of(study: Study, run: Run, *, floor: float | None) -> dict[str, Any]:
             }
     if CURVE_PARTS & set(run.parts):
         row["curve"] = curve(records)
-    row["measured"] = measures_of(study, run)
+    row["measured"] = measures_of(study.path_of(run))
     return row
 
 

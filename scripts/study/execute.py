@@ -167,7 +167,7 @@ def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
         if not result.finished:
             say(f"{entry.name}: {told[-1]}")
             return False
-        keep_measures(study, entry)
+        keep_measures(study.path_of(entry), entry)
         say(f"{entry.name}: {line_of(result.results)}")
     say(f"{len(runs)} done in {clock(time.perf_counter() - started)}")
     return True

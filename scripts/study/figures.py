@@ -1,6 +1,9 @@
-"""The study's figures that need nothing but its numbers."""
+"""The study's figures: most from its numbers alone, those that show images from the runs' weights.
 
-from collections.abc import Callable
+Each maker returns None while runs that it needs are missing.
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -8,16 +11,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scripts.study.execute import Study
 from scripts.study.floors import Reach
-from scripts.study.numbers import LOSS_TITLES, Numbers
+from scripts.study.measure import predict_values
+from scripts.study.numbers import ALL, BY_HEART, LOSS_TITLES, REPORT, Numbers
+from scripts.study.plan import Run
 from segjax import plots
+from segjax.data import Dataset
+from segjax.data.splits import load_splits
 from segjax.plots._style import DPI, STYLE, class_colour
+from segjax.predict.trained import load_trained
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
-HEADS = {"dlstudio": (VERMILION, "o", "DLStudio's output layer"), "dense": (BLUE, "s", "dense")}
-REPORT = ("mse", "dice", "combo20", "combo400")
-
-Maker = Callable[[Numbers], Figure | None]
+HEADS = {
+    "dlstudio": (VERMILION, "--", "o", "DLStudio's output layer"),
+    "dense": (BLUE, "-", "s", "dense"),
+}
+PLAIN_LEGEND = {"fontsize": 9, "edgecolor": "none"}
+SHOWN_IMAGES = 3
+SHOWN_CLASSES = 3  # the first test images with at least so many classes
+CLOSE_UP = 28  # pixels
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -26,22 +39,30 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
+def _curve(panel: Axes, runs: Sequence[dict[str, Any]], head: str, *, label: str) -> None:
+    """Draw the mean of runs' losses and, of several, the range that they span."""
+    colour, dash, *_ = HEADS[head]
+    steps = runs[0]["curve"]["step"]
+    losses = np.array([run["curve"]["loss"] for run in runs])
+    panel.plot(steps, losses.mean(0), color=colour, linewidth=1.8, linestyle=dash, label=label)
+    if len(runs) > 1:
+        panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
+
+
+def _floor(panel: Axes, floor: float, *, label: str) -> None:
+    panel.axhline(floor, color="black", linestyle=":", linewidth=1.4, label=label)
+
+
 def report_curves(numbers: Numbers) -> Figure | None:
     """Draw Figure 1: the four losses normalised, and beside them as they are, with floors."""
-    curves, floors = {}, {}
-    step = 1
-    for name in REPORT:
-        run = numbers.first(f"{name}-dlstudio")
-        if run is None:
-            return None
-        title = LOSS_TITLES[name]
-        curves[title], step = run["curve"]["loss"], run["curve"]["step"][0]
-        if run["floor"] is not None:
-            floors[title] = run["floor"]
+    found = {LOSS_TITLES[name]: numbers.first(f"{name}-dlstudio") for name in REPORT}
+    runs = {title: run for title, run in found.items() if run is not None}
+    if len(runs) < len(REPORT):
+        return None
     return plots.normalised_losses_figure(
-        curves,
-        floors=floors,
-        steps_per_point=step,
+        {title: run["curve"]["loss"] for title, run in runs.items()},
+        floors={title: run["floor"] for title, run in runs.items() if run["floor"] is not None},
+        steps_per_point=[run["curve"]["step"][0] for run in runs.values()][-1],
         title="DLStudio's recipe and output layer: running means of the training loss",
     )
 
@@ -52,22 +73,14 @@ def head_curves(numbers: Numbers) -> Figure | None:
     figure = _figure(10, 6.4)
     panels = figure.subplots(2, 2).ravel()
     for panel, name in zip(panels, REPORT, strict=True):
-        for head, (colour, _, label) in HEADS.items():
+        for head, (*_, label) in HEADS.items():
             runs = numbers.group(f"{name}-{head}")
             if not runs:
                 return None
-            steps = runs[0]["curve"]["step"]
-            losses = np.array([run["curve"]["loss"] for run in runs])
-            panel.plot(steps, losses.mean(0), color=colour, linewidth=1.8,
-                       linestyle="-" if head == "dense" else "--",
-                       label=f"{label} (n = {len(runs)})")  # fmt: skip
-            if len(runs) > 1:
-                panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
-        faithful = numbers.first(f"{name}-dlstudio")
+            _curve(panel, runs, head, label=f"{label} (n = {len(runs)})")
         title = LOSS_TITLES[name]
-        if faithful is not None and (floor := faithful["floor"]) is not None:
-            panel.axhline(floor, color="black", linestyle=":", linewidth=1.4,
-                          label="floor of DLStudio's")  # fmt: skip
+        for floor in numbers.values(f"{name}-dlstudio", "floor")[:1]:
+            _floor(panel, floor, label="floor of DLStudio's")
             title = f"{title} (floor {floor:.4g})"
         panel.set_title(title, fontsize=11, loc="left")
         panel.set_xlabel("iterations")
@@ -81,22 +94,18 @@ def head_curves(numbers: Numbers) -> Figure | None:
 def by_heart_curves(numbers: Numbers) -> Figure | None:
     """Draw how near a few images learned by heart come to the floors."""
     figure = _figure(10, 3.6)
-    for panel, name in zip(figure.subplots(1, 3), ("mse", "dice", "combo400"), strict=True):
+    for panel, name in zip(figure.subplots(1, 3), BY_HEART, strict=True):
         run = numbers.first(f"by-heart-{name}-dlstudio")
         if run is None:
             return None
-        panel.plot(run["curve"]["step"], run["curve"]["loss"], color=VERMILION, linestyle="--",
-                   linewidth=1.8, label="DLStudio's output layer")  # fmt: skip
-        dense = numbers.first(f"by-heart-{name}-dense")
-        if dense is not None:
-            panel.plot(dense["curve"]["step"], dense["curve"]["loss"], color=BLUE, linewidth=1.8,
-                       label="dense")  # fmt: skip
-        panel.axhline(run["floor"], color="black", linestyle=":", linewidth=1.4,
-                      label=f"floor {run['floor']:.4g}")  # fmt: skip
+        for head, (*_, label) in HEADS.items():
+            if runs := numbers.group(f"by-heart-{name}-{head}"):
+                _curve(panel, runs[:1], head, label=label)
+        _floor(panel, run["floor"], label=f"floor {run['floor']:.4g}")
         panel.set_ylim(bottom=0)
         panel.set_title(LOSS_TITLES[name], fontsize=11, loc="left")
         panel.set_xlabel("iterations")
-        panel.legend(fontsize=9, edgecolor="none", framealpha=0.85)
+        panel.legend(**PLAIN_LEGEND, framealpha=0.85)
         panel.set_ylabel("training loss (mean of an epoch)")
     return figure
 
@@ -104,7 +113,7 @@ def by_heart_curves(numbers: Numbers) -> Figure | None:
 @mpl.rc_context(STYLE)
 def pull(numbers: Numbers) -> Figure:
     """Draw what multiples of the mask cost under each loss, and which of them the windows read."""
-    facts = numbers.floors["all training images"]
+    facts = numbers.floors[ALL]
     energy = facts["mse_all_zero"]
     reach = Reach(energy=energy, projected=energy - facts["mse"], values=1)
     at = np.linspace(0.0, 2.6, 261)
@@ -118,22 +127,20 @@ def pull(numbers: Numbers) -> Figure:
     )
     for (mse, dice, dash, colour), name in zip(styles, REPORT, strict=True):
         loss = np.array([mse * reach.mse(a) + dice * reach.dice(a) for a in at])
-        top.plot(at, loss / loss[0], linestyle=dash, color=colour, linewidth=1.8)
         best, where = reach.best(mse=mse, dice=dice)
+        label = f"{LOSS_TITLES[name]}: lowest at {where:.2f}"
+        top.plot(at, loss / loss[0], linestyle=dash, color=colour, linewidth=1.8, label=label)
         top.plot([where], [best / loss[0]], "o", color=colour, markersize=7)
-        top.get_lines()[-2].set_label(f"{LOSS_TITLES[name]}: lowest at {where:.2f}")
     top.set_ylabel("loss / loss of empty outputs")
     top.set_ylim(0.4, 1.35)
     top.legend(fontsize=10, edgecolor="none", loc="upper left")
-    names = numbers.classes
     for row, (low, high) in enumerate(numbers.summary["windows"]):
-        end = high if high is not None else at[-1]
-        bottom.barh(
-            row, end - low, left=low, color=class_colour(row), edgecolor="#444444", height=0.6
-        )
-    for where, colour, dash in ((1.0, BLUE, "-"), (facts["dice_amplitude"], VERMILION, "--")):
-        bottom.axvline(where, color=colour, linestyle=dash, linewidth=1.8)
-    bottom.set_yticks(range(len(names)), names)
+        wide = (at[-1] if high is None else high) - low
+        style = {"color": class_colour(row), "edgecolor": "#444444", "height": 0.6}
+        bottom.barh(row, wide, left=low, **style)
+    for multiple, colour, dash in ((1.0, BLUE, "-"), (facts["dice_amplitude"], VERMILION, "--")):
+        bottom.axvline(multiple, color=colour, linestyle=dash, linewidth=1.8)
+    bottom.set_yticks(range(len(numbers.classes)), numbers.classes)
     bottom.invert_yaxis()
     bottom.grid(axis="y", visible=False)
     bottom.set_ylabel("read as its class")
@@ -159,13 +166,13 @@ def object_recall(numbers: Numbers) -> Figure | None:
     )
     for panel, (by, (title, ticks)) in zip(panels, labels.items(), strict=True):
         for index, (group, colour, marker, label) in enumerate(groups):
-            found = numbers.measured(group, "shapes", f"recall_by_{by}")
+            found = numbers.values(group, "measured", "shapes", f"recall_by_{by}")
             if not found:
                 continue
             values = np.array(found, float)
-            spread = values.std(0, ddof=1) if len(values) > 1 else None
+            deviation = values.std(0, ddof=1) if len(values) > 1 else None
             where = np.arange(values.shape[1]) + 0.08 * (index - 1.5)
-            panel.errorbar(where, values.mean(0), yerr=spread, color=colour, marker=marker,
+            panel.errorbar(where, values.mean(0), yerr=deviation, color=colour, marker=marker,
                            linestyle="none", markersize=7, capsize=3,
                            label=f"{label} (n = {len(values)})")  # fmt: skip
         panel.set_xticks(range(len(ticks)), ticks)
@@ -174,7 +181,7 @@ def object_recall(numbers: Numbers) -> Figure | None:
     panels[0].set_ylabel("objects found (IoU in the box >= 0.5)")
     if not panels[0].get_legend_handles_labels()[0]:
         return None
-    panels[0].legend(fontsize=9, edgecolor="none")
+    panels[0].legend(**PLAIN_LEGEND)
     return figure
 
 
@@ -186,18 +193,15 @@ def guesses(numbers: Numbers) -> Figure | None:
     scales = {head: numbers.scale_sweep(head) for head in HEADS}
     ran = [s for sweep in scales.values() for s, values in sweep if values]
     ticks = [s for s, _ in scales["dense"] if s in ran]
-    for head, (colour, marker, label) in HEADS.items():
-        style = {
-            "color": colour, "marker": marker, "capsize": 3, "linewidth": 1.5,
-            "linestyle": "-" if head == "dense" else "--", "label": label,
-        }  # fmt: skip
-        _sweep(axes[0], numbers.epochs_sweep(head), style)
-        _sweep(axes[1], numbers.depth_sweep(head), style)
-        _sweep(axes[2], [(ticks.index(s), v) for s, v in scales[head] if s in ticks], style)
+    for head in HEADS:
+        _sweep(axes[0], numbers.epochs_sweep(head), head)
+        _sweep(axes[1], numbers.depth_sweep(head), head)
+        _sweep(axes[2], [(ticks.index(s), v) for s, v in scales[head] if s in ticks], head)
         axes[2].set_xticks(range(len(ticks)), ticks)
-    axes[0].set_xlabel("epochs, Dice alone")
-    axes[1].set_xlabel("depth, MSE")
-    axes[2].set_xlabel("s in MSE + s Dice")
+    for panel, label in zip(
+        axes, ("epochs, Dice alone", "depth, MSE", "s in MSE + s Dice"), strict=True
+    ):
+        panel.set_xlabel(label)
     axes[0].set_ylabel("mean IoU on the test images")
     axes[0].set_ylim(bottom=0)
     drawn = [found for axis in axes if (found := axis.get_legend_handles_labels())[0]]
@@ -207,14 +211,16 @@ def guesses(numbers: Numbers) -> Figure | None:
     return figure
 
 
-def _sweep(axes: Axes, points: list[tuple[float, list[float]]], style: dict[str, Any]) -> None:
+def _sweep(axes: Axes, points: list[tuple[float, list[float]]], head: str) -> None:
     points = [point for point in points if point[1]]
     if not points:
         return
+    colour, dash, marker, label = HEADS[head]
     where = [at for at, _ in points]
     means = [float(np.mean(values)) for _, values in points]
-    spread = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for _, v in points]
-    axes.errorbar(where, means, yerr=spread, **style)
+    deviations = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for _, v in points]
+    axes.errorbar(where, means, yerr=deviations, color=colour, marker=marker, capsize=3,
+                  linewidth=1.5, linestyle=dash, label=label)  # fmt: skip
     axes.set_xticks(where)
 
 
@@ -231,54 +237,150 @@ def ranking(numbers: Numbers) -> Figure | None:
             (-0.13, "val", BLUE, "o", "validation (what ranks)"),
             (0.13, "test", ORANGE, "s", "test"),
         ):
-            values = runs[key]
-            axes.plot(values, [index + shift] * len(values), marker=marker, linestyle="none",
+            values, at = runs[key], index + shift
+            axes.plot(values, [at] * len(values), marker=marker, linestyle="none",
                       color=colour, alpha=0.45, markersize=6)  # fmt: skip
-            axes.plot([np.mean(values)] * 2, [index + shift - 0.12, index + shift + 0.12],
-                      color=colour, linewidth=3, label=label if index == 0 else None)  # fmt: skip
+            axes.plot([np.mean(values)] * 2, [at - 0.12, at + 0.12], color=colour, linewidth=3,
+                      label=None if index else label)  # fmt: skip
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
     axes.set_xlabel("mean IoU (bars: means; points: seeds)")
     axes.set_xlim(left=0)
-    axes.legend(fontsize=9, edgecolor="none")
+    axes.legend(**PLAIN_LEGEND)
     return figure
 
 
 @mpl.rc_context(STYLE)
 def colour_leak(numbers: Numbers) -> Figure | None:
     """Draw what new colours do to the disk, and a disk's red to other shapes."""
-    rows = numbers.leak_rows()
+    rows = [(title, found) for title, found in numbers.leak_rows() if found]
     if not rows:
         return None
+    disk = numbers.classes.index("disk")
     figure = _figure(10, 1.5 + 0.55 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True)
-    disk = numbers.classes.index("disk")
-    for index, (_, found) in enumerate(rows):
-        for shift, scene, colour, label in (
-            (-0.2, "as_they_are", BLUE, "as they are"),
-            (0.2, "recoloured", ORANGE, "recoloured"),
-        ):
-            values = [leak[scene]["iou"][disk] for leak in found]
-            left.barh(index + shift, np.mean(values), height=0.36, color=colour,
-                      label=label if index == 0 else None)  # fmt: skip
-        for shift, scene, colour, label in (
-            (-0.2, "as_they_are", BLUE, "as they are"),
-            (0.2, "planted", PURPLE, "with a disk's red"),
-        ):
-            values = [100 * leak[scene]["false_disk"] for leak in found]
-            right.barh(index + shift, np.mean(values), height=0.36, color=colour,
-                       label=label if index == 0 else None)  # fmt: skip
+    changes = (
+        (left, "recoloured", ORANGE, "recoloured", lambda leak: leak["iou"][disk]),
+        (right, "planted", PURPLE, "with a disk's red", lambda leak: 100 * leak["false_disk"]),
+    )
+    for panel, changed, changed_colour, changed_label, score in changes:
+        for index, (_, found) in enumerate(rows):
+            for shift, scene, colour, label in (
+                (-0.2, "as_they_are", BLUE, "as they are"),
+                (0.2, changed, changed_colour, changed_label),
+            ):
+                mean = np.mean([score(leak[scene]) for leak in found])
+                panel.barh(index + shift, mean, height=0.36, color=colour,
+                           label=None if index else label)  # fmt: skip
+        panel.grid(axis="y", visible=False)
+        panel.legend(**PLAIN_LEGEND)
     left.set_yticks(range(len(rows)), [f"{name} (n = {len(found)})" for name, found in rows])
     left.invert_yaxis()
     left.set_xlabel("IoU of disk")
     right.set_xlabel("pixels of other shapes called disk, %")
-    for panel in (left, right):
-        panel.grid(axis="y", visible=False)
-        panel.legend(fontsize=9, edgecolor="none")
     return figure
 
 
-FIGURES: dict[str, Maker] = {
+def first_runs(study: Study, groups: Sequence[str]) -> list[Run] | None:
+    """Return each group's finished run of the first seed, or None if one has none."""
+    done = {run.group: run for run in reversed(study.done())}
+    found = [done[group] for group in groups if group in done]
+    return found if len(found) == len(groups) else None
+
+
+def rich_images(data: Dataset) -> np.ndarray:
+    """Return the indices of the images to show."""
+    classes = (data.masks > 0).any(axis=(1, 2)).sum(axis=-1)
+    found = np.flatnonzero(classes >= SHOWN_CLASSES)
+    return (found if len(found) else np.arange(len(data)))[:SHOWN_IMAGES]
+
+
+def shown_values(study: Study, run: Run, data: Dataset, rows: Sequence[int]) -> np.ndarray:
+    """Return a run's outputs for some images, from batches as the test has them."""
+    trained = load_trained(study.path_of(run))
+    size = run.config.batch_size
+    found = {
+        start: predict_values(trained, data.images[start : start + size])
+        for start in sorted({row // size * size for row in rows})
+    }
+    return np.stack([found[row // size * size][row % size] for row in rows])
+
+
+def four_losses(study: Study, head: str) -> Figure | None:
+    """Draw Figure 2: the same test images under the four losses of the report."""
+    runs = first_runs(study, [f"{name}-{head}" for name in REPORT])
+    if runs is None:
+        return None
+    data = load_splits(study.runs[0].config, say=lambda line: None).test
+    rows = rich_images(data)
+    shown = data.subset(rows)
+    names = {"dlstudio": "DLStudio's output layer", "dense": "the dense output layer"}
+    return plots.comparison_figure(
+        shown.images,
+        shown.masks,
+        {
+            LOSS_TITLES[name]: shown_values(study, run, data, rows.tolist())
+            for name, run in zip(REPORT, runs, strict=True)
+        },
+        class_names=shown.class_names,
+        class_values=shown.class_values,
+        boxes=[shown.boxes_of(index) for index in range(len(shown))],
+        title=f"The same test images under the four losses, {names[head]}",
+    )
+
+
+@mpl.rc_context(STYLE)
+def close_up(study: Study) -> Figure | None:
+    """Draw an object's channel pixel by pixel, from networks that know it by heart."""
+    titles = {
+        "by-heart-mse-dlstudio": "MSE, DLStudio's layer",
+        "by-heart-dice-dlstudio": "Dice, DLStudio's layer",
+        "by-heart-mse-dense": "MSE, dense",
+    }
+    runs = first_runs(study, list(titles))
+    if runs is None:
+        return None
+    data = load_splits(runs[0].config, say=lambda line: None).train
+    index, channel, (x1, y1, x2, y2) = largest_object(data)
+    top = int(np.clip((y1 + y2 - CLOSE_UP) // 2, 0, data.masks.shape[1] - CLOSE_UP)) // 2 * 2
+    left = int(np.clip((x1 + x2 - CLOSE_UP) // 2, 0, data.masks.shape[2] - CLOSE_UP)) // 2 * 2
+    part = np.s_[top : top + CLOSE_UP, left : left + CLOSE_UP]
+    pictures = {"truth": data.masks[index][..., channel][part].astype(float)}
+    for run in runs:
+        values = shown_values(study, run, data, [index])
+        pictures[titles[run.group]] = values[0][..., channel][part]
+    figure = Figure(figsize=(10, 3.5), dpi=DPI)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(1, 4)
+    for panel, (title, picture) in zip(axes, pictures.items(), strict=True):
+        shown = panel.imshow(
+            picture / data.class_values[channel],
+            cmap="cividis",
+            vmin=0,
+            vmax=2,
+            interpolation="nearest",
+            extent=(left - 0.5, left + CLOSE_UP - 0.5, top + CLOSE_UP - 0.5, top - 0.5),
+        )
+        panel.set_title(title, fontsize=11)
+        panel.set_xlabel("column, pixels")
+        panel.grid(visible=False)
+    axes[0].set_ylabel("row, pixels")
+    name = data.class_names[channel]
+    figure.colorbar(shown, ax=axes, label=f"output / mask value of {name}", shrink=0.8)
+    return figure
+
+
+def largest_object(data: Dataset) -> tuple[int, int, tuple[int, ...]]:
+    """Return the image, the channel and the box of the object with the most pixels."""
+    best: tuple[int, int, int, tuple[int, ...]] = (0, 0, 0, (0, 0, 0, 0))
+    for index in range(len(data)):
+        for channel, (x1, y1, x2, y2) in data.boxes_of(index):
+            pixels = int(np.count_nonzero(data.masks[index, y1 : y2 + 1, x1 : x2 + 1, channel]))
+            best = max(best, (pixels, index, channel, (int(x1), int(y1), int(x2), int(y2))))
+    return best[1:]
+
+
+FIGURES: dict[str, Callable[[Numbers], Figure | None]] = {
     "report-curves": report_curves,
     "pull": pull,
     "by-heart": by_heart_curves,
@@ -287,4 +389,9 @@ FIGURES: dict[str, Maker] = {
     "guesses": guesses,
     "ranking": ranking,
     "colour-leak": colour_leak,
+}
+PICTURES: dict[str, Callable[[Study], Figure | None]] = {
+    "four-losses-dlstudio": lambda study: four_losses(study, "dlstudio"),
+    "four-losses-dense": lambda study: four_losses(study, "dense"),
+    "close-up": close_up,
 }

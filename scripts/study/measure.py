@@ -1,17 +1,14 @@
 """What results.json does not hold, measured on a finished run's test images (part 2: its own)."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from scripts.study.execute import Study
 from scripts.study.plan import Run
 from segjax import metrics
-from segjax.config import Config
 from segjax.data import Dataset
 from segjax.data.purdue.synthetic import recolour
 from segjax.data.splits import load_splits
@@ -27,28 +24,17 @@ BOUNDARY_TOLERANCE = 1.0  # pixels
 DISK_REDS = (5, 11)  # of the real disks, both included
 LEAK_SEED = 7
 
-Say = Callable[[str], None]
 
-
-def measure_all(study: Study, *, say: Say) -> None:
-    """Measure every finished run that has not been measured, and keep it in the run's folder."""
-    todo = [run for run in study.done() if measures_of(study, run) is None]
-    for index, run in enumerate(todo, 1):
-        say(f"measuring {run.name} ({index} of {len(todo)})")
-        keep_measures(study, run)
-
-
-def keep_measures(study: Study, run: Run) -> None:
+def keep_measures(folder: Path, run: Run) -> None:
     """Measure a finished run and write what was found into its folder."""
-    found = {"version": MEASURES_VERSION, **measure(study.path_of(run), run)}
-    write_text(study.path_of(run) / MEASURES_FILE, json.dumps(rounded(found)) + "\n")
+    found = {"version": MEASURES_VERSION, **measure(folder, run)}
+    write_text(folder / MEASURES_FILE, json.dumps(rounded(found)) + "\n")
 
 
-def measures_of(study: Study, run: Run) -> dict[str, Any] | None:
+def measures_of(folder: Path) -> dict[str, Any] | None:
     """Return what was measured of a run, or None if nothing was, or by an older version."""
-    file = study.path_of(run) / MEASURES_FILE
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads((folder / MEASURES_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if found.get("version") == MEASURES_VERSION else None
@@ -218,11 +204,6 @@ def scores_after(folder: Path, epochs: int, test: Dataset) -> dict[str, Any]:
         "mean_iou": float(metrics.iou(counts, average="macro")),
         "amplitude_all": outputs(values, test, head=trained.config.head)["amplitude_all"],
     }
-
-
-def is_regression(config: Config) -> bool:
-    """Tell whether a run's outputs are mask values."""
-    return config.loss in ("mse", "dice", "combo")
 
 
 def rounded(value: Any) -> Any:

@@ -1,183 +1,217 @@
-"""The page: sentences from template.md, numbers from the summary; Markdown and one HTML file.
+"""The page: sentences and headings from template.md, numbers from the summary, figures in folders.
 
-In the template, each on a line of its own unless noted:
-
-* ``{{table NAME}}`` and ``{{figure NAME | caption}}``;
-* ``{{number NAME}}`` anywhere in a sentence: from ``facts.NUMBERS``;
-* ``{{if CLAIM}} ... {{else}} ... {{end}}``: a sentence by hand that stands only while the numbers
-  bear it out (``facts.CLAIMS``); without those runs it says that they are missing.
+The template is Jinja's. What it may name is in ``names_of``: values, functions that give a number
+in words (None without its runs), the tables' rows, and each claim of ``numbers.CLAIMS`` (True,
+False, or None without its runs), on which a sentence by hand stands only while it holds.
 """
 
 import base64
+import functools
 import html
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from scripts.study.facts import CLAIMS, NUMBERS
-from scripts.study.numbers import Numbers
-from scripts.study.tables import TABLES, Table
+import jinja2
+from markdown_it import MarkdownIt
+
+from scripts.docs.markdown import plus_minus, table
+from scripts.study.collect import collect, write_summary
+from scripts.study.execute import Study
+from scripts.study.figures import FIGURES, PICTURES
+from scripts.study.measure import keep_measures, measures_of
+from scripts.study.numbers import ALL, CLAIMS, MissingRunsError, Numbers
+from scripts.study.tables import NOT_RUN, TABLES, Rows
+from segjax import plots
 from segjax.errors import ConfigError
 from segjax.runs.folder import write_text
 
-TEMPLATE = Path(__file__).with_name("template.md")
-MISSING = "*(The runs for this sentence are not done at this scale.)*"
-
-STYLE = """
-body { font: 17px/1.55 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto;
-  max-width: 980px; padding: 1.5rem 1.2rem 4rem; }
-h1, h2, h3 { line-height: 1.25; margin: 2em 0 .6em; } h1 { margin-top: .5em; }
-img { max-width: 100%; height: auto; display: block; margin: 1rem auto .3rem; }
-.caption, .note { color: #444; font-size: .86em; margin: .2rem 0 1.4rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .84em; width: 100%; }
-th, td { padding: .32em .6em; border-bottom: 1px solid #ccc; text-align: right;
-  font-variant-numeric: tabular-nums; }
-th { border-bottom: 2px solid #444; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; }
-code { font-size: .92em; background: #f2f2f2; padding: .08em .25em; }
-pre { background: #f2f2f2; padding: .8em 1em; overflow-x: auto; } pre code { padding: 0; }
-a { color: #005a9c; }
-"""
+TEMPLATE, SHELL = (Path(__file__).with_name(name) for name in ("template.md", "template.html"))
+MISSING = "*(The runs for this {} are not done at this scale.)*"
+MAX_FIGURE_BYTES = 150_000
+Say = Callable[[str], None]
 
 
-def fill(template: str, numbers: Numbers, *, figures: Callable[[str], str | None]) -> str:
+def page_name(scale: str) -> str:
+    """Return the page's file name: docs/study is the small scale's."""
+    return "study" if scale == "cpu" else f"study-{scale}"
+
+
+def results_file(docs: Path, scale: str) -> Path:
+    """Return where the numbers of a scale are kept."""
+    return docs / "results" / f"study-{scale}.json"
+
+
+def figure_file(docs: Path, scale: str, name: str) -> Path:
+    """Return where a figure of a scale's page lies."""
+    return docs / "figures" / page_name(scale) / f"{name}.png"
+
+
+def document(study: Study, docs: Path, *, say: Say) -> list[Path]:
+    """Measure the finished runs, write their numbers, all figures and the page."""
+    todo = [run for run in study.done() if measures_of(study.path_of(run)) is None]
+    for index, run in enumerate(todo, 1):
+        say(f"measuring {run.name} ({index} of {len(todo)})")
+        keep_measures(study.path_of(run), run)
+    summary = collect(study)
+    if not summary:
+        raise ConfigError(f"{study.folder}: no run is done yet")
+    file = results_file(docs, study.scale.name)
+    write_summary(summary, file)
+    say(f"numbers: {file}")
+    draw(PICTURES, study, docs, study.scale.name)
+    return write_documents(summary, docs, say=say)
+
+
+def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale: str) -> None:
+    """Draw and save the figures whose runs are there."""
+    for name, make in makers.items():
+        if (figure := make(source)) is not None:
+            plots.save(figure, figure_file(docs, scale, name), max_bytes=MAX_FIGURE_BYTES)
+
+
+def write_documents(summary: dict[str, Any], docs: Path, *, say: Say) -> list[Path]:
+    """Draw the figures that need numbers only, and write the page; return its two files."""
+    numbers, scale = Numbers(summary), summary["scale"]
+    draw(FIGURES, numbers, docs, scale)
+    text = fill(TEMPLATE.read_text(encoding="utf-8"), numbers, docs=docs)
+    pages = [docs / f"{page_name(scale)}.{kind}" for kind in ("md", "html")]
+    for page, content in zip(pages, (text, to_html(text, folder=docs)), strict=True):
+        write_text(page, content)
+    say("page: " + ", ".join(map(str, pages)))
+    return pages
+
+
+def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
     """Return the page as Markdown.
 
     Args:
       template: as the module says.
       numbers: what fills it.
-      figures: gives the path of a figure by name, None where there is none yet.
+      docs: the page's folder, with the figures that there are.
 
     Raises:
-      ConfigError: the template names something that does not exist.
+      ConfigError: the template names something that does not exist, or is no template.
     """
 
-    def choose(match: re.Match[str]) -> str:
-        name, text, otherwise = match[1], match[2], match[3]
-        verdict = _look_up(CLAIMS, name, "claim")(numbers)
-        if verdict is None:
-            return MISSING
-        return (text if verdict else otherwise or "").strip()
+    def figure(name: str, caption: str) -> str:
+        file, caption = figure_file(docs, numbers.summary["scale"], name), " ".join(caption.split())
+        if not file.exists():
+            return f"*(No figure yet: {caption})*"
+        return f"![{caption}]({file.relative_to(docs).as_posix()})"
 
-    def number(match: re.Match[str]) -> str:
-        value = _look_up(NUMBERS, match[1], "number")(numbers)
-        return "(not run yet)" if value is None else value
-
-    def table(match: re.Match[str]) -> str:
-        return markdown_table(_look_up(TABLES, match[1], "table")(numbers))
-
-    def figure(match: re.Match[str]) -> str:
-        path = figures(match[1])
-        caption = " ".join(match[2].split())
-        return f"![{caption}]({path})" if path else f"*(No figure yet: {caption})*"
-
-    text = re.sub(
-        r"\{\{if ([\w-]+)\}\}(.*?)(?:\{\{else\}\}(.*?))?\{\{end\}\}", choose, template, flags=re.S
+    made = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        finalize=lambda value: f"({NOT_RUN})" if value is None else value,
     )
-    text = re.sub(r"\{\{table ([\w-]+)\}\}", table, text)
-    text = re.sub(r"\{\{figure ([\w-]+) \|(.*?)\}\}", figure, text, flags=re.S)
-    text = re.sub(r"\{\{number ([\w-]+)\}\}", number, text)
-    if left := re.search(r"\{\{.*?\}\}", text):
-        raise ConfigError(f"template.md: cannot read {left[0]}")
-    return re.sub(r"\n{3,}", "\n\n", text)
+    made.filters["fixed"] = lambda value, digits: f"{value:.{digits}f}"
+    try:
+        return made.from_string(template).render(**names_of(numbers), figure=figure)
+    except jinja2.TemplateError as error:
+        raise ConfigError(f"template.md: {error}") from None
 
 
-def _look_up(known: dict[str, Callable], name: str, kind: str) -> Callable:
-    if name not in known:
-        raise ConfigError(f"template.md: no {kind} {name!r}; there are {', '.join(known)}")
-    return known[name]
+def names_of(numbers: Numbers) -> dict[str, Any]:
+    """Return what the template may name."""
+    need = numbers.need
+    environments = numbers.summary["environments"]
+
+    def false_disk(group: str, scene: str) -> str:
+        return plus_minus([100 * share for share in numbers.false_disks(group, scene)], 1)
+
+    def disk_iou(group: str, scene: str) -> str:
+        disk = numbers.classes.index("disk")
+        return plus_minus(need(group, "measured", "leak", scene, "iou", disk))
+
+    def ranked(place: int, by: str = "") -> str | None:
+        rows = numbers.ranking()
+        return (plus_minus(rows[place][1][by]) if by else rows[place][0]) if rows else None
+
+    in_words: dict[str, Callable[..., Any]] = {
+        "miou": lambda group: plus_minus(need(group, "half", "miou")),
+        "last": lambda group, digits: plus_minus(need(group, "last_loss"), digits),
+        "floor": lambda group, digits: plus_minus(need(group, "floor")[:1], digits),
+        "amplitude": lambda group: plus_minus(
+            need(group, "measured", "outputs", "amplitude_all"), 2
+        ),
+        "constant_range": lambda: f"{numbers.constant_range():.2g}",
+        "depth_deepest": lambda: f"{numbers.deepest()[0]:g}",
+        "miou_deepest": lambda: plus_minus(numbers.deepest()[1]),
+        "false_disk": false_disk,
+        "disk_iou": disk_iou,
+        "ranked": ranked,
+    }
+    return {
+        "study": numbers.summary,
+        "floors": numbers.floors[ALL],
+        "floor_sets": " | ".join(
+            f"{name} ({of['images']:,})" for name, of in numbers.floors.items()
+        ),
+        "balance": numbers.summary["balance"]["files"],
+        "classes": " | ".join(numbers.classes),
+        "devices": "; ".join(sorted({entry["device"] for entry in environments})),
+        "commits": ", ".join(dict.fromkeys(f"`{entry['commit']}`" for entry in environments)),
+        "scale_note": scale_note(numbers),
+        "missing": MISSING.format("sentence"),
+        "table": with_note,
+        **{f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES},
+        **{name: functools.partial(_or_none, say) for name, say in in_words.items()},
+        **{claim.__name__: _or_none(claim, numbers) for claim in CLAIMS},
+    }
 
 
-def markdown_table(table: Table | None) -> str:
-    """Write a table with its note."""
-    if table is None or not table.rows:
-        return "*(The runs for this table are not done at this scale.)*"
-    lines = ["| " + " | ".join(table.head) + " |", "|---" + "|---:" * (len(table.head) - 1) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
-    return "\n".join([*lines, "", f"<small>{table.note}</small>"])
+def _or_none(ask: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return ask(*arguments)
+    except MissingRunsError:
+        return None
 
 
-def write_page(numbers: Numbers, *, docs: Path, name: str, figure_folder: Path) -> list[Path]:
-    """Write NAME.md and NAME.html into ``docs``; return their paths."""
+def with_note(head: str, rows: Rows, note: str) -> str:
+    """Write a table and what every reader has to know about it.
 
-    def path_of(figure: str) -> str | None:
-        file = figure_folder / f"{figure}.png"
-        return file.relative_to(docs).as_posix() if file.exists() else None
+    Args:
+      head: the headings, with ' | ' between them.
+      rows: cells; a row that ends early goes on with empty ones.
+      note: in one paragraph.
+    """
+    if not rows:
+        return MISSING.format("table")
+    titles = head.split(" | ")
+    filled = [row + [""] * (len(titles) - len(row)) for row in rows]
+    note = " ".join(note.split())
+    return "\n".join([*table(titles, filled, rule="---:"), "", f"<small>{note}</small>"])
 
-    template = TEMPLATE.read_text(encoding="utf-8")
-    text = fill(template, numbers, figures=path_of)
-    markdown, page = docs / f"{name}.md", docs / f"{name}.html"
-    write_text(markdown, text)
-    write_text(page, to_html(text, folder=docs))
-    return [markdown, page]
+
+def scale_note(numbers: Numbers) -> str:
+    """Return the sentence on scale, device and versions that each table of trained runs carries."""
+    runs: dict[tuple[str, str], int] = {}
+    for entry in numbers.summary["environments"]:  # those that differ in their commit only are one
+        versions = f"jax {entry['versions']['jax']}, Python {entry['versions']['python']}"
+        where = (f"{entry['device']}, {entry['cpu_cores']} cores", versions)
+        runs[where] = runs.get(where, 0) + entry["runs"]
+    places = "; ".join(
+        f"{place} ({count} runs, other programs running), {versions}"
+        for (place, versions), count in runs.items()
+    )
+    return f"Scale `{numbers.summary['scale']}`: {numbers.summary['about']}. {places}."
 
 
 def to_html(text: str, *, folder: Path) -> str:
-    """Turn the page's Markdown into one HTML file with its figures inside.
+    """Turn the page's Markdown into one HTML file with its figures, found in ``folder``, inside."""
+    markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
 
-    Knows what the template uses: headings, paragraphs, lists, tables, code, figures.
-    """
-    title = re.search(r"^# (.+)$", text, re.M)
-    blocks = re.split(r"\n\s*\n", text.strip())
-    body = "\n".join(_block(block, folder) for block in _whole_code(blocks))
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title[1] if title else 'segjax')}</title>\n"
-        f"<style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
-    )
-
-
-def _whole_code(blocks: list[str]) -> list[str]:
-    """Join what an empty line inside a code block has split."""
-    found: list[str] = []
-    for block in blocks:
-        if found and found[-1].count("```") % 2:
-            found[-1] += "\n\n" + block
-        else:
-            found.append(block)
-    return found
-
-
-def _block(block: str, folder: Path) -> str:
-    lines = block.strip().splitlines()
-    if block.startswith("```"):
-        return f"<pre><code>{html.escape(chr(10).join(lines[1:-1]))}</code></pre>"
-    if match := re.fullmatch(r"(#+) (.+)", block.strip()):
-        level = len(match[1])
-        return f"<h{level}>{_inline(match[2])}</h{level}>"
-    if match := re.fullmatch(r"!\[(.*?)\]\((.*?)\)", block.strip(), re.S):
+    def figure(match: re.Match[str]) -> str:
         data = base64.b64encode((folder / match[2]).read_bytes()).decode()
-        caption = _inline(match[1])
         alt = html.escape(re.sub(r"[*`]", "", match[1]), quote=True)
-        return (f'<figure style="margin:0"><img alt="{alt}" src="data:image/png;base64,{data}">'
-                f'<figcaption class="caption">{caption}</figcaption></figure>')  # fmt: skip
-    if match := re.fullmatch(r"<small>(.*)</small>", block.strip(), re.S):
-        return f'<p class="note">{_inline(match[1])}</p>'
-    if lines[0].startswith("|"):
-        return _table(lines)
-    if all(re.match(r"(- |\d+\. |  )", line) for line in lines):
-        kind = "ul" if lines[0].startswith("- ") else "ol"
-        items = re.split(r"^(?:- |\d+\. )", block.strip(), flags=re.M)[1:]
-        inner = "".join(f"<li>{_inline(' '.join(item.split()))}</li>" for item in items)
-        return f"<{kind}>{inner}</{kind}>"
-    return f"<p>{_inline(' '.join(line.strip() for line in lines))}</p>"
+        return (
+            f'<figure><img alt="{alt}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{markdown.renderInline(match[1])}</figcaption></figure>"
+        )
 
-
-def _table(lines: list[str]) -> str:
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    head = "".join(f'<th scope="col">{_inline(cell)}</th>' for cell in rows[0])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>\n"
-        for row in rows[2:]
-    )
-    return (f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>'
-            "</table></div>")  # fmt: skip
-
-
-def _inline(text: str) -> str:
-    text = html.escape(text, quote=False)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", text)
-    text = re.sub(r"(?<![\w*])\*([^*\s][^*]*?)\*(?![\w*])", r"<em>\1</em>", text)
-    return re.sub(r"\[([^\]]+)\]\(([^)]+)\)", r'<a href="\2">\1</a>', text)
+    title = re.search(r"^# (.+)$", text, re.M)
+    body = markdown.render(re.sub(r"^!\[(.*?)\]\((.*?)\)$", figure, text, flags=re.M))
+    shell = jinja2.Template(SHELL.read_text(encoding="utf-8"), keep_trailing_newline=True)
+    return shell.render(title=html.escape(title[1] if title else "segjax"), body=body)

@@ -9,12 +9,11 @@ import pytest
 
 from configs import quick
 from scripts.study import __main__ as command
-from scripts.study.document import results_file
 from scripts.study.execute import Study, claim, mates_of
 from scripts.study.floors import Reach, loss_floor, reach_of
 from scripts.study.measure import plant_red
 from scripts.study.numbers import Numbers
-from scripts.study.page import fill, to_html
+from scripts.study.page import TEMPLATE, fill, page_name, results_file, to_html
 from scripts.study.plan import SCALES, dlstudio_recipe, library_recipe, runs_of, scale_of
 from segjax.config import Config
 from segjax.data.purdue.synthetic import synthetic
@@ -150,20 +149,13 @@ def committed(request):
     return json.loads(request.param.read_text(encoding="utf-8"))
 
 
-def test_committed_page_is_what_the_committed_numbers_give(committed, tmp_path):
-    from scripts.study.document import figure_folder, page_name
-    from scripts.study.page import TEMPLATE
-
-    name, folder = page_name(committed["scale"]), figure_folder(DOCS, committed["scale"])
-
-    def path_of(figure):
-        file = folder / f"{figure}.png"
-        return file.relative_to(DOCS).as_posix() if file.exists() else None
-
-    text = fill(TEMPLATE.read_text(encoding="utf-8"), Numbers(committed), figures=path_of)
+def test_committed_page_is_what_the_committed_numbers_give(committed):
+    name = page_name(committed["scale"])
+    text = fill(TEMPLATE.read_text(encoding="utf-8"), Numbers(committed), docs=DOCS)
     assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == text
     assert (DOCS / f"{name}.html").read_text(encoding="utf-8") == to_html(text, folder=DOCS)
     assert "{{" not in text
+    assert "{%" not in text
 
 
 def test_committed_floors_are_those_of_the_files(committed):
@@ -176,11 +168,12 @@ def test_committed_floors_are_those_of_the_files(committed):
     assert committed["floors"]["test images"]["mse"] == pytest.approx(366.1, abs=0.05)
 
 
-def test_template_refuses_names_that_do_not_exist():
-    numbers = Numbers({"floors": {}, "classes": [], "runs": {}})
-    for text in ("{{number nothing}}", "{{table nothing}}", "{{if nothing}}x{{end}}", "{{odd}}"):
-        with pytest.raises(ConfigError, match=r"template\.md"):
-            fill(text, numbers, figures=lambda name: None)
+@pytest.mark.parametrize(
+    "text", ["{{ nothing }}", "{{ nothing_rows() }}", "{% if nothing %}x{% endif %}", "{% odd %}"]
+)
+def test_template_refuses_names_that_do_not_exist(committed, text):
+    with pytest.raises(ConfigError, match=r"template\.md"):
+        fill(text, Numbers(committed), docs=DOCS)
 
 
 def test_html_has_tables_lists_code_and_escapes(tmp_path):
@@ -191,9 +184,10 @@ def test_html_has_tables_lists_code_and_escapes(tmp_path):
     page = to_html(text, folder=tmp_path)
     assert "<title>A &lt; B</title>" in page
     assert "<em>odd</em> <code>x &lt; 1</code>" in page
-    assert "<td>1</td><td><strong>2</strong></td>" in page
-    assert "<li>one</li><li>two</li>" in page
-    assert "<pre><code>a  # x\n\nb</code></pre>" in page
+    assert "<td>1</td>" in page
+    assert '<td style="text-align:right"><strong>2</strong></td>' in page
+    assert "<li>one</li>\n<li>two</li>" in page
+    assert re.search(r"<pre><code[^>]*>a  # x\n\nb\n</code></pre>", page)
 
 
 def run_study(folder, docs, *flags):

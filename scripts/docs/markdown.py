@@ -1,0 +1,36 @@
+"""What the pages that scripts write are made of: marked parts, tables, numbers with a spread."""
+
+from collections.abc import Sequence
+
+from segjax.runs.seeds import spread
+
+
+def replace_between(text: str, begin: str, end: str, block: str) -> str:
+    """Return ``text`` with ``block`` between the lines ``begin`` and ``end``, or exit."""
+    head, found, rest = text.partition(begin)
+    _, closed, tail = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"the page has no line {begin} with {end} after it")
+    return f"{head}{begin}\n{block}\n{end}{tail}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, rule: str = "---") -> list[str]:
+    """Return the lines of a table; ``rule`` under each column but the first: '---:' aligns right.
+
+    An empty cell stays empty: its value is written as it is.
+    """
+    rules = "|---" + f"|{rule}" * (len(head) - 1) + "|"
+    return [_row(head), rules, *(_row(row) for row in rows)]
+
+
+def _row(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def plus_minus(values: Sequence[float], digits: int = 3) -> str:
+    """Write the mean and, of two or more, the standard deviation; a dash without values."""
+    found = spread(values) if values else {"mean": None}
+    if found["mean"] is None:
+        return "-"
+    mean = f"{found['mean']:.{digits}f}"
+    return mean if found["std"] is None else f"{mean} ± {found['std']:.{digits}f}"

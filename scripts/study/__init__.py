@@ -1,1 +1,0 @@
-"""The study: DLStudio's report reproduced, explained and taken further. See scripts.study.plan."""
