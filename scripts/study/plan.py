@@ -13,7 +13,7 @@ Parts, as the page numbers them:
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Scale:
       spread_parts: the parts whose groups have one.
       epochs: of the base runs.
       longer: factors of the longer trainings.
+      dense_throughout: the report's losses that are trained with dense doublings as well.
       depths: of the larger models, beside the base depth.
       dice_scales: weights of Dice beside MSE, beyond the report's.
       losses: those of part 5.
@@ -71,6 +72,7 @@ class Scale:
     epochs: int
     spread_parts: tuple[str, ...] = ("1", "3", "5", "6")
     longer: tuple[int, ...] = (2, 4)
+    dense_throughout: tuple[str, ...] = ("mse",)
     depths: tuple[int, ...] = (8, 16)
     dice_scales: tuple[float, ...] = (100.0, 4000.0)
     losses: tuple[str, ...] = LIBRARY_LOSSES
@@ -87,6 +89,7 @@ SCALES = {
         {"depth": 16, "log_steps": 500},
         seeds=(1234, 1235, 1236),
         epochs=6,
+        dense_throughout=tuple(REPORT_LOSSES),
         depths=(4, 8, 32),
         losses=LIBRARY_LOSSES + MORE_LIBRARY_LOSSES,
         generated=(10000, 1000),
@@ -209,9 +212,12 @@ def _report_runs(scale: Scale) -> Iterator[Run]:
                 config = dlstudio_recipe(scale, seed=seed, head=head, **loss)
                 parts = (part, "4", "6") if name == "mse" else (part, "4")
                 yield Run(f"{name}-{head}", parts, config, order)
-    for seed, order in _seeds(scale, "3", 6, 60):
-        config = dlstudio_recipe(scale, seed=seed, head="dense", upsampling="dense")
-        yield Run("mse-dense-inside", ("3",), config, order)
+    throughout = {"head": "dense", "upsampling": "dense"}
+    for name in scale.dense_throughout:
+        # Only MSE's is compared over seeds.
+        for seed, order in _seeds(scale, "3" if name == "mse" else "", 6, 60):
+            config = dlstudio_recipe(scale, seed=seed, **throughout, **REPORT_LOSSES[name])
+            yield Run(f"{name}-dense-inside", ("3",), config, order)
 
 
 def _by_heart_runs(scale: Scale) -> Iterator[Run]:
@@ -328,12 +334,3 @@ def cost_of(scale: Scale, run: Run) -> float:
     """
     steps = steps_of(run.config, train_images_of(scale, run.config))
     return steps * run.config.batch_size / 4 * (run.config.depth + 2.3) / 6.3 + 200
-
-
-def groups_of(runs: Sequence[Run], part: str) -> dict[str, list[Run]]:
-    """Return the runs of a part by group, in the order of the plan."""
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        if part in run.parts:
-            found.setdefault(run.group, []).append(run)
-    return found

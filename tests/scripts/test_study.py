@@ -51,6 +51,23 @@ def test_full_scale_is_the_reports_recipe():
     assert config == told
 
 
+def test_full_scale_has_the_four_losses_under_both_repairs_once(tmp_path):
+    runs = {run.name: run for run in runs_of(SCALES["full"], folder=tmp_path)}
+    losses = {
+        "mse": {},
+        "dice": {},
+        "combo20": {"dice_scale": 20.0},
+        "combo400": {"dice_scale": 400.0},
+    }
+    for name, params in losses.items():
+        loss = Config(loss=name.rstrip("0124"), loss_params=params, progress="off")
+        assert runs[f"{name}-dlstudio-seed1234"].config == loss
+        dense = runs[f"{name}-dense-inside-seed1234"]
+        assert dense.config == loss.replace(head="dense", upsampling="dense")
+        assert dense.parts == ("3",)
+        assert (f"{name}-dense-inside-seed1235" in runs) == (name == "mse")
+
+
 def test_library_recipe_is_the_quick_configuration_at_another_budget():
     budget = ("depth", "train_images", "epochs", "batch_size", "log_steps", "progress", "seed")
     same = {name: getattr(quick.get_config(), name) for name in budget}
