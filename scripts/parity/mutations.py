@@ -9,25 +9,15 @@ unnoticed.
 
 import argparse
 import os
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from scripts.docs.markdown import replace_between, table
+from scripts.parity.scratch import copy_tree, run_tests
+
 BEGIN, END = "<!-- mutations: begin -->", "<!-- mutations: end -->"
-INTRODUCTION = """
-## What the suite notices
-
-Each deviation was planted alone in a copy of the tree, and these tests were run; the same tests
-pass without it. Written by `python -m scripts.parity.mutations --report docs/parity.md`. "Goldens"
-needs no PyTorch; "parity" computes the other side with DLStudio at that moment.
-
-"""
-
 # Depth 8 is the least at which every row of blocks has members, and blocks run twice.
 GROUPS = {
     "goldens": ["tests/goldens", "-k", "8-True and (passes or mse)"],
@@ -101,17 +91,6 @@ MUTATIONS = (
 )
 
 
-def copy_tree(target: Path) -> None:
-    """Copy what the tests need."""
-    for name in ("segjax", "tests", "pyproject.toml"):
-        source = ROOT / name
-        if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(source, target / name, ignore=ignored)
-        else:
-            shutil.copy(source, target / name)
-
-
 def plant(mutation: Mutation, tree: Path) -> None:
     """Make the change; an error if the text is not there exactly once."""
     file = tree / mutation.file
@@ -121,65 +100,34 @@ def plant(mutation: Mutation, tree: Path) -> None:
     file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
 
 
-def failures(tree: Path, selection: list[str], cache: Path) -> tuple[int, list[str]]:
-    """Run tests in ``tree``; return how many ran and the names of those that failed."""
-    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider"]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tree),
-        "SEGJAX_REQUIRE_PARITY": "1",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-    }
-    environment.pop("SEGJAX_PARITY_REPORT", None)
-    done = subprocess.run(
-        [*command, *selection, "-m", ""],
-        cwd=tree,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, 1):
-        sys.exit(
-            f"pytest ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
-        )
-    ran = sum(int(n) for n in re.findall(r"(\d+) (?:passed|failed|error)", done.stdout))
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    return ran, [name.partition("::")[2] for name in failed]
+Found = dict[str, tuple[int, list[str]]]
 
 
-def check(mutation: Mutation | None, cache: Path) -> dict[str, tuple[int, list[str]]]:
-    """Return, for each group of tests, how many ran and which failed."""
+def check(mutation: Mutation | None, cache: Path) -> Found:
+    """Return, for each group of tests, how many ran and the names of those that failed."""
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         copy_tree(tree)
         if mutation is not None:
             plant(mutation, tree)
-        return {group: failures(tree, selection, cache) for group, selection in GROUPS.items()}
+        for group, selection in GROUPS.items():
+            done = run_tests(tree, [*selection, "-m", ""], cache=cache)
+            if done.code not in (0, 1):
+                sys.exit(f"pytest ended with {done.code}:\n{done.output[-6000:]}")
+            found[group] = done.ran, [name.partition("::")[2] for name in done.failed]
+    return found
 
 
-def table(results: dict[str, dict[str, tuple[int, list[str]]]]) -> str:
-    """Return the results in Markdown."""
-    lines = ["| deviation | " + " | ".join(GROUPS) + " | for instance |"]
-    lines.append("|---" * (len(GROUPS) + 2) + "|")
+def lines_of(results: dict[str, Found]) -> list[str]:
+    """Return the lines of a table of the results."""
+    rows = []
     for name, groups in results.items():
         cells = [f"{len(failed)} of {ran} fail" for ran, failed in groups.values()]
         # Tests that name what they check say most; else the first that failed.
         failed = [test for group in reversed(GROUPS) for test in groups[group][1]]
-        lines.append(
-            f"| {name} | " + " | ".join(cells) + f" | `{failed[0] if failed else 'none'}` |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def write(report: Path, text: str) -> None:
-    """Replace the report's part between the marks, or append it."""
-    before, mark, rest = report.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    if not mark:
-        before, after = before.rstrip("\n") + "\n" + INTRODUCTION, "\n"
-    report.write_text(before + BEGIN + "\n" + text + END + after, encoding="utf-8")
+        rows.append([name, *cells, f"`{failed[0] if failed else 'none'}`"])
+    return table(["deviation", *GROUPS, "for instance"], rows)
 
 
 def main() -> None:
@@ -188,6 +136,7 @@ def main() -> None:
     parser.add_argument("--report", type=Path, help="the Markdown file to write the table into")
     parser.add_argument("--only", help="one deviation, by a part of its name")
     given = parser.parse_args()
+    os.environ["SEGJAX_REQUIRE_PARITY"] = "1"
     results = {}
     # Most of the time goes into compiling, and a deviation leaves many programs as they were.
     with tempfile.TemporaryDirectory() as cache:
@@ -201,10 +150,11 @@ def main() -> None:
             found = results[mutation.name] = check(mutation, Path(cache))
             counts = {group: f"{len(failed)}/{ran}" for group, (ran, failed) in found.items()}
             print(f"{mutation.name}: {counts}", flush=True)
-    text = table(results)
+    text = "\n".join(lines_of(results))
     print(text)
     if given.report:
-        write(given.report, text)
+        page = given.report.read_text(encoding="utf-8")
+        given.report.write_text(replace_between(page, BEGIN, END, text), encoding="utf-8")
     missed = [n for n, groups in results.items() if not any(f for _, f in groups.values())]
     if missed:
         sys.exit(f"unnoticed: {missed}")

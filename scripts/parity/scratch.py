@@ -1,0 +1,84 @@
+"""A scratch copy of the checkout in which the code is changed, and its tests run."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNTED = re.compile(r"(\d+) (?:passed|failed|error)")
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+
+
+def copy_tree(target: Path) -> None:
+    """Copy all files that git knows or would take."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of pytest ended.
+
+    Attributes:
+      code: its exit code; None if it was stopped at the time limit.
+      ran: tests that ran to an end.
+      failed: names of those that failed, as far as they were listed.
+      output: all that it printed.
+    """
+
+    code: int | None
+    ran: int
+    failed: tuple[str, ...]
+    output: str
+
+
+def run_tests(
+    tree: Path, selection: Sequence[str], *, cache: Path, limit_s: float | None = None
+) -> Outcome:
+    """Run tests of the copy in ``tree``, stopping them and all that they started at the limit.
+
+    Args:
+      tree: a copy of the checkout.
+      selection: pytest's arguments.
+      cache: folder of compiled programs: a change leaves many as they were.
+      limit_s: seconds; None: however long they take.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tree),
+        "PYTHONDONTWRITEBYTECODE": "1",  # files of one size and second pass for the same one
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+    environment.pop("SEGJAX_PARITY_REPORT", None)
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *selection]
+    code, output = None, ""
+    with subprocess.Popen(
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=limit_s)
+            code = process.returncode
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            if code is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    ran = sum(map(int, COUNTED.findall(output)))
+    return Outcome(code, ran, tuple(FAILED.findall(output)), output)

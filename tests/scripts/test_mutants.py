@@ -1,0 +1,132 @@
+"""Small changes are found, planted and taken back, and what noticed them is kept."""
+
+import ast
+import json
+
+import pytest
+
+from scripts.parity import mutants, scratch
+from scripts.parity.scratch import ROOT, Outcome, run_tests
+
+SOURCE = '''"""Words 1."""
+x: int = 3
+def f(a, b=True) -> "1":
+    if a < 2:
+        raise ValueError(f"{a + 1}")
+    é = sum(a - b, axis=-1)
+    return 2.0 * -a
+'''
+
+
+def changes(tmp_path):
+    file = tmp_path / "m.py"
+    file.write_text(SOURCE, encoding="utf-8")
+    return file, mutants.mutants_of("losses", file, tmp_path)
+
+
+def test_signs_axes_constants_and_comparisons_are_changed_and_words_are_not(tmp_path):
+    _, found = changes(tmp_path)
+    assert {(m.kind, m.old, m.new) for m in found} == {
+        ("constant", "3", "4"),
+        ("constant", "True", "False"),
+        ("comparison", "a < 2", "a <= 2"),
+        ("constant", "2", "3"),
+        ("sign", "a - b", "a + b"),
+        ("axis", "-1", "(1)"),
+        ("sign", "2.0 * -a", "2.0 / -a"),
+        ("constant", "2.0", "4.0"),
+        ("sign", "-a", "(a)"),
+    }
+    assert [m.line for m in found if m.kind == "axis"] == [6]
+
+
+def test_every_change_is_in_the_place_that_it_names_and_still_is_python(tmp_path):
+    file, found = changes(tmp_path)
+    source = file.read_bytes()
+    for mutant in found:
+        assert source[mutant.start : mutant.end].decode() == mutant.old
+        changed = source[: mutant.start] + mutant.new.encode() + source[mutant.end :]
+        assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
+
+
+def test_the_draw_is_the_seeds_and_every_room_has_code_and_tests():
+    drawn = mutants.draw(100_000, 1)
+    assert mutants.draw(40, 1) == drawn[:40] != mutants.draw(40, 2)
+    assert {mutant.room for mutant in drawn} == set(mutants.ROOMS)
+    for patterns, tests in mutants.ROOMS.values():
+        assert all(list(ROOT.glob(pattern)) for pattern in patterns)
+        assert all((ROOT / name).exists() for name in tests)
+
+
+@pytest.fixture
+def outcomes(monkeypatch):
+    """Stands in for pytest: fails in a room of which the first file is changed."""
+    ran = []
+
+    def copy(target):
+        for patterns, _ in mutants.ROOMS.values():
+            for file in (file for pattern in patterns for file in ROOT.glob(pattern)):
+                to = target / file.relative_to(ROOT)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                to.write_bytes(file.read_bytes())
+
+    def run(tree, selection, *, cache, limit_s):
+        changed = [
+            file.relative_to(tree).as_posix()
+            for file in tree.rglob("*.py")
+            if file.read_bytes() != (ROOT / file.relative_to(tree)).read_bytes()
+        ]
+        assert len(changed) <= 1
+        ran.append((selection, changed))
+        if not changed:
+            return Outcome(0, 5, (), "")
+        if "tests/data" in selection:
+            return Outcome(None, 0, (), "")
+        found = "tests/losses" in selection
+        return Outcome(int(found), 1, ("tests/losses/test_x.py::test_y",) * found, "")
+
+    monkeypatch.setattr(mutants, "copy_tree", copy)
+    monkeypatch.setattr(mutants, "run_tests", run)
+    return ran
+
+
+def test_it_goes_on_after_a_stop_and_tells_what_survived(outcomes, tmp_path, capsys):
+    out = tmp_path / "mutants.json"
+    flags = [f"--out={out}", "--seed=1"]
+    assert mutants.main([*flags, "--count=6", "--room-only"]) == 0
+    assert len(outcomes) == len(mutants.ROOMS) + 6  # unchanged, then each change
+    assert mutants.main([*flags, "--count=30", "--room-only"]) == 0
+    records = json.loads(out.read_text())
+    assert len(records) == 30
+    assert len({tuple(changed) for _, changed in outcomes} - {()}) > 6
+    verdicts = {record["room"]: mutants.verdict(record) for record in records}
+    assert verdicts["losses"] == "tests/losses/test_x.py::test_y"
+    assert verdicts["loading"] == "time limit"
+    assert verdicts["metrics"] == "survived"
+    survived = sum(mutants.verdict(record) == "survived" for record in records)
+    told = capsys.readouterr().out
+    assert told.count("\nsurvived: segjax/") > survived  # two summaries
+    assert f"all: {30 - survived} of 30 noticed" in told
+    # Without --room-only those that survived meet all tests; the others are not run again.
+    before = len(outcomes)
+    assert mutants.main([*flags, "--count=30"]) == 0
+    assert len(outcomes) - before == len(mutants.ROOMS) + 2 * survived
+    with pytest.raises(SystemExit, match="another draw"):
+        mutants.main([f"--out={out}", "--seed=2", "--count=30"])
+
+
+def test_a_run_of_tests_is_counted_named_and_stopped(tmp_path):
+    (tmp_path / "test_a.py").write_text(
+        "import time\ndef test_one(): pass\ndef test_two(): assert 0\n"
+        "def test_slow(): time.sleep(60)\n"
+    )
+    done = run_tests(tmp_path, ["-k", "not slow"], cache=tmp_path)
+    assert (done.code, done.ran, done.failed) == (1, 2, ("test_a.py::test_two",))
+    assert run_tests(tmp_path, ["-k", "slow"], cache=tmp_path, limit_s=0.5).code is None
+
+
+def test_the_copy_has_what_the_tests_need(tmp_path):
+    scratch.copy_tree(tmp_path)
+    for name in ("segjax/config.py", "tests/conftest.py", "README.md", "docs/losses.md"):
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes()
+    assert not (tmp_path / ".git").exists()
