@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.docs.marks import replace_between
+from scripts.docs.markdown import replace_between, table
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmark: scripts/benchmark/page.py -->", "<!-- end of benchmark -->"
@@ -46,7 +46,7 @@ def network_table(report: dict[str, Any]) -> list[str]:
     head = ["pass", "depth", "batch", "dtype", "n", "images/s", "GFLOP/s", "of matrix product"]
     head += [f"times PyTorch {mode}" for mode in modes]
     head += ["first step, s", "memory, GB", *(f"PyTorch {mode}, GB" for mode in modes)]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    rows = []
     for row in report["network"]:
         ours = row["seconds"]["segjax"]
         images = row["batch"] / statistics.median(ours)
@@ -58,16 +58,15 @@ def network_table(report: dict[str, Any]) -> list[str]:
         cells.append(f"{row['first_step']['segjax']:.1f}")
         for name in ("segjax", *modes):
             cells.append(gigabytes(row["device_bytes"][name] or row["peak_bytes"][name]))
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return lines
+        rows.append(cells)
+    return table(head, rows)
 
 
 def load_table(report: dict[str, Any]) -> list[str]:
     """Return the table of reading the training file."""
     rows = report["load"]
     with_pickle = "pickle" in rows[0]
-    lines = ["| training file | n | s | memory, GB | seconds of pickle's | memory of pickle's |"]
-    lines.append("|---" * 6 + "|")
+    lines = []
     names = {"first": "first load", "later": "later load", "pickle": "pickle, as DLStudio"}
     for name, title in names.items():
         if name not in rows[0]:
@@ -79,8 +78,9 @@ def load_table(report: dict[str, Any]) -> list[str]:
             cells[4] = quartiles([row[name]["seconds"] / row["pickle"]["seconds"] for row in rows])
             most = max(row["pickle"]["peak_bytes"] or 0 for row in rows)
             cells[5] = f"{peak / most:.0%}" if most else "-"
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return lines
+        lines.append(cells)
+    head = ["training file", "n", "s", "memory, GB", "seconds of pickle's", "memory of pickle's"]
+    return table(head, lines)
 
 
 def job_table(report: dict[str, Any]) -> list[str]:
@@ -91,7 +91,7 @@ def job_table(report: dict[str, Any]) -> list[str]:
         "warm": "segjax, data and programs cached",
         "dlstudio": "DLStudio",
     }
-    lines = ["| data file to end of epoch | n | s | times as fast as DLStudio |", "|---" * 4 + "|"]
+    lines = []
     for name, title in names.items():
         if name not in rows[0]:
             continue
@@ -100,8 +100,8 @@ def job_table(report: dict[str, Any]) -> list[str]:
             cells[3] = quartiles(
                 [row["dlstudio"]["seconds"] / row[name]["seconds"] for row in rows]
             )
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        lines.append(cells)
+    return table(["data file to end of epoch", "n", "s", "times as fast as DLStudio"], lines)
 
 
 def section(report: dict[str, Any], file: Path) -> list[str]:

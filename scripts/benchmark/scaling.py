@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from scripts.benchmark.side import Side
-from scripts.docs.marks import replace_between
+from scripts.docs.markdown import replace_between, table
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"
@@ -145,18 +145,16 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> list[str]:
         "for each 64x64 pixels of a batch, fitted to the rows of one device. Data: "
         f"`{file.resolve().relative_to(ROOT).as_posix()}`.",
         "",
-        "| image size | batch | devices | images/s | by the model |",
-        "|---|---|---|---|---|",
     ]
+    rows = []
     for point in report["points"]:
         shown = point | ({"devices": 1} if report["simulated"] else {})  # the cores are the same
         devices = str(point["devices"])
         if report["simulated"] and point["devices"] > 1:
             devices += " simulated"
         by_model = point["batch"] / predict(report, shown)
-        lines.append(
-            f"| {point['size']} | {point['batch']} | {devices} | {rates(point)} | {by_model:.3g} |"
-        )
+        rows.append([point["size"], point["batch"], devices, rates(point), f"{by_model:.3g}"])
+    lines += table(["image size", "batch", "devices", "images/s", "by the model"], rows)
     if report["simulated"]:
         lines += ["", "Simulated devices share the cores: they show what sharing a batch costs."]
     lines += [
@@ -164,12 +162,14 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> list[str]:
         f"Modelled, not measured: so many machines or devices like this one, {link:g} GB/s between "
         f"them; they exchange {exchanged:.1f} MB of gradients a step. 64x64 pixels:",
         "",
-        "| devices | " + " | ".join(f"{b} images each: images/s" for b in BATCHES_BEYOND) + " |",
-        "|---" * (1 + len(BATCHES_BEYOND)) + "|",
+        *table(
+            ["devices", *(f"{each} images each: images/s" for each in BATCHES_BEYOND)],
+            [
+                [count, *(f"{beyond(report, each, count):,.0f}" for each in BATCHES_BEYOND)]
+                for count in BEYOND
+            ],
+        ),
     ]
-    for count in BEYOND:
-        cells = [f"{beyond(report, each, count):,.0f}" for each in BATCHES_BEYOND]
-        lines.append(f"| {count} | " + " | ".join(cells) + " |")
     return lines
 
 

@@ -12,20 +12,18 @@ row for configs/speedrun.py comes from docs/results/speedrun.json (scripts/docs/
 
 import argparse
 import json
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scripts.docs.marks import replace_between
+from scripts.docs.markdown import plus_minus, replace_between, same_settings, table
+from scripts.study.measure import predict_values
 from segjax import plots
 from segjax.data.splits import load_splits
-from segjax.errors import ConfigError
 from segjax.predict.trained import load_trained
 from segjax.runs.folder import RunFolder, write_text
-from segjax.training.evaluate import make_predict
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- numbers: scripts/docs/readme.py -->", "<!-- end of numbers -->"
@@ -59,11 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def summarise(folders: Sequence[Path]) -> dict[str, Any]:
     """Gather the scores of runs that differ in nothing but their seed."""
     results = [RunFolder(folder).results() for folder in folders]
-    settings = [{**found["config"], "seed": None, "run_dir": None} for found in results]
-    if any(other != settings[0] for other in settings):
-        raise ConfigError("the runs of a group differ in more than their seed")
+    settings = same_settings(
+        results, ("seed", "run_dir"), "the runs of a group differ in more than their seed"
+    )
     half = [found["test"]["half"] for found in results]
-    environment = results[0]["environment"]
     return {
         "seeds": [found["config"]["seed"] for found in results],
         "miou": [scores["mean"]["iou"] for scores in half],
@@ -77,41 +74,31 @@ def summarise(folders: Sequence[Path]) -> dict[str, Any]:
         "test_images": results[0]["test"]["images"],
         "steps": results[0]["steps"],
         "parameters": results[0]["parameters"],
-        "environment": environment,
-        "config": settings[0],
+        "environment": results[0]["environment"],
+        "config": settings,
     }
-
-
-def spread(values: Sequence[float], digits: int = 3) -> str:
-    """Write mean and standard deviation."""
-    if len(values) == 1:
-        return f"{values[0]:.{digits}f}"
-    return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
 
 
 def lines_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> list[str]:
     """Return the lines of the table and of what it was measured on."""
     names = list(summary["dense"]["class_iou"])
-    lines = [
-        "| network, output layer | n | mean IoU | " + " | ".join(names) + " | training, s |",
-        "|---|---|---|" + "---|" * (len(names) + 1),
-    ]
-    titles = {"dlstudio": "mUnet, DLStudio's", "dense": "mUnet, repaired"}
-    for key, title in titles.items():
+
+    def row(title: str, n: int, miou: list[float], ious: list[list[float]], seconds: Any) -> Any:
+        scores = [f"**{plus_minus(miou)}**", *map(plus_minus, ious)]
+        return [title, n, *scores, plus_minus(seconds or [], 0)]
+
+    rows = []
+    for key, title in {"dlstudio": "mUnet, DLStudio's", "dense": "mUnet, repaired"}.items():
         group = summary[key]
-        seconds = group["train_seconds"]
-        cells = [title, str(len(group["seeds"])), f"**{spread(group['miou'])}**"]
-        cells += [spread(group["class_iou"][name]) for name in names]
-        cells.append("-" if seconds is None else spread(seconds, 0))
-        lines.append("| " + " | ".join(cells) + " |")
-    values = {name: speedrun["test_class_iou"][name]["values"] for name in names}
-    cells = ["small U-Net", str(speedrun["n"]), f"**{spread(speedrun['test_miou']['values'])}**"]
-    cells += [spread(values[name]) for name in names]
-    cells.append(spread(speedrun["train_seconds"]["values"], 0))
-    lines.append("| " + " | ".join(cells) + " |")
+        ious = [group["class_iou"][name] for name in names]
+        rows.append(row(title, len(group["seeds"]), group["miou"], ious, group["train_seconds"]))
+    ious = [speedrun["test_class_iou"][name]["values"] for name in names]
+    miou, seconds = (speedrun[name]["values"] for name in ("test_miou", "train_seconds"))
+    rows.append(row("small U-Net", speedrun["n"], miou, ious, seconds))
     dense = summary["dense"]
     where, versions = dense["environment"], dense["environment"]["versions"]
-    lines += [
+    return [
+        *table(["network, output layer", "n", "mean IoU", *names, "training, s"], rows),
         "",
         f"IoU on the {dense['test_images']:,} test images, half-value threshold, mean ± standard "
         f"deviation over n seeds. Second row: `configs/quick.py` (depth {dense['config']['depth']},"
@@ -122,27 +109,21 @@ def lines_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> li
         f"{where['device']}, {where['cpu_cores']} cores; jax {versions['jax']}, "
         f"Python {versions['python']}. Data: `docs/results/quick.json`, `speedrun.json`.",
     ]
-    return lines
 
 
 def heads_figure(folders: dict[str, Path]) -> Any:
     """Draw the same test images as two runs see them."""
-    values, shown = {}, None
     titles = {"dlstudio": "DLStudio's output layer", "dense": "the repaired one"}
-    for name in ("dlstudio", "dense"):
-        folder = RunFolder(folders[name])
-        config = folder.config()
-        splits = load_splits(config)
-        trained = load_trained(folder.path)
-        classes = (splits.test.masks > 0).any(axis=(1, 2)).sum(axis=-1)
-        shown = splits.test.subset(np.flatnonzero(classes >= SHOWN_CLASSES)[:SHOWN_IMAGES])
-        predict = make_predict(trained.model, trained.objective, stats=config.eval_stats)
-        values[titles[name]] = np.asarray(predict(trained.variables, shown.images))
-    assert shown is not None
+    test = load_splits(RunFolder(folders["dense"]).config()).test
+    classes = (test.masks > 0).any(axis=(1, 2)).sum(axis=-1)
+    shown = test.subset(np.flatnonzero(classes >= SHOWN_CLASSES)[:SHOWN_IMAGES])
     return plots.comparison_figure(
         shown.images,
         shown.masks,
-        values,
+        {
+            title: predict_values(load_trained(folders[name]), shown.images)
+            for name, title in titles.items()
+        },
         class_names=shown.class_names,
         class_values=shown.class_values,
         boxes=[shown.boxes_of(index) for index in range(len(shown))],

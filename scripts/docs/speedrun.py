@@ -13,15 +13,15 @@ are not the recipe's.
 import argparse
 import importlib
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.docs.marks import replace_between
+from scripts.docs.markdown import plus_minus, replace_between, same_settings, table
 from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.runs.folder import RESULTS_FILE, RunFolder, write_text
+from segjax.runs.seeds import spread
 
 ROOT = Path(__file__).resolve().parents[2]
 GOALS = {"speedrun": 0.95, "best": 0.99}  # mean IoU each recipe aims for
@@ -62,11 +62,9 @@ def train(folder: Path, *, recipe: str, seed: int) -> None:
 def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
     """Gather runs that differ in their seed only; ConfigError if they differ in more."""
     results = [folder.results() for folder in folders]
-    settings = [
-        {**found["config"], "seed": None, "run_dir": None, "overwrite": None} for found in results
-    ]
-    if any(other != settings[0] for other in settings):
-        raise ConfigError("the runs differ in more than their seed")
+    settings = same_settings(
+        results, ("seed", "run_dir", "overwrite"), "the runs differ in more than their seed"
+    )
     where = [{**found["environment"], "commit": None} for found in results]
     if any(other != where[0] for other in where):
         raise ConfigError("the runs come from different devices or versions")
@@ -76,12 +74,12 @@ def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
         "goal": goal,
         "n": len(results),
         "seeds": [found["config"]["seed"] for found in results],
-        "train_seconds": spread([found["train_seconds"] for found in results]),
-        "compile_seconds": spread([compile_seconds(logged) for logged in records]),
+        "train_seconds": with_values([found["train_seconds"] for found in results]),
+        "compile_seconds": with_values([compile_seconds(logged) for logged in records]),
         "seconds_to_goal_on_validation": [seconds_to_goal(logged, goal) for logged in records],
-        "test_miou": spread([scores["mean"]["iou"] for scores in half]),
+        "test_miou": with_values([scores["mean"]["iou"] for scores in half]),
         "test_class_iou": {
-            name: spread([scores["per_class"]["iou"][index] for scores in half])
+            name: with_values([scores["per_class"]["iou"][index] for scores in half])
             for index, name in enumerate(results[0]["classes"])
         },
         "val_miou_by_epoch": [
@@ -94,14 +92,14 @@ def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
         "parameters": results[0]["parameters"],
         "commits": [found["environment"].get("commit") for found in results],
         "environment": where[0],
-        "config": settings[0],
+        "config": settings,
     }
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
+def with_values(values: Sequence[float]) -> dict[str, Any]:
     """Return values, their mean and, of two or more, their standard deviation."""
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return {"values": list(values), "mean": statistics.mean(values), "deviation": deviation}
+    found = spread(values)
+    return {"values": list(values), "mean": found["mean"], "deviation": found["std"]}
 
 
 def compile_seconds(records: Sequence[Mapping[str, Any]]) -> float:
@@ -125,40 +123,30 @@ def seconds_to_goal(records: Sequence[Mapping[str, Any]], goal: float) -> float 
 def lines_of(summary: Mapping[str, Any], recipe: str) -> list[str]:
     """Return the table and the line of what it was measured on."""
     classes, config = summary["test_class_iou"], summary["config"]
-    cells = [
-        str(summary["n"]),
-        text_of(summary["train_seconds"], 0),
-        text_of(summary["compile_seconds"], 0),
-        f"**{text_of(summary['test_miou'], 3)}**",
-        f"{min(summary['test_miou']['values']):.3f}",
-        *(text_of(values, 3) for values in classes.values()),
-    ]
-    titles = ["n", "training, s", "of that compiling, s", "test mIoU", "lowest", *classes]
+    texts = {
+        "n": summary["n"],
+        "training, s": plus_minus(summary["train_seconds"]["values"], 0),
+        "of that compiling, s": plus_minus(summary["compile_seconds"]["values"], 0),
+        "test mIoU": f"**{plus_minus(summary['test_miou']['values'])}**",
+        "lowest": f"{min(summary['test_miou']['values']):.3f}",
+        **{name: plus_minus(scores["values"]) for name, scores in classes.items()},
+    }
     where = summary["environment"]
     versions = where["versions"]
     reached = [seconds for seconds in summary["seconds_to_goal_on_validation"] if seconds]
     return [
-        "| " + " | ".join(titles) + " |",
-        "|" + "---|" * len(titles),
-        "| " + " | ".join(cells) + " |",
+        *table(list(texts), [list(texts.values())]),
         "",
         f"`configs/{recipe}.py`: {summary['parameters']:,} parameters, {summary['steps']:,} steps "
         f"of {config['batch_size']}, {summary['train_images']:,} training images; the clock runs "
         "from before the first step's compilation to the end of training, validation after each "
         f"epoch included. {len(reached)} of {summary['n']} seeds had {summary['goal']} on the "
         "validation images when an epoch ended"
-        + (f", the first time after {text_of(spread(reached), 0)} s" if reached else "")
+        + (f", the first time after {plus_minus(reached, 0)} s" if reached else "")
         + f". IoU on the {summary['test_images']:,} test images, half-value threshold; mean ± "
         f"standard deviation over n seeds. {where['device']}, {where['cpu_cores']} cores; "
         f"jax {versions['jax']}, Python {versions['python']}. Data: `docs/results/{recipe}.json`.",
     ]
-
-
-def text_of(values: Mapping[str, Any], digits: int) -> str:
-    """Write mean and standard deviation."""
-    if values["deviation"] is None:
-        return f"{values['mean']:.{digits}f}"
-    return f"{values['mean']:.{digits}f} ± {values['deviation']:.{digits}f}"
 
 
 def insert(text: str, block: str, recipe: str) -> str:
