@@ -30,21 +30,16 @@ def make_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scale", choices=tuple(SCALES), default="cpu", help="default: cpu")
-    parser.add_argument("--list", action="store_true", help="say what is done and what is left")
-    parser.add_argument("--only", default="", metavar="REGEX", help="only runs of such names")
-    parser.add_argument(
-        "--max_runs", type=int, default=0, metavar="N", help="stop after so many runs, no page"
-    )
-    parser.add_argument(
-        "--vectorised", action="store_true", help="many runs in one program, on an accelerator"
-    )
-    parser.add_argument("--no_train", action="store_true", help="document what is done")
-    parser.add_argument("--page", action="store_true", help="write the page again, without runs")
-    parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
-    parser.add_argument(
-        "--docs", type=Path, default=ROOT / "docs", help="folder of the page and its figures"
-    )
+    add = parser.add_argument
+    add("--scale", choices=tuple(SCALES), default="cpu", help="default: cpu")
+    add("--list", action="store_true", help="say what is done and what is left")
+    add("--only", default="", metavar="REGEX", help="only runs of such names")
+    add("--max_runs", type=int, default=0, metavar="N", help="stop after so many runs, no page")
+    add("--vectorised", action="store_true", help="many runs in one program, on an accelerator")
+    add("--no_train", action="store_true", help="document what is done")
+    add("--page", action="store_true", help="write the page again, without runs")
+    add("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
+    add("--docs", type=Path, default=ROOT / "docs", help="folder of the page and its figures")
     return parser
 
 
@@ -69,34 +64,21 @@ def study(given: argparse.Namespace) -> int:
     if given.list:
         print("\n".join(listing(plan, given.only)))
         return 0
+    try:
+        from scripts.study import page
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{error}; the page needs: pip install -e '.[study]'") from None
     if given.page:
-        write_again(scale.name, given.docs)
+        page.write_again(scale.name, given.docs, say=print_now)
         return 0
-    if not given.no_train and not execute(
-        plan,
-        only=given.only,
-        max_runs=given.max_runs,
-        vectorised=given.vectorised,
-        say=print_now,
-    ):
+    ask = {"only": given.only, "max_runs": given.max_runs, "vectorised": given.vectorised}
+    if not given.no_train and not execute(plan, **ask, say=print_now):
         return 3
-    from scripts.study.page import document
     from segjax.training import backend
 
     backend.prepare()
-    document(plan, given.docs, say=print_now)
+    page.document(plan, given.docs, say=print_now)
     return 0
-
-
-def write_again(scale: str, docs: Path) -> None:
-    """Write the page from the committed numbers; ConfigError if there are none."""
-    from scripts.study.collect import read_summary
-    from scripts.study.page import results_file, write_documents
-
-    file = results_file(docs, scale)
-    if not file.exists():
-        raise ConfigError(f"{file}: no such file; run the study first")
-    write_documents(read_summary(file), docs, say=print_now)
 
 
 def print_now(line: str) -> None:

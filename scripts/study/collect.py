@@ -25,7 +25,8 @@ def collect(study: Study) -> dict[str, Any]:
     if not done:
         return {}
     splits = load_splits(study.runs[0].config, say=lambda line: None)
-    base, _ = load_full(study)
+    every = study.runs[0].config.replace(train_images=0, val_images=0)
+    base = load_splits(every, say=lambda line: None).train
     summary: dict[str, Any] = {
         "scale": study.scale.name,
         "about": study.scale.about,
@@ -58,25 +59,13 @@ def collect(study: Study) -> dict[str, Any]:
     return rounded(summary)
 
 
-def load_full(study: Study) -> tuple[Dataset, Dataset]:
-    """Return all training images and the test images of the study's data."""
-    config = study.runs[0].config.replace(train_images=0, val_images=0)
-    splits = load_splits(config, say=lambda line: None)
-    return splits.train, splits.test
-
-
 def environments(study: Study, done: list[Run]) -> list[dict[str, Any]]:
     """Return each distinct device, set of versions and commit, with its number of runs."""
     found: dict[str, dict[str, Any]] = {}
     for run in done:
         about = RunFolder(study.path_of(run)).results()["environment"]
-        kept = {
-            "device": about["device"],
-            "platform": about["platform"],
-            "cpu_cores": about["cpu_cores"],
-            "commit": about["commit"],
-            "versions": {name: about["versions"][name] for name in ("python", "jax", "flax")},
-        }
+        kept = {name: about[name] for name in ("device", "platform", "cpu_cores", "commit")}
+        kept["versions"] = {name: about["versions"][name] for name in ("python", "jax", "flax")}
         entry = found.setdefault(json.dumps(kept, sort_keys=True), {**kept, "runs": 0})
         entry["runs"] += 1
     return list(found.values())
@@ -87,25 +76,19 @@ def row_of(study: Study, run: Run, *, floor: float | None) -> dict[str, Any]:
     folder = RunFolder(study.path_of(run))
     results, records = folder.results(), folder.records()
     config, test = run.config, results["test"]
+    train = [record["loss"] for record in records if record["kind"] == "train"]
+    of_config = ("loss", "head", "depth", "targets", "epochs", "batch_size", "seed")
+    of_results = ("steps", "train_images", "train_seconds", "parameters")
     row: dict[str, Any] = {
         "group": run.group,
         "parts": list(run.parts),
-        "seed": config.seed,
-        "loss": config.loss,
+        **{name: getattr(config, name) for name in of_config},
         "dice_scale": config.loss_params.get("dice_scale"),
-        "head": config.head,
-        "depth": config.depth,
-        "targets": config.targets,
-        "epochs": config.epochs,
-        "steps": results["steps"],
-        "batch_size": config.batch_size,
-        "train_images": results["train_images"],
-        "train_seconds": results["train_seconds"],
-        "parameters": results["parameters"],
+        **{name: results[name] for name in of_results},
         "test_loss": test["loss"],
         "floor": floor,
         "val_miou": max((r["val_miou"] for r in records if "val_miou" in r), default=None),
-        "last_loss": [r["loss"] for r in records if r["kind"] == "train"][-1],
+        "last_loss": train[-1],
     }
     for reading in ("half", "windows"):
         if reading in test:
@@ -175,8 +158,3 @@ def write_summary(summary: dict[str, Any], file: Path) -> None:
     text = "{\n" + "\n".join(lines) + '\n"runs": {\n' + ",\n".join(runs) + "\n}\n}\n"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, text)
-
-
-def read_summary(file: Path) -> dict[str, Any]:
-    """Read what ``write_summary`` wrote."""
-    return json.loads(file.read_text(encoding="utf-8"))

@@ -72,16 +72,12 @@ class Study:
         """Estimate how long runs take, by what the finished ones took."""
         took = cost = 0.0
         for run in self.done():
-            file = self.path_of(run) / CONFIG_FILE
-            seconds = (self.path_of(run) / RESULTS_FILE).stat().st_mtime - _begun(file)
+            begun, ended = (self.path_of(run) / name for name in (CONFIG_FILE, RESULTS_FILE))
+            seconds = ended.stat().st_mtime - begun.stat().st_mtime
             if seconds > 0:
                 took, cost = took + seconds, cost + cost_of(self.scale, run)
         rate = took / cost if cost else SECONDS_PER_UNIT
         return rate * sum(cost_of(self.scale, run) for run in runs)
-
-
-def _begun(config_file: Path) -> float:
-    return config_file.stat().st_mtime
 
 
 def listing(study: Study, only: str = "") -> list[str]:

@@ -83,30 +83,32 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
     """Measure raw outputs: errors over the whole set, amplitudes, and what the windows read."""
     truth, computed = data.masks > 0, written(data.masks.shape[1:3], head)
     target, scale = data.masks.astype(np.float64), np.array(data.class_values, np.float64)
+    rest, here, aim = values[:, ~computed], values[:, computed], target[:, computed]
     found: dict[str, Any] = {
         "mse": float(np.mean((values - target) ** 2)),
         "dice_as_one_batch": _dice(values, target),
-        "amplitude_all": _amplitude(values[:, computed], target[:, computed]),
-        "amplitude": [],
+        "amplitude_all": _amplitude(here, aim),
+        "amplitude": [
+            _amplitude(here[..., c], aim[..., c]) if aim[..., c].any() else None
+            for c in range(len(scale))
+        ],
         "constant": [],
         "constant_range": [],
         "windows": [],
     }
-    rest = values[:, ~computed]
-    apply = decode.windows_apply(data.class_values)
-    for c, value in enumerate(scale):
-        here = values[:, computed, c], target[:, computed, c]
-        found["amplitude"].append(_amplitude(*here) if here[1].any() else None)
-        if rest.size:
-            found["constant"].append(float(rest[..., c].mean() / value))
-            found["constant_range"].append(float(np.ptp(rest[..., c])))
-        if apply:
-            inside = values[:, computed][truth[:, computed, c], c]
-            low, high = list(decode.DLSTUDIO_WINDOWS.values())[c]
+    if rest.size:
+        found["constant"] = [float(rest[..., c].mean() / value) for c, value in enumerate(scale)]
+        found["constant_range"] = [float(np.ptp(rest[..., c])) for c in range(len(scale))]
+    if decode.windows_apply(data.class_values):
+        for c, (low, high) in enumerate(decode.DLSTUDIO_WINDOWS.values()):
+            inside = here[..., c][truth[:, computed, c]]
             shares = (inside <= low, (inside > low) & (inside < high), inside >= high)
-            found["windows"].append([float(share.mean()) if inside.size else None
-                                     for share in shares])  # fmt: skip
+            found["windows"].append([_share(share) for share in shares])
     return found
+
+
+def _share(chosen: np.ndarray) -> float | None:
+    return float(chosen.mean()) if chosen.size else None
 
 
 def _dice(values: np.ndarray, target: np.ndarray) -> float:
@@ -144,18 +146,15 @@ def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
 
 def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
     """Measure what a network takes from colour: new colours, and a disk's red on other shapes."""
-    found = {}
+    found, disk = {}, data.class_names.index("disk")
     scenes = {
         "as_they_are": data.images,
         "recoloured": recolour(data.images, data.masks, seed=LEAK_SEED),
-        "planted": plant_red(data.images, data.masks, disk=_disk(data), seed=LEAK_SEED),
+        "planted": plant_red(data.images, data.masks, disk=disk, seed=LEAK_SEED),
     }
-    truth, disk = data.masks > 0, _disk(data)
-    others = np.delete(truth, disk, axis=-1).any(axis=-1) & ~truth[..., disk]
+    others = only_others(data.masks, disk)
     for name, images in scenes.items():
-        values = predict_values(trained, images)
-        on = np.asarray(decode.half_value(jnp.asarray(values), data.class_values))
-        counts = metrics.count(on, truth).to_host()
+        on, counts = _counted(predict_values(trained, images), data)
         found[name] = {
             "iou": metrics.iou(counts, average="none").tolist(),
             # Of the pixels of other shapes, those called disk.
@@ -164,11 +163,22 @@ def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
     return found
 
 
+def _counted(values: np.ndarray, data: Dataset) -> tuple[np.ndarray, metrics.Counts]:
+    """Return where the outputs say that a class is, bool [N, H, W, C], and what that scores."""
+    on = np.asarray(decode.half_value(jnp.asarray(values), data.class_values))
+    return on, metrics.count(on, data.masks > 0).to_host()
+
+
+def only_others(masks: np.ndarray, disk: int) -> np.ndarray:
+    """Return bool [N, H, W]: the pixels of other shapes that are of no disk."""
+    return np.delete(masks, disk, axis=-1).any(axis=-1) & (masks[..., disk] == 0)
+
+
 def plant_red(images: np.ndarray, masks: np.ndarray, *, disk: int, seed: int) -> np.ndarray:
     """Return the scenes with a disk's red value (5 to 11) given to every object that is no disk."""
     planted = images.copy()
     rng = np.random.default_rng(seed)
-    others = np.delete(masks, disk, axis=-1).any(axis=-1) & ~(masks[..., disk] > 0)
+    others = only_others(masks, disk)
     image, row, column = np.nonzero(others)
     colour = images[image, row, column].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1], np.int64)
     _, objects = np.unique((image << 24) | colour, return_inverse=True)
@@ -177,26 +187,18 @@ def plant_red(images: np.ndarray, masks: np.ndarray, *, disk: int, seed: int) ->
     return planted
 
 
-def _disk(data: Dataset) -> int:
-    return data.class_names.index("disk")
-
-
 def scores_after(folder: Path, epochs: int, test: Dataset) -> dict[str, Any]:
     """Test a run's checkpoint at the end of an earlier epoch."""
     results = RunFolder(folder).results()
     step = results["steps"] * epochs // results["config"]["epochs"]
     trained = load_trained(folder, which=step)
     values = predict_values(trained, test.images)
-    on = np.asarray(decode.half_value(jnp.asarray(values), test.class_values))
-    counts = metrics.count(on, test.masks > 0).to_host()
-    size, target = eval_batch_size(trained.config), test.masks
+    _, counts = _counted(values, test)
+    size = eval_batch_size(trained.config)
+    batches = [slice(at, at + size) for at in range(0, len(values), size)]
     losses = [
-        float(
-            trained.objective.loss(
-                jnp.asarray(values[at : at + size]), jnp.asarray(target[at : at + size])
-            )
-        )
-        for at in range(0, len(values), size)
+        trained.objective.loss(jnp.asarray(values[rows]), jnp.asarray(test.masks[rows]))
+        for rows in batches
     ]
     return {
         "loss": float(np.mean(losses)),

@@ -1,7 +1,7 @@
 """Questions that the page and its figures ask of the study's numbers, and claims on them."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 ALL = "all training images"
@@ -79,13 +79,29 @@ class Numbers:
             return found
         raise MissingRunsError(name)
 
-    def mean(self, name: str, *keys: str | int) -> float:
-        """Return the mean over a group's runs; MissingRunsError if there are none."""
-        return statistics.mean(self.need(name, *keys))
-
     def miou(self, name: str) -> float:
         """Return a group's mean IoU on the test images; MissingRunsError if there is none."""
-        return self.mean(name, "half", "miou")
+        return statistics.mean(self.need(name, "half", "miou"))
+
+    def gain(self, before: str, after: str) -> float:
+        """Return by how much the mean IoU of one group is above another's."""
+        return self.miou(after) - self.miou(before)
+
+    def all_gain(self, pairs: dict[str, str]) -> bool:
+        """Tell whether each group gains over the one that it is paired with."""
+        return min(self.gain(before, after) for before, after in pairs.items()) > 0
+
+    def ends_and_floors(self, group: str) -> list[tuple[float, float]]:
+        """Return last loss and floor of the runs of a group, or of all, that have a floor."""
+        runs = self.group(group) if group else [r for runs in self.groups.values() for r in runs]
+        if found := [(r["last_loss"], r["floor"]) for r in runs if r["floor"] is not None]:
+            return found
+        raise MissingRunsError(group)
+
+    def by_heart_ratios(self) -> list[float]:
+        """Return last loss over floor of each run by heart with DLStudio's layer."""
+        found = [self.ends_and_floors(f"by-heart-{name}-dlstudio")[0] for name in BY_HEART]
+        return [end / floor for end, floor in found]
 
     def epochs_sweep(self, head: str) -> list[tuple[float, list[float]]]:
         """Return (epochs, mean IoUs) of Dice alone."""
@@ -145,6 +161,12 @@ class Numbers:
                 rows.append((name.removeprefix("library-"), scores))
         return sorted(rows, key=lambda row: -statistics.mean(row[1]["val"]))
 
+    def two_best(self) -> tuple[list[float], list[float]]:
+        """Return the validation scores of the two best of the library's losses."""
+        if len(rows := self.ranking()) < 2:
+            raise MissingRunsError("library")
+        return rows[0][1]["val"], rows[1][1]["val"]
+
     def leak_rows(self) -> list[tuple[str, list[dict[str, Any]]]]:
         """Return the colour-leak measures of each group of ``LEAK_TITLES``."""
         return [(t, self.values(name, "measured", "leak")) for name, t in LEAK_TITLES.items()]
@@ -154,103 +176,57 @@ class Numbers:
         return self.need(group, "measured", "leak", scene, "false_disk")
 
 
-def never_below_floor(numbers: Numbers) -> bool:
-    """Claim that no run with DLStudio's output layer ended below its floor."""
-    runs = [run for runs in numbers.groups.values() for run in runs if run["floor"] is not None]
-    if not runs:
-        raise MissingRunsError("dlstudio")
-    return all(run["last_loss"] >= 0.98 * run["floor"] for run in runs)
+# What sentences of the page rest on; asked where its runs are missing, MissingRunsError.
+CLAIMS: dict[str, Callable[[Numbers], bool]] = {
+    # No run with DLStudio's output layer ended below its floor.
+    "never_below_floor": lambda n: all(at >= 0.98 * floor for at, floor in n.ends_and_floors("")),
+    # The dense layer's MSE ended below the floor of DLStudio's.
+    "dense_below_floor": lambda n: (
+        max(n.need("mse-dense", "last_loss")) < n.need("mse-dlstudio", "floor")[0]
+    ),
+    # The runs by heart end within 5 % of their floors, and not below them: batches are of shuffled
+    # images, the bound is of consecutive ones, and moves by a percent or two.
+    "by_heart_near": lambda n: all(0.97 <= ratio <= 1.05 for ratio in n.by_heart_ratios()),
+    # The dense layer scores above DLStudio's under each of the report's losses.
+    "dense_always_better": lambda n: n.all_gain(
+        {f"{name}-dlstudio": f"{name}-dense" for name in REPORT}
+    ),
+    # Dice in the sum gains no more over MSE on skewed classes than on even ones.
+    "skew_no_help": lambda n: (
+        n.gain("mse-dense-skewed", "combo400-dense-skewed")
+        <= n.gain("mse-dense-uniform", "combo400-dense-uniform")
+    ),
+    # Four times the epochs raise mean IoU under Dice with both layers.
+    "dice_longer": lambda n: n.all_gain(
+        {f"dice-{head}": f"dice-{head}-epochs-x4" for head in ("dlstudio", "dense")}
+    ),
+    # The deepest network scores above the base depth's, with the dense layer.
+    "depth_helps_dense": lambda n: statistics.mean(n.deepest()[1]) > n.miou("mse-dense"),
+    # 4000 Dice moves mean IoU further from MSE's than 20 Dice.
+    "scale_matters": lambda n: (
+        abs(n.gain("mse-dense", "combo4000-dense")) > abs(n.gain("mse-dense", "combo20-dense"))
+    ),
+    # With DLStudio's layer, 4000 Dice scores above MSE alone by more than 0.05.
+    "dice_lifts": lambda n: n.gain("mse-dlstudio", "combo4000-dlstudio") > 0.05,
+    # Dice alone scores higher against 0/1 targets than against raw masks, dense.
+    "unit_dice": lambda n: n.gain("dice-dense", "dice-dense-unit") > 0,
+    # The first loss is ahead of the second by more than either's spread.
+    "spread_separates": lambda n: _apart(*n.two_best()),
+    # A disk's red at least triples what is wrongly called disk.
+    "leak_real": lambda n: (
+        statistics.mean(n.false_disks("library-bce", "planted"))
+        > 3 * statistics.mean(n.false_disks("library-bce", "as_they_are"))
+    ),
+    # Recoloured training leaves less than a quarter of the leak's false disks.
+    "recolour_cures": lambda n: (
+        statistics.mean(n.false_disks("library-bce-recolour", "planted"))
+        < statistics.mean(n.false_disks("library-bce", "planted")) / 4
+    ),
+}
 
 
-def dense_below_floor(numbers: Numbers) -> bool:
-    """Claim that the dense layer's MSE ended below the floor of DLStudio's."""
-    return max(numbers.need("mse-dense", "last_loss")) < numbers.need("mse-dlstudio", "floor")[0]
-
-
-def by_heart_near(numbers: Numbers) -> bool:
-    """Claim that the runs by heart end within 5 % of their floors, and not below them."""
-    groups = [f"by-heart-{name}-dlstudio" for name in BY_HEART]
-    ends = [numbers.need(group, "last_loss")[0] for group in groups]
-    floors = [numbers.need(group, "floor")[0] for group in groups]
-    # Batches of shuffled images: the bound is of consecutive ones, and moves by a percent or two.
-    return all(0.97 <= end / floor <= 1.05 for end, floor in zip(ends, floors, strict=True))
-
-
-def dense_always_better(numbers: Numbers) -> bool:
-    """Claim that the dense layer scores above DLStudio's under each of the report's losses."""
-    dense, original = ([numbers.miou(f"{n}-{h}") for n in REPORT] for h in ("dense", "dlstudio"))
-    return all(one > other for one, other in zip(dense, original, strict=True))
-
-
-def skew_no_help(numbers: Numbers) -> bool:
-    """Claim that Dice in the sum gains no more over MSE on skewed classes than on even ones."""
-    skewed, even = (
-        numbers.miou(f"combo400-dense-{kind}") - numbers.miou(f"mse-dense-{kind}")
-        for kind in ("skewed", "uniform")
-    )
-    return skewed <= even
-
-
-def dice_longer(numbers: Numbers) -> bool:
-    """Claim that four times the epochs raise mean IoU under Dice with both layers."""
-    heads = ("dlstudio", "dense")
-    gains = [numbers.miou(f"dice-{h}-epochs-x4") - numbers.miou(f"dice-{h}") for h in heads]
-    return all(gain > 0 for gain in gains)
-
-
-def depth_helps_dense(numbers: Numbers) -> bool:
-    """Claim that the deepest network scores above the base depth's, with the dense layer."""
-    return statistics.mean(numbers.deepest()[1]) > numbers.miou("mse-dense")
-
-
-def scale_matters(numbers: Numbers) -> bool:
-    """Claim that 4000 Dice moves mean IoU further from MSE's than 20 Dice."""
-    mse, small, large = (numbers.miou(f"{n}-dense") for n in ("mse", "combo20", "combo4000"))
-    return abs(large - mse) > abs(small - mse)
-
-
-def dice_lifts(numbers: Numbers) -> bool:
-    """Claim that 4000 Dice scores above MSE alone by more than 0.05, DLStudio's layer."""
-    return numbers.miou("combo4000-dlstudio") - numbers.miou("mse-dlstudio") > 0.05
-
-
-def unit_dice(numbers: Numbers) -> bool:
-    """Claim that Dice alone scores higher against 0/1 targets than against raw masks, dense."""
-    return numbers.miou("dice-dense-unit") > numbers.miou("dice-dense")
-
-
-def spread_separates(numbers: Numbers) -> bool:
-    """Claim that the first loss is ahead of the second by more than either's spread."""
-    rows = numbers.ranking()
-    if len(rows) < 2:
-        raise MissingRunsError("library")
-    one, two = (scores["val"] for _, scores in rows[:2])
+def _apart(one: Sequence[float], two: Sequence[float]) -> bool:
     if min(len(one), len(two)) < 2:
         return False
     gap = statistics.mean(one) - statistics.mean(two)
     return gap > max(statistics.stdev(one), statistics.stdev(two))
-
-
-def leak_real(numbers: Numbers) -> bool:
-    """Claim that a disk's red at least triples what is wrongly called disk."""
-    planted, plain = (
-        statistics.mean(numbers.false_disks("library-bce", scene))
-        for scene in ("planted", "as_they_are")
-    )
-    return planted > 3 * plain
-
-
-def recolour_cures(numbers: Numbers) -> bool:
-    """Claim that recoloured training leaves less than a quarter of the leak's false disks."""
-    leak, cured = (
-        statistics.mean(numbers.false_disks(group, "planted"))
-        for group in ("library-bce", "library-bce-recolour")
-    )
-    return cured < leak / 4
-
-
-CLAIMS: tuple[Callable[[Numbers], bool], ...] = (
-    never_below_floor, dense_below_floor, by_heart_near, dense_always_better, skew_no_help,
-    dice_longer, depth_helps_dense, scale_matters, dice_lifts, unit_dice, spread_separates,
-    leak_real, recolour_cures,
-)  # fmt: skip

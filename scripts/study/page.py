@@ -8,6 +8,7 @@ False, or None without its runs), on which a sentence by hand stands only while 
 import base64
 import functools
 import html
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,14 @@ def document(study: Study, docs: Path, *, say: Say) -> list[Path]:
     say(f"numbers: {file}")
     draw(PICTURES, study, docs, study.scale.name)
     return write_documents(summary, docs, say=say)
+
+
+def write_again(scale: str, docs: Path, *, say: Say) -> list[Path]:
+    """Write the page from the committed numbers; ConfigError if there are none."""
+    file = results_file(docs, scale)
+    if not file.exists():
+        raise ConfigError(f"{file}: no such file; run the study first")
+    return write_documents(json.loads(file.read_text(encoding="utf-8")), docs, say=say)
 
 
 def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale: str) -> None:
@@ -158,7 +167,7 @@ def names_of(numbers: Numbers) -> dict[str, Any]:
         "table": with_note,
         **{f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES},
         **{name: functools.partial(_or_none, say) for name, say in in_words.items()},
-        **{claim.__name__: _or_none(claim, numbers) for claim in CLAIMS},
+        **{name: _or_none(claim, numbers) for name, claim in CLAIMS.items()},
     }
 
 

@@ -290,7 +290,7 @@ LEAK = {"library_bce": leaks(0.4, 0.1)}
     ],
 )
 def test_a_claim_holds_as_far_as_it_says(claim, groups, holds):
-    ask = {known.__name__: known for known in CLAIMS}[claim]
+    ask = CLAIMS[claim]
     assert ask(numbers_of(**groups)) is holds
     for missing in [] if claim == "never_below_floor" else groups:
         with pytest.raises(MissingRunsError):
