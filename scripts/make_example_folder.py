@@ -1,4 +1,4 @@
-"""Makes a small data set of your own kind from real photographs that scikit-image ships.
+"""Make a small data set of your own kind from real photographs that scikit-image ships.
 
     python scripts/make_example_folder.py photos
     python scripts/make_example_folder.py coins --picture=coins --layout=coco
@@ -47,7 +47,7 @@ class Example:
 
 
 def make_tissue() -> Example:
-    """Returns 64 tiles of 64x64 of scikit-image's immunohistochemistry picture."""
+    """Return 64 tiles of 64x64 of scikit-image's immunohistochemistry picture."""
     from skimage import color, data, filters, measure, morphology
 
     picture = data.immunohistochemistry()
@@ -58,17 +58,14 @@ def make_tissue() -> Example:
         on = smooth > filters.threshold_otsu(smooth)
         on = morphology.remove_small_objects(on, max_size=60)
         labels[on] = value
-    tiles = [
-        (slice(top, top + TISSUE_TILE), slice(left, left + TISSUE_TILE))
-        for top in range(0, 512, TISSUE_TILE)
-        for left in range(0, 512, TISSUE_TILE)
-    ]
+    corners = range(0, 512, TISSUE_TILE)
+    tiles = [_tile(top, left, TISSUE_TILE) for top in corners for left in corners]
     objects = measure.label(labels, background=0).astype(np.int32)
     return _cut("tissue", ("nucleus", "brown"), picture, labels, objects, tiles)
 
 
 def make_coins() -> Example:
-    """Returns one tile of 72x72 around each of the 24 coins, with the coins as objects."""
+    """Return one tile of 72x72 around each of the 24 coins, with the coins as objects."""
     from skimage import data, filters, measure, segmentation
 
     grey = data.coins()
@@ -85,7 +82,7 @@ def make_coins() -> Example:
         top, left = (round(centre) - COINS_TILE // 2 for centre in region.centroid)
         top = min(max(top, 0), grey.shape[0] - COINS_TILE)
         left = min(max(left, 0), grey.shape[1] - COINS_TILE)
-        tiles.append((slice(top, top + COINS_TILE), slice(left, left + COINS_TILE)))
+        tiles.append(_tile(top, left, COINS_TILE))
     picture = np.repeat(grey[..., None], 3, axis=2)
     labels = (objects > 0).astype(np.uint8)
     return _cut("coin", ("coin",), picture, labels, objects, tiles)
@@ -95,7 +92,7 @@ PICTURES: dict[str, Callable[[], Example]] = {"tissue": make_tissue, "coins": ma
 
 
 def write_indexed(example: Example, folder: Path) -> None:
-    """Writes images/, masks/ with one indexed PNG an image, and classes.txt."""
+    """Write images/, masks/ with one indexed PNG an image, and classes.txt."""
     _write_images(example, folder / "images")
     (folder / "masks").mkdir()
     for name, labels in zip(example.names, example.labels, strict=True):
@@ -106,7 +103,7 @@ def write_indexed(example: Example, folder: Path) -> None:
 
 
 def write_per_class(example: Example, folder: Path) -> None:
-    """Writes images/ and masks/CLASS/ with black and white PNGs of the classes an image shows."""
+    """Write images/ and masks/CLASS/ with black and white PNGs of the classes an image shows."""
     _write_images(example, folder / "images")
     for value, class_name in enumerate(example.classes, start=1):
         (folder / "masks" / class_name).mkdir(parents=True)
@@ -119,7 +116,7 @@ def write_per_class(example: Example, folder: Path) -> None:
 
 
 def write_flat(example: Example, folder: Path) -> None:
-    """Writes NAME.png beside NAME_mask.png, and classes.txt."""
+    """Write NAME.png beside NAME_mask.png, and classes.txt."""
     _write_images(example, folder)
     for name, labels in zip(example.names, example.labels, strict=True):
         Image.fromarray(labels).save(folder / f"{name}_mask.png")
@@ -127,7 +124,7 @@ def write_flat(example: Example, folder: Path) -> None:
 
 
 def write_coco(example: Example, folder: Path) -> None:
-    """Writes images/ and annotations.json with the run lengths of every object."""
+    """Write images/ and annotations.json with the run lengths of every object."""
     _write_images(example, folder / "images")
     height, width = example.labels.shape[1:]
     images = [
@@ -159,7 +156,7 @@ def write_coco(example: Example, folder: Path) -> None:
 
 
 def write_npz(example: Example, folder: Path) -> None:
-    """Writes data.npz with images, masks of class numbers and class_names."""
+    """Write data.npz with images, masks of class numbers and class_names."""
     np.savez_compressed(
         folder / "data.npz",
         images=example.images,
@@ -169,7 +166,7 @@ def write_npz(example: Example, folder: Path) -> None:
 
 
 def run_lengths(on: np.ndarray) -> list[int]:
-    """Returns COCO's uncompressed run lengths of a bool mask: column by column, zeros first."""
+    """Return COCO's uncompressed run lengths of a bool mask: column by column, zeros first."""
     flat = on.ravel(order="F").astype(np.int8)
     edges = np.flatnonzero(np.diff(flat, prepend=0, append=0))
     edges = np.unique(np.concatenate([[0], edges, [flat.size]]))
@@ -183,7 +180,7 @@ WRITERS: dict[str, Callable[[Example, Path], None]] = dict(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the example and says what it wrote."""
+    """Write the example and says what it wrote."""
     parser = argparse.ArgumentParser(description="Make a small data set from real photographs.")
     parser.add_argument("folder", help="a new folder")
     parser.add_argument("--picture", default="tissue", choices=list(PICTURES))
@@ -201,6 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _tile(top: int, left: int, size: int) -> tuple[slice, slice]:
+    return slice(top, top + size), slice(left, left + size)
+
+
 def _cut(
     prefix: str,
     classes: tuple[str, ...],
@@ -209,13 +210,11 @@ def _cut(
     objects: np.ndarray,
     tiles: Sequence[tuple[slice, slice]],
 ) -> Example:
-    return Example(
-        classes=classes,
-        names=tuple(f"{prefix}-{index:02d}" for index in range(len(tiles))),
-        images=np.stack([picture[tile] for tile in tiles]),
-        labels=np.stack([labels[tile] for tile in tiles]),
-        objects=np.stack([objects[tile] for tile in tiles]),
-    )
+    def cut(array: np.ndarray) -> np.ndarray:
+        return np.stack([array[tile] for tile in tiles])
+
+    names = tuple(f"{prefix}-{index:02d}" for index in range(len(tiles)))
+    return Example(classes, names, cut(picture), cut(labels), cut(objects))
 
 
 def _write_images(example: Example, folder: Path) -> None:

@@ -20,15 +20,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from scripts.benchmark.side import Side
+from scripts.benchmark import ours, theirs
+from scripts.benchmark.worker import Side, ask_once
 
 BUSY = 0.1  # of all cores; more than that by others spoils a measurement
-
-
-def ask_once(module: str, do: str, **settings: Any) -> dict[str, Any]:
-    """Ask a new process, so that its memory and its start are its own."""
-    with Side(module) as side:
-        return side.ask(do, **settings)
 
 
 def busy_share() -> float | None:
@@ -54,19 +49,22 @@ def measure_network(
     calls = 2 if batch <= 32 else 1
     settings = {"depth": depth, "batch": batch, "dtype": dtype}
     records = []
+    modules = {"segjax": ours, **dict.fromkeys(others, theirs)}
     with contextlib.ExitStack() as stack:
-        sides = {"segjax": stack.enter_context(Side("ours"))}
-        built = {"segjax": sides["segjax"].ask("build", **settings)}
-        for mode in others:
-            sides[mode] = stack.enter_context(Side("theirs"))
-            built[mode] = sides[mode].ask("build", mode=mode, **settings)
+        sides = {name: stack.enter_context(Side()) for name in modules}
+
+        def ask(name: str, do: str, **own: Any) -> dict[str, Any]:
+            return sides[name].ask(getattr(modules[name], do), **own)
+
+        modes = {name: {} if name == "segjax" else {"mode": name} for name in modules}
+        built = {name: ask(name, "build", **settings, **modes[name]) for name in modules}
         for kind in ("step", "forward"):
-            answers: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
-            for side in sides.values():
-                side.ask("measure", kind=kind, count=1)
+            answers: dict[str, list[dict[str, Any]]] = {name: [] for name in modules}
+            for name in modules:
+                ask(name, "measure", kind=kind, count=1)
             for _ in range(rounds):
-                for name, side in sides.items():
-                    answers[name].append(side.ask("measure", kind=kind, count=calls))
+                for name in modules:
+                    answers[name].append(ask(name, "measure", kind=kind, count=calls))
             records.append(
                 {
                     "kind": kind,
@@ -86,11 +84,11 @@ def measure_loads(file: Path, rounds: int, with_theirs: bool) -> list[dict[str, 
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(rounds):
             one = {
-                "first": ask_once("ours", "load", file=str(file), cache_dir=cache, cached=False),
-                "later": ask_once("ours", "load", file=str(file), cache_dir=cache, cached=True),
+                "first": ask_once(ours.load, file=str(file), cache_dir=cache, cached=False),
+                "later": ask_once(ours.load, file=str(file), cache_dir=cache, cached=True),
             }
             if with_theirs:
-                one["pickle"] = ask_once("theirs", "load", file=str(file))
+                one["pickle"] = ask_once(theirs.load, file=str(file))
             results.append(one)
     return results
 
@@ -100,16 +98,16 @@ def measure_jobs(
 ) -> list[dict[str, Any]]:
     """Return seconds from the data file to the end of the first epoch, cold and warm."""
     settings = {"train_file": str(train_file), "depth": depth, "batch": batch}
-    ours = {**settings, "test_file": str(test_file)}
+    mine = {**settings, "test_file": str(test_file)}
     results = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
             one = {
-                "cold": ask_once("ours", "whole_job", cache_dir=cache, **ours),
-                "warm": ask_once("ours", "whole_job", cache_dir=cache, **ours),
+                "cold": ask_once(ours.whole_job, cache_dir=cache, **mine),
+                "warm": ask_once(ours.whole_job, cache_dir=cache, **mine),
             }
         if with_theirs:
-            one["dlstudio"] = ask_once("theirs", "whole_job", **settings)
+            one["dlstudio"] = ask_once(theirs.whole_job, **settings)
         results.append(one)
     return results
 
@@ -143,17 +141,17 @@ def main() -> None:
     with_theirs = all(importlib.util.find_spec(name) for name in ("torch", "DLStudio"))
     others = (("eager",) + (("compile",) if args.compile else ())) if with_theirs else ()
     report: dict[str, Any] = {"date": datetime.date.today().isoformat(), "busy_before": busy}
-    with Side("ours") as ours:
-        report["environment"] = ours.ask("about")
+    with Side() as side:
+        report["environment"] = side.ask(ours.about)
         if with_theirs:
             report["environment"]["versions"] |= {p: version(p) for p in ("torch", "DLStudio")}
         size = 2048 if report["environment"]["platform"] == "cpu" else 8192
         report["matmul"] = {
-            dtype: ours.ask("matmul", size=size, dtype=dtype, count=5)["flops_a_second"]
+            dtype: side.ask(ours.matmul, size=size, dtype=dtype, count=5)["flops_a_second"]
             for dtype in args.dtypes
         }
         report["forward_flops"] = {
-            str(depth): ours.ask("flops", depth=depth)["forward_flops"] for depth in args.depths
+            str(depth): side.ask(ours.flops, depth=depth)["forward_flops"] for depth in args.depths
         }
     files = fetch()
     if "network" in args.parts:

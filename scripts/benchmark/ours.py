@@ -1,4 +1,4 @@
-"""The segjax side of the benchmark: ``python -m scripts.benchmark.ours`` serves requests."""
+"""The segjax side of the benchmark; each function is asked in a process of its own."""
 
 import contextlib
 import io
@@ -168,18 +168,3 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
         jax.block_until_ready(states)
     seconds = time.perf_counter() - STARTED
     return {"seconds": seconds, "steps": trainer.progress.step, "peak_bytes": worker.peak_bytes()}
-
-
-if __name__ == "__main__":
-    worker.serve(
-        {
-            "about": about,
-            "build": build,
-            "measure": measure,
-            "matmul": matmul,
-            "flops": flops,
-            "parameters": parameters,
-            "load": load,
-            "whole_job": whole_job,
-        }
-    )

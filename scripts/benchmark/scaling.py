@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from scripts.benchmark.side import Side
+from scripts.benchmark import ours
+from scripts.benchmark.worker import Side, ask_once
 from scripts.docs.markdown import replace_between, table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,8 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(depth: int, dtype: str) -> dict[str, Any]:
     """Return the seconds of a step at every point, each from a process of its own."""
-    with Side("ours") as side:
-        environment = side.ask("about")
+    environment = ask_once(ours.about)
     simulated = environment["platform"] == "cpu"
     found = SIMULATED if simulated else environment["devices"]
     points = [
@@ -77,21 +77,19 @@ def measure(depth: int, dtype: str) -> dict[str, Any]:
         flags = ""
         if simulated and point["devices"] > 1:
             flags = f"--xla_force_host_platform_device_count={point['devices']}"
-        with Side("ours", XLA_FLAGS=flags) as side:
-            side.ask("build", depth=depth, dtype=dtype, **point)
-            side.ask("measure", kind="step", count=2)
-            seconds = side.ask("measure", kind="step", count=TURNS)["seconds"]
+        with Side(XLA_FLAGS=flags) as side:
+            side.ask(ours.build, depth=depth, dtype=dtype, **point)
+            side.ask(ours.measure, kind="step", count=2)
+            seconds = side.ask(ours.measure, kind="step", count=TURNS)["seconds"]
         print(point, f"{statistics.median(seconds):.4f} s", flush=True)
         measured.append(point | {"seconds": seconds})
-    with Side("ours") as side:
-        parameters = side.ask("parameters", depth=depth)["parameters"]
     return {
         "date": datetime.date.today().isoformat(),
         "environment": environment,
         "simulated": simulated,
         "depth": depth,
         "dtype": dtype,
-        "parameters": parameters,
+        "parameters": ask_once(ours.parameters, depth=depth)["parameters"],
         "points": measured,
     }
 

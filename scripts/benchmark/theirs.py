@@ -137,7 +137,3 @@ def whole_job(train_file: str, depth: int, batch: int) -> Answer:
         "steps": len(segmenter.train_dataloader),
         "peak_bytes": worker.peak_bytes(),
     }
-
-
-if __name__ == "__main__":
-    worker.serve({"build": build, "measure": measure, "load": load, "whole_job": whole_job})

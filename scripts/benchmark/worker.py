@@ -1,13 +1,11 @@
-"""What both sides of the benchmark share: a process that measures what it is told to.
+"""What both sides of the benchmark share: a process of their own, and how they measure in it."""
 
-A worker reads one JSON request a line from stdin, {"do": NAME, ...settings}, and answers each with
-one JSON line. Between requests it sleeps, so that two workers can take turns on one machine.
-"""
-
-import json
+import multiprocessing
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,14 +14,43 @@ Answer = dict[str, Any]
 MOMENTUM, LEARNING_RATE = 0.9, 1e-4
 
 
-def serve(actions: Mapping[str, Callable[..., Answer]]) -> None:
-    """Answer requests until stdin ends."""
-    # What libraries print must not get between the answers.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer = actions[request.pop("do")](**request)
-        print(json.dumps(answer), file=answers, flush=True)
+class Side:
+    """A process that does what it is asked to; between requests it sleeps, so two can take turns.
+
+    Args:
+      environment: variables, set before the process imports what measures.
+    """
+
+    def __init__(self, **environment: str) -> None:
+        self.pool = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_set,
+            initargs=({"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **environment},),
+        )
+
+    def __enter__(self) -> "Side":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.shutdown()
+
+    def ask(self, do: Callable[..., Answer], **settings: Any) -> Answer:
+        """Return what ``do`` returns in the process; exits with its error if it fails."""
+        try:
+            return self.pool.submit(do, **settings).result()
+        except Exception as error:
+            sys.exit(f"{do.__name__} {settings} failed:\n{error.__cause__ or error!r}")
+
+
+def _set(environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+
+
+def ask_once(do: Callable[..., Answer], **settings: Any) -> Answer:
+    """Ask a new process, so that its memory and its start are its own."""
+    with Side() as side:
+        return side.ask(do, **settings)
 
 
 def scenes(count: int, size: int = 64) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Makes docs/own-images.ipynb from its text, docs/own_images.py, by running it.
+"""Make docs/own-images.ipynb from its text, docs/own_images.py, by running it.
 
     python -m scripts.docs.notebook
 
@@ -34,7 +34,7 @@ _ABSOLUTE = re.compile(
 
 
 def cells_of(text: str) -> list[tuple[str, str]]:
-    """Returns the kind, 'markdown' or 'code', and the source of each cell of a percent text."""
+    """Return the kind, 'markdown' or 'code', and the source of each cell of a percent text."""
     head, *parts = _CELL.split(text)
     cells = [("markdown", head.strip().removeprefix('"""').removesuffix('"""').strip())]
     for marked, body in zip(parts[::2], parts[1::2], strict=True):
@@ -47,7 +47,7 @@ def cells_of(text: str) -> list[tuple[str, str]]:
 
 
 def empty_notebook(cells: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Returns a notebook (format 4.5) of cells that were not run."""
+    """Return a notebook (format 4.5) of cells that were not run."""
     about = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -62,7 +62,7 @@ def empty_notebook(cells: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def execute(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Runs the cells in a kernel that starts in ``folder``; returns the notebook with outputs."""
+    """Run the cells in a kernel that starts in ``folder``; returns the notebook with outputs."""
     import nbclient
     import nbformat
 
@@ -82,7 +82,7 @@ def execute(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def joined(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Joins pieces of one stream, which the kernel cuts wherever it likes."""
+    """Join pieces of one stream, which the kernel cuts wherever it likes."""
     whole: list[dict[str, Any]] = []
     for output in outputs:
         last = whole[-1] if whole else {}
@@ -95,7 +95,7 @@ def joined(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def lighter(output: dict[str, Any]) -> dict[str, Any]:
-    """Returns an output with its picture, if it is one, in a quality that is enough to look at."""
+    """Return an output with its picture, if it is one, in a quality that is enough to look at."""
     picture = output.get("data", {}).get("image/jpeg")
     if picture is None:
         return output
@@ -107,7 +107,7 @@ def lighter(output: dict[str, Any]) -> dict[str, Any]:
 
 
 def faults(notebook: dict[str, Any]) -> list[str]:
-    """Returns what must not be in a committed notebook: warnings, this machine's paths, bulk."""
+    """Return what must not be in a committed notebook: warnings, this machine's paths, bulk."""
     found = []
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
@@ -126,12 +126,12 @@ def faults(notebook: dict[str, Any]) -> list[str]:
 
 
 def text_of(notebook: dict[str, Any]) -> str:
-    """Returns the file's content."""
+    """Return the file's content."""
     return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the notebook and writes it; 1 if it holds what must not be committed."""
+    """Run the notebook and writes it; 1 if it holds what must not be committed."""
     parser = argparse.ArgumentParser(description="Run docs/own-images.ipynb and write it.")
     parser.add_argument("--out", type=Path, default=NOTEBOOK, help="default: docs/own-images.ipynb")
     given = parser.parse_args(arguments)

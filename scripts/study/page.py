@@ -19,7 +19,7 @@ from markdown_it import MarkdownIt
 
 from scripts.docs.markdown import plus_minus, table
 from scripts.study.collect import collect, write_summary
-from scripts.study.execute import Study
+from scripts.study.execute import Say, Study
 from scripts.study.figures import FIGURES, PICTURES
 from scripts.study.measure import keep_measures, measures_of
 from scripts.study.numbers import ALL, CLAIMS, MissingRunsError, Numbers
@@ -31,7 +31,6 @@ from segjax.runs.folder import write_text
 TEMPLATE, SHELL = (Path(__file__).with_name(name) for name in ("template.md", "template.html"))
 MISSING = "*(The runs for this {} are not done at this scale.)*"
 MAX_FIGURE_BYTES = 150_000
-Say = Callable[[str], None]
 
 
 def page_name(scale: str) -> str:

@@ -1,0 +1,57 @@
+"""The floors of the report's losses, from the masks alone."""
+
+import numpy as np
+import pytest
+
+from scripts.study.floors import Reach, loss_floor, reach_of
+from segjax.config import Config
+from segjax.dlstudio.floors import output_layer_floors
+
+
+def test_joint_floor_lies_under_every_sampled_output(masks):
+    rng = np.random.default_rng(0)
+    reach = reach_of(masks)
+    floor, amplitude = reach.best(mse=1.0, dice=400.0)
+    target = masks.astype(float)
+    even = np.zeros(masks.shape[1:3], bool)
+    even[::2, ::2] = True
+
+    def loss(outputs):
+        mse = np.mean((outputs - target) ** 2)
+        dice = 1 - 2 * (outputs * target).sum() / ((outputs**2).sum() + (target**2).sum())
+        return mse + 400 * dice
+
+    best = np.where(even[..., None], target, target[:, ~even].mean((0, 1))) * amplitude
+    assert loss(best) == pytest.approx(floor, rel=1e-9)
+    for _ in range(20):
+        nudge = np.where(even[..., None], rng.normal(0, 3, target.shape), rng.normal(0, 1, 5))
+        assert loss(best + nudge) > floor
+
+
+def test_floors_of_single_losses_are_those_of_the_output_layer(masks):
+    known, reach = output_layer_floors(masks), reach_of(masks)
+    assert reach.best(mse=1.0, dice=0.0) == pytest.approx((known.mse, 1.0))
+    assert reach.best(mse=0.0, dice=1.0) == pytest.approx((known.dice, known.dice_amplitude))
+
+
+def test_floor_of_a_run_is_none_where_there_is_none(masks):
+    faithful = Config(loss="dice")
+    assert 0.3 < loss_floor(faithful, masks) < output_layer_floors(masks).dice + 0.01
+    assert loss_floor(faithful.replace(head="dense"), masks) is None
+    assert loss_floor(Config(loss="bce"), masks) is None
+
+
+def test_dice_alone_is_lowest_between_the_mask_value_and_twice_it():
+    reach = Reach(energy=4.0, projected=1.0, values=4)
+    assert reach.dice(2.0) < min(reach.dice(1.9), reach.dice(2.1))
+    assert reach.best(mse=0.0, dice=1.0) == pytest.approx((0.5, 2.0))
+
+
+def test_committed_floors_are_those_of_the_files(committed):
+    facts = committed["floors"]["all training images"]
+    if facts["images"] != 10000:
+        pytest.skip("drawn images")
+    assert facts["mse"] == pytest.approx(362.2, abs=0.05)
+    assert facts["mse_all_zero"] == pytest.approx(494.6, abs=0.05)
+    assert facts["dice"] == pytest.approx(0.483, abs=0.0005)
+    assert committed["floors"]["test images"]["mse"] == pytest.approx(366.1, abs=0.05)

@@ -1,0 +1,90 @@
+"""What is measured of a run beyond its results, and gathered of all runs."""
+
+import numpy as np
+import pytest
+
+from scripts.study.collect import balance, curve
+from scripts.study.execute import clock
+from scripts.study.figures import largest_object
+from scripts.study.measure import outputs, plant_red, rounded
+from segjax.data.purdue.synthetic import synthetic
+from segjax.purdue import DLSTUDIO_WINDOWS
+
+
+def test_planted_red_touches_other_shapes_only():
+    scenes = synthetic(12, seed=4)
+    disk = scenes.class_names.index("disk")
+    planted = plant_red(scenes.images, scenes.masks, disk=disk, seed=0)
+    on = scenes.masks > 0
+    others = np.delete(on, disk, axis=-1).any(-1) & ~on[..., disk]
+    assert (planted[~others] == scenes.images[~others]).all()
+    assert (planted[others][:, 1:] == scenes.images[others][:, 1:]).all()
+    assert planted[others][:, 0].min() >= 5
+    assert planted[others][:, 0].max() <= 11
+
+
+def test_outputs_are_measured_where_they_are_computed(masks):
+    scenes = synthetic(24, seed=3)
+    even = np.zeros(masks.shape[1:3], bool)
+    even[::2, ::2] = True
+    values = np.where(even[..., None], 1.5 * masks, 7.0)
+    found = outputs(values, scenes, head="dlstudio")
+    assert found["amplitude_all"] == pytest.approx(1.5)
+    assert found["amplitude"] == pytest.approx([1.5] * 5)
+    assert found["constant"] == pytest.approx([7.0 / value for value in scenes.class_values])
+    assert found["constant_range"] == [0.0] * 5
+    target = masks.astype(float)
+    assert found["mse"] == pytest.approx(((values - target) ** 2).mean())
+    dice = 1 - 2 * (values * target).sum() / ((values**2).sum() + (target**2).sum())
+    assert found["dice_as_one_batch"] == pytest.approx(dice)
+    inside = [float(low < 1.5 * value < high) for value, (low, high) in DLSTUDIO_WINDOWS.items()]
+    assert found["windows"] == [[0.0, at, 1.0 - at] for at in inside]
+    assert set(inside) == {0.0, 1.0}
+    low = outputs(np.where(even[..., None], 0.1 * masks, 7.0), scenes, head="dlstudio")
+    assert low["windows"] == [[1.0, 0.0, 0.0]] * 5
+    dense = outputs(values, scenes, head="dense")
+    assert dense["constant"] == []
+    assert dense["amplitude_all"] < 1.5
+
+
+def test_the_largest_object_and_short_numbers():
+    scenes = synthetic(12, seed=4)
+    index, channel, (x1, y1, x2, y2) = largest_object(scenes)
+    most = int((scenes.masks[index, y1 : y2 + 1, x1 : x2 + 1, channel] > 0).sum())
+    assert most == max(
+        int((scenes.masks[n, b[1] : b[3] + 1, b[0] : b[2] + 1, c] > 0).sum())
+        for n in range(len(scenes))
+        for c, b in scenes.boxes_of(n)
+    )
+    assert rounded({"a": [1.23456789, float("nan"), 2], "b": "x"}) == {
+        "a": [1.23457, None, 2],
+        "b": "x",
+    }
+    assert [clock(s) for s in (20, 100, 5400, 7260)] == [
+        "20 s",
+        "2 min",
+        "1 h 30 min",
+        "2 h 01 min",
+    ]
+
+
+def test_a_curve_of_many_points_is_means_of_neighbours():
+    records = [
+        {"kind": "train", "step": 10 * n, "loss": float(n), "mean_over": 10 if n < 4 else 30}
+        for n in range(1, 5)
+    ]
+    assert curve([*records, {"kind": "validation"}], points=2) == {
+        "step": [20, 40],
+        "loss": [1.5, 3.75],
+    }
+
+
+def test_balance_counts_pixels_objects_and_images():
+    scenes = synthetic(6, seed=2)
+    found = balance(scenes)
+    on = scenes.masks > 0
+    assert found["pixels"] == pytest.approx([on[..., c].sum() / (6 * 64 * 64) for c in range(5)])
+    assert found["objects"] == [int((scenes.box_class == c).sum()) for c in range(5)]
+    assert found["in_images"] == [sum(on[n, ..., c].any() for n in range(6)) / 6 for c in range(5)]
+    assert found["overlapping_images"] == sum((on[n].sum(-1) > 1).any() for n in range(6)) / 6
+    assert found["low_red"][scenes.class_names.index("disk")] == 1.0

@@ -1,0 +1,86 @@
+"""What the study runs, at each scale."""
+
+import pytest
+
+from configs import quick
+from scripts.study.plan import (
+    SCALES,
+    cost_of,
+    dlstudio_recipe,
+    library_recipe,
+    runs_of,
+    scale_of,
+    steps_of,
+    train_images_of,
+)
+from segjax.config import Config
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_each_scale_plans_all_parts_once(name, tmp_path):
+    scale = scale_of(name)
+    runs = runs_of(scale, folder=tmp_path)
+    assert len({run.name for run in runs}) == len(runs)
+    parts = {part for run in runs for part in run.parts}
+    assert {"1", "2", "3", "4", "5", "6"} <= parts
+    assert ("anchor" in parts) == (scale.anchor is not None)
+    assert "3" in scale.spread_parts
+    for part in ("1", "3"):
+        mse = [run for run in runs if part in run.parts and run.config.loss == "mse"]
+        seeds = scale.seeds if part in scale.spread_parts else scale.seeds[:1]
+        assert {run.config.seed for run in mse} == set(seeds)
+
+
+def test_full_scale_is_the_reports_recipe():
+    config = dlstudio_recipe(SCALES["full"], loss="combo", loss_params={"dice_scale": 400.0})
+    told = Config(loss="combo", loss_params={"dice_scale": 400.0}, progress="off")
+    assert config == told
+
+
+def test_full_scale_has_the_four_losses_under_both_repairs_once(tmp_path):
+    runs = {run.name: run for run in runs_of(SCALES["full"], folder=tmp_path)}
+    losses = {
+        "mse": {},
+        "dice": {},
+        "combo20": {"dice_scale": 20.0},
+        "combo400": {"dice_scale": 400.0},
+    }
+    for name, params in losses.items():
+        loss = Config(loss=name.rstrip("0124"), loss_params=params, progress="off")
+        assert runs[f"{name}-dlstudio-seed1234"].config == loss
+        dense = runs[f"{name}-dense-inside-seed1234"]
+        assert dense.config == loss.replace(head="dense", upsampling="dense")
+        assert dense.parts == ("3",)
+        assert (f"{name}-dense-inside-seed1235" in runs) == (name == "mse")
+
+
+def test_library_recipe_is_the_quick_configuration_at_another_budget():
+    budget = ("depth", "train_images", "epochs", "batch_size", "log_steps", "progress", "seed")
+    same = {name: getattr(quick.get_config(), name) for name in budget}
+    assert library_recipe(SCALES["cpu"]).replace(**same) == quick.get_config()
+
+
+def test_committed_runs_are_those_of_the_plan(committed, tmp_path):
+    scale = scale_of(committed["scale"])
+    runs = {run.name: run for run in runs_of(scale, folder=tmp_path)}
+    assert {*committed["runs"], *committed["missing"]} == set(runs)
+    for name, found in committed["runs"].items():
+        run, config = runs[name], runs[name].config
+        assert (run.group, list(run.parts)) == (found["group"], found["parts"])
+        for key in ("seed", "loss", "head", "depth", "targets", "epochs", "batch_size"):
+            assert getattr(config, key) == found[key], (name, key)
+        assert config.loss_params.get("dice_scale") == found["dice_scale"]
+        assert train_images_of(scale, config) == found["train_images"]
+        assert steps_of(config, found["train_images"]) == found["steps"]
+        checked = (found["measured"].get("after_epochs") or {}).keys()
+        assert [str(epochs) for epochs in run.checked_epochs] == list(checked)
+        assert ("leak" in found["measured"]) == ("6" in run.parts)
+
+
+def test_cost_is_that_of_the_steps_and_layers(tmp_path):
+    scale = SCALES["full"]
+    runs = {run.name: run for run in runs_of(scale, folder=tmp_path)}
+    # 6 epochs of 2,500 steps of 4 at depth 16.
+    assert cost_of(scale, runs["mse-dlstudio-seed1234"]) == pytest.approx(15000 * 18.3 / 6.3 + 200)
+    assert train_images_of(scale, runs["library-bce-seed1234"].config) == 9000
+    assert train_images_of(scale, runs["mse-dense-skewed-seed1234"].config) == 10000
