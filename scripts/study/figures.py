@@ -83,8 +83,7 @@ def head_curves(numbers: Numbers) -> Figure | None:
             _floor(panel, floor, label="floor of DLStudio's")
             title = f"{title} (floor {floor:.4g})"
         panel.set_title(title, fontsize=11, loc="left")
-        panel.set_xlabel("iterations")
-        panel.set_ylabel("training loss (running mean)")
+        panel.set(xlabel="iterations", ylabel="training loss (running mean)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=3, fontsize=10, edgecolor="none", loc="outside upper left")
     return figure
@@ -104,9 +103,8 @@ def by_heart_curves(numbers: Numbers) -> Figure | None:
         _floor(panel, run["floor"], label=f"floor {run['floor']:.4g}")
         panel.set_ylim(bottom=0)
         panel.set_title(LOSS_TITLES[name], fontsize=11, loc="left")
-        panel.set_xlabel("iterations")
+        panel.set(xlabel="iterations", ylabel="training loss (mean of an epoch)")
         panel.legend(**PLAIN_LEGEND, framealpha=0.85)
-        panel.set_ylabel("training loss (mean of an epoch)")
     return figure
 
 
@@ -131,8 +129,7 @@ def pull(numbers: Numbers) -> Figure:
         label = f"{LOSS_TITLES[name]}: lowest at {where:.2f}"
         top.plot(at, loss / loss[0], linestyle=dash, color=colour, linewidth=1.8, label=label)
         top.plot([where], [best / loss[0]], "o", color=colour, markersize=7)
-    top.set_ylabel("loss / loss of empty outputs")
-    top.set_ylim(0.4, 1.35)
+    top.set(ylabel="loss / loss of empty outputs", ylim=(0.4, 1.35))
     top.legend(fontsize=10, edgecolor="none", loc="upper left")
     for row, (low, high) in enumerate(numbers.summary["windows"]):
         wide = (at[-1] if high is None else high) - low
@@ -143,9 +140,8 @@ def pull(numbers: Numbers) -> Figure:
     bottom.set_yticks(range(len(numbers.classes)), numbers.classes)
     bottom.invert_yaxis()
     bottom.grid(axis="y", visible=False)
-    bottom.set_ylabel("read as its class")
-    bottom.set_xlabel("outputs on the computed pixels, in multiples of the mask value")
-    bottom.set_xlim(0, at[-1])
+    below = "outputs on the computed pixels, in multiples of the mask value"
+    bottom.set(xlabel=below, ylabel="read as its class", xlim=(0, at[-1]))
     return figure
 
 
@@ -176,8 +172,7 @@ def object_recall(numbers: Numbers) -> Figure | None:
                            linestyle="none", markersize=7, capsize=3,
                            label=f"{label} (n = {len(values)})")  # fmt: skip
         panel.set_xticks(range(len(ticks)), ticks)
-        panel.set_xlabel(title)
-        panel.set_ylim(-0.02, 1)
+        panel.set(xlabel=title, ylim=(-0.02, 1))
     panels[0].set_ylabel("objects found (IoU in the box >= 0.5)")
     if not panels[0].get_legend_handles_labels()[0]:
         return None
@@ -198,12 +193,10 @@ def guesses(numbers: Numbers) -> Figure | None:
         _sweep(axes[1], numbers.depth_sweep(head), head)
         _sweep(axes[2], [(ticks.index(s), v) for s, v in scales[head] if s in ticks], head)
         axes[2].set_xticks(range(len(ticks)), ticks)
-    for panel, label in zip(
-        axes, ("epochs, Dice alone", "depth, MSE", "s in MSE + s Dice"), strict=True
-    ):
-        panel.set_xlabel(label)
-    axes[0].set_ylabel("mean IoU on the test images")
+    axes[0].set(xlabel="epochs, Dice alone", ylabel="mean IoU on the test images")
     axes[0].set_ylim(bottom=0)
+    axes[1].set_xlabel("depth, MSE")
+    axes[2].set_xlabel("s in MSE + s Dice")
     drawn = [found for axis in axes if (found := axis.get_legend_handles_labels())[0]]
     if not drawn:
         return None

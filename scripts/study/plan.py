@@ -45,41 +45,23 @@ MORE_LIBRARY_LOSSES = (
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How large the study is.
+    """How large the study is."""
 
-    Attributes:
-      name: as on the command line.
-      about: the sentence that every table carries.
-      settings: of all runs (training images, depth, log interval, ...).
-      seeds: of the groups with a spread; all others use the first.
-      spread_parts: the parts whose groups have one.
-      epochs: of the base runs.
-      longer: factors of the longer trainings.
-      dense_throughout: the report's losses that are trained with dense doublings as well.
-      depths: of the larger models, beside the base depth.
-      dice_scales: weights of Dice beside MSE, beyond the report's.
-      losses: those of part 5.
-      generated: training and test images drawn for the class balance.
-      held_out: validation images of part 5.
-      by_heart: images and epochs of the runs that learn a few images by heart.
-      anchor: settings of the anchor runs; None where the base runs are that already.
-    """
-
-    name: str
-    about: str
-    settings: dict[str, Any]
-    seeds: tuple[int, ...]
-    epochs: int
-    spread_parts: tuple[str, ...] = ("1", "3", "5", "6")
-    longer: tuple[int, ...] = (2, 4)
-    dense_throughout: tuple[str, ...] = ("mse",)
-    depths: tuple[int, ...] = (8, 16)
-    dice_scales: tuple[float, ...] = (100.0, 4000.0)
-    losses: tuple[str, ...] = LIBRARY_LOSSES
-    generated: tuple[int, int] = (2000, 1000)
-    held_out: int = 1000
-    by_heart: tuple[int, int] = (4, 250)
-    anchor: dict[str, Any] | None = None
+    name: str  # as on the command line
+    about: str  # the sentence that every table carries
+    settings: dict[str, Any]  # of all runs: training images, depth, log interval, ...
+    seeds: tuple[int, ...]  # of the groups with a spread; all others use the first
+    epochs: int  # of the base runs
+    spread_parts: tuple[str, ...] = ("1", "3", "5", "6")  # those whose groups have a spread
+    longer: tuple[int, ...] = (2, 4)  # factors of the longer trainings
+    dense_throughout: tuple[str, ...] = ("mse",)  # losses trained with dense doublings as well
+    depths: tuple[int, ...] = (8, 16)  # of the larger models, beside the base depth
+    dice_scales: tuple[float, ...] = (100.0, 4000.0)  # beside MSE, beyond the report's
+    losses: tuple[str, ...] = LIBRARY_LOSSES  # of part 5
+    generated: tuple[int, int] = (2000, 1000)  # training, test images drawn for class balance
+    held_out: int = 1000  # validation images of part 5
+    by_heart: tuple[int, int] = (4, 250)  # images and epochs of the runs that learn by heart
+    anchor: dict[str, Any] | None = None  # settings of the anchor runs; None: the base runs are it
 
 
 SCALES = {
@@ -133,21 +115,13 @@ SCALES = {
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training.
+    """One training."""
 
-    Attributes:
-      group: what it is, whatever its seed: a row of a table.
-      parts: where it is used.
-      config: its settings, without a folder.
-      order: runs of a lower number come first, so that a study cut short has something everywhere.
-      checked_epochs: epochs after which the network is tested too (needs their checkpoints).
-    """
-
-    group: str
-    parts: tuple[str, ...]
-    config: Config
-    order: int
-    checked_epochs: tuple[int, ...] = ()
+    group: str  # what it is, whatever its seed: a row of a table
+    parts: tuple[str, ...]  # where it is used
+    config: Config  # its settings, without a folder
+    order: int  # lower ones come first, so that a study cut short has something everywhere
+    checked_epochs: tuple[int, ...] = ()  # after which it is tested too (needs their checkpoints)
 
     @property
     def name(self) -> str:

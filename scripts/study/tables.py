@@ -13,12 +13,22 @@ REPORTED = json.loads(Path(__file__).with_name("reported.json").read_text(encodi
 HEAD_TITLES = {"dlstudio": "DLStudio's", "dense": "dense"}
 NOT_RUN = "not run yet"
 Rows = list[list[str]]
+Column = tuple[str | int, ...]  # the keys under which a run holds a number
 
 
-def per_class(numbers: Numbers, group: str, *keys: str) -> list[str]:
-    """Return a group's score of each class."""
-    classes = range(len(numbers.classes))
-    return [plus_minus(numbers.values(group, *keys, index)) for index in classes]
+def scored(numbers: Numbers, titles: dict[str, str], *columns: Column) -> Rows:
+    """Return a row for each group: its title, its runs, and what they score in each column."""
+    rows = []
+    for group, title in titles.items():
+        runs = numbers.group(group)
+        scores = [plus_minus(numbers.values(group, *column)) for column in columns]
+        rows.append([title, str(len(runs)), *(scores if runs else [NOT_RUN])])
+    return rows
+
+
+def per_class(numbers: Numbers, *column: str) -> list[Column]:
+    """Return the columns of a score of each class."""
+    return [(*column, index) for index in range(len(numbers.classes))]
 
 
 def reproduction(numbers: Numbers) -> Rows:
@@ -113,16 +123,9 @@ def fix(numbers: Numbers, key: str) -> Rows:
     for loss in REPORT:
         if numbers.planned(group := f"{loss}-dense-inside"):
             titles[group] = f"{LOSS_TITLES[loss]}, dense throughout"
-    rows = []
-    for group, title in titles.items():
-        scores = [
-            plus_minus(numbers.values(group, "half", f"m{key}")),
-            *per_class(numbers, group, "half", key),
-            plus_minus(numbers.values(group, "measured", "shapes", "boundary_f1_mean")),
-        ]
-        runs = numbers.group(group)
-        rows.append([title, str(len(runs)), *(scores if runs else [NOT_RUN])])
-    return rows
+    classes = per_class(numbers, "half", key)
+    boundary = ("measured", "shapes", "boundary_f1_mean")
+    return scored(numbers, titles, ("half", f"m{key}"), *classes, boundary)
 
 
 def balance(numbers: Numbers) -> Rows:
@@ -145,18 +148,12 @@ def balance(numbers: Numbers) -> Rows:
 
 def balance_runs(numbers: Numbers) -> Rows:
     """Return how the losses do on even and on skewed classes."""
-    rows = []
-    for name in ("mse", "combo400"):
-        for kind, title in (("uniform", "even"), ("skewed", "skewed")):
-            group = f"{name}-dense-{kind}"
-            scores = [
-                plus_minus(numbers.values(group, "half", "miou")),
-                *per_class(numbers, group, "half", "iou"),
-            ]
-            runs = numbers.group(group)
-            row = [f"{LOSS_TITLES[name]}, {title}", str(len(runs))]
-            rows.append([*row, *(scores if runs else [NOT_RUN])])
-    return rows
+    titles = {
+        f"{name}-dense-{kind}": f"{LOSS_TITLES[name]}, {title}"
+        for name in ("mse", "combo400")
+        for kind, title in (("uniform", "even"), ("skewed", "skewed"))
+    }
+    return scored(numbers, titles, ("half", "miou"), *per_class(numbers, "half", "iou"))
 
 
 def guesses(numbers: Numbers) -> Rows:
@@ -191,11 +188,10 @@ def _passed(numbers: Numbers, group: str, head: str) -> list[float]:
 
 def ranking(numbers: Numbers) -> Rows:
     """Return the library's losses by their validation score."""
-    return [
-        [str(place), f"`{name}`", str(len(scores["val"])), plus_minus(scores["val"]),
-         plus_minus(scores["test"]), *per_class(numbers, f"library-{name}", "half", "iou")]
-        for place, (name, scores) in enumerate(numbers.ranking(), 1)
-    ]  # fmt: skip
+    titles = {f"library-{name}": f"`{name}`" for name, _ in numbers.ranking()}
+    columns = (("val_miou",), ("half", "miou"), *per_class(numbers, "half", "iou"))
+    rows = scored(numbers, titles, *columns)
+    return [[str(place), *row] for place, row in enumerate(rows, 1)]
 
 
 def colour_leak(numbers: Numbers) -> Rows:
