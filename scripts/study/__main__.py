@@ -8,7 +8,8 @@
     python -m scripts.study --no_train         no more runs: the page from those that are done
     python -m scripts.study --page             from docs/results/study-SCALE.json alone
 
-It resumes where it stopped; several processes may share the work.
+It resumes where it stopped; several processes may share the work. The page needs
+``pip install -e '.[study]'``.
 """
 
 import argparse

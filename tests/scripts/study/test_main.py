@@ -1,6 +1,7 @@
 """The study from its runs to its page, at the smallest scale."""
 
 import json
+import sys
 
 import pytest
 
@@ -11,6 +12,15 @@ from scripts.study.page import results_file
 def run_study(folder, docs, *flags):
     arguments = ["--scale=smoke", f"--runs={folder}", f"--docs={docs}", *flags]
     return command.main(arguments)
+
+
+def test_what_the_page_needs_is_asked_for_before_anything_is_trained(tmp_path, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "scripts.study.page", raising=False)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.delattr("scripts.study.page", raising=False)
+    assert run_study(tmp_path / "runs", tmp_path / "docs") == 1
+    assert "pip install -e '.[study]'" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow
