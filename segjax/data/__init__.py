@@ -5,7 +5,7 @@ NumPy only; nothing here imports jax.
 
 from segjax.data.dataset import Dataset, epoch_order
 from segjax.data.loading import load
-from segjax.data.purdue.input import Limits
+from segjax.data.purdue.stream import Limits
 from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
 from segjax.purdue import PURDUE_SHAPES_LABELS
 

@@ -16,7 +16,7 @@ from segjax.data.cache import (
 from segjax.data.dataset import Dataset
 from segjax.data.places import cache_folder
 from segjax.data.purdue.format import read_shapes_file
-from segjax.data.purdue.input import Limits
+from segjax.data.purdue.stream import Limits
 from segjax.errors import Say
 
 

@@ -1,9 +1,9 @@
 """PyTorch's file format for a state_dict, read and written without PyTorch.
 
 The file is an uncompressed zip: ``data.pkl`` describes the tensors, ``data/0``, ``data/1``, ...
-hold their bytes. The description is a pickle, and a pickle is a program. It is not run here: a
-small interpreter knows the twenty-odd instructions and the few names that a state_dict needs and
-refuses every other one, so no file can name a function to call.
+hold their bytes. The description is a pickle, and a pickle is a program. It is not run here: the
+interpreter of the data files gets the twenty-odd instructions and the few names that a state_dict
+needs and refuses every other one, so no file can name a function to call.
 """
 
 import contextlib
@@ -14,10 +14,12 @@ import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from segjax.data.purdue.stream import BadStreamError, Limits, Stream
+from segjax.data.purdue.unpickle import INSTRUCTIONS, ForbiddenError, Machine, Name
 from segjax.errors import CheckpointError
 
 StateDict = dict[str, np.ndarray]
@@ -36,22 +38,17 @@ STORAGES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
 }
-_ORDERED_DICT = "collections OrderedDict"
-_REBUILD = "torch._utils _rebuild_tensor_v2"
-_PARAMETER = "torch._utils _rebuild_parameter"
-_GLOBALS = {_ORDERED_DICT, _REBUILD, _PARAMETER, *(f"torch {name}" for name in STORAGES)}
-
-
-class _Name(NamedTuple):
-    """A global that the description names; it is compared, never imported."""
-
-    text: str
+_SHARED = (
+    *(b"N", b"\x88", b"\x89", b"J", b"K", b"M", b"\x8a", b"X", b"\x8c"),  # constants
+    *(b"(", b")", b"t", b"\x85", b"\x86", b"\x87", b"}", b"s", b"u"),  # tuples, dicts
+    *(b"q", b"r", b"h", b"j", b"c", b"R", b"\x80"),  # memo, names, calls, protocol
+)
+_ILL_FORMED = "damaged: its data.pkl is not well formed"
 
 
 class _Storage(NamedTuple):
     key: str
     dtype: str
-    size: int
 
 
 class _Tensor(NamedTuple):
@@ -105,18 +102,18 @@ def _read_archive(archive: zipfile.ZipFile) -> StateDict:
     if root + "byteorder" in members and read("byteorder", 16) == b"big":
         order = ">"
     tensors = _interpret(read("data.pkl", MAX_DESCRIPTION_BYTES))
-    stored: dict[tuple[str, str], np.ndarray] = {}
+    stored: dict[_Storage, np.ndarray] = {}
     budget = MAX_TENSOR_BYTES
     result = {}
     for name, tensor in tensors.items():
-        source = (tensor.storage.key, tensor.storage.dtype)
-        if source not in stored:
-            data = read(f"data/{source[0]}", budget)
+        storage = tensor.storage
+        if storage not in stored:
+            data = read(f"data/{storage.key}", budget)
             budget -= len(data)
-            if len(data) % np.dtype(source[1]).itemsize:
+            if len(data) % np.dtype(storage.dtype).itemsize:
                 raise _RefusalError(f"damaged: the bytes of {name} are no whole number of values")
-            stored[source] = np.frombuffer(data, order + source[1])
-        result[name] = _strided(name, tensor, stored[source])
+            stored[storage] = np.frombuffer(data, order + storage.dtype)
+        result[name] = _strided(name, tensor, stored[storage])
     return result
 
 
@@ -141,11 +138,15 @@ def _strided(name: str, tensor: _Tensor, values: np.ndarray) -> np.ndarray:
 
 def _interpret(description: bytes) -> dict[str, _Tensor]:
     """Read the state_dict's pickle into records of tensors; refuse every other pickle."""
+    # No instruction takes less than a byte or pushes more than one value.
+    limits = Limits(opcodes_base=len(description), stack=len(description))
     try:
-        result = _run(description)
-    except (IndexError, KeyError, StopIteration, TypeError, ValueError):
-        # Which of them an ill-formed program meets is chance; nothing was called on its behalf.
-        raise _RefusalError("damaged: its data.pkl is not well formed") from None
+        result = _StateDictMachine(Stream([description], limits=limits)).run()
+    except ForbiddenError as error:
+        raise _RefusalError(_wording(*error.wanted)) from None
+    except BadStreamError:
+        # Which defect an ill-formed program shows is chance; nothing was called on its behalf.
+        raise _RefusalError(_ILL_FORMED) from None
     if not isinstance(result, dict) or not result:
         raise _RefusalError("holds no state_dict; save it with torch.save(net.state_dict(), path)")
     for name, value in result.items():
@@ -157,103 +158,61 @@ def _interpret(description: bytes) -> dict[str, _Tensor]:
     return result
 
 
-_PUSH = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"}
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_PUT = {"BINPUT", "LONG_BINPUT"}
-_GET = {"BINGET", "LONG_BINGET"}
-_MARK = object()
+def _wording(wanted: bytes | str, name: str = "") -> str:
+    """Say what the description wants: an instruction, or a module's name."""
+    if isinstance(wanted, str):
+        shown = f"{wanted} {name}"[:80]
+        return (
+            f"its description names {shown!r}, which no state_dict of NumPy's number types needs;"
+            " refused"
+        )
+    known = pickletools.code2op.get(wanted.decode("latin1"))
+    return f"its description uses the instruction {known.name}; refused" if known else _ILL_FORMED
 
 
-def _run(description: bytes) -> Any:
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
-
-    def since_mark() -> list[Any]:
-        start = next(i for i in reversed(range(len(stack))) if stack[i] is _MARK)
-        items = stack[start + 1 :]
-        del stack[start:]
-        return items
-
-    argument: Any
-    for opcode, argument, _ in pickletools.genops(description):
-        kind = opcode.name
-        if kind in _PUSH:
-            stack.append(argument)
-        elif kind in _CONSTANTS:
-            stack.append(_CONSTANTS[kind])
-        elif kind in _PUT:
-            memo[argument] = stack[-1]
-        elif kind in _GET:
-            stack.append(memo[argument])
-        elif kind == "MARK":
-            stack.append(_MARK)
-        elif kind == "TUPLE":
-            stack.append(tuple(since_mark()))
-        elif kind in _TUPLES:
-            count = _TUPLES[kind]
-            items = [stack.pop() for _ in range(count)]
-            stack.append(tuple(reversed(items)))
-        elif kind == "EMPTY_DICT":
-            stack.append({})
-        elif kind in ("SETITEM", "SETITEMS"):
-            items = since_mark() if kind == "SETITEMS" else [stack.pop(), stack.pop()][::-1]
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                _set_item(stack[-1], key, value)
-        elif kind == "GLOBAL":
-            if argument not in _GLOBALS:
-                raise _RefusalError(
-                    f"its description names {argument[:80]!r}, which no state_dict of NumPy's "
-                    "number types needs; refused"
-                )
-            stack.append(_Name(argument))
-        elif kind == "BINPERSID":
-            stack.append(_as_storage(stack.pop()))
-        elif kind == "REDUCE":
-            arguments, function = stack.pop(), stack.pop()
-            stack.append(_reduce(function, arguments))
-        elif kind == "BUILD":  # OrderedDict's _metadata; it says nothing about the weights
-            stack.pop()
-        elif kind == "STOP":
-            return stack.pop()
-        elif kind != "PROTO":
-            raise _RefusalError(f"its description uses the instruction {kind}; refused")
-    raise ValueError("no STOP")
+def _storage(record: Any) -> _Storage:
+    match record:
+        case ("storage", Name(role=role), str() as key, _, int()) if role in STORAGES:
+            return _Storage(key, STORAGES[role])
+    raise BadStreamError("it persists what is not a storage")
 
 
-def _set_item(target: Any, key: Any, value: Any) -> None:
-    # Only text as a key: the hash of a nested tuple can take longer than a life.
-    if not isinstance(target, dict) or not isinstance(key, str):
-        raise _RefusalError("holds something else than a mapping from names to tensors")
-    target[key] = value
+def _rebuilt(args: tuple[Any, ...]) -> _Tensor | None:
+    match args:
+        case (_Storage() as storage, offset, tuple() as shape, tuple() as strides, *_):
+            numbers = (offset, *shape, *strides)
+            if len(shape) == len(strides) and all(
+                type(number) is int and 0 <= number < 1 << 40 for number in numbers
+            ):
+                return _Tensor(storage, offset, shape, strides)
+    return None
 
 
-def _as_storage(record: Any) -> _Storage:
-    tag, name, key, _, size = record
-    if tag != "storage" or not isinstance(name, _Name) or not isinstance(key, str):
-        raise ValueError
-    module, _, storage = name.text.partition(" ")
-    if module != "torch" or not isinstance(size, int):
-        raise ValueError
-    return _Storage(key, STORAGES[storage], size)
+def _parameter(args: tuple[Any, ...]) -> _Tensor | None:
+    return args[0] if args and isinstance(args[0], _Tensor) else None
 
 
-def _reduce(function: Any, arguments: Any) -> Any:
-    if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-        raise ValueError
-    if function.text == _ORDERED_DICT and not arguments:
-        return {}
-    if function.text == _PARAMETER and isinstance(arguments[0], _Tensor):
-        return arguments[0]
-    if function.text != _REBUILD:
-        raise ValueError
-    storage, offset, shape, strides = arguments[:4]
-    numbers = (offset, *shape, *strides)
-    if not isinstance(storage, _Storage) or len(shape) != len(strides):
-        raise ValueError
-    if not all(type(number) is int and 0 <= number < 1 << 40 for number in numbers):
-        raise ValueError
-    return _Tensor(storage, offset, shape, strides)
+class _StateDictMachine(Machine):
+    """Runs a state_dict's description; makes ``_Tensor`` of what would be PyTorch's."""
+
+    names: ClassVar = {
+        ("collections", "OrderedDict"): Name("OrderedDict", lambda args: None if args else {}),
+        ("torch._utils", "_rebuild_tensor_v2"): Name("tensor", _rebuilt),
+        ("torch._utils", "_rebuild_parameter"): Name("parameter", _parameter),
+        **{("torch", name): Name(name) for name in STORAGES},
+    }
+    instructions: ClassVar = {
+        **{code: INSTRUCTIONS[code] for code in _SHARED},
+        b"Q": lambda m: m.stack.append(_storage(m.pop())),
+        b"b": Machine.pop,  # OrderedDict's _metadata; it says nothing about the weights
+    }
+
+    def set_item(self, target: Any, key: Any, value: Any) -> None:
+        """Set one entry of a dict."""
+        # Only text as a key: the hash of a nested tuple can take longer than a life.
+        if not isinstance(target, dict) or not isinstance(key, str):
+            raise _RefusalError("holds something else than a mapping from names to tensors")
+        target[key] = value
 
 
 def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:

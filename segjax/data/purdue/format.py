@@ -9,6 +9,7 @@ the order of the values.
 from __future__ import annotations
 
 import array
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from segjax.data.dataset import Dataset
-from segjax.data.purdue import nodes as nodes
-from segjax.data.purdue.gunzip import BadStreamError, GzipSource, ReadAhead
-from segjax.data.purdue.input import Limits
-from segjax.data.purdue.machine import PickleMachine
+from segjax.data.purdue import nodes
+from segjax.data.purdue.records import RecordMachine
+from segjax.data.purdue.stream import BadStreamError, Gunzip, Limits, Stream, read_ahead
 from segjax.errors import DataError
 
 _MAX_SIDE = 4096
@@ -73,7 +73,7 @@ class _Images:
         self.masks[row] = planes.transpose(1, 2, 0)
         for index, node in enumerate(channels):
             node.small, node.items, node.row, node.channel = None, [], row, index
-        mask.row, mask.data = row, b""
+        mask.row, mask.values = row, None
         self.count += 1
         self._add_boxes(boxes, row, where)
         return row
@@ -81,16 +81,17 @@ class _Images:
     def _mask(self, mask: nodes.Array, where: str) -> np.ndarray:
         if mask.row >= 0:
             return self.masks[mask.row].transpose(2, 0, 1)
-        if mask.dtype is None or mask.data is None:
+        if mask.values is None:
             raise BadStreamError(f"{where} has a mask without content")
-        if mask.dtype.code != "u1":
-            raise BadStreamError(f"{where} has a mask of dtype {mask.dtype.code}, expected u1")
-        if len(mask.shape) != 3:
+        if mask.values.dtype != np.uint8:
+            code = mask.values.dtype.str[1:]
+            raise BadStreamError(f"{where} has a mask of dtype {code}, expected u1")
+        if mask.values.ndim != 3:
             raise BadStreamError(
-                f"{where} has a mask of shape {list(mask.shape)}, expected classes, height, width"
+                f"{where} has a mask of shape {list(mask.values.shape)},"
+                " expected classes, height, width"
             )
-        flat = np.frombuffer(mask.data, np.uint8)
-        return flat.reshape(mask.shape, order="F" if mask.fortran else "C")
+        return mask.values
 
     def _channel(self, node: nodes.List, where: str) -> np.ndarray:
         height, width = self.images.shape[1:3]
@@ -234,18 +235,17 @@ def read_shapes_file(
     limits = limits or Limits()
     images = _Images()
     try:
-        with (
-            GzipSource(path, max_unpacked_bytes=limits.unpacked_bytes) as source,
-            ReadAhead(source, on_progress=on_progress) as ahead,
-        ):
-            machine = PickleMachine(ahead, on_record=images.add, limits=limits)
-            images.offset = lambda: machine.offset
-            try:
-                result = machine.run()
-            except BadStreamError as error:
-                raise BadStreamError(f"{error} (at unpacked byte {machine.offset:,})") from None
-            dataset = images.finish(result, name=path.name.removesuffix(".gz"), source=str(path))
-            return dataset, source.sha256
+        with path.open("rb") as file:
+            packed = Gunzip(file, max_unpacked_bytes=limits.unpacked_bytes)
+            with contextlib.closing(read_ahead(packed, on_progress=on_progress)) as pieces:
+                stream = Stream(pieces, limits=limits)
+                images.offset = lambda: stream.offset
+                try:
+                    result = RecordMachine(stream, on_record=images.add).run()
+                except BadStreamError as error:
+                    raise BadStreamError(f"{error} (at unpacked byte {stream.offset:,})") from None
+        dataset = images.finish(result, name=path.name.removesuffix(".gz"), source=str(path))
+        return dataset, packed.sha256
     except (BadStreamError, DataError) as error:
         raise DataError(f"{path}: {error}") from None
     except MemoryError:

@@ -8,27 +8,34 @@ _WINDOW = 1 << 15
 _BININT1, _APPENDS = b"K"[0], b"e"[0]
 
 
-def binary_run(buf: bytes, pos: int) -> tuple[bytes, int] | None:
-    """Parses ``K\\x01K\\x02...e`` at ``pos``, a batch of small ints appended to a list.
+def binary_run(buf: bytes, pos: int) -> tuple[bytes, int]:
+    """Parse ``K\\x01K\\x02...e`` at ``pos``, a batch of small ints appended to a list.
 
-    Returns the values and the position behind them, or None if it is something else.
+    Returns:
+      The values and the position behind them; none and ``pos`` if it is something else.
     """
-    size = min(_WINDOW, (len(buf) - pos) & ~1)
-    window = np.frombuffer(buf, np.uint8, size, pos)
-    other = window[0::2] != _BININT1
-    count = int(other.argmax())
+    if buf[pos : pos + 1] != b"K":
+        return b"", pos
+    window = np.frombuffer(buf, np.uint8, min(_WINDOW, (len(buf) - pos) & ~1), pos)
+    other = np.flatnonzero(window[0::2] != _BININT1)
     # A pair that starts with 'e' ends the batch: its other byte belongs to what follows.
-    if not other.any() or window[2 * count] != _APPENDS:
-        return None
-    return window[1 : 2 * count : 2].tobytes(), pos + 2 * count + 1
+    if not len(other) or window[2 * other[0]] != _APPENDS:
+        return b"", pos
+    end = 2 * int(other[0])
+    return window[1:end:2].tobytes(), pos + end + 1
 
 
 def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
-    """Parses ``I1\\naI2\\naI3\\na...`` at ``pos``, ints appended to a list, as far as it goes.
+    """Parse ``I1\\naI2\\naI3\\na...`` at ``pos``, ints appended to a list, as far as it goes.
 
     It takes only the plain decimal spelling of 0..255 and leaves the rest, such as I01 (which is
-    True), to the interpreter. Returns the values and the position behind them.
+    True), to the interpreter.
+
+    Returns:
+      The values and the position behind them.
     """
+    if buf[pos : pos + 1] != b"I":
+        return b"", pos
     end = buf.find(b"aa", pos, pos + _WINDOW)
     end = min(len(buf), pos + _WINDOW) if end < 0 else end + 1
     text = np.frombuffer(buf, np.uint8, end - pos, pos)

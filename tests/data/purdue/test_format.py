@@ -161,12 +161,12 @@ def test_real_large_files_against_the_independent_reader(name, real_files):
 
 def test_text_runs_equal_the_interpreter(small, tmp_path, monkeypatch):
     """The fast path and the plain interpreter must not differ."""
-    from segjax.data.purdue import machine as pickle_stream
+    from segjax.data.purdue import records
 
     path = tmp_path / "text.gz"
     write_gz(small[:2], path, protocol=0)
     fast = read(path)
-    monkeypatch.setattr(pickle_stream, "text_run", lambda buf, pos: (b"", pos))
+    monkeypatch.setattr(records, "text_run", lambda buf, pos: (b"", pos))
     slow = read(path, limits=Limits(opcodes_base=1_000_000))
     assert_same(fast, slow)
 
@@ -440,10 +440,10 @@ def test_progress_is_on_stderr_and_only_if_asked(small, tmp_path, capfd):
 
 def test_opcode_table_is_what_pickle_knows():
     """Every allowed instruction exists, and none of those that name, call or persist freely."""
-    from segjax.data.purdue.machine import _OPCODES
+    from segjax.data.purdue.records import RecordMachine
 
     known = {op.code.encode("latin1"): op.name for op in pickletools.opcodes}
-    names = {known[code] for code in _OPCODES}
+    names = {known[code] for code in RecordMachine.instructions}
     assert not names & {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1"}
 
 

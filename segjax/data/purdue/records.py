@@ -1,0 +1,137 @@
+"""The pickle interpreter for data sets, which hands over each image record once it is read.
+
+Long lists of small ints, which are nearly all of a PurdueShapes file, are parsed a whole run at a
+time; every other byte goes through the interpreter. Records leave at once, so pixels never pile
+up as Python objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from segjax.data.purdue.nodes import LONG_STRING, NAMES, Array, Blob, Dict, Dtype, List, new_tuple
+from segjax.data.purdue.runs import binary_run, text_run
+from segjax.data.purdue.stream import BadStreamError, Stream
+from segjax.data.purdue.unpickle import INSTRUCTIONS, Machine
+
+_RECORD_PARTS = 5  # R, G, B, mask, boxes
+
+
+class RecordMachine(Machine):
+    """Runs a data set's pickle; ``on_record(parts)`` gets [R, G, B, mask, boxes] nodes.
+
+    ``on_record`` returns the row where it has put the image. ``run`` returns what the pickle
+    says, with released ``List`` nodes in the place of images.
+    """
+
+    names = NAMES
+
+    def __init__(self, stream: Stream, *, on_record: Callable[[list[Any]], int]) -> None:
+        super().__init__(stream)
+        self._on_record = on_record
+        self._held = 0
+
+    def new_dict(self) -> Dict:
+        """Return an empty dict."""
+        return Dict()
+
+    def new_tuple(self, items: list[Any]) -> tuple[Any, ...]:
+        """Return a short and flat tuple."""
+        return new_tuple(items)
+
+    def set_item(self, target: Any, key: Any, value: Any) -> None:
+        """Set one entry of a dict."""
+        if type(target) is not Dict:
+            raise BadStreamError("an entry is set in what is not a dict")
+        target.set(key, value)
+
+    def push(self, value: Any) -> None:
+        """Put a number or a string on the stack; a long string is pixels."""
+        if isinstance(value, str | bytes) and len(value) >= LONG_STRING:
+            self._hold(len(value))
+            value = Blob(value)
+        self.stack.append(value)
+
+    def mark(self) -> None:
+        """Remember how high the stack is; take a batch of small ints for a list in one go."""
+        target = self.stack[-1] if self.stack else None
+        if type(target) is List and target.small is not None and not target.closed:
+            values, self.stream.pos = binary_run(self.stream.buf, self.stream.pos)
+            if values:
+                self._extend(target, values)
+                return
+        super().mark()
+
+    def push_list(self, items: list[Any]) -> None:
+        """Push a list of ``items``."""
+        self.stack.append(List())
+        self.append_all(items)
+
+    def append(self) -> None:
+        """Append the topmost value to the list below."""
+        value, target = self.pop(), self._list()
+        target.append(value)
+        small = target.small
+        if small is None:
+            self._release(target)
+        elif len(small) > 8:  # the text protocols have nothing shorter for long lists
+            values, self.stream.pos = text_run(self.stream.buf, self.stream.pos)
+            self._extend(target, values)
+
+    def append_all(self, items: list[Any]) -> None:
+        """Append ``items`` to the list on top of the stack."""
+        target = self._list()
+        for item in items:
+            target.append(item)
+        self._release(target)
+
+    def build(self, target: Any, state: Any) -> None:
+        """Set the state of an array or a dtype."""
+        self.stack.append(target)
+        match target, state:
+            case Array(), (1, shape, dtype, fortran, data):
+                target.fill(dtype, shape, data, "F" if fortran else "C")
+            case Array(), (_, _, _, _, _):
+                raise BadStreamError("it has an array of an unknown version")
+            # A plain dtype has a version, a byte order, and nothing else.
+            case Dtype(), (3 | 4, "|" | "<" | ">" | "=" as order, None, None, None, -1, -1, 0, *_):
+                target.set_order(order)
+            case Dtype(), (version, _, None, None, None, -1, -1, 0, *_) if version not in (3, 4):
+                raise BadStreamError("it has a dtype of an unknown version")
+            case _:
+                raise BadStreamError("it sets a state that is not that of a plain array or dtype")
+
+    def _list(self) -> List:
+        target = self.top()
+        if type(target) is not List:
+            raise BadStreamError("something is appended to what is not a list")
+        return target
+
+    def _extend(self, target: List, values: bytes) -> None:
+        self._hold(len(values))
+        target.extend_small(values)
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        if self._held > self.stream.limits.held_bytes:
+            raise BadStreamError(
+                f"more than {self.stream.limits.held_bytes:,} bytes of it are not part of any image"
+            )
+
+    def _release(self, target: List) -> None:
+        """Hand a list over as soon as it is an image: its pixels need not wait any longer."""
+        if len(target.items) == _RECORD_PARTS and type(target.items[3]) is Array:
+            target.row = self._on_record(target.items)
+            target.items = []
+            target.closed = True
+            self._held = 0
+
+    instructions: ClassVar = {
+        **INSTRUCTIONS,
+        b"]": lambda m: m.push_list([]),
+        b"l": lambda m: m.push_list(m.pop_mark()),
+        b"a": append,
+        b"e": lambda m: m.append_all(m.pop_mark()),
+        b"b": lambda m: m.build(*m.pop_many(2)),
+    }

@@ -1,0 +1,290 @@
+"""A pickle interpreter that builds data and nothing else.
+
+It is a stack machine like pickle's own, for protocols 0 to 5. Instructions and names are looked
+up in tables; nothing is imported, and only what a table holds can be called. Each reader has
+tables of its own and says what containers and calls give.
+"""
+
+from __future__ import annotations
+
+import codecs
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from operator import methodcaller
+from typing import Any, ClassVar
+
+from segjax.data.purdue.stream import BadStreamError, Stream
+
+_MAX_MARKS = 100
+_STOP = b"."[0]
+
+
+class ForbiddenError(BadStreamError):
+    """The pickle wants what its reader does not have: an instruction, or a module's name."""
+
+    def __init__(self, message: str, *wanted: Any) -> None:
+        super().__init__(message)
+        self.wanted = wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What a name in a pickle stands for: a role and, if it may be called, a function.
+
+    The function gets the arguments; it returns None if they are not those of this name.
+    """
+
+    role: str
+    call: Callable[[tuple[Any, ...]], Any] | None = None
+
+
+class Machine:
+    """Runs one pickle; every defect is a ``BadStreamError``.
+
+    Attributes:
+      instructions: by the byte of each allowed instruction, what it does.
+      names: by module and name, what they stand for.
+    """
+
+    instructions: ClassVar[Mapping[bytes, Callable[[Any], None]]]
+    names: ClassVar[Mapping[tuple[str, ...], Name]]
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """Interpret the whole stream and return its one object."""
+        table = [self.instructions.get(bytes([code])) for code in range(256)]
+        stream, stack, done = self.stream, self.stack, 0
+        while True:
+            code = stream.byte()
+            done += 1
+            if done > stream.budget:
+                raise BadStreamError(f"more than {stream.budget:,} pickle instructions by here")
+            if code == _STOP:
+                break
+            instruction = table[code]
+            if instruction is None:
+                raise ForbiddenError(
+                    f"pickle instruction {bytes([code])!r} is not allowed", bytes([code])
+                )
+            instruction(self)
+            if len(stack) > stream.limits.stack:
+                raise BadStreamError(f"the pickle stack is higher than {stream.limits.stack:,}")
+        result = self.pop()
+        if stack or self.marks:
+            raise BadStreamError("the pickle ends with more than one object")
+        if not stream.ended():
+            raise BadStreamError("there are more bytes behind the end of the pickle")
+        return result
+
+    # What each reader decides for itself.
+
+    def new_dict(self) -> Any:
+        """Return an empty dict."""
+        return {}
+
+    def new_tuple(self, items: list[Any]) -> tuple[Any, ...]:
+        """Return a tuple of ``items``."""
+        return tuple(items)
+
+    def set_item(self, target: Any, key: Any, value: Any) -> None:
+        """Set one entry of ``target``, if it is a dict that may have it."""
+        raise NotImplementedError
+
+    def push(self, value: Any) -> None:
+        """Put a number or a string on the stack."""
+        self.stack.append(value)
+
+    # The stack and the memo.
+
+    def top(self) -> Any:
+        """Return the topmost value."""
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            raise BadStreamError("the pickle takes more from its stack than it has put there")
+        return self.stack[-1]
+
+    def pop(self) -> Any:
+        """Take off the topmost value and return it."""
+        self.top()
+        return self.stack.pop()
+
+    def pop_many(self, count: int) -> list[Any]:
+        """Take off the topmost ``count`` values and return them, the topmost last."""
+        return [self.pop() for _ in range(count)][::-1]
+
+    def mark(self) -> None:
+        """Remember how high the stack is."""
+        self.marks.append(len(self.stack))
+        if len(self.marks) > _MAX_MARKS:
+            raise BadStreamError(f"more than {_MAX_MARKS} marks are open")
+
+    def pop_mark(self) -> list[Any]:
+        """Forget the last mark, take off what lies above it and return that."""
+        if not self.marks:
+            raise BadStreamError("the pickle uses a mark that it has not set")
+        mark = self.marks.pop()
+        items = self.stack[mark:]
+        del self.stack[mark:]
+        return items
+
+    def _put(self, index: int) -> None:
+        if index < 0:
+            raise BadStreamError("a memo index is negative")
+        self.memo[index] = self.top()
+
+    def _get(self, index: int) -> None:
+        if index not in self.memo:
+            raise BadStreamError(f"the pickle refers to memo {index}, which is not set")
+        self.stack.append(self.memo[index])
+
+    # Containers, names and calls.
+
+    def _push_tuple(self, items: list[Any]) -> None:
+        self.stack.append(self.new_tuple(items))
+
+    def _push_dict(self, items: list[Any]) -> None:
+        self.stack.append(self.new_dict())
+        self._set_items(items)
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self.top()
+        if len(items) % 2:
+            raise BadStreamError("an entry is set in what is not a dict")
+        for key, value in zip(items[0::2], items[1::2], strict=True):
+            self.set_item(target, key, value)
+
+    def _push_name(self, module: Any, name: Any) -> None:
+        path = (module, name) if type(module) is type(name) is str else ("?",)
+        if path not in self.names:
+            shown = ".".join(path)[:80]
+            raise ForbiddenError(f"it asks for the name {shown!r}, which no data file needs", *path)
+        self.stack.append(self.names[path])
+
+    def _reduce(self, name: Any, args: Any) -> None:
+        if type(name) is not Name or type(args) is not tuple:
+            raise BadStreamError("it calls what is not a function of the allowed ones")
+        if name.call is None:
+            raise BadStreamError(f"it calls {name.role}, which no data file does")
+        result = name.call(args)
+        if result is None:
+            raise BadStreamError(f"it calls {name.role} with wrong arguments")
+        self.stack.append(result)
+
+    def _check_protocol(self, protocol: int) -> None:
+        if protocol > 5:
+            raise BadStreamError("its pickle protocol is newer than 5")
+
+
+def _fixed(size: int) -> Callable[[Stream], bytes]:
+    return lambda stream: stream.take(size)
+
+
+def _sized(width: int) -> Callable[[Stream], bytes]:
+    return lambda stream: stream.take(stream.integer(width))
+
+
+def _long_int(stream: Stream) -> bytes:
+    size = stream.integer(1)
+    if size > 8:
+        raise BadStreamError("an int is longer than 8 bytes")
+    return stream.take(size)
+
+
+def _decimal(line: bytes) -> int:
+    digits = line.removeprefix(b"-")
+    if not digits.isdigit() or len(digits) > 19:
+        raise BadStreamError("an int is not a plain number of at most 19 digits")
+    return int(line)
+
+
+def _int_or_bool(line: bytes) -> int | bool:
+    return line == b"01" if line in (b"00", b"01") else _decimal(line)
+
+
+def _unquoted(line: bytes) -> str:
+    if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
+        raise BadStreamError("a string has no closing quote")
+    return bytes(codecs.escape_decode(line[1:-1])[0]).decode("latin1")
+
+
+_unsigned = partial(int.from_bytes, byteorder="little")
+_signed = partial(int.from_bytes, byteorder="little", signed=True)
+_utf8 = methodcaller("decode", "utf-8", "surrogatepass")
+# Python 2 had one type for text and bytes; read as latin-1, it can become either.
+_latin1 = methodcaller("decode", "latin1")
+_escaped = methodcaller("decode", "raw-unicode-escape")
+
+# Numbers and strings: where their bytes end, what these mean, and what is wrong if nothing.
+_LITERALS: dict[bytes, tuple[Callable[[Stream], bytes], Callable[[bytes], Any], str]] = {
+    b"I": (Stream.short_line, _int_or_bool, ""),
+    b"L": (Stream.short_line, lambda line: _decimal(line.removesuffix(b"L")), ""),
+    b"J": (_fixed(4), _signed, ""),
+    b"K": (_fixed(1), _unsigned, ""),
+    b"M": (_fixed(2), _unsigned, ""),
+    b"\x8a": (_long_int, _signed, ""),
+    b"F": (Stream.short_line, float, "a number is not a number"),
+    b"G": (_fixed(8), lambda data: struct.unpack(">d", data)[0], ""),
+    b"S": (Stream.line, _unquoted, "a string holds a wrong escape"),
+    b"T": (_sized(4), _latin1, ""),
+    b"U": (_sized(1), _latin1, ""),
+    b"V": (Stream.line, _escaped, "a string holds a wrong escape"),
+    b"X": (_sized(4), _utf8, "a string is not UTF-8"),
+    b"\x8c": (_sized(1), _utf8, "a string is not UTF-8"),
+    b"\x8d": (_sized(8), _utf8, "a string is not UTF-8"),
+    b"B": (_sized(4), bytes, ""),
+    b"C": (_sized(1), bytes, ""),
+    b"\x8e": (_sized(8), bytes, ""),
+    b"\x96": (_sized(8), bytes, ""),
+}
+
+
+def _literal(
+    read: Callable[[Stream], bytes], meaning: Callable[[bytes], Any], defect: str
+) -> Callable[[Machine], None]:
+    def push_literal(machine: Machine) -> None:
+        data = read(machine.stream)
+        try:
+            value = meaning(data)
+        except (ValueError, Warning):
+            raise BadStreamError(defect) from None
+        machine.push(value)
+
+    return push_literal
+
+
+# Left out on purpose: POP, DUP, INST, OBJ, NEWOBJ, EXT, PERSID, sets and out-of-band buffers,
+# which no data file has. What lists, BUILD and BINPERSID mean is up to each reader.
+INSTRUCTIONS: dict[bytes, Callable[[Any], None]] = {
+    **{code: _literal(*row) for code, row in _LITERALS.items()},
+    b"N": lambda m: m.stack.append(None),
+    b"\x88": lambda m: m.stack.append(True),
+    b"\x89": lambda m: m.stack.append(False),
+    b"(": lambda m: m.mark(),
+    b")": lambda m: m.stack.append(()),
+    b"t": lambda m: m._push_tuple(m.pop_mark()),
+    b"\x85": lambda m: m._push_tuple(m.pop_many(1)),
+    b"\x86": lambda m: m._push_tuple(m.pop_many(2)),
+    b"\x87": lambda m: m._push_tuple(m.pop_many(3)),
+    b"}": lambda m: m._push_dict([]),
+    b"d": lambda m: m._push_dict(m.pop_mark()),
+    b"s": lambda m: m._set_items(m.pop_many(2)),
+    b"u": lambda m: m._set_items(m.pop_mark()),
+    b"p": lambda m: m._put(_decimal(m.stream.short_line())),
+    b"q": lambda m: m._put(m.stream.integer(1)),
+    b"r": lambda m: m._put(m.stream.integer(4)),
+    b"\x94": lambda m: m._put(len(m.memo)),
+    b"g": lambda m: m._get(_decimal(m.stream.short_line())),
+    b"h": lambda m: m._get(m.stream.integer(1)),
+    b"j": lambda m: m._get(m.stream.integer(4)),
+    b"c": lambda m: m._push_name(*(_latin1(m.stream.short_line()) for _ in range(2))),
+    b"\x93": lambda m: m._push_name(*m.pop_many(2)),
+    b"R": lambda m: m._reduce(*m.pop_many(2)),
+    b"\x80": lambda m: m._check_protocol(m.stream.integer(1)),
+    b"\x95": lambda m: m.stream.take(8),
+}
