@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from segjax.data.purdue.stream import BadStreamError, Limits, Stream
-from segjax.data.purdue.unpickle import INSTRUCTIONS, ForbiddenError, Machine, Name
+from segjax.data.purdue.unpickle import INSTRUCTIONS, Machine, Name
 from segjax.errors import CheckpointError
 
 StateDict = dict[str, np.ndarray]
@@ -43,7 +43,6 @@ _SHARED = (
     *(b"(", b")", b"t", b"\x85", b"\x86", b"\x87", b"}", b"s", b"u"),  # tuples, dicts
     *(b"q", b"r", b"h", b"j", b"c", b"R", b"\x80"),  # memo, names, calls, protocol
 )
-_ILL_FORMED = "damaged: its data.pkl is not well formed"
 
 
 class _Storage(NamedTuple):
@@ -142,11 +141,9 @@ def _interpret(description: bytes) -> dict[str, _Tensor]:
     limits = Limits(opcodes_base=len(description), stack=len(description))
     try:
         result = _StateDictMachine(Stream([description], limits=limits)).run()
-    except ForbiddenError as error:
-        raise _RefusalError(_wording(*error.wanted)) from None
     except BadStreamError:
         # Which defect an ill-formed program shows is chance; nothing was called on its behalf.
-        raise _RefusalError(_ILL_FORMED) from None
+        raise _RefusalError("damaged: its data.pkl is not well formed") from None
     if not isinstance(result, dict) or not result:
         raise _RefusalError("holds no state_dict; save it with torch.save(net.state_dict(), path)")
     for name, value in result.items():
@@ -156,18 +153,6 @@ def _interpret(description: bytes) -> dict[str, _Tensor]:
                 "torch.save(net.state_dict(), path)"
             )
     return result
-
-
-def _wording(wanted: bytes | str, name: str = "") -> str:
-    """Say what the description wants: an instruction, or a module's name."""
-    if isinstance(wanted, str):
-        shown = f"{wanted} {name}"[:80]
-        return (
-            f"its description names {shown!r}, which no state_dict of NumPy's number types needs;"
-            " refused"
-        )
-    known = pickletools.code2op.get(wanted.decode("latin1"))
-    return f"its description uses the instruction {known.name}; refused" if known else _ILL_FORMED
 
 
 def _storage(record: Any) -> _Storage:
@@ -214,6 +199,20 @@ class _StateDictMachine(Machine):
             raise _RefusalError("holds something else than a mapping from names to tensors")
         target[key] = value
 
+    def no_instruction(self, code: bytes) -> Exception:
+        """Return the refusal of an instruction, or that there is no such one."""
+        known = pickletools.code2op.get(code.decode("latin1"))
+        if known is None:
+            return BadStreamError("no instruction")
+        return _RefusalError(f"its description uses the instruction {known.name}; refused")
+
+    def no_name(self, *path: str) -> Exception:
+        """Return the refusal of a name."""
+        return _RefusalError(
+            f"its description names {' '.join(path)[:80]!r}, which no state_dict of NumPy's "
+            "number types needs; refused"
+        )
+
 
 def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]) -> None:
     """Write ``tensors`` as a file that ``torch.load(path, weights_only=True)`` reads.
@@ -229,12 +228,13 @@ def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndar
     partial = path.with_name(path.name + ".part")
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            put = _Writer(archive, "saved_model/").put
-            put("data.pkl", _describe(tensors, names))
-            put("byteorder", sys.byteorder.encode())
+            _put(archive, "data.pkl", _describe(tensors, names))
+            _put(archive, "byteorder", sys.byteorder.encode())
             for index, value in enumerate(tensors.values()):
-                put(f"data/{index}", value.astype(value.dtype.newbyteorder("=")).tobytes())
-            put("version", b"3\n")
+                _put(
+                    archive, f"data/{index}", value.astype(value.dtype.newbyteorder("=")).tobytes()
+                )
+            _put(archive, "version", b"3\n")
         os.replace(partial, path)
     except OSError as error:
         with contextlib.suppress(OSError):
@@ -242,18 +242,14 @@ def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndar
         raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-class _Writer:
-    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
-        self.archive, self.root = archive, root
-
-    def put(self, name: str, data: bytes) -> None:
-        """Add a member whose bytes start at a multiple of ALIGNMENT; the date is constant."""
-        info = zipfile.ZipInfo(self.root + name)
-        assert self.archive.fp is not None
-        start = self.archive.fp.tell() + 30 + len(info.filename) + 4  # zip's header, extra's header
-        padding = -start % ALIGNMENT
-        info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
-        self.archive.writestr(info, data)
+def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Add a member whose bytes start at a multiple of ALIGNMENT; the date is constant."""
+    info = zipfile.ZipInfo(f"saved_model/{name}")
+    assert archive.fp is not None
+    start = archive.fp.tell() + 30 + len(info.filename) + 4  # zip's header, extra's header
+    padding = -start % ALIGNMENT
+    info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
+    archive.writestr(info, data)
 
 
 def _describe(tensors: Mapping[str, np.ndarray], names: Mapping[str, str]) -> bytes:

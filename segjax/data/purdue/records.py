@@ -46,12 +46,13 @@ class RecordMachine(Machine):
             raise BadStreamError("an entry is set in what is not a dict")
         target.set(key, value)
 
-    def push(self, value: Any) -> None:
-        """Put a number or a string on the stack; a long string is pixels."""
-        if isinstance(value, str | bytes) and len(value) >= LONG_STRING:
+    def push_string(self, value: str | bytes) -> None:
+        """Put a string on the stack; a long one is pixels."""
+        if len(value) < LONG_STRING:
+            self.stack.append(value)
+        else:
             self._hold(len(value))
-            value = Blob(value)
-        self.stack.append(value)
+            self.stack.append(Blob(value))
 
     def mark(self) -> None:
         """Remember how high the stack is; take a batch of small ints for a list in one go."""
@@ -86,16 +87,20 @@ class RecordMachine(Machine):
             target.append(item)
         self._release(target)
 
-    def build(self, target: Any, state: Any) -> None:
-        """Set the state of an array or a dtype."""
-        self.stack.append(target)
-        match target, state:
-            case Array(), (1, shape, dtype, fortran, data):
+    def build(self, state: Any) -> None:
+        """Set the state of the array or dtype on top of the stack."""
+        match self.top(), state:
+            case Array() as target, (1, shape, dtype, fortran, data):
                 target.fill(dtype, shape, data, "F" if fortran else "C")
             case Array(), (_, _, _, _, _):
                 raise BadStreamError("it has an array of an unknown version")
             # A plain dtype has a version, a byte order, and nothing else.
-            case Dtype(), (3 | 4, "|" | "<" | ">" | "=" as order, None, None, None, -1, -1, 0, *_):
+            case Dtype() as target, (3 | 4, order, None, None, None, -1, -1, 0, *_) if order in (
+                "|",
+                "<",
+                ">",
+                "=",
+            ):
                 target.set_order(order)
             case Dtype(), (version, _, None, None, None, -1, -1, 0, *_) if version not in (3, 4):
                 raise BadStreamError("it has a dtype of an unknown version")
@@ -133,5 +138,5 @@ class RecordMachine(Machine):
         b"l": lambda m: m.push_list(m.pop_mark()),
         b"a": append,
         b"e": lambda m: m.append_all(m.pop_mark()),
-        b"b": lambda m: m.build(*m.pop_many(2)),
+        b"b": lambda m: m.build(m.pop()),
     }

@@ -36,32 +36,27 @@ def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
     """
     if buf[pos : pos + 1] != b"I":
         return b"", pos
-    end = buf.find(b"aa", pos, pos + _WINDOW)
-    end = min(len(buf), pos + _WINDOW) if end < 0 else end + 1
-    text = np.frombuffer(buf, np.uint8, end - pos, pos)
+    end = buf.find(b"aa", pos, pos + _WINDOW)  # of the list, which is appended to another
+    end = end + 1 if end > 0 else buf.rfind(b"\na", pos, pos + _WINDOW) + 2
+    text = np.frombuffer(buf, np.uint8, max(0, end - pos), pos)
     # Tokens "I" digits "\n" "a"; each ends with its "a".
     newline = np.flatnonzero(text == 10)
-    newline = newline[newline + 1 < len(text)]
-    if not len(newline):
-        return b"", pos
-    begin = np.empty_like(newline)
-    begin[0] = 0
+    begin = np.zeros_like(newline)
     np.add(newline[:-1], 2, out=begin[1:])
     digits = newline - begin - 1
-    good = (text[begin] == 73) & (text[newline + 1] == 97) & (digits > 0) & (digits < 4)
+    good = (text[begin] == 73) & (text[newline + 1] == 97) & (digits > 0)
     ones = text[newline - 1] - np.uint8(48)
     good &= ones <= 9
     values = ones.astype(np.uint16)
-    longer = np.flatnonzero(good & (digits > 1))
-    if len(longer):
-        at = newline[longer]
-        tens = text[at - 2] - np.uint8(48)
-        three = digits[longer] == 3
-        hundreds = np.where(three, text[at - 3] - np.uint8(48), np.uint8(0))
-        leading = np.where(three, hundreds, tens)
-        number = values[longer] + 10 * tens.astype(np.uint16) + 100 * hundreds.astype(np.uint16)
-        good[longer] = (tens <= 9) & (hundreds <= 2) & (leading > 0) & (number <= 255)
-        values[longer] = number
+    longer = np.flatnonzero(digits > 1)
+    for place, worth in ((2, 10), (3, 100)):
+        at = longer[digits[longer] >= place]
+        digit = text[newline[at] - place] - np.uint8(48)
+        good[at] &= digit <= 9
+        values[at] += digit * np.uint16(worth)
+    # The plain spelling has no zeros in front.
+    found = values[longer]
+    good[longer] &= (digits[longer] == 1 + (found > 9) + (found > 99)) & (found <= 255)
     count = len(good) if good.all() else int(good.argmin())
     if not count:
         return b"", pos

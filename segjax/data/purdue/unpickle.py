@@ -18,15 +18,9 @@ from typing import Any, ClassVar
 from segjax.data.purdue.stream import BadStreamError, Stream
 
 _MAX_MARKS = 100
+_STRINGS = (str, bytes)
 _STOP = b"."[0]
-
-
-class ForbiddenError(BadStreamError):
-    """The pickle wants what its reader does not have: an instruction, or a module's name."""
-
-    def __init__(self, message: str, *wanted: Any) -> None:
-        super().__init__(message)
-        self.wanted = wanted
+_TOO_FEW = "the pickle takes more from its stack than it has put there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ class Machine:
     def run(self) -> Any:
         """Interpret the whole stream and return its one object."""
         table = [self.instructions.get(bytes([code])) for code in range(256)]
-        stream, stack, done = self.stream, self.stack, 0
+        stream, stack, done, most = self.stream, self.stack, 0, self.stream.limits.stack
         while True:
             code = stream.byte()
             done += 1
@@ -70,12 +64,10 @@ class Machine:
                 break
             instruction = table[code]
             if instruction is None:
-                raise ForbiddenError(
-                    f"pickle instruction {bytes([code])!r} is not allowed", bytes([code])
-                )
+                raise self.no_instruction(bytes([code]))
             instruction(self)
-            if len(stack) > stream.limits.stack:
-                raise BadStreamError(f"the pickle stack is higher than {stream.limits.stack:,}")
+            if len(stack) > most:
+                raise BadStreamError(f"the pickle stack is higher than {most:,}")
         result = self.pop()
         if stack or self.marks:
             raise BadStreamError("the pickle ends with more than one object")
@@ -97,22 +89,32 @@ class Machine:
         """Set one entry of ``target``, if it is a dict that may have it."""
         raise NotImplementedError
 
-    def push(self, value: Any) -> None:
-        """Put a number or a string on the stack."""
+    def push_string(self, value: str | bytes) -> None:
+        """Put a string on the stack."""
         self.stack.append(value)
 
+    def no_instruction(self, code: bytes) -> Exception:
+        """Return what is raised at an instruction that is not in the table."""
+        return BadStreamError(f"pickle instruction {code!r} is not allowed")
+
+    def no_name(self, *path: str) -> Exception:
+        """Return what is raised at a name, (module, name), that is not in the table."""
+        shown = ".".join(path)[:80]
+        return BadStreamError(f"it asks for the name {shown!r}, which no data file needs")
+
     # The stack and the memo.
+
+    def pop(self) -> Any:
+        """Take off the topmost value and return it."""
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            raise BadStreamError(_TOO_FEW)
+        return self.stack.pop()
 
     def top(self) -> Any:
         """Return the topmost value."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise BadStreamError("the pickle takes more from its stack than it has put there")
+            raise BadStreamError(_TOO_FEW)
         return self.stack[-1]
-
-    def pop(self) -> Any:
-        """Take off the topmost value and return it."""
-        self.top()
-        return self.stack.pop()
 
     def pop_many(self, count: int) -> list[Any]:
         """Take off the topmost ``count`` values and return them, the topmost last."""
@@ -162,8 +164,7 @@ class Machine:
     def _push_name(self, module: Any, name: Any) -> None:
         path = (module, name) if type(module) is type(name) is str else ("?",)
         if path not in self.names:
-            shown = ".".join(path)[:80]
-            raise ForbiddenError(f"it asks for the name {shown!r}, which no data file needs", *path)
+            raise self.no_name(*path)
         self.stack.append(self.names[path])
 
     def _reduce(self, name: Any, args: Any) -> None:
@@ -253,7 +254,10 @@ def _literal(
             value = meaning(data)
         except (ValueError, Warning):
             raise BadStreamError(defect) from None
-        machine.push(value)
+        if isinstance(value, _STRINGS):
+            machine.push_string(value)
+        else:
+            machine.stack.append(value)
 
     return push_literal
 
