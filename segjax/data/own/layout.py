@@ -65,39 +65,33 @@ def find_entries(root: Path) -> Found:
             f" move the pictures into the splits or remove the empty folders"
         )
     if splits:
-        parts = {SPLIT_FOLDERS[part.name.lower()]: _find_part(root, part) for part in splits}
-    elif images is None:
-        parts = {"all": _find_part(root, root)}
-    elif masks is None:
-        raise DataError(f"{where}: has {images.name}/ but no masks/ beside it; {LAYOUTS}")
-    elif inner := _split_folders(images, _folders(images)):
-        parts = {}
-        for part in inner:
-            other = masks / part.name
-            if not other.is_dir():
-                raise DataError(
-                    f"{where}: has {images.name}/{part.name}/ but no {masks.name}/{part.name}/"
-                )
-            parts[SPLIT_FOLDERS[part.name.lower()]] = _pair_folders(root, part, other)
-        if loose := [name for name, _ in _pictures(images, deep=False)]:
+        return _merge({part: _find_part(root, part) for part in splits})
+    inner = _split_folders(images, _folders(images)) if images and masks else []
+    if not images or not masks or not inner:
+        return _find_part(root, root)
+    for part in inner:
+        if not (masks / part.name).is_dir():
             raise DataError(
-                f"{where}: {images.name}/ holds pictures beside its train/, val/ or test/:"
-                f" {some_names(loose)}; move them into one of these"
+                f"{where}: has {images.name}/{part.name}/ but no {masks.name}/{part.name}/"
             )
-    else:
-        parts = {"all": _pair_folders(root, images, masks)}
+    parts = {part: _pair_folders(root, part, masks / part.name) for part in inner}
+    if loose := [name for name, _ in _pictures(images, deep=False)]:
+        raise DataError(
+            f"{where}: {images.name}/ holds pictures beside its train/, val/ or test/:"
+            f" {some_names(loose)}; move them into one of these"
+        )
     return _merge(parts)
 
 
 def _find_part(root: Path, part: Path) -> Found:
+    """Scan the root, or the folder of one split, in which all pictures are of one layout."""
     where = printable(str(part))
     folders = _folders(part)
     images, masks = _pick(folders, IMAGE_FOLDERS), _pick(folders, MASK_FOLDERS)
     if images and masks:
-        return _pair_folders(root, part / images.name, part / masks.name)
-    if images or masks:
-        has, lacks = (images, "masks/") if images else (masks, "images/")
-        assert has is not None
+        return _pair_folders(root, images, masks)
+    if has := images or masks:
+        lacks = "masks/" if images else "images/"
         raise DataError(f"{where}: has {has.name}/ but no {lacks} beside it; {LAYOUTS}")
     found = _pair_flat(root, part)
     if found.splits["all"] or found.problems:
@@ -107,15 +101,17 @@ def _find_part(root: Path, part: Path) -> Found:
     raise DataError(f"{where}: no images here; {hint}")
 
 
-def _merge(parts: Mapping[str, Found]) -> Found:
+def _merge(parts: Mapping[Path, Found]) -> Found:
+    """Return the parts, of which each is the folder of a split, as one."""
     layouts = sorted({found.layout for found in parts.values()})
-    kinds = {bool(found.class_folders) for found in parts.values()}
-    problems = [problem for found in parts.values() for problem in found.problems]
-    if len(kinds) > 1:
+    if len({bool(found.class_folders) for found in parts.values()}) > 1:
         raise DataError("train, val and test mix masks of class numbers with per-class folders")
-    names = sorted({name for found in parts.values() for name in found.class_folders})
-    splits = {split: found.splits["all"] for split, found in parts.items()}
-    return Found(" and ".join(layouts), splits, problems, names)
+    return Found(
+        layout=" and ".join(layouts),
+        splits={SPLIT_FOLDERS[p.name.lower()]: found.splits["all"] for p, found in parts.items()},
+        problems=[problem for found in parts.values() for problem in found.problems],
+        class_folders=sorted({name for found in parts.values() for name in found.class_folders}),
+    )
 
 
 def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
