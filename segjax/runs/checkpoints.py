@@ -1,8 +1,8 @@
 """The checkpoints of one run: save, keep the last and the best, restore the newest good one."""
 
+import math
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,9 @@ from segjax.runs import leaves, storage
 
 Notify = Callable[[str], None]
 Which = int | Literal["newest", "best"]
+Manifest = dict[str, Any]
+# Tells what keeps a checkpoint with this manifest from being used, in words that follow its name.
+Objection = Callable[[Manifest], str | None]
 
 
 class Restored(NamedTuple):
@@ -32,12 +35,12 @@ class Checkpoints:
     """The checkpoints in one folder, which belongs to one run and one process at a time.
 
     Args:
-        folder: made by the first save.
-        keep: how many of the newest steps are kept; the best one is kept besides.
-        notify: gets one line for each damaged step or leftover; by default it goes to stderr.
+      folder: made by the first save.
+      keep: how many of the newest steps are kept; the best one is kept besides.
+      notify: gets one line for each damaged step or leftover; by default it goes to stderr.
 
     Raises:
-        CheckpointError: keep is less than 1.
+      CheckpointError: keep is less than 1.
     """
 
     def __init__(self, folder: str | Path, *, keep: int = 2, notify: Notify = _to_stderr) -> None:
@@ -47,97 +50,77 @@ class Checkpoints:
         self.keep = keep
         self._notify = notify
         self._damaged: set[Path] = set()
-        self._pool: ThreadPoolExecutor | None = None
-        self._pending: Future[Path] | None = None
 
     def save(
         self, step: int, state: Any, meta: Mapping[str, Any], *, best_score: float | None = None
     ) -> Path:
-        """Saves a state and returns when it is on the disk and would survive a kill or power cut.
+        """Save a state and return when it is on the disk and would survive a kill or power cut.
 
         Args:
-            step: 0 or more; a step saved again replaces the earlier one.
-            state: any pytree of arrays, typed PRNG keys and Python numbers.
-            meta: what JSON can hold; tuples come back as lists.
-            best_score: higher is better, the first of equals stays best, NaN never is; None keeps
-                the score that the step may have from an earlier save.
+          step: 0 or more; a step saved again replaces the earlier one.
+          state: any pytree of arrays, typed PRNG keys and Python numbers.
+          meta: what JSON can hold; tuples come back as lists.
+          best_score: higher is better, the first of equals stays best, NaN never is; None keeps
+            the score that the step may have from an earlier save.
 
         Returns:
-            The step's folder.
+          The step's folder.
 
         Raises:
-            CheckpointError: the state or meta cannot be stored, or the disk refuses.
+          CheckpointError: the state or meta cannot be stored, or the disk refuses.
         """
-        self.wait()
-        return self._write(*self._prepare(step, state, meta, best_score))
-
-    def save_async(
-        self, step: int, state: Any, meta: Mapping[str, Any], *, best_score: float | None = None
-    ) -> None:
-        """Copies the state to the host and writes it in the background; see `save`.
-
-        The state may be donated at once. The step is not safe before `wait` has returned; every
-        other method waits first.
-        """
-        self.wait()
-        prepared = self._prepare(step, state, meta, best_score)
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._pending = self._pool.submit(self._write, *prepared)
-
-    def wait(self) -> None:
-        """Returns when the last `save_async` is on the disk, or raises what went wrong in it."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            pending.result()
+        if isinstance(step, bool) or step != int(step) or step < 0:
+            raise CheckpointError(f"step={step!r}: it has to be a whole number, 0 or more")
+        step = int(step)
+        values, arrays = {}, {}
+        for name, leaf in leaves.named_leaves(state).items():
+            values[name], arrays[name] = leaves.to_host(name, leaf)
+        if not values:
+            raise CheckpointError("the state has no arrays: there is nothing to save")
+        score = None if best_score is None else float(best_score)
+        manifest = {"score": score, "meta": _plain(meta, "meta"), "arrays": arrays}
+        try:
+            for leftover in storage.leftovers(self.folder):
+                storage.remove(leftover)
+            if score is None:
+                scores = {folder.step: earlier["score"] for folder, earlier in self._whole()}
+                manifest["score"] = scores.get(step)
+            saved = storage.write(self.folder, step, values, manifest)
+            self._tidy()
+        except Exception as error:  # Orbax, tensorstore and the disk raise many kinds.
+            raise CheckpointError(
+                f"cannot save checkpoint step {step} in {self.folder}: {storage.one_line(error)}"
+            ) from error
+        return saved.path
 
     def steps(self) -> list[int]:
-        """The steps that look whole, oldest first: manifest readable, all files of full size."""
-        self.wait()
-        return sorted({folder.step for folder, _ in self._whole()})
+        """Return the steps that look whole, oldest first: all files there and of full size."""
+        return sorted(folder.step for folder, _ in self._whole())
 
-    def best(self) -> tuple[int, float] | None:
-        """Step and score of the best checkpoint that looks whole; None if none has a score."""
-        self.wait()
-        return _best(self._whole())
-
-    def restore(
-        self,
-        template: Any,
-        *,
-        which: Which = "newest",
-        expected: Mapping[str, Any] | None = None,
-    ) -> Restored:
-        """Restores the newest good checkpoint, bit for bit, onto the devices of the template.
+    def restore(self, template: Any, *, which: Which = "newest") -> Restored:
+        """Restore the newest good checkpoint, bit for bit, onto the devices of the template.
 
         Steps that are damaged in any way are named through `notify` with the reason and passed
         over. A checkpoint of another network or setting is an error, never passed over.
 
         Args:
-            template: a state of the same structure, shapes and dtypes, of arrays or of
-                `jax.ShapeDtypeStruct`; arrays come back with its shardings.
-            which: 'newest'; 'best', then newest; or one step, and then no other is tried.
-            expected: settings, compared with those in meta or in meta['config'] under the same
-                name; a setting that meta does not have is not compared.
+          template: a state of the same structure, shapes and dtypes, of arrays or of
+            `jax.ShapeDtypeStruct`; arrays come back with its shardings.
+          which: 'newest'; 'best', then newest; or one step, and then no other is tried.
 
         Raises:
-            CheckpointError: no good checkpoint; or structure, shape, dtype or setting differ.
+          CheckpointError: no good checkpoint; or structure, shape or dtype differ.
         """
-        self.wait()
         named = leaves.named_leaves(template)
-        here = {name: leaves.describe(leaf) for name, leaf in named.items()}
 
-        def fits(folder: storage.StepFolder, manifest: Mapping[str, Any]) -> None:
-            told = leaves.difference(
-                manifest["arrays"], here, meta=manifest["meta"], expected=expected or {}
+        def objection(manifest: Manifest) -> str | None:
+            told = leaves.difference(manifest, named)
+            return told and (
+                f"does not belong to this run: {told}. Use the settings it was made with, or "
+                "another run folder"
             )
-            if told:
-                raise CheckpointError(
-                    f"checkpoint {folder.path} does not belong to this run: {told}. Use the "
-                    f"settings it was made with, or another run folder"
-                )
 
-        step, manifest, values = self._read(which, fits)
+        step, manifest, values = self._read(which, objection)
         try:
             placed = [
                 leaves.place(values[name], manifest["arrays"][name], leaf)
@@ -145,22 +128,23 @@ class Checkpoints:
             ]
         except CheckpointError as error:
             raise CheckpointError(f"checkpoint step {step} in {self.folder}: {error}") from error
-        state = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(template), placed)
+        state = jax.tree.unflatten(jax.tree.structure(template), placed)
         return Restored(state, manifest["meta"], step)
 
     def _read(
-        self, which: Which, fits: Callable[[storage.StepFolder, Mapping[str, Any]], None]
-    ) -> tuple[int, dict[str, Any], dict[str, np.ndarray]]:
+        self, which: Which, objection: Objection
+    ) -> tuple[int, Manifest, dict[str, np.ndarray]]:
+        """Read the first good one of the steps asked for, naming what is not good on the way."""
         reasons = []
         for leftover in storage.leftovers(self.folder):
-            reasons.append(f"{leftover.name} is left over from an interrupted save or deletion")
-            self._notify(
-                f"checkpoint {leftover}: left over from an interrupted save or deletion, not used"
-            )
+            left_over = "left over from an interrupted save or deletion"
+            reasons.append(f"{leftover.name} is {left_over}")
+            self._notify(f"checkpoint {leftover}: {left_over}, not used")
         for folder in self._candidates(which):
             try:
                 manifest = storage.read_manifest(folder)
-                fits(folder, manifest)
+                if told := objection(manifest):
+                    raise CheckpointError(f"checkpoint {folder.path} {told}")
                 values = storage.read_arrays(folder, manifest)
             except storage.DamageError as damage:
                 self._damaged.add(folder.path)
@@ -183,65 +167,33 @@ class Checkpoints:
         if which == "newest":
             return folders
         if which == "best":
-            best = _best(self._whole())
-            return sorted(folders, key=lambda folder: best is None or folder.step != best[0])
+            best = _best_step(self._whole())
+            return sorted(folders, key=lambda folder: folder.step != best)
         if isinstance(which, int):
             return [folder for folder in folders if folder.step == which]
         raise CheckpointError(f"which={which!r}: give 'newest', 'best' or a step")
 
-    def _whole(self) -> list[tuple[storage.StepFolder, dict[str, Any]]]:
-        """The last attempt of each step that passes the cheap checks, newest first."""
-        whole: dict[int, tuple[storage.StepFolder, dict[str, Any]]] = {}
+    def _whole(self) -> list[tuple[storage.StepFolder, Manifest]]:
+        """Return the last attempt of each step that passes the cheap checks, newest first."""
+        whole: dict[int, tuple[storage.StepFolder, Manifest]] = {}
         for folder in storage.step_folders(self.folder):
             if folder.step not in whole and folder.path not in self._damaged:
                 try:
-                    manifest = storage.read_manifest(folder)
-                    storage.check_sizes(folder, manifest)
+                    whole[folder.step] = folder, storage.read_manifest(folder)
                 except storage.DamageError:
                     continue
-                whole[folder.step] = folder, manifest
         return list(whole.values())
 
-    def _prepare(
-        self, step: int, state: Any, meta: Mapping[str, Any], best_score: float | None
-    ) -> tuple[int, dict[str, np.ndarray], dict[str, Any]]:
-        if isinstance(step, bool) or step != int(step) or step < 0:
-            raise CheckpointError(f"step={step!r}: it has to be a whole number, 0 or more")
-        values, arrays = {}, {}
-        for name, leaf in leaves.named_leaves(state).items():
-            values[name], arrays[name] = leaves.to_host(name, leaf)
-        if not values:
-            raise CheckpointError("the state has no arrays: there is nothing to save")
-        score = None if best_score is None else float(best_score)
-        return int(step), values, {"score": score, "meta": _plain(meta, "meta"), "arrays": arrays}
-
-    def _write(
-        self, step: int, values: Mapping[str, np.ndarray], manifest: Mapping[str, Any]
-    ) -> Path:
-        try:
-            for leftover in storage.leftovers(self.folder):
-                storage.remove(leftover)
-            if manifest["score"] is None:
-                earlier = [old["score"] for folder, old in self._whole() if folder.step == step]
-                manifest = {**manifest, "score": earlier[0] if earlier else None}
-            committed = storage.write(self.folder, step, values, manifest)
-            self._tidy()
-        except Exception as error:  # Orbax, tensorstore and the disk raise many kinds.
-            raise CheckpointError(
-                f"cannot save checkpoint step {step} in {self.folder}: {storage.one_line(error)}"
-            ) from error
-        return committed.path
-
     def _tidy(self) -> None:
-        """Deletes what is superseded, after a save has succeeded.
+        """Delete what is superseded, after a save has succeeded.
 
         Damaged steps do not count as kept. They are deleted when `restore` has named them; others
         (of a newer format, say) are not ours to delete.
         """
         whole = self._whole()
+        best = _best_step(whole)
         kept = {folder.path for folder, _ in whole[: self.keep]}
-        best = _best(whole)
-        kept |= {folder.path for folder, _ in whole if best and folder.step == best[0]}
+        kept |= {folder.path for folder, _ in whole if folder.step == best}
         newest_attempt = {folder.step: folder.attempt for folder, _ in whole}
         for folder in storage.step_folders(self.folder):
             superseded = folder.attempt <= newest_attempt.get(folder.step, 0)
@@ -253,55 +205,47 @@ class Checkpoints:
 def load_params(
     path: str | Path, *, which: Which = "best", notify: Notify = _to_stderr
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Reads the network alone, without an optimizer or a template, for prediction.
+    """Read the network alone, without an optimizer or a template, for prediction.
 
     Args:
-        path: a folder of checkpoints or one step's folder.
-        which: 'best' (the newest where no step has a score), 'newest' or a step.
-        notify: as in `Checkpoints`.
+      path: a folder of checkpoints or one step's folder.
+      which: 'best' (the newest where no step has a score), 'newest' or a step.
+      notify: as in `Checkpoints`.
 
     Returns:
-        params, batch_stats and meta: the first two nested dicts of NumPy arrays as saved. Where
-        the run kept a moving average of its weights, ``ema``, that is the params: it is what was
-        validated and tested.
+      params, batch_stats and meta: the first two nested dicts of NumPy arrays as saved. Where
+      the run kept a moving average of its weights, ``ema``, that is the params: it is what was
+      validated and tested.
 
     Raises:
-        CheckpointError: no good checkpoint, or a state without params.
+      CheckpointError: no good checkpoint, or a state without params.
     """
     path = Path(path).absolute()
     folder = storage.parse_step(path)
     if folder is not None:
         path, which = path.parent, folder.step
 
-    def fits(found: storage.StepFolder, manifest: Mapping[str, Any]) -> None:
-        if not any(name.startswith("params/") for name in manifest["arrays"]):
-            raise CheckpointError(f"checkpoint {found.path} holds no network: it has no params")
+    def objection(manifest: Manifest) -> str | None:
+        has_params = any(name.startswith("params/") for name in manifest["arrays"])
+        return None if has_params else "holds no network: it has no params"
 
-    _, manifest, values = Checkpoints(path, notify=notify)._read(which, fits)
-    network = leaves.nested({name: value for name, value in values.items() if _of_network(name)})
-    params = network.get("ema") or network["params"]
-    return params, network.get("batch_stats", {}), manifest["meta"]
-
-
-def _of_network(name: str) -> bool:
-    return name.startswith(("params/", "batch_stats/", "ema/"))
+    _, manifest, values = Checkpoints(path, notify=notify)._read(which, objection)
+    state = leaves.nested(values)
+    return state.get("ema") or state["params"], state.get("batch_stats", {}), manifest["meta"]
 
 
-def _best(whole: list[tuple[storage.StepFolder, dict[str, Any]]]) -> tuple[int, float] | None:
-    # NaN equals not even itself; of equal scores the earliest step wins.
+def _best_step(whole: list[tuple[storage.StepFolder, Manifest]]) -> int | None:
+    """Return the step of the highest score, the earliest of equals; None if none has a score."""
     scored = [
         (manifest["score"], -folder.step)
         for folder, manifest in whole
-        if manifest["score"] is not None and manifest["score"] == manifest["score"]
+        if manifest["score"] is not None and not math.isnan(manifest["score"])
     ]
-    if not scored:
-        return None
-    score, negative_step = max(scored)
-    return -negative_step, score
+    return -max(scored)[1] if scored else None
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Checks that JSON will bring back the same value, tuples aside."""
+    """Check that JSON will bring back the same value, tuples aside."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Mapping):

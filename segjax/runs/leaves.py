@@ -20,22 +20,16 @@ _TELLING = ("depth", "head", "num_classes", "loss", "optimizer", "dtype", "param
 _MOST_NAMED = 3
 
 
-def _key_part(key: Any) -> str:
-    """One step of a tree path as text, free of the separator '/'."""
-    for attribute in ("key", "name", "idx"):
-        if hasattr(key, attribute):
-            text = str(getattr(key, attribute))
-            break
-    else:
-        text = str(key)
-    return urllib.parse.quote(text, safe=" ")
-
-
 def named_leaves(tree: Any) -> dict[str, Any]:
-    """Maps names such as 'opt_state/0/trace/conv/kernel' to the leaves of any pytree, in order."""
+    """Map names such as 'opt_state/0/trace/conv/kernel' to the leaves of any pytree, in order.
+
+    Raises:
+      CheckpointError: two leaves have the same name.
+    """
     named: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = "/".join(_key_part(key) for key in path) or _BARE
+        keys = (jax.tree_util.keystr((key,), simple=True) for key in path)
+        name = "/".join(urllib.parse.quote(key, safe=" ") for key in keys) or _BARE
         if name in named:
             raise CheckpointError(f"two arrays of the state have the same name, {name}: rename one")
         named[name] = leaf
@@ -43,7 +37,7 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 
 
 def nested(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dicts from names split at '/': the opposite of `named_leaves` for dicts of dicts."""
+    """Return nested dicts of names split at '/': `named_leaves` undone for dicts of dicts."""
     tree: dict[str, Any] = {}
     for name, leaf in named.items():
         *parents, last = [urllib.parse.unquote(part) for part in name.split("/")]
@@ -54,33 +48,26 @@ def nested(named: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def is_key(leaf: Any) -> bool:
-    """True for typed PRNG keys as `jax.random.key` makes them."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def describe(leaf: Any) -> dict[str, Any]:
-    """Shape and dtype of an array, an abstract array, a typed key or a Python number."""
+    """Return shape and dtype of an array, an abstract array, a typed key or a Python number."""
     if not hasattr(leaf, "dtype"):
         leaf = np.asarray(leaf)
     return {"shape": [int(size) for size in leaf.shape], "dtype": str(leaf.dtype)}
 
 
 def to_host(name: str, leaf: Any) -> tuple[np.ndarray, dict[str, Any]]:
-    """Copies a leaf to the host, with its entry for the manifest.
-
-    The copy owns its memory, so that the state may be donated while the copy is being written.
+    """Return a leaf as an array on the host, in C order, with its entry for the manifest.
 
     Raises:
-        CheckpointError: the leaf is no array of numbers, or lives partly in another process.
+      CheckpointError: the leaf is no array of numbers, or lives partly in another process.
     """
     entry = describe(leaf)
-    if is_key(leaf):
+    if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         entry["key_impl"] = str(jax.random.key_impl(leaf))
         leaf = jax.random.key_data(leaf)
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         raise CheckpointError(f"{name} is spread over several processes; only one can save it")
-    value = np.array(leaf, order="C")
+    value = np.asarray(leaf, order="C")
     if value.dtype.kind in "OSUMm":
         raise CheckpointError(f"{name} holds {value.dtype}, not numbers: put it into meta instead")
     entry["sha256"] = digest(value)
@@ -88,16 +75,16 @@ def to_host(name: str, leaf: Any) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def digest(value: np.ndarray) -> str:
-    """SHA-256 of the bytes of an array in C order."""
+    """Return the SHA-256 of the bytes of an array in C order."""
     # Through uint8, as memoryview refuses bfloat16 and its kin.
     return hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data).hexdigest()
 
 
 def place(value: np.ndarray, entry: Mapping[str, Any], like: Any) -> Any:
-    """Puts a restored value where its template `like` lies: same devices, same kind of array.
+    """Put a restored value where its template ``like`` lies: same devices, same kind of array.
 
     Raises:
-        CheckpointError: JAX would change the dtype, as for float64 without `jax_enable_x64`.
+      CheckpointError: JAX would change the dtype, as for float64 without `jax_enable_x64`.
     """
     if not hasattr(like, "dtype"):
         return type(like)(value.item())
@@ -120,47 +107,36 @@ def place(value: np.ndarray, entry: Mapping[str, Any], like: Any) -> Any:
     return placed
 
 
-def difference(
-    saved: Mapping[str, Mapping[str, Any]],
-    here: Mapping[str, Mapping[str, Any]],
-    *,
-    meta: Mapping[str, Any],
-    expected: Mapping[str, Any],
-) -> str | None:
-    """Says in one line how a checkpoint differs from what is asked for, or None if it fits.
+def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | None:
+    """Say in one line how a checkpoint differs from the leaves asked for; None if they fit.
 
-    `saved` and `here` map names to shapes and dtypes; `meta` is what the checkpoint says of itself
-    (settings at the top or under 'config'), `expected` the settings wanted now.
+    The settings it was made with, at the top of its meta or under 'config', are told first.
     """
-    config = meta.get("config")
-    settings = {**(config if isinstance(config, Mapping) else {}), **meta}
-    parts = [
-        f"{name} is {settings[name]!r} in the checkpoint and {value!r} here"
-        for name, value in expected.items()
-        if name in settings and settings[name] != value
-    ]
-
-    def look(entry: Mapping[str, Any]) -> str:
-        return f"{entry['dtype']}{list(entry['shape'])}"
-
+    saved = {name: _look(entry) for name, entry in manifest["arrays"].items()}
+    here = {name: _look(describe(leaf)) for name, leaf in named.items()}
     changed = [
-        f"{name} is {look(saved[name])} in the checkpoint and {look(here[name])} here"
-        for name in here
-        if name in saved and look(saved[name]) != look(here[name])
+        f"{name} is {saved[name]} in the checkpoint and {look} here"
+        for name, look in here.items()
+        if saved.get(name, look) != look
     ]
-    gone = [name for name in saved if name not in here]
-    new = [name for name in here if name not in saved]
-    if (changed or gone or new) and not parts:
-        told = [f"{name}={settings[name]!r}" for name in _TELLING if name in settings]
-        if told:
-            parts.append(f"it was made with {', '.join(told)}")
-    for names, title in (
-        (changed, "with another shape or dtype"),
-        (gone, "only in the checkpoint"),
-        (new, "only here"),
-    ):
+    told = {
+        "with another shape or dtype": changed,
+        "only in the checkpoint": [name for name in saved if name not in here],
+        "only here": [name for name in here if name not in saved],
+    }
+    parts = []
+    for title, names in told.items():
         if names:
             more = ", ..." if len(names) > _MOST_NAMED else ""
             count = f"{len(names)} array{'s' if len(names) > 1 else ''}"
             parts.append(f"{count} {title}: {', '.join(names[:_MOST_NAMED])}{more}")
+    config = manifest["meta"].get("config")
+    settings = {**(config if isinstance(config, Mapping) else {}), **manifest["meta"]}
+    made_with = [f"{name}={settings[name]!r}" for name in _TELLING if name in settings]
+    if parts and made_with:
+        parts.insert(0, f"it was made with {', '.join(made_with)}")
     return "; ".join(parts) or None
+
+
+def _look(entry: Mapping[str, Any]) -> str:
+    return f"{entry['dtype']}{list(entry['shape'])}"

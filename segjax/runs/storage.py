@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +39,157 @@ class StepFolder(NamedTuple):
     path: Path
 
 
-def _orbax() -> Any:
-    """Orbax, imported on first use and kept from writing to the user's terminal."""
-    from orbax.checkpoint import v1
+def parse_step(path: Path) -> StepFolder | None:
+    """Return step and attempt from a folder's name, or None for any other folder."""
+    match = _STEP.fullmatch(path.name)
+    return StepFolder(int(match[1]), int(match[2] or 1), path) if match else None
 
-    logger = logging.getLogger("absl")
-    if _not_from_orbax not in logger.filters:
-        logger.addFilter(_not_from_orbax)
-    return v1
+
+def step_folders(folder: Path) -> list[StepFolder]:
+    """Return all step folders, newest first, whatever their health."""
+    if not folder.is_dir():
+        return []
+    found = (parse_step(path) for path in folder.iterdir() if path.is_dir())
+    return sorted((step for step in found if step), reverse=True)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Return what an interrupted save or deletion left behind."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.name.startswith((_SAVING, _DELETING)))
+
+
+def remove(path: Path) -> None:
+    """Delete a folder such that a half deleted one is never taken for a step."""
+    if not path.name.startswith((_SAVING, _DELETING)):
+        doomed = path.with_name(f"{_DELETING}{path.name}-{uuid.uuid4().hex[:8]}")
+        os.rename(path, doomed)
+        path = doomed
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def write(
+    folder: Path, step: int, values: Mapping[str, np.ndarray], manifest: Mapping[str, Any]
+) -> StepFolder:
+    """Write a step and return when it would survive a power cut.
+
+    All is written under a temporary name, flushed, and then renamed. A step that is there already
+    is not touched: the new folder gets the next attempt's number, so at no moment is there none.
+
+    Args:
+      folder: of all steps; made if it is not there.
+      step: 0 or more.
+      values: the arrays by name, on the host.
+      manifest: 'score', 'meta' and 'arrays', the entries of `leaves.to_host`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = folder / f"{_SAVING}step_{step:08d}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    stage.mkdir()
+    try:
+        # Orbax refuses arrays without elements; shape and dtype in the manifest say it all.
+        stored = {name: value for name, value in values.items() if value.size}
+        if stored:
+            _save(stage / ARRAYS, stored)
+        files = {
+            path.relative_to(stage).as_posix(): {
+                "bytes": path.stat().st_size,
+                "sha256": _file_sha256(path),
+            }
+            for path in sorted(stage.rglob("*"))
+            if path.is_file()
+        }
+        sealed = _sealed({"format": FORMAT, "step": step, **manifest, "files": files})
+        (stage / MANIFEST).write_text(sealed, encoding="utf-8")
+        for path in [stage, *stage.rglob("*")]:
+            _sync(path)
+        attempt = 1 + max((s.attempt for s in step_folders(folder) if s.step == step), default=0)
+        suffix = f".{attempt}" if attempt > 1 else ""
+        committed = StepFolder(step, attempt, folder / f"step_{step:08d}{suffix}")
+        os.rename(stage, committed.path)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        raise
+    _sync(folder)
+    return committed
+
+
+def read_manifest(folder: StepFolder) -> dict[str, Any]:
+    """Read the manifest of a step; cheap, and finds what was cut or lost, not what was changed.
+
+    Raises:
+      DamageError: the manifest is missing, does not match its own checksum, or is of another step;
+        or a file that it names is missing, shorter or longer.
+    """
+    try:
+        manifest = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
+        sealed = manifest.pop("manifest_sha256") == _seal(manifest)
+    except FileNotFoundError as error:
+        empty = not any(folder.path.iterdir()) if folder.path.is_dir() else True
+        raise DamageError("the folder is empty" if empty else f"{MANIFEST} is missing") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamageError(f"{MANIFEST} is not readable: {error}") from error
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise DamageError(f"{MANIFEST} is damaged: {one_line(error)}") from error
+    if not sealed:
+        raise DamageError(f"{MANIFEST} is damaged: it does not match its own checksum")
+    if manifest["format"] != FORMAT:
+        raise DamageError(f"{MANIFEST} has format {manifest['format']}, this segjax reads {FORMAT}")
+    if manifest["step"] != folder.step:
+        raise DamageError(f"{MANIFEST} is of step {manifest['step']}: was the folder renamed?")
+    for name, entry in manifest["files"].items():
+        try:
+            size = (folder.path / name).stat().st_size
+        except OSError as error:
+            raise DamageError(f"file {name} is missing") from error
+        if size != entry["bytes"]:
+            raise DamageError(f"file {name} has {size:,} bytes instead of {entry['bytes']:,}")
+    return manifest
+
+
+def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Read all arrays of a step; what comes back is bit for bit what was saved.
+
+    Every file is checked before Orbax parses it, and every array after, so neither a damaged disk
+    nor a cast or a mix-up on the way can go unnoticed.
+
+    Raises:
+      DamageError: a file or an array is not what the manifest says.
+    """
+    for name, entry in manifest["files"].items():
+        try:
+            found = _file_sha256(folder.path / name)
+        except OSError as error:
+            raise DamageError(f"file {name} is not readable: {error}") from error
+        if found != entry["sha256"]:
+            raise DamageError(f"file {name} has changed since it was written (SHA-256 differs)")
+    loaded: Mapping[str, Any] = {}
+    if manifest["files"]:
+        try:
+            loaded = _load(folder.path / ARRAYS)
+        except Exception as error:  # Orbax and tensorstore raise many kinds.
+            raise DamageError(f"Orbax cannot read {ARRAYS}: {one_line(error)}") from error
+    values = {}
+    for name, entry in manifest["arrays"].items():
+        is_key = "key_impl" in entry
+        if name in loaded:
+            value = np.asarray(loaded[name])
+        elif 0 in entry["shape"] and not is_key:
+            value = np.zeros(entry["shape"], np.dtype(entry["dtype"]))
+        else:
+            raise DamageError(f"array {name} is missing")
+        same_dtype = str(value.dtype) == ("uint32" if is_key else entry["dtype"])
+        same_shape = is_key or list(value.shape) == entry["shape"]
+        if not (same_dtype and same_shape and digest(value) == entry["sha256"]):
+            raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
+        values[name] = value
+    return values
+
+
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's text, for errors whose text runs over many."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]
 
 
 def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:
@@ -80,6 +223,21 @@ def _load(path: Path) -> Mapping[str, Any]:
         return orbax.load(path)
 
 
+def _orbax() -> Any:
+    """Import Orbax, on first use, and keep it from writing to the user's terminal."""
+    from orbax.checkpoint import v1
+
+    logger = logging.getLogger("absl")
+    if _not_from_orbax not in logger.filters:
+        logger.addFilter(_not_from_orbax)
+    return v1
+
+
+def _not_from_orbax(record: logging.LogRecord) -> bool:
+    # Nothing is lost: what Orbax logs as an error it raises too, and that is reported.
+    return f"{os.sep}orbax{os.sep}" not in record.pathname
+
+
 def _alone(orbax: Any) -> Any:
     """Tell Orbax not to wait for other processes."""
     import jax
@@ -88,171 +246,6 @@ def _alone(orbax: Any) -> Any:
     return orbax.options.MultiprocessingOptions(
         primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
     )
-
-
-def _not_from_orbax(record: logging.LogRecord) -> bool:
-    # Nothing is lost: what Orbax logs as an error it raises too, and that is reported.
-    return f"{os.sep}orbax{os.sep}" not in record.pathname
-
-
-def parse_step(path: Path) -> StepFolder | None:
-    """Step and attempt from a folder's name, or None for any other folder."""
-    match = _STEP.fullmatch(path.name)
-    return StepFolder(int(match[1]), int(match[2] or 1), path) if match else None
-
-
-def step_folders(folder: Path) -> list[StepFolder]:
-    """All step folders, newest first, whatever their health."""
-    if not folder.is_dir():
-        return []
-    found = (parse_step(path) for path in folder.iterdir() if path.is_dir())
-    return sorted((step for step in found if step), reverse=True)
-
-
-def leftovers(folder: Path) -> list[Path]:
-    """What an interrupted save or deletion left behind."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.name.startswith((_SAVING, _DELETING)))
-
-
-def remove(path: Path) -> None:
-    """Deletes a folder such that a half deleted one is never taken for a step."""
-    if not path.name.startswith((_SAVING, _DELETING)):
-        doomed = path.with_name(f"{_DELETING}{path.name}-{uuid.uuid4().hex[:8]}")
-        os.rename(path, doomed)
-        path = doomed
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def write(
-    folder: Path,
-    step: int,
-    values: Mapping[str, np.ndarray],
-    manifest: Mapping[str, Any],
-) -> StepFolder:
-    """Writes a step and returns when it would survive a power cut.
-
-    All is written under a temporary name, flushed, and then renamed. A step that is there already
-    is not touched: the new folder gets the next attempt's number, so at no moment is there none.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    stage = folder / f"{_SAVING}step_{step:08d}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    stage.mkdir()
-    try:
-        # Orbax refuses arrays without elements; shape and dtype in the manifest say it all.
-        stored = {name: value for name, value in values.items() if value.size}
-        if stored:
-            _save(stage / ARRAYS, stored)
-        files = {}
-        for path in _files(stage):
-            with path.open("rb") as file:
-                files[path.relative_to(stage).as_posix()] = {
-                    "bytes": path.stat().st_size,
-                    "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-                }
-                os.fsync(file.fileno())
-        with (stage / MANIFEST).open("w", encoding="utf-8") as text:
-            text.write(_sealed({"format": FORMAT, "step": step, **manifest, "files": files}))
-            text.flush()
-            os.fsync(text.fileno())
-        for directory in [stage, *(path for path in stage.rglob("*") if path.is_dir())]:
-            _sync_directory(directory)
-        attempt = 1 + max((s.attempt for s in step_folders(folder) if s.step == step), default=0)
-        suffix = f".{attempt}" if attempt > 1 else ""
-        committed = StepFolder(step, attempt, folder / f"step_{step:08d}{suffix}")
-        os.rename(stage, committed.path)
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
-    _sync_directory(folder)
-    return committed
-
-
-def read_manifest(folder: StepFolder) -> dict[str, Any]:
-    """Reads and checks the manifest of a step.
-
-    Raises:
-        DamageError: it is missing, does not match its own checksum, or is of another step.
-    """
-    try:
-        text = (folder.path / MANIFEST).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        empty = not any(folder.path.iterdir()) if folder.path.is_dir() else True
-        raise DamageError("the folder is empty" if empty else f"{MANIFEST} is missing") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DamageError(f"{MANIFEST} is not readable: {error}") from error
-    try:
-        manifest = json.loads(text)
-        sealed = manifest.pop("manifest_sha256") == _seal(manifest)
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise DamageError(f"{MANIFEST} is damaged: {one_line(error)}") from error
-    if not sealed:
-        raise DamageError(f"{MANIFEST} is damaged: it does not match its own checksum")
-    if manifest["format"] != FORMAT:
-        raise DamageError(f"{MANIFEST} has format {manifest['format']}, this segjax reads {FORMAT}")
-    if manifest["step"] != folder.step:
-        raise DamageError(f"{MANIFEST} is of step {manifest['step']}: was the folder renamed?")
-    return manifest
-
-
-def check_sizes(folder: StepFolder, manifest: Mapping[str, Any]) -> None:
-    """Compares the sizes of all files with the manifest: cheap, and finds what was cut or lost.
-
-    Raises:
-        DamageError: a file is missing, shorter or longer.
-    """
-    for name, entry in manifest["files"].items():
-        try:
-            size = (folder.path / name).stat().st_size
-        except OSError as error:
-            raise DamageError(f"file {name} is missing") from error
-        if size != entry["bytes"]:
-            raise DamageError(f"file {name} has {size:,} bytes instead of {entry['bytes']:,}")
-
-
-def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Reads all arrays of a step; what comes back is bit for bit what was saved.
-
-    Every file is checked before Orbax parses it, and every array after, so neither a damaged disk
-    nor a cast or a mix-up on the way can go unnoticed.
-
-    Raises:
-        DamageError: a file or an array is not what the manifest says.
-    """
-    check_sizes(folder, manifest)
-    for name, entry in manifest["files"].items():
-        try:
-            with (folder.path / name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DamageError(f"file {name} is not readable: {error}") from error
-        if found != entry["sha256"]:
-            raise DamageError(f"file {name} has changed since it was written (SHA-256 differs)")
-    loaded: Mapping[str, Any] = {}
-    if manifest["files"]:
-        try:
-            loaded = _load(folder.path / ARRAYS)
-        except Exception as error:  # Orbax and tensorstore raise many kinds.
-            raise DamageError(f"Orbax cannot read {ARRAYS}: {one_line(error)}") from error
-    values = {}
-    for name, entry in manifest["arrays"].items():
-        if name in loaded:
-            value = np.asarray(loaded[name])
-        elif 0 in entry["shape"] and "key_impl" not in entry:
-            value = np.zeros(entry["shape"], np.dtype(entry["dtype"]))
-        else:
-            raise DamageError(f"array {name} is missing")
-        stored = entry["dtype"] if "key_impl" not in entry else "uint32"
-        same_shape = "key_impl" in entry or list(value.shape) == entry["shape"]
-        if str(value.dtype) != stored or not same_shape or digest(value) != entry["sha256"]:
-            raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
-        values[name] = value
-    return values
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def _seal(manifest: Mapping[str, Any]) -> str:
@@ -264,7 +257,13 @@ def _sealed(manifest: Mapping[str, Any]) -> str:
     return json.dumps({**manifest, "manifest_sha256": _seal(manifest)}, indent=1) + "\n"
 
 
-def _sync_directory(path: Path) -> None:
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a directory to the disk."""
     # Windows has no handle for a directory; there the rename alone has to do.
     with contextlib.suppress(PermissionError):
         descriptor = os.open(path, os.O_RDONLY)
@@ -272,9 +271,3 @@ def _sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's text, for errors whose text runs over many."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]

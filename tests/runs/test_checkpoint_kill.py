@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ def state(step):
     return {f"layer_{i}": rng.standard_normal(20_000, dtype=np.float32) for i in range(12)}
 
 if __name__ == "__main__":
+    input()  # until it is this one's turn: four start, and import, at once
     checkpoints = Checkpoints(sys.argv[1], notify=lambda line: None)
     step = checkpoints.restore(state(0)).step if checkpoints.steps() else 0
     print("start", step, flush=True)
@@ -42,15 +42,21 @@ def test_kill_9_at_random_moments(tmp_path):
     scope = {"__name__": "saver"}
     exec(SAVER, scope)
     state, folder = scope["state"], tmp_path / "checkpoints"
-    cut_off = 0
-    for _ in range(4):
-        saver = subprocess.Popen(
+    savers = [
+        subprocess.Popen(
             [sys.executable, str(script), str(folder)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
         )
+        for _ in range(4)
+    ]
+    cut_off = 0
+    for saver in savers:
+        saver.stdin.write("go\n")
+        saver.stdin.flush()
         assert saver.stdout.readline().startswith("start")
         told = saver.stdout.readline()
         assert told.startswith("saved"), told
@@ -71,17 +77,29 @@ def test_kill_9_at_random_moments(tmp_path):
     assert cut_off, "no kill fell into a save: the test has proven nothing"
 
 
+def contents(folder):
+    """Every file's bytes, and None for each folder."""
+    return {
+        path.relative_to(folder): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
 def test_every_moment_between_two_file_operations(tmp_path, monkeypatch):
-    """Copies the folder before and after each change that commits something, and restores it."""
-    folder, copies = tmp_path / "checkpoints", tmp_path / "copies"
-    snapshots = []
+    """Restores what lay on the disk before and after each change that commits something."""
+    folder, done, moments = tmp_path / "checkpoints", [], []
+
+    def look():
+        now = contents(folder)
+        if not moments or moments[-1] != now:
+            moments.append(now)
 
     def watched(function):
         def watching(*args, **kwargs):
-            shutil.copytree(folder, copies / f"{len(snapshots)}a")
+            look()
             result = function(*args, **kwargs)
-            shutil.copytree(folder, copies / f"{len(snapshots)}b")
-            snapshots.append(function.__name__)
+            look()
+            done.append(function.__name__)
             return result
 
         return watching
@@ -95,22 +113,27 @@ def test_every_moment_between_two_file_operations(tmp_path, monkeypatch):
         for name in ("fsync", "rename", "unlink", "rmdir"):
             patch.setattr(os, name, watched(getattr(os, name)))
         checkpoints.save(2, state(2), {"value": 2})
-        halfway = len(snapshots)
+        halfway = len(moments)
         checkpoints.save(2, state(3), {"value": 3})  # The same step again.
-    assert {"fsync", "rename", "unlink", "rmdir"} <= set(snapshots)
+    assert {"fsync", "rename", "unlink", "rmdir"} <= set(done)
+    assert halfway > 20
     seen = []
-    for index in range(len(snapshots)):
-        for side in "ab":
-            lines = []
-            copy = Checkpoints(copies / f"{index}{side}", notify=lines.append)
-            restored, meta, _ = copy.restore(state(0))
-            assert bits(restored) == bits(state(meta["value"]))
-            assert meta["value"] in ((1, 2) if index < halfway else (2, 3))
-            assert not any("damaged" in line for line in lines), lines
-            seen.append(meta["value"])
-            # Nor is an older step, which restore did not look at, ever half deleted.
-            for found in storage.step_folders(copy.folder):
-                storage.read_arrays(found, storage.read_manifest(found))
+    for index, moment in enumerate(moments):
+        copy, lines = tmp_path / str(index), []
+        for path, data in moment.items():
+            if data is None:
+                (copy / path).mkdir(parents=True)
+            else:
+                (copy / path).write_bytes(data)
+        killed = Checkpoints(copy, notify=lines.append)
+        restored, meta, _ = killed.restore(state(0))
+        assert bits(restored) == bits(state(meta["value"]))
+        assert meta["value"] in ((1, 2) if index < halfway else (2, 3))
+        assert not any("damaged" in line for line in lines), lines
+        seen.append(meta["value"])
+        # Nor is an older step, which restore did not look at, ever half deleted.
+        for found in storage.step_folders(copy):
+            storage.read_arrays(found, storage.read_manifest(found))
     # It goes forward once per save and never back.
     assert seen == sorted(seen)
     assert set(seen) == {1, 2, 3}

@@ -1,0 +1,209 @@
+"""Arrays come back in kind and place; others than those asked for are told in words."""
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis.extra import numpy as hnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from segjax.errors import CheckpointError
+from segjax.runs import leaves
+from segjax.runs.checkpoints import Checkpoints
+from tests.runs.checkpoint_states import State, assert_same, bits, make_state
+
+
+def test_special_values_keep_their_bits(tmp_path):
+    patterns = np.array([0x7FC00001, 0xFF800000, 0x80000000, 1, 0x7F7FFFFF], np.uint32)
+    state = {"w": patterns.view(np.float32)}
+    Checkpoints(tmp_path).save(0, state, {"worst": float("inf"), "lost": float("nan")})
+    restored, meta, _ = Checkpoints(tmp_path).restore(state)
+    np.testing.assert_array_equal(restored["w"].view(np.uint32), patterns)
+    assert meta["worst"] == float("inf")
+    assert meta["lost"] != meta["lost"]
+
+
+def test_leaves_keep_their_kind(tmp_path):
+    state = {
+        "numpy": np.arange(3.0),
+        "scalar": np.float32(2.5),
+        "int": 2**40,
+        "float": 0.1,
+        "flag": True,
+        "weak": jnp.asarray(5),
+        "strong": jnp.int32(5),
+        "none": None,
+        "empty": jnp.zeros((0, 3), jnp.bfloat16),
+        "other key": jax.random.key(1, impl="rbg"),
+        "keys": jax.random.split(jax.random.key(1), 3),
+    }
+    Checkpoints(tmp_path).save(0, state, {})
+    restored = Checkpoints(tmp_path).restore(state).state
+    assert_same(restored, state)
+    assert [type(leaf) for leaf in jax.tree.leaves(restored)] == [
+        type(leaf) for leaf in jax.tree.leaves(state)
+    ]
+    assert restored["weak"].weak_type
+    assert not restored["strong"].weak_type
+    # An array that is not tied to a device may join others anywhere, and is not compiled for anew.
+    assert not restored["strong"].committed
+    tied = jax.device_put(jnp.arange(3), jax.devices()[1])
+    Checkpoints(tmp_path).save(1, tied, {})
+    restored = Checkpoints(tmp_path).restore(tied).state
+    assert restored.committed
+    assert restored.devices() == tied.devices()
+
+
+DTYPES = [np.float32, np.float64, np.int8, np.uint8, np.int32, np.int64, np.bool_, np.complex64]
+
+ARRAYS = st.sampled_from([np.dtype(d) for d in [*DTYPES, ml_dtypes.bfloat16]]).flatmap(
+    lambda dtype: hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3).flatmap(
+        lambda shape: (
+            st.binary(min_size=(size := int(np.prod(shape)) * dtype.itemsize), max_size=size).map(
+                lambda raw: np.frombuffer(raw, np.uint8).view(dtype).reshape(shape)
+            )
+            if dtype != np.bool_
+            else hnp.arrays(dtype, shape)
+        )
+    )
+)
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+
+TREES = st.recursive(
+    ARRAYS,
+    lambda inner: st.one_of(
+        st.dictionaries(KEYS, inner, max_size=3),
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner),
+    ),
+    max_leaves=5,
+)
+
+
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.given(tree=TREES)
+def test_any_tree_comes_back_bitwise(tmp_path_factory, tree):
+    folder = tmp_path_factory.mktemp("any")
+    if not jax.tree.leaves(tree):
+        with pytest.raises(CheckpointError, match="no arrays"):
+            Checkpoints(folder).save(0, tree, {})
+        return
+    Checkpoints(folder).save(0, tree, {})
+    assert_same(Checkpoints(folder).restore(tree).state, tree)
+
+
+def test_restores_onto_the_templates_shardings(tmp_path):
+    assert len(jax.devices()) == 4, "tests/conftest.py asks for four devices"
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    key = jax.random.key(5)
+    values = {"w": jnp.arange(32.0).reshape(8, 4), "b": jnp.arange(3), "key": key}
+    state = {
+        "w": jax.device_put(values["w"], split),
+        "b": jax.device_put(values["b"], whole),
+        "key": jax.device_put(key, whole),
+    }
+    Checkpoints(tmp_path).save(0, state, {})
+    # Onto concrete arrays, onto abstract ones, and from four devices onto one.
+    abstract = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+    for template in (state, abstract):
+        restored = Checkpoints(tmp_path).restore(template).state
+        assert bits(restored) == bits(values)
+        for name, leaf in restored.items():
+            assert leaf.sharding.is_equivalent_to(state[name].sharding, leaf.ndim), name
+    assert len(restored["w"].sharding.device_set) == 4
+    single = Checkpoints(tmp_path).restore(values).state
+    assert bits(single) == bits(values)
+    assert len(single["w"].sharding.device_set) == 1
+
+
+def test_what_is_no_number_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="a/name holds <U3"):
+        Checkpoints(tmp_path).save(0, {"a": {"name": np.array("abc")}}, {})
+    for step in (-1, 1.5, True):
+        with pytest.raises(CheckpointError, match="whole number"):
+            Checkpoints(tmp_path).save(step, {"w": np.ones(1)}, {})
+    with pytest.raises(CheckpointError, match="keep=0"):
+        Checkpoints(tmp_path, keep=0)
+
+
+def test_float64_is_not_narrowed_silently(tmp_path):
+    Checkpoints(tmp_path).save(0, {"w": np.ones(2)}, {})
+    with jax.enable_x64(True):
+        template = {"w": jax.ShapeDtypeStruct((2,), jnp.float64)}
+    with pytest.raises(CheckpointError, match="narrow float64"):
+        Checkpoints(tmp_path).restore(template)
+
+
+def test_other_depth_is_an_error_in_words(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    meta = {"config": {"depth": 2, "head": "dense", "loss": "mse"}}
+    checkpoints.save(5, make_state(1, depth=2), meta)
+    with pytest.raises(CheckpointError) as caught:
+        checkpoints.restore(make_state(1, depth=3))
+    told = str(caught.value)
+    assert "step_00000005 does not belong to this run: it was made with depth=2," in told
+    assert "depth=2, head='dense', loss='mse'; 6 arrays only here: params/conv_2/" in told
+    with pytest.raises(CheckpointError, match="6 arrays only in the checkpoint: params/conv_1/"):
+        checkpoints.restore(make_state(1, depth=1))
+
+
+def test_other_dtype_or_shape_is_an_error_and_no_cast(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(5, make_state(1), {})
+    with pytest.raises(
+        CheckpointError,
+        match=r"params/conv_0/bias is float32\[8\] in the checkpoint and bfloat16\[8\] here",
+    ):
+        checkpoints.restore(make_state(1, dtype=jnp.bfloat16))
+    with pytest.raises(
+        CheckpointError, match=r"kernel is float32\[3, 3, 8, 8\] in .* float32\[3, 3, 9, 9\] here"
+    ):
+        checkpoints.restore(make_state(1, width=9))
+    other = make_state(1)._replace(key=jax.random.key(1, impl="rbg"))
+    with pytest.raises(CheckpointError, match=r"key is key<fry>\[\] in .* key<rbg>\[\] here"):
+        checkpoints.restore(other)
+
+
+def test_other_optimizer_is_an_error(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    state = make_state(1)
+    checkpoints.save(5, state, {"loss": "mse", "optimizer": "adamw"})
+    with pytest.raises(
+        CheckpointError, match="made with loss='mse', optimizer='adamw'; 9 arrays only in"
+    ):
+        checkpoints.restore(state._replace(opt_state=()))
+
+
+TREE = {"a/b": [1, {"c%": (2,)}], "é": State(3, {4: 5}, None, [], 6)}
+NAMES = ["a%2Fb/0", "a%2Fb/1/c%25/0", "%C3%A9/params", "%C3%A9/batch_stats/4", "%C3%A9/key"]
+
+
+def test_names_are_those_on_the_disk():
+    """Checkpoints of earlier versions are read by these names."""
+    assert dict(zip(NAMES, [1, 2, 3, 5, 6], strict=True)) == leaves.named_leaves(TREE)
+    assert list(leaves.named_leaves(np.ones(1))) == ["value"]
+    named = leaves.named_leaves({"a/b": {"c": 1, "d": {"é%": 2}}, "e": 3})
+    assert leaves.nested(named) == {"a/b": {"c": 1, "d": {"é%": 2}}, "e": 3}
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Twice(tuple):
+    def tree_flatten_with_keys(self):
+        return [(jax.tree_util.SequenceKey(1), leaf) for leaf in self], None
+
+    @classmethod
+    def tree_unflatten(cls, _, children):
+        return cls(children)
+
+
+def test_two_leaves_of_one_name_are_refused():
+    with pytest.raises(CheckpointError, match="the same name, a/1: rename one"):
+        leaves.named_leaves({"a": Twice((0, 0))})
