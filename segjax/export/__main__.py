@@ -61,8 +61,10 @@ def size_of(text: str | None) -> tuple[int, int] | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    told = {KeyboardInterrupt: (130, "stopped; the folder is not complete")}
-    return exit_code(lambda: export(make_parser().parse_args(argv)), told=told)
+    return exit_code(
+        lambda: export(make_parser().parse_args(argv)),
+        told={KeyboardInterrupt: (130, "stopped; the folder is not complete")},
+    )
 
 
 def export(given: argparse.Namespace) -> None:

@@ -155,8 +155,8 @@ class SurfaceDistances:
         if len({part.diagonal for part in parts}) != 1:
             raise ConfigError("SurfaceDistances.concatenate: needs parts with one image size")
         names = ("hausdorff", "hd95", "assd")
-        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in names]
-        return cls(*columns, diagonal=parts[0].diagonal)
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**columns, diagonal=parts[0].diagonal)
 
 
 def surface_distances(

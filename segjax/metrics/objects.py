@@ -177,7 +177,7 @@ def check_boxes(
 
 
 def own_boxes(
-    boxes: "Int[np.ndarray, 'M 4']", category: "Int[np.ndarray, ' M']", *, shape: tuple[int, ...]
+    boxes: "Int[np.ndarray, 'M 4']", category: np.ndarray, *, shape: tuple[int, ...]
 ) -> "Bool[np.ndarray, 'M H W']":
     """Return bool [M, H, W]: a box's pixels that are in no other box of its class.
 
@@ -197,7 +197,7 @@ def own_boxes(
 
 def _hidden(
     own: "Bool[np.ndarray, 'M H W']",
-    category: "Int[np.ndarray, ' M']",
+    category: np.ndarray,
     target: "Bool[np.ndarray, 'H W C']",
     image: "UInt8[np.ndarray, 'H W 3'] | None",
 ) -> "Bool[np.ndarray, 'M H W']":

@@ -11,8 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from segjax.colours import class_rgb
 from segjax.files import write_bytes
-from segjax.plots._style import DPI, STYLE, class_colour
+from segjax.plots._style import DPI, STYLE
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, max_bytes: int = 300_000) -> Path:
@@ -55,8 +56,7 @@ def _with_palette(picture: Image.Image) -> Image.Image:
     """
     packed = np.asarray(picture).astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     seen, counts = np.unique(packed, return_counts=True)
-    known = [round(255 * level) for i in range(21) for level in class_colour(i)]
-    classes = np.array(known).reshape(-1, 3) @ [1 << 16, 1 << 8, 1]
+    classes = np.array([class_rgb(i) for i in range(21)]) @ [1 << 16, 1 << 8, 1]
     order = np.argsort(-np.where(np.isin(seen, classes), packed.size, counts), kind="stable")
     kept = seen[order[:96]]
     frequent = np.stack([kept >> 16, kept >> 8 & 255, kept & 255], -1).ravel().tolist()

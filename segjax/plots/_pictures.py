@@ -6,8 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from segjax.colours import class_colour
 from segjax.errors import ConfigError
-from segjax.plots._style import class_colour
 from segjax.purdue import DLSTUDIO_WINDOWS
 
 Decode = Literal["half", "windows"]

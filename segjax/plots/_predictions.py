@@ -11,6 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from segjax.colours import class_colour
 from segjax.errors import ConfigError
 from segjax.plots._pictures import (
     IGNORED,
@@ -26,7 +27,7 @@ from segjax.plots._pictures import (
     window,
 )
 from segjax.plots._sheet import Sheet
-from segjax.plots._style import STYLE, class_colour
+from segjax.plots._style import STYLE
 
 Boxes = Sequence[Sequence[tuple[int, tuple[int, int, int, int]]]]
 
@@ -54,35 +55,32 @@ def _draw_outline(axes: Axes, mask: np.ndarray) -> None:
 def _check(
     images: np.ndarray,
     masks: np.ndarray,
-    values: np.ndarray,
-    name: str = "values",
-    *,
-    boxes: Boxes | None = None,
+    outputs: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+    class_values: Sequence[float],
+    boxes: Boxes | None,
 ) -> None:
+    """Raise ConfigError unless all fits together; ``outputs`` are named as an error names them."""
     if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
         raise ConfigError(f"images have shape {images.shape}; [N, H, W, 3] with N > 0 is needed")
     if masks.ndim != 4 or masks.shape[:3] != images.shape[:3]:
         raise ConfigError(f"masks {masks.shape} do not fit images {images.shape}")
-    if values.shape != masks.shape:
-        raise ConfigError(f"{name} {values.shape} do not fit masks {masks.shape}")
+    for name, values in outputs.items():
+        if values.shape != masks.shape:
+            raise ConfigError(f"{name} {values.shape} do not fit masks {masks.shape}")
     if boxes is not None and len(boxes) < len(images):
         raise ConfigError(f"boxes are given for {len(boxes)} of {len(images)} images")
-
-
-def _check_classes(
-    channels: int, class_names: Sequence[str], class_values: Sequence[float]
-) -> None:
-    if not len(class_names) == len(class_values) == channels:
+    if not len(class_names) == len(class_values) == masks.shape[-1]:
         raise ConfigError(
-            f"masks have {channels} channels, but there are {len(class_names)} class names and "
-            f"{len(class_values)} class values"
+            f"masks have {masks.shape[-1]} channels, but there are {len(class_names)} class names "
+            f"and {len(class_values)} class values"
         )
 
 
-def _caption(scores: Sequence[float], prefix: str = "mean IoU") -> str:
+def _caption(scores: Sequence[float]) -> str:
     """Return in words the mean over the classes that are there, in truth or in the prediction."""
     present = [score for score in scores if not math.isnan(score)]
-    return f"{prefix} {sum(present) / len(present):.2f}" if present else "nothing there"
+    return f"mean IoU {sum(present) / len(present):.2f}" if present else "nothing there"
 
 
 def _notes(decode: Decode, extras: Sequence[str] = ()) -> str:
@@ -154,8 +152,7 @@ def predictions_figure(
       ConfigError: shapes do not fit, or `decode` does not know a class value.
     """
     images, masks, values = np.asarray(images), np.asarray(masks), np.asarray(values)
-    _check(images, masks, values, boxes=boxes)
-    _check_classes(masks.shape[-1], class_names, class_values)
+    _check(images, masks, {"values": values}, class_names, class_values, boxes)
     low, high = window(class_values, decode)
     images, truth = images[:max_images], masks[:max_images] > 0
     values = values[:max_images].astype(np.float64)
@@ -231,9 +228,8 @@ def comparison_figure(
     if not models:
         raise ConfigError("comparison_figure needs at least one model")
     images, masks = np.asarray(images), np.asarray(masks)
-    for name, values in models.items():
-        _check(images, masks, np.asarray(values), f"values of {name}", boxes=boxes)
-    _check_classes(masks.shape[-1], class_names, class_values)
+    outputs = {f"values of {name}": np.asarray(values) for name, values in models.items()}
+    _check(images, masks, outputs, class_names, class_values, boxes)
     images, truth = images[:max_images], masks[:max_images] > 0
     shown = {name: np.asarray(v[:max_images], np.float64) for name, v in models.items()}
     low, high = window(class_values, "half")

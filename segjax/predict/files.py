@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from segjax.colours import class_rgb
 from segjax.data.own.pictures import SUFFIXES
 from segjax.errors import ConfigError
-from segjax.plots import class_colour
 
 if TYPE_CHECKING:
     from segjax.predict.predictor import Prediction
@@ -106,8 +106,7 @@ def write(
 
 def palette(classes: int) -> list[int]:
     """Return red, green, blue of index 0 (black) and of each class, as a PNG's palette."""
-    colours = [round(255 * level) for index in range(classes) for level in class_colour(index)]
-    return [0, 0, 0, *colours]
+    return [0, 0, 0, *(level for index in range(classes) for level in class_rgb(index))]
 
 
 def overlay_picture(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
