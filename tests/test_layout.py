@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # Rooms by floor, lowest first. A module belongs to the longest name that it begins with.
 FLOORS = (
-    {"segjax.errors", "segjax.purdue", "segjax"},
+    {"segjax.errors", "segjax.files", "segjax.purdue", "segjax.colours", "segjax"},
     {"segjax.settings", "segjax.loss_table", "segjax.augment_table", "segjax.checks"}
     | {"segjax.config"},
     {"segjax.data.dataset", "segjax.data.places"}

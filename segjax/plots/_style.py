@@ -4,8 +4,6 @@ from typing import Any
 
 import matplotlib as mpl
 
-from segjax.colours import class_colour as class_colour
-
 DPI = 100
 
 # Explicit, so that a reader's own matplotlibrc can neither break nor restyle a run's figures.
