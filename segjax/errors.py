@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 Say = Callable[[str], None]  # hears one line for the user
 
@@ -49,7 +50,7 @@ def exit_code(
     work: Callable[[], int | None],
     *,
     prefix: str = "segjax",
-    told: Mapping[type[BaseException], tuple[int, str]] | None = None,
+    told: Mapping[Any, tuple[int, str]] | None = None,
 ) -> int:
     """Run a command's work, from its arguments on, and return the command's exit code.
 

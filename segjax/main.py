@@ -5,7 +5,6 @@ The only module that knows absl flags. It turns them into a ``Config`` and hands
 """
 
 import importlib.util
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from segjax.config import Config, flag_fields, names_with
-from segjax.errors import ConfigError, SegjaxError
+from segjax.errors import ConfigError, SegjaxError, exit_code
 from segjax.loss_table import PARAMETERS
 from segjax.runs.folder import CONFIG_FILE, RunFolder
 from segjax.settings import GROUPS
@@ -131,40 +130,30 @@ def help_text(values: flags.FlagValues) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 1 failed, 2 wrong flags or settings."""
+    arguments = list(sys.argv if argv is None else ["segjax.main", *argv])
+    return exit_code(
+        lambda: train(arguments),
+        told={
+            flags.Error: (2, "{error}"),
+            MemoryError: (1, "out of memory: try a smaller --batch_size or --train_images"),
+            KeyboardInterrupt: (130, "stopped before the first checkpoint; nothing was saved"),
+        },
+    )
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Do what the flags ask for: print the help, or train; return the exit code."""
     values = flags.FlagValues()
     define_flags(values)
-    arguments = list(sys.argv if argv is None else ["segjax.main", *argv])
     if any(argument in ("--help", "-h", "-help", "--helpfull", "-?") for argument in arguments):
         print(help_text(values))
         return 0
-    try:
-        rest = values(arguments)[1:]
-        if rest:
-            raise ConfigError(f"{rest[0]!r} is not a flag; flags look like --loss=combo")
-        config = config_from_flags(values)
-    except (flags.Error, ConfigError) as error:
-        return _fail(2, error)
-    # XLA's own log lines would drown the one line that a user needs.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from segjax.training.run import run
+    if rest := values(arguments)[1:]:
+        raise ConfigError(f"{rest[0]!r} is not a flag; flags look like --loss=combo")
+    config = config_from_flags(values)
+    from segjax.training.run import run  # jax loads here, after the flags are known to be good
 
-    try:
-        result = run(config)
-    except ConfigError as error:
-        return _fail(2, error)
-    except SegjaxError as error:
-        return _fail(1, error)
-    except MemoryError:
-        return _fail(1, "out of memory: try a smaller --batch_size or --train_images")
-    except KeyboardInterrupt:
-        return _fail(130, "stopped before the first checkpoint; nothing was saved")
-    return 0 if result.finished else 130
-
-
-def _fail(code: int, error: object) -> int:
-    line = " ".join(str(error).split())
-    print(f"segjax: {line}", file=sys.stderr)
-    return code
+    return 0 if run(config).finished else 130
 
 
 if __name__ == "__main__":

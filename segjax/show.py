@@ -6,28 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.config import Config
+from segjax.config import Config, names_with
 from segjax.errors import ConfigError, exit_code
 from segjax.runs.folder import CONFIG_FILE, RunFolder
 from segjax.runs.seeds import summary_line
 
 FIGURE_FILE = "runs.png"
-# Settings that say where and how often, not what was trained.
-NOT_COMPARED = (
-    "run_dir",
-    "resume",
-    "overwrite",
-    "progress",
-    "cache_dir",
-    "dataroot",
-    "seeds_at_once",
-    "devices",
-    "profile",
-    "multihost",
-    "coordinator",
-    "num_processes",
-    "process_id",
-)
 # Settings that describe a network without a run, and their flags.
 NETWORK_SETTINGS: dict[str, dict[str, Any]] = {
     "network": {"choices": ("munet", "unet")},
@@ -174,10 +158,12 @@ def differences(names: Sequence[str], configs: Sequence[Config]) -> list[str]:
     base = [Config()] if len(configs) == 1 else []
     settings = [flat_settings(config) for config in [*base, *configs]]
     keys = list(dict.fromkeys(key for values in settings for key in values))
+    # Where and how often, not what was trained.
+    left_out = names_with("compared", has=False)
     changed = [
         key
         for key in keys
-        if key not in NOT_COMPARED and len({str(values.get(key)) for values in settings}) > 1
+        if key not in left_out and len({str(values.get(key)) for values in settings}) > 1
     ]
     if not changed:
         return ["the settings are all the same" if not base else "the settings are the defaults"]

@@ -22,8 +22,9 @@ from scripts.docs.markdown import plus_minus, replace_between, same_settings, ta
 from scripts.study.measure import predict_values
 from segjax import plots
 from segjax.data.splits import load_splits
+from segjax.files import write_text
 from segjax.predict.trained import load_trained
-from segjax.runs.folder import RunFolder, write_text
+from segjax.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- numbers: scripts/docs/readme.py -->", "<!-- end of numbers -->"

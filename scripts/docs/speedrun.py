@@ -20,7 +20,8 @@ from typing import Any
 from scripts.docs.markdown import plus_minus, replace_between, same_settings, table
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.runs.folder import RESULTS_FILE, RunFolder, write_text
+from segjax.files import write_text
+from segjax.runs.folder import RESULTS_FILE, RunFolder
 from segjax.runs.seeds import spread
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,8 @@ from scripts.study.measure import measures_of, rounded
 from scripts.study.plan import BALANCES, Run, balance_file
 from segjax.data import Dataset, load
 from segjax.data.splits import load_splits
-from segjax.runs.folder import RunFolder, write_text
+from segjax.files import write_text
+from segjax.runs.folder import RunFolder
 
 CURVE_POINTS = 60
 CURVE_PARTS = {"1", "2", "3", "anchor"}

@@ -17,9 +17,10 @@ from scripts.study.measure import predict_values
 from scripts.study.numbers import ALL, BY_HEART, LOSS_TITLES, REPORT, Numbers
 from scripts.study.plan import Run
 from segjax import plots
+from segjax.colours import class_colour
 from segjax.data import Dataset
 from segjax.data.splits import load_splits
-from segjax.plots._style import DPI, STYLE, class_colour
+from segjax.plots._style import DPI, STYLE
 from segjax.predict.trained import load_trained
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"

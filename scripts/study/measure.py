@@ -12,8 +12,9 @@ from segjax import metrics
 from segjax.data import Dataset
 from segjax.data.purdue.synthetic import recolour
 from segjax.data.splits import load_splits
+from segjax.files import write_text
 from segjax.predict.trained import Trained, load_trained
-from segjax.runs.folder import RunFolder, write_text
+from segjax.runs.folder import RunFolder
 from segjax.training import decode
 from segjax.training.evaluate import make_predict
 from segjax.training.program import eval_batch_size

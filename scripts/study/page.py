@@ -26,7 +26,7 @@ from scripts.study.numbers import ALL, CLAIMS, MissingRunsError, Numbers
 from scripts.study.tables import NOT_RUN, TABLES, Rows
 from segjax import plots
 from segjax.errors import ConfigError
-from segjax.runs.folder import write_text
+from segjax.files import write_text
 
 TEMPLATE, SHELL = (Path(__file__).with_name(name) for name in ("template.md", "template.html"))
 MISSING = "*(The runs for this {} are not done at this scale.)*"

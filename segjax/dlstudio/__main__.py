@@ -60,7 +60,7 @@ def import_run(
     open_run(folder, config)
     np.savez(folder.path / EXTRA_FILE, **imported.extra)  # type: ignore[arg-type]
     Checkpoints(folder.checkpoints).save(
-        0, state, {"progress": {}, "imported": os.fspath(saved_model), **_settings(config)}
+        0, state, {"progress": {}, "imported": os.fspath(saved_model), **config.telling()}
     )
     return imported
 
@@ -99,11 +99,6 @@ def _read_extra(path: Path) -> dict[str, np.ndarray]:
             return dict(stored)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
-
-
-def _settings(config: Any) -> dict[str, Any]:
-    """Return what a resumed run compares with its own settings."""
-    return {name: getattr(config, name) for name in ("depth", "head", "loss", "optimizer", "seed")}
 
 
 def main(arguments: list[str] | None = None) -> None:

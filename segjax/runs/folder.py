@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from segjax.config import Config
 from segjax.errors import ConfigError
+from segjax.files import write_text
 from segjax.runs.logs import csv_text
 
 CONFIG_FILE = "config.json"
@@ -184,16 +184,6 @@ def open_run(folder: RunFolder, config: Config) -> None:
         write_text(folder.path / CONFIG_FILE, config.to_json())
     except OSError as error:
         raise ConfigError(f"{folder.path}: cannot be written ({error.strerror})") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old text or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
