@@ -1,8 +1,6 @@
 """The cache: equal to a fresh read, checked, rebuilt and said so when it is not right."""
 
 import json
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 
 from segjax.data import cache as entries
 from segjax.data import load, synthetic, write_gz
-from segjax.data.places import cache_folder, data_folder
 from segjax.errors import DataError
 
 FIELDS = ("images", "masks", "boxes", "box_image", "box_class")
@@ -177,26 +174,3 @@ def test_default_notice_is_on_stderr(source, tmp_path, capsys, monkeypatch):
 def test_missing_file(reader, tmp_path):
     with pytest.raises(DataError, match="No such file"):
         reader(tmp_path / "none.gz")
-
-
-def test_folders_follow_each_system(monkeypatch, tmp_path):
-    for name in ("SEGJAX_CACHE", "SEGJAX_DATAROOT", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert cache_folder() == tmp_path / ".cache" / "segjax"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache_folder() == tmp_path / ".cache" / "segjax"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "segjax"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache_folder() == tmp_path / "Library" / "Caches" / "segjax"
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert cache_folder() == tmp_path / "local" / "segjax" / "cache"
-    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
-    assert data_folder() == tmp_path / "mine" / "data"
-    monkeypatch.setenv("SEGJAX_DATAROOT", str(tmp_path / "data"))
-    assert data_folder() == tmp_path / "data"
-    assert os.environ["SEGJAX_DATAROOT"]

@@ -93,6 +93,11 @@ def needs_training(line):
 TRAINING = [line for line in commands() if line.startswith("python -m segjax.main ")]
 
 
+# The smallest network, and the settings of configs/own.py that it does not know at their defaults.
+SMALLER = ["--network=unet", "--unet_widths=4,8", "--unet_patch=4", "--train_images=16"]
+SMALLER += ["--depth=16", "--upsampling=dlstudio", "--epochs=1", "--progress=off"]
+
+
 def run_here(words, monkeypatch):
     """Runs ``python WORDS`` in this process; a new one each would spend the time on imports."""
     with monkeypatch.context() as patch:
@@ -112,7 +117,7 @@ def run_all(lines, monkeypatch, capsys):
         words = shlex.split(line)
         assert words.pop(0) == "python"
         if line in TRAINING:
-            words += ["--depth=2", "--epochs=1", "--progress=off"]
+            words += SMALLER
         with pytest.raises(SystemExit) as caught:
             run_here(words, monkeypatch)
         assert caught.value.code == 0, (line, capsys.readouterr())

@@ -5,17 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.colours import class_rgb
 from segjax.config import Config
-from segjax.data import Dataset
-from segjax.data.check.__main__ import check_source, main, open_for_check
-from segjax.data.check.near_duplicates import difference_hash, near_pairs
-from segjax.data.own.problems import KINDS
+from segjax.data.check.__main__ import main
 from segjax.data.own.quick import quick_check
 from segjax.data.own.source import open_source
-from segjax.errors import ConfigError, DataError
+from segjax.errors import DataError
 from tests.data.own.owndata_files import (
     coco_tables,
+    dataset,
     labels,
     picture,
     save,
@@ -52,22 +49,6 @@ def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, capsys):
     counted = sum(part["class_pixels"]["dog"] for part in report["splits"].values())
     assert counted == sum(int((labels(index) == 2).sum()) for index in range(10))
     assert f"{report['splits']['test']['objects']['cat']} objects" in out
-
-
-def test_the_sheet_shows_masks_in_their_colour(tmp_path, capsys):
-    save(
-        tmp_path / "data" / "a.png",
-        np.full((160, 160, 3), 100, np.uint8) - np.eye(160, dtype=np.uint8)[..., None],
-    )
-    mask = np.zeros((160, 160), np.uint8)
-    mask[:, 80:] = 1
-    save(tmp_path / "data" / "a_mask.png", mask)
-    code, _, _ = run(capsys, tmp_path / "data", "--val_share=0", "--test_share=0")
-    assert code == 0
-    pixels = np.array(Image.open("contact-sheet.png"))
-    expected = (0.45 * 100 + 0.55 * np.array(class_rgb(0))).astype(np.uint8)
-    shown = (pixels == expected).all(axis=-1).sum()
-    assert abs(int(shown) - 80 * 160) <= 160
 
 
 def test_everything_wrong_is_told_at_once(tmp_path, capsys):
@@ -130,9 +111,6 @@ def test_near_duplicates_on_request(tmp_path, capsys):
     assert code == 0
     assert "notice: almost the same picture in more than one split: test/images/b.jpg" in out
     assert "notice" not in run(capsys, tmp_path, "--val_share=0")[1]
-    noise = [("train", f"n{i}", difference_hash(picture(i, (64, 64)))) for i in range(40)]
-    noise += [("test", f"n{i}", difference_hash(picture(i, (64, 64)))) for i in range(40, 80)]
-    assert near_pairs(noise) == []
 
 
 def test_coco_npz_and_usage(tmp_path, capsys):
@@ -163,60 +141,6 @@ def test_coco_npz_and_usage(tmp_path, capsys):
     assert run(capsys, "--fit=stretch", "x")[0] == 2
 
 
-def dataset(count=4, *, size=(16, 24), names=("cat", "dog"), start=0, **changes):
-    masks = np.stack([labels(start + i, size, len(names)) for i in range(count)])
-    content = {
-        "images": np.stack([picture(start + i, size) for i in range(count)]),
-        "masks": np.stack([masks == value + 1 for value in range(len(names))], -1).astype(np.uint8),
-        "boxes": np.zeros((0, 4), np.int32),
-        "box_image": np.zeros(0, np.int32),
-        "box_class": np.zeros(0, np.uint8),
-        "label_map": dict.fromkeys(names, 1),
-        "name": "things",
-    }
-    return Dataset(**(content | changes))
-
-
-def test_quick_check_passes_good_data():
-    assert quick_check(dataset(), dataset(start=10), dataset(start=20)) == []
-    assert quick_check(dataset()) == []
-
-
-def test_quick_check_refuses_by_name():
-    train = dataset()
-    for test, message in (
-        (dataset(size=(24, 24), start=9), "things: images of 24x24, but those of train are 16x24"),
-        (dataset(names=("dog", "cat"), start=9, name="t"), "t: classes dog, cat, but those of"),
-        (dataset(start=9)[:0], "the test split has no image"),
-        (dataset(start=9, ignore=np.ones((4, 16, 24), bool)), "every pixel of the test split"),
-    ):
-        with pytest.raises(DataError, match=message):
-            quick_check(train, None, test)
-    empty = dataset(masks=np.zeros((4, 16, 24, 2), np.uint8))
-    with pytest.raises(DataError, match="no training mask has any foreground"):
-        quick_check(empty)
-    with pytest.raises(DataError, match="both sides must be multiples of 8"):
-        quick_check(dataset(size=(12, 24)))
-
-
-def test_quick_check_warns_of_an_absent_class():
-    masks = dataset().masks.copy()
-    masks[..., 1] = 0
-    assert quick_check(dataset(masks=masks)) == ["things: no pixel of dog in the train masks"]
-
-
-def test_open_source_keeps_one_size(tmp_path):
-    root = write_folder(tmp_path / "data", 10)
-    splits = open_source(Config(data=f"folder:{root}", image_size=32, fit="pad"))
-    assert {part.image_size for part in splits} == {(32, 32)}
-    assert [len(part) for part in splits] == [7, 1, 2]
-    for spec in ("folder:", "photos", "zip:photos"):
-        with pytest.raises(ConfigError, match=r"expected folder:PATH, coco:ANNOTATIONS.json"):
-            open_source(Config(data=spec))
-    with pytest.raises(DataError, match="no image is left for training"):
-        open_source(Config(data=f"folder:{write_folder(tmp_path / 'one', 1)}"))
-
-
 def test_purdue_shapes_files(tmp_path, capsys, monkeypatch):
     parts = {"a.gz": dataset(names=("cat", "dog"), start=0), "b.gz": dataset(start=2)}
     monkeypatch.setattr("segjax.data.check.shapes.load", lambda path: parts[path])
@@ -232,20 +156,3 @@ def test_purdue_shapes_files(tmp_path, capsys, monkeypatch):
     assert "val" not in out
     assert run(capsys, "x-test.gz", "y-test.gz")[0] == 2
     assert "test: 3 images" in run(capsys, "x-test.gz")[1]
-
-
-def test_every_kind_of_problem_has_words():
-    assert all(kind.headline and kind.advice for kind in KINDS.values())
-    assert {kind.level for kind in KINDS.values()} == {"error", "fault", "notice"}
-
-
-def test_report_counts_ignored_pixels_and_boxes_of_the_file(tmp_path):
-    pytest.importorskip("pycocotools")
-    path = write_coco(tmp_path, coco_tables(6))
-    config = Config(min_object_area=6.0, val_share=0.0, test_share=0.0)
-    report, tiles = check_source(open_for_check([str(path)], config), config)
-    part = report.splits["train"]
-    assert part.ignored_pixels == 6 * 5
-    assert part.pixels == 6 * (16 * 24 - 5)
-    assert part.objects == {"cat": 0, "dog": 6}
-    assert len(tiles) == 6

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from segjax.config import Config
+from segjax.data import Dataset
 from segjax.data.own.source import open_source
 
 
@@ -93,3 +94,18 @@ def load_folder(path, split="all", **settings):
 
 def load_coco(path, split="all", **settings):
     return load(f"coco:{path}", split, **settings)
+
+
+def dataset(count=4, *, size=(16, 24), names=("cat", "dog"), start=0, **changes):
+    """A data set of ``picture`` and ``labels`` from ``start`` on, without boxes."""
+    masks = np.stack([labels(start + i, size, len(names)) for i in range(count)])
+    content = {
+        "images": np.stack([picture(start + i, size) for i in range(count)]),
+        "masks": np.stack([masks == value + 1 for value in range(len(names))], -1).astype(np.uint8),
+        "boxes": np.zeros((0, 4), np.int32),
+        "box_image": np.zeros(0, np.int32),
+        "box_class": np.zeros(0, np.uint8),
+        "label_map": dict.fromkeys(names, 1),
+        "name": "things",
+    }
+    return Dataset(**(content | changes))

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segjax.config import Config
-from segjax.data.splits import load_splits
-from segjax.errors import ConfigError, DataError
+from segjax.errors import DataError
 from tests.data.own.owndata_files import labels, load_folder, picture, save, write_folder
 
 
@@ -226,15 +224,3 @@ def test_too_big_for_the_memory(tmp_path):
     write_folder(tmp_path, 4)
     with pytest.raises(DataError, match=r"GiB.*choose a smaller --image_size"):
         load_folder(tmp_path, image_size=8 * 32768)
-
-
-def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
-    cases = {
-        str(tmp_path): f"; did you mean --data=folder:{tmp_path}?",
-        "instances.json": "; did you mean --data=coco:instances.json?",
-        "purdu": "or a file.npz",
-    }
-    for data, ending in cases.items():
-        with pytest.raises(ConfigError) as caught:
-            load_splits(Config(data=data))
-        assert str(caught.value).endswith(ending)
