@@ -27,7 +27,7 @@ class OwnSplits(NamedTuple):
 
 
 def is_own(data: str) -> bool:
-    """Whether ``data`` names own data rather than a data set by name."""
+    """Return whether ``data`` names own data rather than a data set by name."""
     return data.startswith(("folder:", "coco:")) or data.lower().endswith(".npz")
 
 
