@@ -60,7 +60,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an unflipped transposed kernel",
-        "segjax/dlstudio/weights.py",
+        "segjax/dlstudio/layout.py",
         "return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]",
         "return weight",
     ),

@@ -8,13 +8,11 @@ error, Dice and intersection over union follow in closed form.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from segjax.dlstudio.layout import Head
 from segjax.errors import ConfigError, DataError
-
-Head = Literal["dlstudio", "dense"]
 
 CHUNK = 256  # images; bounds the float64 copy to some 40 MB at 64x64x5
 

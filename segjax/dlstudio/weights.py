@@ -1,37 +1,34 @@
 """Weights of DLStudio's mUnet: its state_dict to segjax variables and back, exactly.
 
-DLStudio constructs more than it runs (``segjax.networks.munet`` has only what runs). Tensors that
-segjax does not hold, the never-run ones and batch norm's batch counters, travel in
+Tensors that segjax does not hold, those that never run and batch norm's batch counters, travel in
 ``Imported.extra``.
 """
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from segjax.dlstudio.layout import (
+    COUNTER,
+    HEAD_SIZES,
+    ROW,
+    UPSAMPLER_SIZES,
+    Head,
+    Kind,
+    Tensor,
+    tensors,
+)
 from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
 Variables = dict[str, Any]
-Head = Literal["dlstudio", "dense"]
 
-HEAD_SIZES: dict[Head, int] = {"dlstudio": 3, "dense": 2}
-UPSAMPLER_SIZES: dict[Head, int] = {"dlstudio": 1, "dense": 2}
-_ROW = re.compile(r"^(skip\d+(?:DN|UP)_arr)\.(\d+)")
 _HEADS = {size: head for head, size in HEAD_SIZES.items()}
 _UPSAMPLERS = {size: kind for kind, size in UPSAMPLER_SIZES.items()}
-_COUNTER = "num_batches_tracked"
-_NORM_PARTS = {
-    "weight": ("params", "scale"),
-    "bias": ("params", "bias"),
-    "running_mean": ("batch_stats", "mean"),
-    "running_var": ("batch_stats", "var"),
-}
 
 
 @dataclass(frozen=True)
@@ -57,83 +54,6 @@ class Imported:
     extra: Arrays = field(default_factory=dict)
 
 
-class Kind(NamedTuple):
-    """What names and shapes tell of an mUnet."""
-
-    depth: int
-    head: Head = "dlstudio"
-    upsampling: Head = "dlstudio"
-    num_classes: int = 5
-
-
-class Layer(NamedTuple):
-    """One layer that DLStudio constructs: ``name`` is its prefix in the state_dict."""
-
-    name: str
-    kind: Literal["conv", "transposed", "norm"]
-    inputs: int
-    outputs: int
-    size: int
-    runs: bool
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each of its tensors, in PyTorch's order."""
-        if self.kind == "norm":
-            parts = ("weight", "bias", "running_mean", "running_var")
-            return {**dict.fromkeys(parts, (self.outputs,)), _COUNTER: ()}
-        ends = (self.outputs, self.inputs)
-        ends = ends if self.kind == "conv" else ends[::-1]
-        return {"weight": (*ends, self.size, self.size), "bias": (self.outputs,)}
-
-
-def layers(kind: Kind) -> Iterator[Layer]:
-    """Yield the layers that DLStudio's mUnet constructs, run or not, in its state_dict's order."""
-    half, early = kind.depth // 2, kind.depth // 2 // 4
-
-    def norm(name: str, channels: int, runs: bool = True) -> Layer:
-        return Layer(name, "norm", channels, channels, 0, runs)
-
-    def block(
-        name: str,
-        inputs: int,
-        outputs: int,
-        resampler: str | None = None,
-        runs: bool = True,
-    ) -> Iterator[Layer]:
-        # 'DN' is in the names of the left arm's blocks only.
-        form: Literal["conv", "transposed"] = "conv" if "DN" in name else "transposed"
-        conv = "convo" if form == "conv" else "convoT"
-        second = runs and inputs == outputs
-        yield Layer(f"{name}.{conv}1", form, inputs, outputs, 3, runs)
-        yield Layer(f"{name}.{conv}2", form, inputs, outputs, 3, second)
-        yield norm(f"{name}.bn1", outputs, runs)
-        yield norm(f"{name}.bn2", outputs, second)
-        if resampler:
-            size = UPSAMPLER_SIZES[kind.upsampling] if form == "transposed" else 1
-            yield Layer(f"{name}.{resampler}", form, inputs, outputs, size, runs)
-
-    yield Layer("conv_in", "conv", 3, 64, 3, True)
-    yield norm("bn1DN", 64)
-    yield norm("bn2DN", 128)
-    for i in range(half):
-        yield from block(f"skip64DN_arr.{i}", 64, 64)
-    yield from block("skip64dsDN", 64, 64, "downsampler")
-    yield from block("skip64to128DN", 64, 128)
-    for i in range(half):
-        yield from block(f"skip128DN_arr.{i}", 128, 128)
-    yield from block("skip128dsDN", 128, 128, "downsampler")
-    yield norm("bn1UP", 128)
-    yield norm("bn2UP", 64)
-    for i in range(half):
-        yield from block(f"skip64UP_arr.{i}", 64, 64)
-    yield from block("skip64usUP", 64, 64, "upsampler")
-    yield from block("skip128to64UP", 128, 64)
-    for i in range(half):
-        yield from block(f"skip128UP_arr.{i}", 128, 128, runs=i < early)
-    yield from block("skip128usUP", 128, 128, "upsampler")
-    yield Layer("conv_out", "transposed", 64, kind.num_classes, HEAD_SIZES[kind.head], True)
-
-
 def from_state_dict(
     source: Mapping[str, Any] | str | os.PathLike[str],
     *,
@@ -155,18 +75,16 @@ def from_state_dict(
     else:
         where, arrays = os.fspath(source), read_torch_file(source)
     kind = _recognise(where, arrays)
-    expected = list(layers(kind))
+    expected = list(tensors(kind))
     _check(where, arrays, expected)
     variables: Variables = {"params": {}, "batch_stats": {}}
     extra: Arrays = {}
-    for layer in expected:
-        for part in layer.shapes():
-            name = f"{layer.name}.{part}"
-            place = _place(layer, part)
-            if place is None:
-                extra[name] = arrays[name].copy()
-            else:
-                _store(variables, place, _to_segjax(layer, part, arrays[name]))
+    for tensor in expected:
+        place, value = tensor.place(), arrays[tensor.name]
+        if place is None:
+            extra[tensor.name] = value.copy()
+        else:
+            _store(variables, place, tensor.to_segjax(value))
     if skip_connections is None:
         skip_connections = recognise_skip_connections(arrays, depth=kind.depth)
         if skip_connections is None:
@@ -174,15 +92,7 @@ def from_state_dict(
                 f"{where}: these weights do not tell whether skip connections were on (the "
                 "network looks untrained); say skip_connections=True or False"
             )
-    return Imported(
-        variables,
-        kind.depth,
-        skip_connections,
-        kind.head,
-        kind.upsampling,
-        kind.num_classes,
-        extra,
-    )
+    return Imported(variables, skip_connections=skip_connections, extra=extra, **kind._asdict())
 
 
 def to_arrays(
@@ -199,18 +109,16 @@ def to_arrays(
     random = np.random.default_rng(seed)
     dtype = np.asarray(variables["params"]["conv_in"]["kernel"]).dtype
     result: Arrays = {}
-    for layer in layers(kind):
-        for part, shape in layer.shapes().items():
-            name = f"{layer.name}.{part}"
-            place = _place(layer, part)
-            if place is not None:
-                result[name] = _to_torch(layer, part, _fetch(variables, place))
-            elif name in extra:
-                result[name] = np.array(extra.pop(name))
-            else:
-                result[name] = _initial(layer, part, random, dtype)
-            if result[name].shape != shape:
-                raise CheckpointError(f"{name}: shape {result[name].shape} instead of {shape}")
+    for tensor in tensors(kind):
+        place, name = tensor.place(), tensor.name
+        if place is not None:
+            result[name] = tensor.to_torch(_fetch(variables, place))
+        elif name in extra:
+            result[name] = np.array(extra.pop(name))
+        else:
+            result[name] = tensor.initial(random, dtype)
+        if result[name].shape != tensor.shape:
+            raise CheckpointError(f"{name}: shape {result[name].shape} instead of {tensor.shape}")
     unknown = [name for name in extra if name not in result]
     if unknown:
         raise CheckpointError(
@@ -282,7 +190,7 @@ def recognise_skip_connections(state_dict: Mapping[str, Any], *, depth: int) -> 
 
 
 def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
-    rows = [int(m[2]) for name in arrays if (m := _ROW.match(name)) and m[1] == "skip64DN_arr"]
+    rows = [int(m[2]) for name in arrays if (m := ROW.match(name)) and m[1] == "skip64DN_arr"]
     out, up = arrays.get("conv_out.weight"), arrays.get("skip64usUP.upsampler.weight")
     if not rows or out is None or out.ndim != 4 or up is None or up.ndim != 4:
         hint = ""
@@ -297,29 +205,21 @@ def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
     return Kind(2 * (max(rows) + 1), _HEADS[out.shape[2]], _UPSAMPLERS[up.shape[2]], out.shape[1])
 
 
-def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Layer]) -> None:
-    shapes = {
-        f"{layer.name}.{part}": shape
-        for layer in expected
-        for part, shape in layer.shapes().items()
-    }
+def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Tensor]) -> None:
+    shapes = {tensor.name: tensor.shape for tensor in expected}
     missing = [name for name in shapes if name not in arrays]
     unknown = [name for name in arrays if name not in shapes]
-    if missing or unknown:
-        count, what, name = (
-            (len(missing), "missing", missing[0])
-            if missing
-            else (len(unknown), "unknown", unknown[0])
-        )
-        raise CheckpointError(
-            f"{where}: {count} tensor(s) {what}, the first is {name!r}; these are not the weights "
-            "of DLStudio 2.3.6's mUnet"
-        )
+    for what, names in (("missing", missing), ("unknown", unknown)):
+        if names:
+            raise CheckpointError(
+                f"{where}: {len(names)} tensor(s) {what}, the first is {names[0]!r}; these are not "
+                "the weights of DLStudio 2.3.6's mUnet"
+            )
     for name, shape in shapes.items():
         value = arrays[name]
         if value.shape != shape:
             raise CheckpointError(f"{where}: {name} has shape {value.shape} instead of {shape}")
-        if name.endswith(_COUNTER):
+        if name.endswith(COUNTER):
             continue
         if value.dtype.kind != "f":
             raise CheckpointError(f"{where}: {name} has dtype {value.dtype}, not a floating one")
@@ -336,52 +236,6 @@ def _recognise_variables(variables: Mapping[str, Any]) -> Kind:
         return Kind(2 * half, _HEADS[kernel.shape[0]], _UPSAMPLERS[up.shape[0]], kernel.shape[-1])
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"these are not the variables of a segjax.MUnet: {error}") from None
-
-
-def _place(layer: Layer, part: str) -> tuple[str, ...] | None:
-    """Return where segjax keeps a tensor, or None if it does not."""
-    if not layer.runs or part == _COUNTER:
-        return None
-    modules = _ROW.sub(r"\1_\2", layer.name).split(".")
-    if layer.kind == "norm":
-        collection, leaf = _NORM_PARTS[part]
-        return (collection, *modules, leaf)
-    return ("params", *modules, "kernel" if part == "weight" else "bias")
-
-
-def _to_segjax(layer: Layer, part: str, value: np.ndarray) -> np.ndarray:
-    if layer.kind == "norm" or part == "bias":
-        return value.copy()
-    if layer.kind == "conv":
-        return np.ascontiguousarray(value.transpose(2, 3, 1, 0))
-    return np.ascontiguousarray(_turned(value).transpose(2, 3, 0, 1))
-
-
-def _to_torch(layer: Layer, part: str, value: np.ndarray) -> np.ndarray:
-    if layer.kind == "norm" or part == "bias":
-        return value.copy()
-    if layer.kind == "conv":
-        return np.ascontiguousarray(value.transpose(3, 2, 0, 1))
-    return np.ascontiguousarray(_turned(value.transpose(2, 3, 0, 1)))
-
-
-def _turned(weight: np.ndarray) -> np.ndarray:
-    """Flip a transposed kernel [I, O, k, k]: segjax stores the convolution it amounts to.
-
-    2x2 taps with stride 2 do not overlap and are stored as they are.
-    """
-    return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]
-
-
-def _initial(layer: Layer, part: str, random: np.random.Generator, dtype: Any) -> np.ndarray:
-    shape = layer.shapes()[part]
-    if layer.kind == "norm":
-        if part == _COUNTER:
-            return np.zeros(shape, np.int64)
-        return np.full(shape, 1 if part in ("weight", "running_var") else 0, dtype)
-    fan_in = layer.size**2 * (layer.inputs if layer.kind == "conv" else layer.outputs)
-    bound = 1 / np.sqrt(fan_in)
-    return random.uniform(-bound, bound, shape).astype(dtype)
 
 
 def _store(variables: Variables, place: tuple[str, ...], value: np.ndarray) -> None:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from segjax.dlstudio import layout
 from segjax.dlstudio import weights as dlstudio
 from segjax.errors import CheckpointError
 from segjax.networks.munet import MUnet
@@ -63,7 +64,7 @@ def test_tensors_that_never_run_get_pytorchs_initial_values_where_none_came_alon
     found = dlstudio.from_state_dict(state, skip_connections=True)
     made = dlstudio.to_arrays(found.variables, seed=3)
     assert set(made) == set(state)
-    for layer in dlstudio.layers(dlstudio.Kind(8)):
+    for layer in layout.layers(layout.Kind(8)):
         if layer.runs:
             continue
         for part in layer.shapes():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segjax.dlstudio import weights as dlstudio
+from segjax.dlstudio import layout
 
 FOLDER = Path(__file__).parent
 # 20 images and masks of PurdueShapes5MultiObject-20-train.gz, cut by scripts/parity/goldens.py.
@@ -31,7 +31,7 @@ def random_state_dict(*, depth: int, seed: int = 0) -> dict[str, np.ndarray]:
     steps amplify a change of the last bit to more than any tolerance, in one framework alone.
     """
     result: dict[str, np.ndarray] = {}
-    for layer in dlstudio.layers(dlstudio.Kind(depth)):
+    for layer in layout.layers(layout.Kind(depth)):
         for part, shape in layer.shapes().items():
             name = f"{layer.name}.{part}"
             random = np.random.default_rng([seed, zlib.crc32(name.encode())])

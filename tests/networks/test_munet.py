@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.dlstudio import weights as dlstudio
+from segjax.dlstudio import layout
 from segjax.errors import ConfigError
 from segjax.networks import layers
 from segjax.networks import munet as model
@@ -65,7 +65,7 @@ def test_counts_of_the_reference(depth: int) -> None:
     assert model.dlstudio_parameter_count(depth) == constructed
     listed = [
         (part, shape)
-        for layer in dlstudio.layers(dlstudio.Kind(depth))
+        for layer in layout.layers(layout.Kind(depth))
         for part, shape in layer.shapes().items()
         if part in ("weight", "bias")
     ]
@@ -277,7 +277,7 @@ def test_layers_hold_what_dlstudio_names() -> None:
     }
     named = {
         layer.name.replace("_arr.", "_arr_").replace(".", "/")
-        for layer in dlstudio.layers(dlstudio.Kind(8))
+        for layer in layout.layers(layout.Kind(8))
         if layer.runs
     }
     assert found == named

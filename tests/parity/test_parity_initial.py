@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
+from segjax.dlstudio import layout
 from segjax.dlstudio import weights as dlstudio
 from segjax.networks.munet import MUnet
 from tests.parity import torch_side
@@ -40,7 +41,7 @@ def bounds() -> dict[str, float]:
     found = {}
     net = torch_side.SemanticSegmentation.mUnet(depth=DEPTH)
     modules = dict(net.named_modules())
-    for layer in dlstudio.layers(dlstudio.Kind(DEPTH)):
+    for layer in layout.layers(layout.Kind(DEPTH)):
         if layer.kind != "norm":
             weight = modules[layer.name].weight
             fan_in, _ = torch.nn.init._calculate_fan_in_and_fan_out(weight)
@@ -63,7 +64,7 @@ def test_two_samples_of_one_distribution(both, measured: Measurements) -> None:
 
 def test_batch_norms_start_alike(both) -> None:
     ours, theirs = both
-    for layer in dlstudio.layers(dlstudio.Kind(DEPTH)):
+    for layer in layout.layers(layout.Kind(DEPTH)):
         if layer.kind == "norm":
             for part in layer.shapes():
                 key = f"{layer.name}.{part}"

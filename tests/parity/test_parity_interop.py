@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from segjax.dlstudio import layout
 from segjax.dlstudio import weights as dlstudio
 from segjax.dlstudio.torchfile import read_torch_file
 from segjax.networks.munet import MUnet
@@ -28,7 +29,7 @@ def assert_same(found, expected) -> None:
 def test_names_shapes_and_order_are_dlstudios(depth: int) -> None:
     listed = {
         f"{layer.name}.{part}": shape
-        for layer in dlstudio.layers(dlstudio.Kind(depth))
+        for layer in layout.layers(layout.Kind(depth))
         for part, shape in layer.shapes().items()
     }
     state = dlstudio_net(depth).state_dict()

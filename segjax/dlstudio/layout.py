@@ -1,0 +1,165 @@
+"""What DLStudio's mUnet constructs, and how segjax holds each of its tensors.
+
+DLStudio constructs more than it runs (``segjax.networks.munet`` has only what runs).
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+Head = Literal["dlstudio", "dense"]
+
+HEAD_SIZES: dict[Head, int] = {"dlstudio": 3, "dense": 2}
+UPSAMPLER_SIZES: dict[Head, int] = {"dlstudio": 1, "dense": 2}
+ROW = re.compile(r"^(skip\d+(?:DN|UP)_arr)\.(\d+)")  # one of several blocks alike
+COUNTER = "num_batches_tracked"
+_NORM_PARTS = {
+    "weight": ("params", "scale"),
+    "bias": ("params", "bias"),
+    "running_mean": ("batch_stats", "mean"),
+    "running_var": ("batch_stats", "var"),
+}
+
+
+class Kind(NamedTuple):
+    """What names and shapes tell of an mUnet."""
+
+    depth: int
+    head: Head = "dlstudio"
+    upsampling: Head = "dlstudio"
+    num_classes: int = 5
+
+
+class Layer(NamedTuple):
+    """One layer that DLStudio constructs: ``name`` is its prefix in the state_dict."""
+
+    name: str
+    kind: Literal["conv", "transposed", "norm"]
+    inputs: int
+    outputs: int
+    size: int
+    runs: bool
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each of its tensors, in PyTorch's order."""
+        if self.kind == "norm":
+            parts = ("weight", "bias", "running_mean", "running_var")
+            return {**dict.fromkeys(parts, (self.outputs,)), COUNTER: ()}
+        ends = (self.outputs, self.inputs)
+        ends = ends if self.kind == "conv" else ends[::-1]
+        return {"weight": (*ends, self.size, self.size), "bias": (self.outputs,)}
+
+
+class Tensor(NamedTuple):
+    """One tensor of a layer, which ``part`` names within it."""
+
+    layer: Layer
+    part: str
+    shape: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name in the state_dict."""
+        return f"{self.layer.name}.{self.part}"
+
+    def place(self) -> tuple[str, ...] | None:
+        """Return where segjax keeps it, as keys of the variables, or None if it does not."""
+        if not self.layer.runs or self.part == COUNTER:
+            return None
+        modules = ROW.sub(r"\1_\2", self.layer.name).split(".")
+        if self.layer.kind == "norm":
+            collection, leaf = _NORM_PARTS[self.part]
+            return (collection, *modules, leaf)
+        return ("params", *modules, "kernel" if self.part == "weight" else "bias")
+
+    def to_segjax(self, value: np.ndarray) -> np.ndarray:
+        """Return a copy laid out as segjax does: kernels [k, k, I, O]."""
+        if self.layer.kind == "norm" or self.part == "bias":
+            return value.copy()
+        if self.layer.kind == "conv":
+            return np.ascontiguousarray(value.transpose(2, 3, 1, 0))
+        return np.ascontiguousarray(_turned(value).transpose(2, 3, 0, 1))
+
+    def to_torch(self, value: np.ndarray) -> np.ndarray:
+        """Return a copy laid out as PyTorch does: kernels [O, I, k, k], transposed [I, O, k, k]."""
+        if self.layer.kind == "norm" or self.part == "bias":
+            return value.copy()
+        if self.layer.kind == "conv":
+            return np.ascontiguousarray(value.transpose(3, 2, 0, 1))
+        return np.ascontiguousarray(_turned(value.transpose(2, 3, 0, 1)))
+
+    def initial(self, random: np.random.Generator, dtype: Any) -> np.ndarray:
+        """Draw the value that PyTorch initialises it with."""
+        layer = self.layer
+        if layer.kind == "norm":
+            if self.part == COUNTER:
+                return np.zeros(self.shape, np.int64)
+            return np.full(self.shape, 1 if self.part in ("weight", "running_var") else 0, dtype)
+        fan_in = layer.size**2 * (layer.inputs if layer.kind == "conv" else layer.outputs)
+        bound = 1 / np.sqrt(fan_in)
+        return random.uniform(-bound, bound, self.shape).astype(dtype)
+
+
+def layers(kind: Kind) -> Iterator[Layer]:
+    """Yield the layers that DLStudio's mUnet constructs, run or not, in its state_dict's order."""
+    half, early = kind.depth // 2, kind.depth // 2 // 4
+
+    def norm(name: str, channels: int, runs: bool = True) -> Layer:
+        return Layer(name, "norm", channels, channels, 0, runs)
+
+    def block(
+        name: str,
+        inputs: int,
+        outputs: int,
+        resampler: str | None = None,
+        runs: bool = True,
+    ) -> Iterator[Layer]:
+        # 'DN' is in the names of the left arm's blocks only.
+        form: Literal["conv", "transposed"] = "conv" if "DN" in name else "transposed"
+        conv = "convo" if form == "conv" else "convoT"
+        second = runs and inputs == outputs
+        yield Layer(f"{name}.{conv}1", form, inputs, outputs, 3, runs)
+        yield Layer(f"{name}.{conv}2", form, inputs, outputs, 3, second)
+        yield norm(f"{name}.bn1", outputs, runs)
+        yield norm(f"{name}.bn2", outputs, second)
+        if resampler:
+            size = UPSAMPLER_SIZES[kind.upsampling] if form == "transposed" else 1
+            yield Layer(f"{name}.{resampler}", form, inputs, outputs, size, runs)
+
+    yield Layer("conv_in", "conv", 3, 64, 3, True)
+    yield norm("bn1DN", 64)
+    yield norm("bn2DN", 128)
+    for i in range(half):
+        yield from block(f"skip64DN_arr.{i}", 64, 64)
+    yield from block("skip64dsDN", 64, 64, "downsampler")
+    yield from block("skip64to128DN", 64, 128)
+    for i in range(half):
+        yield from block(f"skip128DN_arr.{i}", 128, 128)
+    yield from block("skip128dsDN", 128, 128, "downsampler")
+    yield norm("bn1UP", 128)
+    yield norm("bn2UP", 64)
+    for i in range(half):
+        yield from block(f"skip64UP_arr.{i}", 64, 64)
+    yield from block("skip64usUP", 64, 64, "upsampler")
+    yield from block("skip128to64UP", 128, 64)
+    for i in range(half):
+        yield from block(f"skip128UP_arr.{i}", 128, 128, runs=i < early)
+    yield from block("skip128usUP", 128, 128, "upsampler")
+    yield Layer("conv_out", "transposed", 64, kind.num_classes, HEAD_SIZES[kind.head], True)
+
+
+def tensors(kind: Kind) -> Iterator[Tensor]:
+    """Yield the tensors of its state_dict, in order."""
+    for layer in layers(kind):
+        for part, shape in layer.shapes().items():
+            yield Tensor(layer, part, shape)
+
+
+def _turned(weight: np.ndarray) -> np.ndarray:
+    """Flip a transposed kernel [I, O, k, k]: segjax stores the convolution it amounts to.
+
+    2x2 taps with stride 2 do not overlap and are stored as they are.
+    """
+    return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]
