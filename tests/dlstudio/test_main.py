@@ -21,7 +21,7 @@ from tests.goldens import recipe
 
 @pytest.fixture
 def saved_model(tmp_path: Path) -> Path:
-    state = recipe.random_state_dict(depth=4)
+    state = recipe.random_state_dict(depth=2)
     path = tmp_path / "saved_model"
     write_torch_file(
         path, {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in state.items()}
@@ -43,7 +43,7 @@ def test_the_run_folder_holds_settings_and_weights(saved_model: Path, tmp_path: 
     imported = import_run(saved_model, tmp_path / "run", skip_connections=False)
     folder = RunFolder(tmp_path / "run")
     config = folder.config()
-    assert (config.depth, config.head, config.skip_connections) == (4, "dlstudio", False)
+    assert (config.depth, config.head, config.skip_connections) == (2, "dlstudio", False)
     assert dataclasses.replace(config, run_dir="", depth=16, skip_connections=True) == Config()
     params, batch_stats, _ = load_params(folder.checkpoints)
     jax.tree.map(np.testing.assert_array_equal, params, imported.variables["params"])
@@ -55,11 +55,11 @@ def test_training_goes_on_from_imported_weights(saved_model: Path, tmp_path: Pat
 
     import_run(saved_model, tmp_path / "run", skip_connections=True)
     config = RunFolder(tmp_path / "run").config()
-    small = {"data": "synthetic", "synthetic_train": 8, "synthetic_test": 4, "image_size": 64}
+    small = {"data": "synthetic", "synthetic_train": 4, "synthetic_test": 2, "image_size": 64}
     # What a resumed run was trained on is fixed; write the small data set's settings as its own.
     config = dataclasses.replace(config, **small)
     (tmp_path / "run" / "config.json").write_text(config.to_json())
-    run(dataclasses.replace(config, resume=True, max_steps=2, epochs=1))
+    run(dataclasses.replace(config, resume=True, max_steps=1, epochs=1, test=False))
     export_run(tmp_path / "run", tmp_path / "trained", which="newest")
     before, after = read_torch_file(saved_model), read_torch_file(tmp_path / "trained")
     assert not np.array_equal(before["conv_out.bias"], after["conv_out.bias"])
@@ -108,4 +108,4 @@ def test_the_module_runs_as_a_command(saved_model: Path, tmp_path: Path) -> None
     ):
         subprocess.run([*command, *map(str, arguments)], check=True)
     found = dlstudio.from_state_dict(tmp_path / "out", skip_connections=True)
-    assert found.depth == 4
+    assert found.depth == 2

@@ -15,9 +15,9 @@ from segjax.networks.munet import MUnet
 from tests.goldens import recipe
 
 
-def start_of(net: MUnet) -> Any:
-    init = jax.jit(functools.partial(net.init, train=False))
-    return init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
+def shapes_of(net: MUnet) -> Any:
+    init = functools.partial(net.init, train=False)
+    return jax.eval_shape(init, jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
 
 
 def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
@@ -40,10 +40,7 @@ def test_variables_are_those_of_the_network(depth: int) -> None:
     found = dlstudio.from_state_dict(
         recipe.random_state_dict(depth=depth), skip_connections=True
     ).variables
-    own = jax.eval_shape(
-        lambda key: MUnet(depth=depth).init(key, np.zeros((1, 8, 8, 3)), train=False),
-        jax.random.key(0),
-    )
+    own = shapes_of(MUnet(depth=depth))
     assert jax.tree.map(np.shape, found) == jax.tree.map(lambda leaf: leaf.shape, own)
 
 
@@ -51,7 +48,11 @@ def test_variables_are_those_of_the_network(depth: int) -> None:
 @pytest.mark.parametrize("head", ["dlstudio", "dense"])
 def test_variables_to_arrays_and_back(head: Any, upsampling: Any) -> None:
     net = MUnet(depth=2, head=head, upsampling=upsampling, num_classes=3)
-    start = start_of(net)
+    random = np.random.default_rng(0)
+    start = jax.tree.map(
+        lambda leaf: random.standard_normal(leaf.shape, leaf.dtype),
+        shapes_of(net),
+    )
     arrays = dlstudio.to_arrays(start)
     found = dlstudio.from_state_dict(arrays, skip_connections=True)
     assert (found.depth, found.head, found.num_classes) == (2, head, 3)
@@ -137,7 +138,12 @@ def test_extra_tensors_of_another_depth_are_refused() -> None:
 
 
 def fresh(depth: int) -> dict[str, np.ndarray]:
-    return dlstudio.to_arrays(start_of(MUnet(depth=depth)))
+    """Return the state_dict of a network as PyTorch initialises it."""
+    random = np.random.default_rng(0)
+    return {
+        tensor.name: tensor.initial(random, np.float32)
+        for tensor in layout.tensors(layout.Kind(depth))
+    }
 
 
 def test_an_untrained_network_does_not_tell_its_skip_setting(tmp_path: Path) -> None:
@@ -147,17 +153,48 @@ def test_an_untrained_network_does_not_tell_its_skip_setting(tmp_path: Path) -> 
     assert dlstudio.from_state_dict(state, skip_connections=False).skip_connections is False
 
 
+@functools.cache
+def one_pass(depth: int, skip: bool) -> Any:
+    net = MUnet(depth=depth, skip_connections=skip)
+    return jax.jit(lambda v, x: net.apply(v, x, train=True, mutable=["batch_stats"])[1])
+
+
 @pytest.mark.parametrize("scale", [1.0, 1 / 255])
 @pytest.mark.parametrize("skip", [True, False])
-@pytest.mark.parametrize("depth", [4, 8])
+@pytest.mark.parametrize("depth", [2, 4, pytest.param(8, marks=pytest.mark.slow)])
 def test_skip_setting_is_recognised_after_a_few_passes(
     depth: int, skip: bool, scale: float
 ) -> None:
-    state = fresh(depth)
-    net = MUnet(depth=depth, skip_connections=skip, input_scale=scale)
-    variables = dlstudio.from_state_dict(state, skip_connections=skip).variables
-    step = jax.jit(lambda v, x: net.apply(v, x, train=True, mutable=["batch_stats"])[1])
+    variables = dlstudio.from_state_dict(fresh(depth), skip_connections=skip).variables
     for images, _ in recipe.batches(size=4, count=20):
-        variables = {**variables, **step(variables, images[:, 16:48, 16:48])}
+        middle = np.float32(scale) * images[:, 24:40, 24:40].astype(np.float32)
+        variables |= one_pass(depth, skip)(variables, middle)
     found = dlstudio.from_state_dict(dlstudio.to_arrays(variables))
     assert found.skip_connections is skip
+
+
+@pytest.mark.parametrize(
+    ("depth", "before"),
+    [
+        (2, ("skip64DN_arr.0.bn2", "skip64to128DN.bn1", "skip64UP_arr.0.bn2")),
+        (8, ("skip64DN_arr.3.bn2", "skip128DN_arr.0.bn2", "skip64UP_arr.3.bn2")),
+        (16, ("skip64DN_arr.7.bn2", "skip128DN_arr.1.bn2", "skip64UP_arr.7.bn2")),
+    ],
+)
+def test_statistics_are_held_against_the_layer_before(depth: int, before: tuple[str, ...]) -> None:
+    state = fresh(depth)
+    for name, value in state.items():
+        if name.endswith((".bn1.bias", ".bn2.bias")):
+            value[:] = -5  # a relu that lets nothing through, but for the three that matter
+    drawn = np.random.default_rng(0).standard_normal(10_000)
+    for norm, layer in zip(("bn1DN", "bn2DN", "bn2UP"), before, strict=True):
+        outputs = np.maximum(1.5 * drawn + 0.5, 0)
+        state[f"{layer}.weight"][:], state[f"{layer}.bias"][:] = 1.5, 0.5
+        state[f"{norm}.running_mean"][:], state[f"{norm}.running_var"][:] = (
+            outputs.mean(),
+            outputs.var(),
+        )
+    assert dlstudio.recognise_skip_connections(state, depth=depth) is False
+    for layer in before:
+        shut = {**state, f"{layer}.bias": np.full_like(state[f"{layer}.bias"], -5)}
+        assert dlstudio.recognise_skip_connections(shut, depth=depth) is not False
