@@ -192,19 +192,24 @@ class _StateDictMachine(Machine):
         b"b": Machine.pop,  # OrderedDict's _metadata; it says nothing about the weights
     }
 
-    def set_item(self, target: Any, key: Any, value: Any) -> None:
-        """Set one entry of a dict."""
-        # Only text as a key: the hash of a nested tuple can take longer than a life.
-        if not isinstance(target, dict) or not isinstance(key, str):
-            raise _RefusalError("holds something else than a mapping from names to tensors")
-        target[key] = value
+    def set_items(self, items: list[Any]) -> None:
+        """Set names and values, in turn, in the dict on top of the stack."""
+        target = self.top()
+        if len(items) % 2:
+            raise BadStreamError("a name has no value")
+        for key, value in zip(items[0::2], items[1::2], strict=True):
+            # Only text as a key: the hash of a nested tuple can take longer than a life.
+            if not isinstance(target, dict) or not isinstance(key, str):
+                raise _RefusalError("holds something else than a mapping from names to tensors")
+            target[key] = value
 
     def no_instruction(self, code: bytes) -> Exception:
         """Return the refusal of an instruction, or that there is no such one."""
-        known = pickletools.code2op.get(code.decode("latin1"))
-        if known is None:
+        names = {op.code: op.name for op in pickletools.opcodes}
+        name = names.get(code.decode("latin1"))
+        if name is None:
             return BadStreamError("no instruction")
-        return _RefusalError(f"its description uses the instruction {known.name}; refused")
+        return _RefusalError(f"its description uses the instruction {name}; refused")
 
     def no_name(self, *path: str) -> Exception:
         """Return the refusal of a name."""

@@ -256,7 +256,7 @@ def _frombuffer(args: tuple[Any, ...]) -> Array | None:
     return None
 
 
-NAMES = {
+NAMES: dict[tuple[str, ...], Name] = {
     ("numpy.core.multiarray", "_reconstruct"): Name("reconstruct", _reconstruct),
     ("numpy._core.multiarray", "_reconstruct"): Name("reconstruct", _reconstruct),
     ("numpy.core.multiarray", "scalar"): Name("scalar", _scalar),

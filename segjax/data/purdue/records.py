@@ -40,11 +40,13 @@ class RecordMachine(Machine):
         """Return a short and flat tuple."""
         return new_tuple(items)
 
-    def set_item(self, target: Any, key: Any, value: Any) -> None:
-        """Set one entry of a dict."""
-        if type(target) is not Dict:
+    def set_items(self, items: list[Any]) -> None:
+        """Set keys and values, in turn, in the dict on top of the stack."""
+        target = self.top()
+        if type(target) is not Dict or len(items) % 2:
             raise BadStreamError("an entry is set in what is not a dict")
-        target.set(key, value)
+        for key, value in zip(items[0::2], items[1::2], strict=True):
+            target.set(key, value)
 
     def push_string(self, value: str | bytes) -> None:
         """Put a string on the stack; a long one is pixels."""

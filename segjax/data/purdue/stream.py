@@ -54,6 +54,11 @@ class Gunzip:
         self._digest = hashlib.sha256()
         self.size = os.fstat(file.fileno()).st_size
         self.packed_bytes = 0
+        self._packed = self._read(_PACKED)
+        if not self._packed:
+            raise BadStreamError("the file is empty")
+        if not self._packed.startswith(_MAGIC):
+            raise BadStreamError("it is not a gzip file")
 
     @property
     def sha256(self) -> str:
@@ -77,11 +82,7 @@ class Gunzip:
             yield piece
 
     def _members(self) -> Iterator[bytes]:
-        packed = self._read(_PACKED)
-        if not packed:
-            raise BadStreamError("the file is empty")
-        if not packed.startswith(_MAGIC):
-            raise BadStreamError("it is not a gzip file")
+        packed = self._packed
         while packed:
             member = zlib.decompressobj(_GZIP_WINDOW_BITS)
             while not member.eof:
@@ -174,8 +175,8 @@ class Stream:
         while wanted > 0 and (piece := next(self._pieces, b"")):
             parts.append(piece)
             wanted -= len(piece)
-            self._unpacked_bytes += len(piece)
         self._at_end = len(parts) == 1
+        self._unpacked_bytes += sum(map(len, parts[1:]))
         self.buf = b"".join(parts)
         self.pos = 0
         self._refill_at = max(0, len(self.buf) - _LOOKAHEAD)

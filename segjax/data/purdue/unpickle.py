@@ -85,8 +85,8 @@ class Machine:
         """Return a tuple of ``items``."""
         return tuple(items)
 
-    def set_item(self, target: Any, key: Any, value: Any) -> None:
-        """Set one entry of ``target``, if it is a dict that may have it."""
+    def set_items(self, items: list[Any]) -> None:
+        """Set keys and values, in turn, in the dict on top of the stack."""
         raise NotImplementedError
 
     def push_string(self, value: str | bytes) -> None:
@@ -152,14 +152,7 @@ class Machine:
 
     def _push_dict(self, items: list[Any]) -> None:
         self.stack.append(self.new_dict())
-        self._set_items(items)
-
-    def _set_items(self, items: list[Any]) -> None:
-        target = self.top()
-        if len(items) % 2:
-            raise BadStreamError("an entry is set in what is not a dict")
-        for key, value in zip(items[0::2], items[1::2], strict=True):
-            self.set_item(target, key, value)
+        self.set_items(items)
 
     def _push_name(self, module: Any, name: Any) -> None:
         path = (module, name) if type(module) is type(name) is str else ("?",)
@@ -277,8 +270,8 @@ INSTRUCTIONS: dict[bytes, Callable[[Any], None]] = {
     b"\x87": lambda m: m._push_tuple(m.pop_many(3)),
     b"}": lambda m: m._push_dict([]),
     b"d": lambda m: m._push_dict(m.pop_mark()),
-    b"s": lambda m: m._set_items(m.pop_many(2)),
-    b"u": lambda m: m._set_items(m.pop_mark()),
+    b"s": lambda m: m.set_items(m.pop_many(2)),
+    b"u": lambda m: m.set_items(m.pop_mark()),
     b"p": lambda m: m._put(_decimal(m.stream.short_line())),
     b"q": lambda m: m._put(m.stream.integer(1)),
     b"r": lambda m: m._put(m.stream.integer(4)),
