@@ -1,4 +1,4 @@
-"""Four simulated CPU devices, one compilation of each program, and no surprises from outside."""
+"""Four simulated CPU devices, and programs that compile quickly, once."""
 
 import atexit
 import os
@@ -12,6 +12,9 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compiling is most of the work, and half of that is LLVM making code fast that runs a few times.
+# The comparisons with DLStudio in .ci/run have it all: JAX_DISABLE_MOST_OPTIMIZATIONS=0.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Many tests, some in processes of their own, run the same few programs; compiling them is
@@ -19,7 +22,27 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _compiled = tempfile.mkdtemp(prefix="segjax-tests-")
     atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+
+
+@pytest.fixture
+def strict():
+    """Make it an error to combine arrays of two dtypes, or of two ranks, without saying so.
+
+    For rooms of pure functions; optax does it itself, which whole training steps call.
+    """
+    import jax
+
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def no_figures():
+    """Let runs end without drawing, which would take most of the time of a small one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segjax.training.results.draw_figures", lambda *given: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,8 @@ def make_train_step(
         ema = state.ema
         if ema is not None:
             # Early on the average follows closely, so that it forgets the initial weights.
-            decay = jnp.minimum(ema_decay, (1.0 + state.step) / (10.0 + state.step))
+            taken = state.step.astype(jnp.float32)
+            decay = jnp.minimum(ema_decay, (1.0 + taken) / (10.0 + taken))
             # In this form the average of equal numbers is that number, bit for bit.
             ema = jax.tree.map(lambda old, new: old + (1.0 - decay) * (new - old), ema, params)
         return TrainState(state.step + 1, params, batch_stats, opt_state, state.key, ema), loss

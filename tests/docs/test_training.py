@@ -11,6 +11,7 @@ from absl import flags
 from segjax.main import config_from_flags, define_flags, main
 from segjax.training.augment import AUGMENTATIONS, make_augment
 from segjax.training.optim import make_optimizer
+from tests.small_net import SMALL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -42,9 +43,18 @@ def test_each_command_is_understood(command):
     )
 
 
-def test_the_first_command_runs(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "instead",
+    [
+        [f"--{name}={value}" for name, value in SMALL.items()],
+        pytest.param([], marks=pytest.mark.slow),
+    ],
+    ids=["small network", "as it is"],
+)
+def test_the_first_command_runs(tmp_path, instead):
     folder = tmp_path / "run"
-    assert main([*arguments(COMMANDS[0]), f"--run_dir={folder}", "--progress=off"]) == 0
+    given = [*arguments(COMMANDS[0]), *instead, f"--run_dir={folder}", "--progress=off"]
+    assert main(given) == 0
     assert (folder / "results.json").exists()
     assert (folder / "metrics.csv").exists()
 

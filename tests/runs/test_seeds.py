@@ -19,19 +19,19 @@ from segjax.predict.trained import load_trained
 from segjax.runs import seeds
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder, run_name
-from segjax.training import program
-from segjax.training import results as outcome
 from segjax.training import run as runner
 from segjax.training.many import run_many
 from segjax.training.trainer import Trainer
-from tests.small_net import SmallNet
+from tests.small_net import SMALL
+
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 BASE = Config(
     data="synthetic",
     synthetic_train=14,
     synthetic_test=4,
     val_images=6,
-    head="dense",
+    **SMALL,
     loss="bce",
     learning_rate=0.1,
     batch_size=2,
@@ -46,15 +46,6 @@ BASE = Config(
 
 def silent(_line):
     pass
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_network():
-    """These tests are about what is around the network; figures would take most of their time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outcome, "draw_figures", lambda *given: None)
-        patch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +291,7 @@ def test_runs_of_many_seeds_see_the_first_ones_images(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"depth": 4}, "cannot differ in --depth"),
+        ({"unet_blocks": 2}, "cannot differ in --unet_blocks"),
         ({"run_dir": ""}, "a --run_dir each"),
         ({"seeds": 2}, "give each its --seed"),
     ],

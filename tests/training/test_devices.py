@@ -12,12 +12,15 @@ from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.folder import RunFolder
 from segjax.training import program
-from segjax.training import results as outcome
 from segjax.training import run as runner
 from segjax.training.devices import Devices, choose_devices
 from segjax.training.step import make_steps, make_train_step
 from segjax.training.trainer import Trainer
-from tests.small_net import SmallNet
+from tests.small_net import SMALL
+
+pytestmark = pytest.mark.usefixtures("no_figures")
+# SMALL undone: the real network at its least depth.
+MUNET = {name: getattr(Config, name) for name in SMALL} | {"head": "dense", "depth": 2}
 
 
 def silent(_line):
@@ -29,33 +32,30 @@ def losses(folder):
     return np.array([row.get("loss", row.get("val_loss")) for row in rows])
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch):
-    monkeypatch.setattr(outcome, "draw_figures", lambda *given: None)
-
-
-@pytest.fixture
-def small_network(monkeypatch):
-    monkeypatch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
-
-
 @pytest.fixture
 def shared(tiny):
     """Dice of the whole batch and batch norm: what sharing a batch could break."""
     return tiny.replace(
-        loss="combo", loss_params={"dice_scale": 400.0}, augment="flip,noise", log_steps=1, epochs=1
+        loss="combo",
+        loss_params={"dice_scale": 400.0},
+        augment="flip,noise",
+        log_steps=1,
+        epochs=1,
+        **SMALL,
     )
 
 
-@pytest.mark.parametrize("network", ["small", pytest.param("munet", marks=pytest.mark.slow)])
-def test_four_devices_train_and_test_as_one(shared, tmp_path, network, request):
+@pytest.mark.parametrize(
+    "network",
+    [{}, pytest.param(MUNET, marks=pytest.mark.slow)],
+    ids=["small", "munet"],
+)
+def test_four_devices_train_and_test_as_one(shared, tmp_path, network):
     """Over an epoch; the batches of validation and test do not all divide by four."""
-    if network == "small":
-        request.getfixturevalue("small_network")
     results = {}
     for count in (1, 4):
         lines = []
-        config = shared.replace(devices=count, run_dir=str(tmp_path / str(count)))
+        config = shared.replace(devices=count, run_dir=str(tmp_path / str(count)), **network)
         results[count] = runner.run(config, say=lines.append)
         assert any(" on 4 x cpu" in line for line in lines) == (count == 4)
     one, four = (losses(results[count].folder) for count in (1, 4))
@@ -68,7 +68,7 @@ def test_four_devices_train_and_test_as_one(shared, tmp_path, network, request):
     assert [results[count].results["devices_used"] for count in (1, 4)] == [1, 4]
 
 
-def test_the_work_is_shared_out(shared, tmp_path, small_network):
+def test_the_work_is_shared_out(shared, tmp_path):
     """Each device gets a quarter of the rows, and weights and data whole."""
     config = shared.replace(devices=4)
     splits = load_splits(config, say=silent)
@@ -97,8 +97,8 @@ def test_the_work_is_shared_out(shared, tmp_path, small_network):
         assert sharding.shard_shape(shape) == (1, *shape[1:])
 
 
-def test_seeds_at_once_share_their_batches_too(shared, tmp_path, small_network):
-    common = {"loss": "bce", "loss_params": {}, "seeds": 2, "seeds_at_once": "on"}
+def test_seeds_at_once_share_their_batches_too(shared, tmp_path):
+    common = {"loss": "bce", "loss_params": {}, "seeds": 2, "seeds_at_once": "on", "test": False}
     for count in (1, 4):
         config = shared.replace(devices=count, run_dir=str(tmp_path / str(count)), **common)
         assert runner.run(config, say=silent).finished
@@ -107,7 +107,8 @@ def test_seeds_at_once_share_their_batches_too(shared, tmp_path, small_network):
         np.testing.assert_allclose(four, one, rtol=1e-5)
 
 
-def test_a_run_may_go_on_with_other_devices(shared, tmp_path, small_network):
+def test_a_run_may_go_on_with_other_devices(shared, tmp_path):
+    shared = shared.replace(test=False)
     whole = runner.run(shared.replace(epochs=2, run_dir=str(tmp_path / "whole")), say=silent)
     halves = shared.replace(epochs=1, devices=4, run_dir=str(tmp_path / "halves"))
     runner.run(halves, say=silent)

@@ -15,6 +15,7 @@ from segjax.runs.checkpoints import load_params
 from segjax.training.class_weights import balanced_class_weights
 from segjax.training.program import make_program
 from segjax.training.run import run
+from tests.small_net import SMALL
 
 SILENT = {"say": lambda line: None}
 
@@ -25,8 +26,7 @@ def tiny(folder, **settings):
         synthetic_train=14,
         synthetic_test=4,
         val_images=6,
-        depth=2,
-        head="dense",
+        **SMALL,
         epochs=3,
         log_steps=1,
         progress="off",

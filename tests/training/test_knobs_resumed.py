@@ -18,7 +18,9 @@ from segjax.runs.folder import RunFolder
 from segjax.training.program import make_program
 from segjax.training.run import run
 from tests.event_files import shown_scalars
+from tests.small_net import SMALL
 
+pytestmark = pytest.mark.usefixtures("no_figures")
 STEPS_PER_EPOCH = 3
 # What each resumed run has to carry over, and the line at which it is told to stop. It does so
 # after the next step: in its second epoch, where neither an epoch nor an update ends.
@@ -42,8 +44,7 @@ def settings(folder, **knobs):
         synthetic_train=16,
         synthetic_test=4,
         val_images=4,
-        depth=2,
-        head="dense",
+        **SMALL,
         input_range="unit",
         loss="bce",
         optimizer="adam",

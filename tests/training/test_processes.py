@@ -16,20 +16,17 @@ from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder
-from segjax.training import program
 from segjax.training import run as runner
-from tests.small_net import SmallNet
+from tests.small_net import SMALL
 
 ROOT = Path(__file__).parents[2]
 # A process of a run: its settings, then the folder that its data set differs in, if any.
 WORKER = """
 import sys
-from segjax.training import program, shared
+from segjax.training import shared
 from segjax.training import run as runner
 from segjax.config import Config
 from segjax.errors import SegjaxError
-from tests.small_net import SmallNet
-program.make_network = lambda config, num_classes: SmallNet(num_classes)
 if "--other-data" in sys.argv:
     load = shared.load_splits
     shared.load_splits = lambda config, say: load(config.replace(synthetic_seed=99), say=say)
@@ -52,7 +49,7 @@ def config(tmp_path):
         synthetic_train=18,
         synthetic_test=6,
         val_images=6,
-        head="dense",
+        **SMALL,
         loss="combo",
         loss_params={"dice_scale": 400.0},
         augment="flip,noise",
@@ -113,12 +110,7 @@ def losses(folder):
     return np.array([row.get("loss", row.get("val_loss")) for row in rows])
 
 
-def alone(config, folder, monkeypatch):
-    monkeypatch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
-    return runner.run(config.replace(run_dir=str(folder)), say=lambda line: None)
-
-
-def test_two_processes_train_as_one(config, tmp_path, monkeypatch):
+def test_two_processes_train_as_one(config, tmp_path):
     """Interrupted, resumed, and the same as one process all the same."""
     (code, said, errors), (other_code, other_said, _) = finish(
         start(config.replace(epochs=1, test=False))
@@ -130,7 +122,7 @@ def test_two_processes_train_as_one(config, tmp_path, monkeypatch):
     (code, said, errors), (other_code, _, _) = finish(start(config.replace(resume=True)))
     assert (code, other_code) == (0, 0), errors
     assert "resuming at step 3 of 6" in said
-    single = alone(config, tmp_path / "alone", monkeypatch)
+    single = runner.run(config.replace(run_dir=str(tmp_path / "alone")), say=lambda line: None)
     together = RunFolder(config.run_dir)
     np.testing.assert_allclose(losses(together.path), losses(single.folder), rtol=1e-5)
     results = together.results()

@@ -5,22 +5,19 @@ import json
 
 import pytest
 
-from segjax.training import program
-from segjax.training import results as outcome
 from segjax.training import run as runner
 from segjax.training.profile import StepTrace
-from tests.small_net import SmallNet
+from tests.small_net import SMALL
 
 
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch):
-    monkeypatch.setattr(outcome, "draw_figures", lambda *given: None)
-    monkeypatch.setattr(program, "make_network", lambda config, num_classes: SmallNet(num_classes))
+@pytest.fixture
+def small(tiny):
+    return tiny.replace(val_images=0, test=False, **SMALL)
 
 
-def test_the_trace_holds_the_steps_asked_for(tiny):
+def test_the_trace_holds_the_steps_asked_for(small):
     lines = []
-    config = tiny.replace(val_images=0, test=False, profile=3)
+    config = small.replace(profile=3)
     result = runner.run(config, say=lines.append)
     (told,) = [line for line in lines if line.startswith("profile of steps")]
     assert told.startswith("profile of steps 6 to 8: open ")
@@ -36,9 +33,9 @@ def test_the_trace_holds_the_steps_asked_for(tiny):
     assert len(calls) < 5 * 3
 
 
-def test_a_run_that_ends_within_its_warm_up_says_so(tiny):
+def test_a_run_that_ends_within_its_warm_up_says_so(small):
     lines = []
-    runner.run(tiny.replace(epochs=1, test=False, profile=3), say=lines.append)
+    runner.run(small.replace(val_images=6, epochs=1, profile=3), say=lines.append)
     assert any(line.startswith("--profile: nothing to trace") for line in lines)
     assert not any(line.startswith("profile of steps") for line in lines)
 

@@ -11,14 +11,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax.config import Config
 from segjax.networks.munet import MUnet
+from segjax.networks.unet import UNet
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.training import step as train
 from segjax.training.objective import make_objective
 from segjax.training.optim import make_optimizer
 from segjax.training.step import init_state, make_steps, make_train_step, take_batch
+from tests.small_net import SmallNet
 
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
-MODEL = MUnet(depth=2, head="dense")
+MODEL = SmallNet()
 OPTIMIZER = optax.sgd(1e-4, momentum=0.9)
 
 
@@ -58,9 +60,16 @@ def test_the_step_is_the_textbook_one(batch, objective):
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_loss_falls_on_eight_images(batch):
+@pytest.mark.parametrize(
+    "model",
+    [
+        UNet(widths=(8, 16), patch=2, input_scale=1 / 255),
+        pytest.param(MUnet(depth=2, head="dense", input_scale=1 / 255), marks=pytest.mark.slow),
+    ],
+    ids=["unet", "munet"],
+)
+def test_loss_falls_on_eight_images(batch, model):
     objective = make_objective("mse", class_values=CLASS_VALUES, targets="unit")
-    model = MUnet(depth=2, head="dense", input_scale=1 / 255)
     optimizer = optax.adam(3e-3)
     steps = make_steps(make_train_step(model, optimizer, objective), scan=False)
     rows = np.tile(np.arange(8, dtype=np.int32), (25, 1))
