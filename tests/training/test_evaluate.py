@@ -1,0 +1,112 @@
+"""The test pass against NumPy: whole and partial batches, both kinds of statistics."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from segjax.networks.layers import BatchNorm, Pointwise
+from segjax.purdue import DLSTUDIO_WINDOWS, PURDUE_SHAPES_LABELS
+from segjax.training.evaluate import apply_network, decoders, make_evaluate, make_predict
+from segjax.training.objective import make_objective
+
+VALUES = tuple(PURDUE_SHAPES_LABELS.values())
+
+
+class NormThenMix(nn.Module):
+    """Outputs that NumPy can compute, and that depend on the statistics used."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = BatchNorm(name="bn")(images.astype("float32"), train=train)
+        return Pointwise(5, name="mix")(x)
+
+
+@pytest.fixture(scope="module")
+def given():
+    """Weights, running statistics, and five images with masks and pixels without truth."""
+    rng = np.random.default_rng(0)
+    params = {
+        "bn": {"scale": np.float32([1.0, 0.5, 2.0]), "bias": np.float32([0.1, -0.2, 0.3])},
+        "mix": {
+            "kernel": rng.normal(0, 60, (1, 1, 3, 5)).astype(np.float32),
+            "bias": np.float32([50, 100, 150, 200, 250]),
+        },
+    }
+    stats = {"bn": {"mean": np.float32([100, 120, 140]), "var": np.float32([5000, 6000, 7000])}}
+    images = rng.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
+    masks = ((rng.random((5, 8, 8, 5)) < 0.4) * np.array(VALUES)).astype(np.uint8)
+    arrays = {"images": images, "masks": masks, "valid": rng.random((5, 8, 8)) < 0.7}
+    return {"params": params, "batch_stats": stats}, jax.tree.map(jnp.asarray, arrays)
+
+
+def outputs_of(variables, images, stats):
+    x, norm, mix = np.asarray(images, np.float64), variables["params"]["bn"], variables["params"]
+    if stats == "batch":
+        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    else:
+        mean, var = variables["batch_stats"]["bn"]["mean"], variables["batch_stats"]["bn"]["var"]
+    x = (x - mean) / np.sqrt(var + 1e-5) * norm["scale"] + norm["bias"]
+    return x @ mix["mix"]["kernel"][0, 0] + mix["mix"]["bias"]
+
+
+@pytest.mark.parametrize("stats", ["batch", "running"])
+@pytest.mark.parametrize("with_valid", [True, False])
+def test_loss_and_counts_are_those_of_the_batches(given, stats, with_valid):
+    variables, arrays = given
+    if not with_valid:
+        arrays = {name: arrays[name] for name in ("images", "masks")}
+    objective = make_objective("mse", class_values=VALUES)
+    found = make_evaluate(NormThenMix(), objective, stats=stats, batch_size=2)(variables, arrays)
+    # Two batches of two, and one of one, whose statistics are that image's.
+    parts = [slice(0, 2), slice(2, 4), slice(4, 5)]
+    outputs = np.concatenate([outputs_of(variables, arrays["images"][p], stats) for p in parts])
+    masks = np.asarray(arrays["masks"], np.float64)
+    valid = np.asarray(arrays.get("valid", np.ones((5, 8, 8), bool)))
+    total = 0.0
+    for part in parts:
+        squares = np.square(outputs[part] - masks[part])[valid[part]]
+        total += squares.mean() * (part.stop - part.start)
+    assert found.images == 5
+    assert found.loss == pytest.approx(total / 5, rel=1e-5)
+    low, high = np.array(list(DLSTUDIO_WINDOWS.values())).T
+    readings = {
+        "half": outputs > np.array(VALUES) / 2,
+        "windows": (outputs > low) & (outputs < high),
+    }
+    assert set(found.counts) == set(readings)
+    for name, read in readings.items():
+        assert 100 < read.sum() < read.size - 100
+        truth, counts = masks > 0, found.counts[name]
+        for key, chosen in {
+            "tp": read & truth, "fp": read & ~truth, "fn": ~read & truth, "tn": ~read & ~truth,
+        }.items():  # fmt: skip
+            np.testing.assert_array_equal(getattr(counts, key), chosen[valid].sum(0))
+
+
+def test_batch_statistics_are_the_default_and_change_no_variable(given):
+    variables, arrays = given
+    images = arrays["images"]
+    batch, running = (
+        apply_network(NormThenMix(), variables, images, stats=stats)
+        for stats in ("batch", "running")
+    )
+    np.testing.assert_allclose(batch, outputs_of(variables, images, "batch"), rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(
+        running, outputs_of(variables, images, "running"), rtol=1e-4, atol=1e-2
+    )
+    objective = make_objective("bce", class_values=VALUES)
+    predicted = make_predict(NormThenMix(), objective)(variables, images)
+    np.testing.assert_allclose(predicted, objective.values(batch), rtol=1e-4)
+    predicted = make_predict(NormThenMix(), objective, stats="running")(variables, images)
+    np.testing.assert_allclose(predicted, objective.values(running), rtol=1e-4)
+    half = make_evaluate(NormThenMix(), objective)(variables, arrays).counts["half"]
+    assert int(half.tp.sum() + half.fn.sum()) == int((np.asarray(arrays["masks"]) > 0)[
+        np.asarray(arrays["valid"])
+    ].sum())  # fmt: skip
+
+
+def test_the_windows_are_for_dlstudios_values_alone():
+    assert set(decoders(VALUES)) == {"half", "windows"}
+    assert set(decoders((1, 1))) == {"half"}
