@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from segjax.networks.conv import conv
-from segjax.networks.norm import BATCH_NORM_EPSILON, normalise
+from segjax.networks.norm import BATCH_NORM_EPSILON, normalise, per_channel, wide_dtype
 
 Array = jax.Array
 Dtype = Any
@@ -196,12 +196,15 @@ class Pointwise(nn.Module):
 
 
 def _weights(module: Any, x: Array, size: int, *, transposed: bool) -> tuple[Array, Array]:
-    """Declare kernel [k, k, I, O] and bias [O] on ``module``, in its compute dtype."""
+    """Declare kernel [k, k, I, O] and bias [O] on ``module``; return them in its compute dtype.
+
+    The bias comes as [1, 1, 1, O], to be added to NHWC.
+    """
     inputs, outputs = x.shape[-1], module.features
     init = torch_uniform((outputs if transposed else inputs) * size * size)
     kernel = module.param("kernel", init, (size, size, inputs, outputs), module.param_dtype)
     bias = module.param("bias", init, (outputs,), module.param_dtype)
-    return kernel.astype(module.dtype), bias.astype(module.dtype)
+    return kernel.astype(module.dtype), per_channel(bias.astype(module.dtype), x)
 
 
 class BatchNorm(nn.Module):
@@ -219,7 +222,7 @@ class BatchNorm(nn.Module):
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Normalise ``x`` [..., C] by its own statistics if ``train``, else by the running ones."""
         channels = (x.shape[-1],)
-        wide = jnp.promote_types(self.param_dtype, jnp.float32)
+        wide = wide_dtype(self.param_dtype)
         scale = self.param("scale", nn.initializers.ones, channels, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, channels, self.param_dtype)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels, wide)
@@ -227,7 +230,8 @@ class BatchNorm(nn.Module):
         if not train:
             mean, var = running_mean.value, running_var.value
             factor = scale.astype(wide) * lax.rsqrt(var + BATCH_NORM_EPSILON)
-            return ((x.astype(wide) - mean) * factor + bias.astype(wide)).astype(self.dtype)
+            mean, factor, bias = (per_channel(v, x) for v in (mean, factor, bias.astype(wide)))
+            return ((x.astype(wide) - mean) * factor + bias).astype(self.dtype)
         y, mean, var = normalise(x, scale, bias)
         if self.is_mutable_collection("batch_stats") and not self.is_initializing():
             count = x.size // x.shape[-1]

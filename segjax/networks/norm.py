@@ -6,9 +6,11 @@ needs two sums where the compiler's own takes five.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 Array = jax.Array
@@ -26,6 +28,16 @@ def normalise(x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]
     least. The statistics are for the running averages and carry no gradient.
     """
     return _forward(x, scale, bias)[0]
+
+
+def per_channel(values: Array, x: Array) -> Array:
+    """Shape ``values`` [C] for arithmetic with ``x`` [..., C]: [1, ..., C], of its rank."""
+    return values.reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+def wide_dtype(dtype: Any) -> np.dtype:
+    """Return ``dtype``, but float32 at least."""
+    return np.promote_types(dtype, np.float32)
 
 
 def channel_sums(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> list[Array]:
@@ -88,7 +100,8 @@ def moments(x: Array) -> tuple[Array, Array]:
     centre = total / (part.size // part.shape[-1])
 
     def powers(x: Array) -> tuple[Array, Array]:
-        return x - centre, jnp.square(x - centre)
+        distance = x - per_channel(centre, x)
+        return distance, jnp.square(distance)
 
     count = x.size // x.shape[-1]
     shift, square = (total / count for total in channel_sums(powers, x))
@@ -99,10 +112,11 @@ Saved = tuple[Array, Array, Array, Array]
 
 
 def _forward(x: Array, scale: Array, bias: Array) -> tuple[tuple[Array, Array, Array], Saved]:
-    wide = jnp.promote_types(scale.dtype, jnp.float32)
+    wide = wide_dtype(scale.dtype)
     mean, var = moments(x.astype(wide))
     inverse = lax.rsqrt(var + BATCH_NORM_EPSILON)
-    y = (x.astype(wide) - mean) * (scale.astype(wide) * inverse) + bias.astype(wide)
+    centred, factor = x.astype(wide) - per_channel(mean, x), scale.astype(wide) * inverse
+    y = centred * per_channel(factor, x) + per_channel(bias.astype(wide), x)
     return (y, mean, var), (x, mean, inverse, scale)
 
 
@@ -112,12 +126,13 @@ def _backward(saved: Saved, cotangents: tuple[Array, Array, Array]) -> tuple[Arr
     count = x.size // x.shape[-1]
 
     def centred(x: Array) -> Array:
-        return x.astype(by_y.dtype) - mean
+        return x.astype(by_y.dtype) - per_channel(mean, x)
 
     by_bias, by_scale = channel_sums(lambda g, x: (g, g * centred(x)), by_y, x)
     by_scale = by_scale * inverse
-    by_x = by_y - by_bias / count - centred(x) * (by_scale * inverse / count)
-    by_x = by_x * (scale.astype(by_y.dtype) * inverse)
+    by_x = by_y - per_channel(by_bias / count, x)
+    by_x = by_x - centred(x) * per_channel(by_scale * inverse / count, x)
+    by_x = by_x * per_channel(scale.astype(by_y.dtype) * inverse, x)
     return by_x.astype(x.dtype), by_scale.astype(scale.dtype), by_bias.astype(scale.dtype)
 
 

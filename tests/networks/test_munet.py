@@ -43,17 +43,19 @@ def run(
     depth: int = 4,
     **settings: Any,
 ) -> tuple[Any, Any]:
-    """Return outputs and updated statistics of a compiled pass."""
-    net = MUnet(depth=depth, **settings)
-    return jax.jit(functools.partial(net.apply, train=train, mutable=["batch_stats"]))(given, x)
+    """Return outputs and updated statistics of a pass.
+
+    Not jitted, nor are the gradients below: its few kinds of layer compile once for all tests, a
+    whole network would for each.
+    """
+    return MUnet(depth=depth, **settings).apply(given, x, train=train, mutable=["batch_stats"])
 
 
 @functools.cache
 def variables(depth: int = 4, head: model.Head = "dlstudio", skips: bool = True) -> Any:
     net = MUnet(depth=depth, head=head, skip_connections=skips)
-    return jax.jit(functools.partial(net.init, train=False))(
-        jax.random.key(1), jnp.zeros((1, 8, 8, 3), jnp.uint8)
-    )
+    image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
+    return net.lazy_init(jax.random.key(1), image, train=False)
 
 
 @pytest.mark.parametrize("depth", REFERENCE)
@@ -103,6 +105,7 @@ def test_output_has_the_images_size(head: model.Head, size: tuple[int, int]) -> 
         ({"depth": 65}, "depth=65"),
         ({"head": "full"}, "head='full': choose one of dlstudio, dense"),
         ({"num_classes": 0}, "num_classes=0"),
+        ({"upsampling": "bilinear"}, "upsampling='bilinear'"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], told: str) -> None:
@@ -142,21 +145,33 @@ def test_every_parameter_gets_a_gradient(head: model.Head, skips: bool) -> None:
     start = variables(8, head, skips)
     x, target = images(4, 16, 16), images(4, 16, 16, seed=1)[..., :1].astype(np.float32)
 
-    @jax.jit
-    def gradients(params: Any) -> Any:
-        def loss(params: Any) -> jax.Array:
-            out, _ = net.apply({**start, "params": params}, x, train=True, mutable=["batch_stats"])
-            return jnp.square(out - target).mean()
+    def loss(params: Any) -> jax.Array:
+        out, _ = net.apply({**start, "params": params}, x, train=True, mutable=["batch_stats"])
+        return jnp.square(out - target).mean()
 
-        return jax.grad(loss)(params)
-
-    grads = gradients(start["params"])
+    grads = jax.grad(loss)(start["params"])
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         assert np.isfinite(grad).all(), path
         # The bias of a convolution before a batch norm has gradient zero, but for rounding.
         assert np.any(grad), path
 
 
+def test_channels_thrown_away_reach_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, asked = variables(8), []  # this deep, it has all three places that overwrite
+
+    def spoiled(x: jax.Array, kernel: jax.Array, overwritten: int = 0) -> jax.Array:
+        asked.append(overwritten)
+        return conv(x, kernel).at[..., :overwritten].set(jnp.nan)
+
+    monkeypatch.setattr(layers, "conv", spoiled)
+    out, updated = run(given, images(2, 16, 16), depth=8)
+    assert sorted(number for number in asked if number) == [32, 32, 64]
+    assert np.isfinite(out).all()
+    spoiled_channels = sum(int(np.isnan(leaf).sum()) for leaf in jax.tree.leaves(updated))
+    assert spoiled_channels == 2 * (32 + 32 + 64)  # means and variances, which see all channels
+
+
+@pytest.mark.slow
 def test_channels_thrown_away_change_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     x, asked = images(2, 16, 16), []
 
@@ -257,7 +272,8 @@ def test_bfloat16_computes_what_float32_does(train: bool) -> None:
     assert 1e-4 < error < 0.1
 
 
-def test_bfloat16_parameters_get_finite_gradients() -> None:
+@pytest.mark.parametrize("computed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_gradients_of_bfloat16_are_float32_and_finite(computed: bool) -> None:
     net = MUnet(depth=2, dtype=jnp.bfloat16)
     start, x = variables(2), images(2, 8, 8)
 
@@ -265,8 +281,11 @@ def test_bfloat16_parameters_get_finite_gradients() -> None:
         out, _ = net.apply({**start, "params": params}, x, train=True, mutable=["batch_stats"])
         return jnp.square(out.astype(jnp.float32) - 50).mean()
 
-    grads = jax.jit(jax.grad(loss))(start["params"])
+    grads = jax.eval_shape(jax.grad(loss), start["params"])
     assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype("float32")}
+    if not computed:
+        return
+    grads = jax.jit(jax.grad(loss))(start["params"])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
@@ -286,3 +305,33 @@ def test_layers_hold_what_dlstudio_names() -> None:
 def test_batch_norm_is_pytorchs() -> None:
     assert layers.BATCH_NORM_EPSILON == 1e-5
     assert layers.BATCH_NORM_MOMENTUM == 0.9
+
+
+def inside_spread(upsampling: model.Head) -> tuple[np.ndarray, np.ndarray]:
+    """Range over the image of a doubling's output, at even pixels and at the others."""
+    block = model.UpBlock(8, upsample=True, upsampling=upsampling, skip_connections=False)
+    x = jax.random.normal(jax.random.key(0), (1, 6, 6, 8))
+    variables = block.init(jax.random.key(1), x, train=False)
+    out = np.asarray(block.apply(variables, x, train=False))
+    assert out.shape == (1, 12, 12, 8)
+    others = np.stack([out[:, 0::2, 1::2], out[:, 1::2, 0::2], out[:, 1::2, 1::2]])
+    return np.ptp(out[:, 0::2, 0::2], axis=(0, 1, 2)), np.ptp(others, axis=(1, 2, 3))
+
+
+def test_dlstudios_doubling_leaves_three_pixels_in_four_constant() -> None:
+    even, others = inside_spread("dlstudio")
+    assert even.min() > 0
+    assert others.max() == 0
+
+
+def test_the_dense_doubling_computes_all() -> None:
+    even, others = inside_spread("dense")
+    assert even.min() > 0
+    assert others.min() > 0
+
+
+def test_the_dense_doubling_costs_few_parameters() -> None:
+    def count(upsampling: model.Head) -> int:
+        return model.count_parameters(shapes(depth=4, upsampling=upsampling)["params"])
+
+    assert count("dense") - count("dlstudio") == 3 * (128 * 128 + 64 * 64)

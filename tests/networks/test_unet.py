@@ -1,5 +1,7 @@
 """The small U-Net: shapes, dtypes, gradients, what it can tell apart, and its settings' errors."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,11 +56,13 @@ def test_the_running_statistics_follow_training_and_serve_at_test_time():
     model = UNet(widths=(4, 8), patch=4)
     images = images_of(4, 16, 16, 3)
     variables = model.init(jax.random.key(0), images, train=False)
-    before = model.apply(variables, images, train=False)
-    _, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
-    after = model.apply({**variables, **updated}, images, train=False)
+    evaluate = jax.jit(functools.partial(model.apply, train=False))
+    train = jax.jit(functools.partial(model.apply, train=True, mutable=["batch_stats"]))
+    before = evaluate(variables, images)
+    _, updated = train(variables, images)
+    after = evaluate({**variables, **updated}, images)
     assert not np.allclose(before, after)
-    alone = model.apply({**variables, **updated}, images[:1], train=False)
+    alone = evaluate({**variables, **updated}, images[:1])
     np.testing.assert_allclose(alone, after[:1], rtol=1e-4, atol=1e-4)
 
 
