@@ -124,16 +124,22 @@ def _draw_turns(
     return turns
 
 
+# The exact changes: of an array [B, H, W, ...], and of the rows [B, 2, 3] of an affine map that
+# reads from it, so that it reads what the change would have put there.
+_EXACT: Mapping[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
+    "flip": (lambda a: jnp.flip(a, 2), lambda rows: rows * jnp.array([[[1.0], [-1.0]]])),
+    "flip_vertical": (lambda a: jnp.flip(a, 1), lambda rows: rows * jnp.array([[[-1.0], [1.0]]])),
+    "quarter": (
+        lambda a: jnp.rot90(a, axes=(1, 2)),
+        lambda rows: jnp.stack([rows[:, 1], -rows[:, 0]], axis=1),
+    ),
+}
+
+
 def _turn(array: Array, turns: Mapping[str, Array]) -> Array:
     """Flip and turn [B, H, W, ...] exactly; a quarter turn is counter-clockwise."""
-    changes = {
-        "flip": lambda a: jnp.flip(a, 2),
-        "flip_vertical": lambda a: jnp.flip(a, 1),
-        "quarter": lambda a: jnp.rot90(a, axes=(1, 2)),
-    }
     for name, chosen in turns.items():
-        chosen = chosen.reshape(-1, *(1,) * (array.ndim - 1))
-        array = jnp.where(chosen, changes[name](array), array)
+        array = _where(chosen, _EXACT[name][0](array), array)
     return array
 
 
@@ -142,13 +148,13 @@ def _turn_map(turns: Mapping[str, Array], matrix: Array, shift: Array) -> tuple[
     rows = jnp.concatenate([matrix, shift[..., None]], axis=-1)
     # From the last change back to the first: this is where a pixel of the result comes from.
     for name, chosen in reversed(list(turns.items())):
-        changed = {
-            "flip": lambda r: r * jnp.array([[1.0], [-1.0]]),
-            "flip_vertical": lambda r: r * jnp.array([[-1.0], [1.0]]),
-            "quarter": lambda r: jnp.stack([r[:, 1], -r[:, 0]], axis=1),
-        }[name](rows)
-        rows = jnp.where(chosen[:, None, None], changed, rows)
+        rows = _where(chosen, _EXACT[name][1](rows), rows)
     return rows[..., :2], rows[..., 2]
+
+
+def _where(chosen: Array, changed: Array, array: Array) -> Array:
+    """Take ``changed`` where an image is ``chosen``, bool [B], and ``array`` elsewhere."""
+    return jnp.where(chosen.reshape(-1, *(1,) * (array.ndim - 1)), changed, array)
 
 
 def _recolour(key: Array, images: Array, masks: Array) -> Array:
@@ -188,7 +194,7 @@ def _draw_affine(
     source = matrix @ output + shift. An output point is first looked up in the cropped window,
     then scaled, turned and moved back.
     """
-    size = jnp.array([height, width], jnp.float32)
+    size = jnp.array([[height, width]], jnp.float32)
     matrix = jnp.broadcast_to(jnp.eye(2, dtype=jnp.float32), (count, 2, 2))
     shift = jnp.zeros((count, 2), jnp.float32)
 
@@ -227,8 +233,8 @@ def _resample(
 
     def source(axis: int, size: int) -> Array:
         """Source coordinate along one axis, [B, H, W], in pixels from the first pixel's centre."""
-        along_rows = matrix[:, axis, 0, None, None] * down[:, None]
-        along_columns = matrix[:, axis, 1, None, None] * right
+        along_rows = matrix[:, axis, 0, None, None] * down[None, :, None]
+        along_columns = matrix[:, axis, 1, None, None] * right[None, None, :]
         return along_rows + along_columns + shift[:, axis, None, None] + (size - 1) / 2
 
     y, x = source(0, height), source(1, width)
@@ -253,8 +259,8 @@ def _resample(
         top, left = jnp.floor(y), jnp.floor(x)
         below, beside = (y - top)[..., None], (x - left)[..., None]
         upper, lower = (
-            gather(batch["images"], r, left) * (1 - beside)
-            + gather(batch["images"], r, left + 1) * beside
+            gather(batch["images"], r, left).astype(jnp.float32) * (1 - beside)
+            + gather(batch["images"], r, left + 1).astype(jnp.float32) * beside
             for r in (top, top + 1)
         )
         out["images"] = _to_uint8(upper * (1 - below) + lower * below)

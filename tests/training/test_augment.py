@@ -25,6 +25,8 @@ from segjax.training.augment import (
     make_augment,
 )
 
+pytestmark = pytest.mark.usefixtures("strict")
+
 SIZE = 16
 VALUES = np.array([50, 100, 150, 200, 250], np.uint8)
 
@@ -295,6 +297,10 @@ def test_rotation_is_uniform_to_its_angle():
     assert not shift.any()
     assert 29 < np.abs(angles).max() <= 30.001
     assert abs(angles.mean()) < 4 * 30 / np.sqrt(3 * 512)
+    # Which way a draw turns is fixed too, or a seed would not mean the same images.
+    key = jax.random.fold_in(jax.random.key(0), _STREAMS["rotate"])
+    draws = jax.random.uniform(key, (512,), minval=-1.0)
+    np.testing.assert_allclose(angles, 30 * draws, atol=1e-3)
 
 
 def test_scale_is_symmetric_in_the_logarithm():
