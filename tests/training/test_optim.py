@@ -203,19 +203,25 @@ def test_the_schedule_reaches_the_update(optimizer):
 
 
 def test_muon_turns_kernels_into_orthogonal_steps_as_long_as_adamws():
-    params = {"conv": tree()["conv"], "conv_out": tree(1)["conv"]}
-    gradient = {"conv": tree(2)["conv"], "conv_out": tree(3)["conv"]}
+    def pair(seed):
+        # A matrix is a kernel too.
+        rng = np.random.default_rng(seed)
+        flat = {"kernel": jnp.asarray(rng.normal(size=(18, 4)), jnp.float32)}
+        return {"conv": tree(seed)["conv"], "flat": flat, "conv_out": tree(seed + 1)["conv"]}
+
+    params, gradient = pair(0), pair(2)
     config = Config(optimizer="muon", learning_rate=0.1)
     (after,) = descend(config, [gradient], params=params)
     step = jax.tree.map(jnp.subtract, params, after)
-    matrix = np.asarray(step["conv"]["kernel"]).reshape(-1, 4)
-    # Newton-Schulz in five steps brings all singular values into 0.5 to 1.5 or so.
-    lengths = np.linalg.svd(matrix, compute_uv=False) / (0.1 * 0.2 * np.sqrt(len(matrix)))
-    assert lengths.min() > 0.5
-    assert lengths.max() < 1.5
-    # Along the gradient: the same singular vectors, so the product is positive definite.
-    with_gradient = matrix.T @ np.asarray(gradient["conv"]["kernel"]).reshape(-1, 4)
-    assert np.linalg.eigvalsh(with_gradient + with_gradient.T).min() > 0
+    for layer in ("conv", "flat"):
+        matrix = np.asarray(step[layer]["kernel"]).reshape(-1, 4)
+        # Newton-Schulz in five steps brings all singular values into 0.5 to 1.5 or so.
+        lengths = np.linalg.svd(matrix, compute_uv=False) / (0.1 * 0.2 * np.sqrt(len(matrix)))
+        assert lengths.min() > 0.5
+        assert lengths.max() < 1.5
+        # Along the gradient: the same singular vectors, so the product is positive definite.
+        with_gradient = matrix.T @ np.asarray(gradient[layer]["kernel"]).reshape(-1, 4)
+        assert np.linalg.eigvalsh(with_gradient + with_gradient.T).min() > 0
     # The output layer and all that is no kernel take Adam's first step: the rate, by sign.
     for adams in (step["conv_out"]["kernel"], step["conv_out"]["bias"], step["conv"]["bias"]):
         assert np.asarray(jnp.abs(adams)).max() / np.asarray(jnp.abs(adams)).min() < 1.01

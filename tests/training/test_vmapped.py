@@ -44,7 +44,12 @@ def orders(seeds):
     ("settings", "losses", "augment"),
     [
         ({"optimizer": "sgd", "schedule": "onecycle"}, ("mse", "bce"), "flip,noise"),
-        ({"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0}, ("bce", "dice_prob"), ""),
+        pytest.param(
+            {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0},
+            ("bce", "dice_prob"),
+            "",
+            marks=pytest.mark.slow,
+        ),
         ({"optimizer": "rmsprop", "accumulate_steps": 2, "warmup_steps": 3}, ("bce",), ""),
     ],
     ids=["sgd", "adamw", "rmsprop"],
