@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,3 +169,16 @@ def test_the_files_say_what_an_import_loads(module):
     assert loaded & FILES.keys() == loaded_by(module) & FILES.keys()
     (banned,) = [names for name, names in LIGHT if name == module]
     assert not banned & loaded
+
+
+def test_the_map_shows_the_house_as_it_is():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for named in re.findall(r"`((?:segjax|scripts|tests)/[\w/.]+)`", text):
+        assert (ROOT / named).exists(), named
+    table = text[text.index("| floor |") : text.index("`scripts/` makes")]
+    shown = re.findall(
+        r"`([\w/]+)`", " ".join(line.split("|")[2] for line in table.splitlines() if line)
+    )
+    shown = {"segjax." + name.strip("/").replace("/", ".") for name in shown}
+    rooms = {room for floor in FLOORS for room in floor}
+    assert shown == rooms - {"segjax", "segjax.interop"}

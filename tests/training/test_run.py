@@ -19,9 +19,8 @@ from segjax.runs.folder import RunFolder, open_run
 from segjax.training.program import make_program
 from segjax.training.run import run
 from segjax.training.trainer import Trainer
+from tests.small_net import SMALL
 
-# Compiles in a second where mUnet takes ten: these tests are about what is around the network.
-UNET = {"network": "unet", "unet_widths": "4,8", "unet_patch": 4, "depth": Config().depth}
 WORKER = """
 import sys
 from segjax.config import Config
@@ -62,7 +61,6 @@ def finished(tmp_path_factory):
         synthetic_train=26,
         synthetic_test=10,
         val_images=6,
-        head="dense",
         loss="combo",
         loss_params={"dice_scale": 400.0},
         augment="flip",
@@ -70,7 +68,7 @@ def finished(tmp_path_factory):
         log_steps=2,
         progress="off",
         run_dir=str(folder),
-        **UNET,
+        **SMALL,
     )
     lines = []
     return config, run(config, say=lines.append), lines
@@ -78,7 +76,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def tiny(tiny):
-    return tiny.replace(**UNET)
+    return tiny.replace(**SMALL)
 
 
 def test_a_run_of_munet_from_settings_to_figures(tmp_path):
@@ -199,7 +197,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_by_name(finished, killed_and
 
 
 def test_a_resumed_run_keeps_its_settings(tiny):
-    config = tiny.replace(network="munet", unet_widths="32,64,128", unet_patch=2, depth=2)
+    config = tiny.replace(**{name: getattr(Config, name) for name in SMALL} | {"depth": 2})
     folder = RunFolder(config.run_dir)
     open_run(folder, config)
     splits = load_splits(config, say=lambda line: None)
