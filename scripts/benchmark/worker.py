@@ -40,7 +40,7 @@ class Side:
         try:
             return self.pool.submit(do, **settings).result()
         except Exception as error:
-            sys.exit(f"{do.__name__} {settings} failed:\n{error.__cause__ or error!r}")
+            sys.exit(f"{do.__name__} {settings} failed:\n{error.__cause__ or error}")
 
 
 def _set(environment: dict[str, str]) -> None:

@@ -114,7 +114,7 @@ def mutants_of(room: str, file: Path, root: Path) -> list[Mutant]:
     return found
 
 
-def draw(count: int, seed: int, root: Path = ROOT) -> list[Mutant]:
+def draw(count: int, seed: int, root: Path) -> list[Mutant]:
     """Return ``count`` changes, evenly from all that there are; fewer are the first of more."""
     pool = [
         mutant
@@ -178,8 +178,8 @@ def summary(records: Sequence[dict[str, Any]]) -> list[str]:
         lines.append(
             f"{room}: {len(those) - left} of {len(those)} noticed, {inside} by the room's own tests"
         )
-    left = [mutant_of(record) for record in records if verdict(record) == "survived"]
-    return lines + [f"survived: {mutant}" for mutant in left]
+    survivors = [mutant_of(record) for record in records if verdict(record) == "survived"]
+    return lines + [f"survived: {mutant}" for mutant in survivors]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--workers", type=int, default=2, help="of pytest; 0: none")
     add("--limit_s", type=float, default=1200, help="a run of tests that takes longer has noticed")
     given = parser.parse_args(arguments)
-    drawn = draw(given.count, given.seed)
+    drawn = draw(given.count, given.seed, ROOT)
     records = json.loads(given.out.read_text("utf-8")) if given.out.exists() else []
     known = {mutant_of(record): record for record in records}
     if strangers := [mutant for mutant in known if mutant not in drawn]:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 
 import pytest
 
@@ -49,38 +50,54 @@ def test_every_change_is_in_the_place_that_it_names_and_still_is_python(tmp_path
         assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
 
 
-def test_the_draw_is_the_seeds_and_every_room_has_code_and_tests():
-    drawn = mutants.draw(100_000, 1)
-    assert mutants.draw(40, 1) == drawn[:40] != mutants.draw(40, 2)
+def test_every_room_has_code_and_tests():
+    drawn = mutants.draw(100_000, 1, ROOT)
     assert {mutant.room for mutant in drawn} == set(mutants.ROOMS)
+    assert len(drawn) > 1000
     for patterns, tests in mutants.ROOMS.values():
         assert all(list(ROOT.glob(pattern)) for pattern in patterns)
         assert all((ROOT / name).exists() for name in tests)
 
 
 @pytest.fixture
-def outcomes(monkeypatch):
-    """Stands in for pytest: fails in a room of which the first file is changed."""
+def rooms(tmp_path, monkeypatch):
+    """Three rooms of one file each in a checkout of their own."""
+    root = tmp_path / "checkout"
+    root.mkdir()
+    names = ("losses", "metrics", "loading")
+    for name in names:
+        (root / f"{name}.py").write_text(SOURCE + "y = 1 + 2\n" * 5, encoding="utf-8")
+    found = {name: ([f"{name}.py"], [f"tests/{name}"]) for name in names}
+    monkeypatch.setattr(mutants, "ROOMS", found)
+    monkeypatch.setattr(mutants, "ROOT", root)
+    return root
+
+
+def test_the_draw_is_the_seeds(rooms):
+    drawn = mutants.draw(1000, 1, rooms)
+    assert mutants.draw(10, 1, rooms) == drawn[:10] != mutants.draw(10, 2, rooms)
+    assert len(drawn) == 3 * (9 + 5 * 3)
+
+
+@pytest.fixture
+def outcomes(rooms, monkeypatch):
+    """Stands in for pytest: what is changed decides how the tests end."""
     ran = []
 
     def copy(target):
-        for patterns, _ in mutants.ROOMS.values():
-            for file in (file for pattern in patterns for file in ROOT.glob(pattern)):
-                to = target / file.relative_to(ROOT)
-                to.parent.mkdir(parents=True, exist_ok=True)
-                to.write_bytes(file.read_bytes())
+        shutil.copytree(rooms, target)
 
     def run(tree, selection, *, cache, limit_s):
         changed = [
             file.relative_to(tree).as_posix()
             for file in tree.rglob("*.py")
-            if file.read_bytes() != (ROOT / file.relative_to(tree)).read_bytes()
+            if file.read_bytes() != (rooms / file.name).read_bytes()
         ]
         assert len(changed) <= 1
         ran.append((selection, changed))
         if not changed:
             return Outcome(0, 5, (), "")
-        if "tests/data" in selection:
+        if "tests/loading" in selection:
             return Outcome(None, 0, (), "")
         found = "tests/losses" in selection
         return Outcome(int(found), 1, ("tests/losses/test_x.py::test_y",) * found, "")
@@ -98,15 +115,16 @@ def test_it_goes_on_after_a_stop_and_tells_what_survived(outcomes, tmp_path, cap
     assert mutants.main([*flags, "--count=30", "--room-only"]) == 0
     records = json.loads(out.read_text())
     assert len(records) == 30
-    assert len({tuple(changed) for _, changed in outcomes} - {()}) > 6
+    assert len({tuple(changed) for _, changed in outcomes} - {()}) == 3
     verdicts = {record["room"]: mutants.verdict(record) for record in records}
     assert verdicts["losses"] == "tests/losses/test_x.py::test_y"
     assert verdicts["loading"] == "time limit"
     assert verdicts["metrics"] == "survived"
     survived = sum(mutants.verdict(record) == "survived" for record in records)
     told = capsys.readouterr().out
-    assert told.count("\nsurvived: segjax/") > survived  # two summaries
-    assert f"all: {30 - survived} of 30 noticed" in told
+    last = told.rpartition("\nlosses: ")[2]
+    assert last.count("\nsurvived: metrics.py:") == survived > 0
+    assert f"all: {30 - survived} of 30 noticed" in last
     # Without --room-only those that survived meet all tests; the others are not run again.
     before = len(outcomes)
     assert mutants.main([*flags, "--count=30"]) == 0
