@@ -8,6 +8,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import jax
 import pytest
 
 from tests.parity.measurements import Measurements
@@ -19,6 +20,9 @@ MISSING = [name for name in ("torch", "DLStudio") if importlib.util.find_spec(na
 if MISSING and os.environ.get("SEGJAX_REQUIRE_PARITY"):
     raise ModuleNotFoundError(f"the parity suite was asked for, but {MISSING} cannot be imported")
 collect_ignore_glob = ["test_*.py"] if MISSING else []
+if not MISSING:
+    # In float64 and at full size, code that is quick to compile is too slow to run.
+    jax.config.update("jax_disable_most_optimizations", False)
 
 MEASUREMENTS = pytest.StashKey[Measurements]()
 
