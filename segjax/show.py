@@ -10,6 +10,7 @@ from segjax.config import Config, names_with
 from segjax.errors import ConfigError, exit_code
 from segjax.runs.folder import CONFIG_FILE, RunFolder
 from segjax.runs.seeds import summary_line
+from segjax.settings import SIZE_MULTIPLE
 
 FIGURE_FILE = "runs.png"
 # Settings that describe a network without a run, and their flags.
@@ -197,7 +198,7 @@ def table(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 def summary(given: argparse.Namespace) -> list[str]:
     """Return the summary of each run's network, or of the one that the flags describe."""
-    if given.size is not None and (given.size < 8 or given.size % 8):
+    if given.size is not None and (given.size < SIZE_MULTIPLE or given.size % SIZE_MULTIPLE):
         raise ConfigError(f"--size={given.size}: must be a multiple of 8")
     if given.outputs is not None and given.outputs < 1:
         raise ConfigError(f"--outputs={given.outputs}: must be at least 1")

@@ -4,13 +4,14 @@ import argparse
 import os
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segjax.dlstudio import weights as dlstudio
-from segjax.errors import CheckpointError, ConfigError, SegjaxError
+from segjax.errors import CheckpointError, ConfigError, exit_code
 
 EXTRA_FILE = "dlstudio_extra.npz"  # the tensors that DLStudio constructs and segjax does not hold
 
@@ -101,8 +102,8 @@ def _read_extra(path: Path) -> dict[str, np.ndarray]:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; an error is one line and exit status 1."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m segjax.dlstudio",
         description="Exchange the weights of DLStudio's mUnet.",
@@ -121,24 +122,33 @@ def main(arguments: list[str] | None = None) -> None:
     outward.add_argument("run_folder")
     outward.add_argument("saved_model")
     outward.add_argument("--step", type=int, help="a step instead of the best or newest")
-    given = parser.parse_args(arguments)
-    try:
-        if given.command == "import":
-            found = import_run(
-                given.saved_model, given.run_folder, skip_connections=given.skip_connections
-            )
-            print(
-                f"{given.run_folder}: mUnet of depth {found.depth}, head {found.head}, "
-                f"{'with' if found.skip_connections else 'without'} skip connections"
-            )
-        else:
-            which = "best" if given.step is None else given.step
-            export_run(given.run_folder, given.saved_model, which=which)
-            print(f"{given.saved_model}: written; DLStudio's net.load_state_dict takes it")
-    except SegjaxError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    return parser
+
+
+def exchange(given: argparse.Namespace) -> None:
+    """Do what the arguments ask for."""
+    if given.command == "import":
+        found = import_run(
+            given.saved_model, given.run_folder, skip_connections=given.skip_connections
+        )
+        print(
+            f"{given.run_folder}: mUnet of depth {found.depth}, head {found.head}, "
+            f"{'with' if found.skip_connections else 'without'} skip connections"
+        )
+    else:
+        which = "best" if given.step is None else given.step
+        export_run(given.run_folder, given.saved_model, which=which)
+        print(f"{given.saved_model}: written; DLStudio's net.load_state_dict takes it")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 1 for what cannot be done."""
+    return exit_code(
+        lambda: exchange(make_parser().parse_args(argv)),
+        prefix="error",
+        told={ConfigError: (1, "{error}")},
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

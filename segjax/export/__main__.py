@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from segjax.errors import ConfigError, exit_code
+from segjax.settings import SIZE_MULTIPLE
 
 FORMATS = ("jax", "onnx", "safetensors", "dlstudio")
 
@@ -54,7 +55,7 @@ def size_of(text: str | None) -> tuple[int, int] | None:
         return None
     height, _, width = text.lower().partition("x")
     sides = [int(side) if side.isdecimal() else 0 for side in (height, width)]
-    if any(side < 8 or side % 8 for side in sides):
+    if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in sides):
         raise ConfigError(f"--size={text}: give HEIGHTxWIDTH, both multiples of 8, such as 256x256")
     return sides[0], sides[1]
 

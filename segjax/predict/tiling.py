@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 
 from segjax.errors import ConfigError
-
-MULTIPLE = 8  # the network halves the image three times
+from segjax.settings import SIZE_MULTIPLE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,13 +84,14 @@ def make_grid(size: tuple[int, int], *, tile: int = 512, overlap: int = 64) -> G
     Raises ConfigError unless tile and overlap are multiples of 8 and the tile is more than twice
     the overlap.
     """
-    if tile < MULTIPLE or tile % MULTIPLE:
-        raise ConfigError(f"--tile={tile}: must be a multiple of {MULTIPLE}")
-    if overlap < 0 or overlap % MULTIPLE or 2 * overlap >= tile:
+    if tile < SIZE_MULTIPLE or tile % SIZE_MULTIPLE:
+        raise ConfigError(f"--tile={tile}: must be a multiple of {SIZE_MULTIPLE}")
+    if overlap < 0 or overlap % SIZE_MULTIPLE or 2 * overlap >= tile:
         raise ConfigError(
-            f"--overlap={overlap}: must be a multiple of {MULTIPLE} below half of --tile={tile}"
+            f"--overlap={overlap}: must be a multiple of {SIZE_MULTIPLE} below half of "
+            f"--tile={tile}"
         )
-    padded = [-(-side // MULTIPLE) * MULTIPLE for side in size]
+    padded = [-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size]
     window = [min(side, tile) for side in padded]
     starts = [
         (*range(0, full - side, tile - overlap), full - side)

@@ -92,11 +92,9 @@ def test_damaged_extra_tensors_are_named(saved_model: Path, tmp_path: Path) -> N
 def test_errors_of_the_command_are_one_line(
     saved_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["export", str(tmp_path / "none"), str(tmp_path / "out")])
-    assert caught.value.code == 1
+    assert main(["export", str(tmp_path / "none"), str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
-    main(["import", str(saved_model), str(tmp_path / "run"), "--no-skip_connections"])
+    assert main(["import", str(saved_model), str(tmp_path / "run"), "--no-skip_connections"]) == 0
     assert "without skip connections" in capsys.readouterr().out
 
 
