@@ -105,7 +105,8 @@ def run_here(words, monkeypatch):
             patch.setattr(sys, "argv", words)
             runpy.run_path(words[0], run_name="__main__")
         patch.setattr(sys, "argv", words[1:])
-        patch.delitem(sys.modules, words[1], raising=False)
+        for name in (words[1], f"{words[1]}.__main__"):
+            patch.delitem(sys.modules, name, raising=False)
         runpy.run_module(words[1], run_name="__main__")
 
 
