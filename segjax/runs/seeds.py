@@ -18,7 +18,7 @@ def member_configs(config: Config, parent: Path) -> list[Config]:
 
     Each is a run like any other and can be resumed by itself. All see the same synthetic images.
     """
-    drawn = drawn_from(config)
+    drawn = config.scenes_seed()
     members = []
     for seed in range(config.seed, config.seed + config.seeds):
         folder = parent / f"seed{seed}"
@@ -32,11 +32,6 @@ def member_configs(config: Config, parent: Path) -> list[Config]:
             )
         )
     return members
-
-
-def drawn_from(config: Config) -> int:
-    """Return the seed of a run's synthetic images; of other data the setting as it stands."""
-    return config.scenes_seed()
 
 
 def is_finished(config: Config) -> bool:

@@ -10,13 +10,13 @@ from segjax.training import processes
 from segjax.training.loop import train
 from segjax.training.program import Program, make_program, scans
 from segjax.training.results import Result, environment, finish, unfinished
-from segjax.training.shared import begin, claim_folder, load_data, make_folder
+from segjax.training.shared import begin, claim_folder, load_data, make_folder, print_now
 from segjax.training.step import TrainState
 from segjax.training.trainer import Trainer
 
 
 def run_many(
-    configs: Sequence[Config], *, at_once: bool | None = None, say: Say = print
+    configs: Sequence[Config], *, at_once: bool | None = None, say: Say = print_now
 ) -> list[Result]:
     """Train, test and draw several runs on one data set, each in its own folder.
 
@@ -38,7 +38,7 @@ def run_many(
     if any(config.seeds > 1 for config in configs):
         raise ConfigError("--seeds: of many runs each has one; give each its --seed")
     _, say = begin(configs[0], say)
-    drawn = seeds.drawn_from(configs[0])
+    drawn = configs[0].scenes_seed()
     configs = [config.replace(synthetic_seed=drawn) for config in configs]
     return run_trainers(make_trainers(configs, say=say), at_once=at_once, say=say)
 

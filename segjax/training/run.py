@@ -6,13 +6,8 @@ from segjax.training.loop import train
 from segjax.training.many import run_seeds
 from segjax.training.program import make_program
 from segjax.training.results import Result, finish, unfinished
-from segjax.training.shared import begin, claim_folder, load_data
+from segjax.training.shared import begin, claim_folder, load_data, print_now
 from segjax.training.trainer import Trainer
-
-
-def print_now(line: str) -> None:
-    """Print a line without holding it back, so that a log file shows where a run is."""
-    print(line, flush=True)
 
 
 def run(config: Config, *, say: Say = print_now) -> Result:

@@ -17,6 +17,11 @@ from segjax.training.devices import Devices
 from segjax.training.step import TrainState
 
 
+def print_now(line: str) -> None:
+    """Print a line without holding it back, so that a log file shows where a run is."""
+    print(line, flush=True)
+
+
 def begin(config: Config, say: Say) -> tuple[Config, Say]:
     """Set JAX up, before anything else uses it; return the settings that hold, and who speaks."""
     backend.prepare()

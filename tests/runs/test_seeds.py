@@ -277,9 +277,9 @@ def test_a_run_that_stops_early_ends_as_it_would_alone(tmp_path):
 
 
 def test_only_synthetic_images_have_a_seed():
-    assert seeds.drawn_from(Config(data="synthetic", seed=5)) == 5
-    assert seeds.drawn_from(Config(data="synthetic", seed=5, synthetic_seed=2)) == 2
-    assert seeds.drawn_from(Config(seed=5)) == Config().synthetic_seed
+    assert Config(data="synthetic", seed=5).scenes_seed() == 5
+    assert Config(data="synthetic", seed=5, synthetic_seed=2).scenes_seed() == 2
+    assert Config(seed=5).scenes_seed() == Config().synthetic_seed
 
 
 def test_runs_of_many_seeds_see_the_first_ones_images(tmp_path):
