@@ -143,6 +143,7 @@ def draw_figures(trainer: Trainer, variables: Any) -> None:
         class_names=few.class_names,
         class_values=few.class_values,
         boxes=[few.boxes_of(index) for index in range(len(few))],
+        ignore=few.ignore,
         decode="windows" if reads_windows(config, program.objective) else "half",
     )
     plots.save(figure, folder.path / "predictions.png")
