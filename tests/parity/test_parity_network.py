@@ -131,10 +131,14 @@ def test_forward_in_float32(depth: int, skip: bool, measured: Measurements) -> N
         net = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float32)
         ours = jax_side.Network(state, skip=skip, depth=depth, dtype="float32")
         theirs = torch_side.forward(net, batch, train=train, dtype=torch.float32)
+        # How far rounding takes DLStudio itself from the exact result, which a deep network without
+        # skips amplifies: 9e-6 at depth 16. Two results may each be that far on either side.
+        exact = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float64)
+        exact = torch_side.forward(exact, batch, train=train, dtype=torch.float64)
         measured.check(
             f"forward, {'training' if train else 'evaluation'} mode, float32",
             relative(ours.forward(batch, train=train), theirs),
-            limit=1e-5,
+            limit=max(1e-5, 2 * relative(theirs, exact)),
             network=label(depth, skip),
             precision="float32",
         )
