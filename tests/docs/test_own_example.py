@@ -105,8 +105,9 @@ def run_here(words, monkeypatch):
             patch.setattr(sys, "argv", words)
             runpy.run_path(words[0], run_name="__main__")
         patch.setattr(sys, "argv", words[1:])
-        for name in (words[1], f"{words[1]}.__main__"):
-            patch.delitem(sys.modules, name, raising=False)
+        package = importlib.util.find_spec(words[1]).submodule_search_locations is not None
+        name = f"{words[1]}.__main__" if package else words[1]
+        patch.delitem(sys.modules, name, raising=False)
         runpy.run_module(words[1], run_name="__main__")
 
 
