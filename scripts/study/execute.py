@@ -5,19 +5,18 @@ import dataclasses
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from scripts.study.plan import BALANCES, GENERATOR_SEED, Run, Scale, balance_file, cost_of
 from segjax.config import Config, settings_that_differ
 from segjax.data.purdue.synthetic import synthetic, write_gz
-from segjax.errors import ConfigError
+from segjax.errors import ConfigError, Say
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 
 State = Literal["done", "begun", "missing"]
-Say = Callable[[str], None]
 
 SECONDS_PER_UNIT = 0.15  # until a run of this study has been timed
 WAIT_S = 20.0

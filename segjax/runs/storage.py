@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segjax.files import sha256
 from segjax.runs.leaves import digest
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
@@ -94,7 +95,7 @@ def write(
         files = {
             path.relative_to(stage).as_posix(): {
                 "bytes": path.stat().st_size,
-                "sha256": _file_sha256(path),
+                "sha256": sha256(path),
             }
             for path in sorted(stage.rglob("*"))
             if path.is_file()
@@ -158,7 +159,7 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
     """
     for name, entry in manifest["files"].items():
         try:
-            found = _file_sha256(folder.path / name)
+            found = sha256(folder.path / name)
         except OSError as error:
             raise DamageError(f"file {name} is not readable: {error}") from error
         if found != entry["sha256"]:
@@ -255,11 +256,6 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 
 def _sealed(manifest: Mapping[str, Any]) -> str:
     return json.dumps({**manifest, "manifest_sha256": _seal(manifest)}, indent=1) + "\n"
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
