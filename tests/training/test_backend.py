@@ -40,16 +40,20 @@ from segjax.training import backend
 prepared = backend.prepare() if "prepared" in sys.argv else None
 import jax, jax.numpy as jnp
 
-def work(x):  # the product between is 64 MiB
+# The product between is 42 MiB: above the 32 MiB up to which glibc learns to keep blocks by itself,
+# below the 64 MiB that fit into the memory of a thread other than the first.
+def work(x):
     return ((x @ x.T) @ x).sum()
 
-x = jnp.ones((4096, 8))
-compiled = jax.jit(work).lower(x).compile()
-for _ in range(2):
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     compiled(x).block_until_ready()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-compiled(x).block_until_ready()
-print(prepared, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+x = jnp.ones((3328, 8))
+compiled = jax.jit(work).lower(x).compile()
+# Any of several threads may do the work, each with memory of its own: the best of many turns.
+print(prepared, min(faults() for _ in range(20)))
 """
 
 
