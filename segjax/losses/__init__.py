@@ -1,10 +1,27 @@
 """Segmentation losses: pure functions of arrays, usable without the rest of segjax.
 
-``loss(pred, target, *, pred_is, ...)``: channels last, [B, ..., C]. pred_is says what pred holds:
-'logits' or 'probs'. `mse`, `dice` and `combo`, the report's, read raw values and have no pred_is.
-Sums are taken in float32 or wider; all work under jit, grad, vmap and scan. A wrong shape, dtype or
-setting is a ConfigError (a ValueError) at trace time. Targets or labels out of range are one too
-where their values are known, that is outside of jit.
+``loss(pred, target, *, pred_is, ...)`` gives a float32 or float64. `mse`, `dice` and `combo`, the
+report's, read raw values and have no pred_is. The others take, as far as they apply:
+
+  pred: float [B, ..., C], channels last; computed and summed in float32 or wider.
+  target: 0 to 1, of the same shape; if multiclass also integer labels [B, ...].
+  pred_is: 'logits' or 'probs'; never guessed. Logits are the better choice: no logarithm of a
+    rounded probability. For probabilities the logarithm goes on straight below the dtype's eps.
+  classes: 'multilabel' (a sigmoid per channel; the default, but for `topk` and `lovasz_softmax`) or
+    'multiclass' (a softmax over the channels). `bce` is multilabel, `cross_entropy` multiclass.
+  valid: None, or bool [B, ...] (or [B, ..., C] if multilabel): pixels that count. Others leave all
+    sums; a cell without any leaves the mean. With no pixel left the loss is 0.
+  class_weights: None, or [C], scaled to a mean of 1; over cells only with per_class.
+  over: a cell is one 'sample' (default), or the whole 'batch'. By sample, the mean over shards of a
+    batch is the loss of the batch; by batch, it is not.
+  per_class: a cell is one class (True, default; averaged afterwards), or all classes together.
+  absent: 'count' (default) cells whose target is empty, or 'skip' them.
+  reduction: 'mean' (default) by weight over what counts: pixels or cells; 'sum'; or 'none', 0 where
+    not valid: for cells [B, C], [B], [C] or [], by over and per_class.
+
+All work under jit, grad, vmap and scan. They raise ConfigError (a ValueError) at trace time for
+wrong shapes, dtypes or settings; where values are known, that is outside of jit, also for targets,
+labels or probabilities out of range.
 """
 
 from segjax.losses import kaggle
@@ -28,7 +45,7 @@ from segjax.losses.overlap import (
     mcc,
     tversky,
 )
-from segjax.losses.registry import LossSpec, check_pairing, make_loss, spec
+from segjax.losses.registry import make_loss
 from segjax.losses.regression import combo, dice, mse
 from segjax.losses.topology import cldice, soft_skeleton
 
@@ -37,7 +54,6 @@ __all__ = [
     "WeightedSum",
     "bce",
     "boundary",
-    "check_pairing",
     "cldice",
     "combo",
     "cross_entropy",

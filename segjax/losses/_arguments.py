@@ -1,17 +1,35 @@
-"""What every loss does with its arguments before any maths: dtypes, shapes, masks, reductions."""
+"""The arguments of a loss: what is compared with what, checked and brought to one dtype."""
 
+from __future__ import annotations
+
+import functools
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
+from segjax.losses._numerics import (
+    focus,
+    focused_sigmoid,
+    log_above,
+    sigmoid_terms,
+    softmax_terms,
+)
 
-Reduction = Literal["none", "mean", "sum"]
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
-REDUCTIONS = ("none", "mean", "sum")
+PredIs = Literal["logits", "probs"]
+Classes = Literal["multilabel", "multiclass"]
+ClassWeights = ArrayLike | Sequence[float] | None
+
+_FORMER = {"independent": "multilabel", "exclusive": "multiclass"}
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -40,19 +58,18 @@ def check_number(
         raise ConfigError(f"{name}={value!r}: must be {sign} {low:g}{upper}")
 
 
-def as_float(*arrays: ArrayLike) -> tuple[jax.Array, ...]:
+def as_float(*arrays: ArrayLike) -> tuple[Array, ...]:
     """Bring arrays to one floating dtype: float32, or float64 where one of them already is.
 
     float16 and bfloat16 are widened, so that no sum of a loss is taken in half precision.
     Integers and booleans become float32.
     """
     values = [jnp.asarray(array) for array in arrays]
-    floats = [v.dtype for v in values if jnp.issubdtype(v.dtype, jnp.floating)]
-    dtype = jnp.result_type(jnp.float32, *floats) if floats else jnp.dtype(jnp.float32)
+    wide = any(v.dtype == jnp.float64 for v in values)
     for value in values:
         if jnp.issubdtype(value.dtype, jnp.complexfloating):
             raise ConfigError(f"a loss cannot read {value.dtype} arrays")
-    return tuple(value.astype(dtype) for value in values)
+    return tuple(value.astype(jnp.float64 if wide else jnp.float32) for value in values)
 
 
 def check_same_shape(pred: ArrayLike, target: ArrayLike) -> None:
@@ -65,7 +82,7 @@ def check_same_shape(pred: ArrayLike, target: ArrayLike) -> None:
         raise ConfigError(f"pred has shape {jnp.shape(pred)}: there is nothing to compare")
 
 
-def broadcast_valid(valid: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
+def broadcast_valid(valid: ArrayLike, shape: tuple[int, ...]) -> Bool[Array, ...]:
     """Return the mask of pixels that count, as bool of `shape`.
 
     `valid` has the shape of the predictions, or that without the last axis (a mask per pixel,
@@ -81,48 +98,171 @@ def broadcast_valid(valid: ArrayLike, shape: tuple[int, ...]) -> jax.Array:
     raise ConfigError(f"valid has shape {mask.shape}: must be {shape} or {shape[:-1]}")
 
 
-def divide(numerator: jax.Array, denominator: jax.Array, *, empty: float) -> jax.Array:
-    """Divide, giving `empty` with zero gradient where the denominator is zero."""
-    zero = denominator == 0
-    return jnp.where(zero, empty, numerator / jnp.where(zero, 1.0, denominator))
+class Terms(NamedTuple):
+    """Probabilities and their logarithms, [B, ..., C] each, from one exponential per element."""
+
+    probs: Array
+    probs_not: Array  # 1 - probs, exact near 0 for logits of a multilabel loss
+    nll: Array  # -log(probs), finite
+    nll_not: Array  # -log(1 - probs), finite
 
 
-@jax.custom_jvp
-def total(x: jax.Array) -> jax.Array:
-    """Return the sum of all elements.
+@dataclass(frozen=True)
+class Prediction:
+    """Checked arguments of a loss, in float32 or wider.
 
-    As a product with ones: XLA on a CPU draws the arithmetic before a plain sum into the sum's
-    loop, which then takes one element at a time and twice as long.
+    pred holds logits or probabilities; where a pixel does not count, 0 (logits) or 0.5, so that
+    nothing it held can reach the loss or the gradient. target is 0 to 1, and 0 there. one_hot says
+    that the target came as labels: at most one class of a pixel is 1, the others are 0.
+
+    What two terms of a loss both read is computed once: hand them the same Prediction.
     """
-    if x.ndim < 2:
-        return jnp.sum(x)
-    rows = x.reshape(-1, x.shape[-2] * x.shape[-1])
-    ones = jnp.ones(rows.shape[-1], x.dtype)
-    return jnp.sum(jnp.dot(rows, ones, precision=jax.lax.Precision.HIGHEST))
+
+    pred: Float[Array, "B *space C"]
+    target: Float[Array, "B *space C"]
+    valid: Bool[Array, "B *space C"] | None
+    pred_is: PredIs
+    classes: Classes
+    one_hot: bool = False
+
+    @property
+    def _sigmoid(self) -> bool:
+        return self.pred_is == "logits" and self.classes == "multilabel"
+
+    @functools.cached_property
+    def terms(self) -> Terms:
+        """All terms; under jit, those that nothing reads cost nothing."""
+        if self._sigmoid:
+            return Terms(*sigmoid_terms(self.pred))
+        if self.pred_is == "logits":
+            nll, probs = softmax_terms(self.pred)
+        else:
+            nll, probs = -log_above(self.pred), self.pred
+        return Terms(probs, 1 - probs, nll, -log_above(1 - probs))
+
+    @property
+    def probs(self) -> Array:
+        """Probabilities [B, ..., C]; from the terms if those are there, alone they are cheaper."""
+        if self._sigmoid and "terms" not in self.__dict__:
+            return jax.nn.sigmoid(self.pred)
+        return self.terms.probs
+
+    def focused(self, gamma: ArrayLike) -> tuple[Array, Array]:
+        """Focal terms: ``-(1 - p) ** gamma log p`` and ``-p ** gamma log(1 - p)`` [B, ..., C]."""
+        if self._sigmoid and isinstance(gamma, (int, float)):
+            return focused_sigmoid(self.pred, float(gamma))
+        p, q, nll, nll_not = self.terms
+        return focus(q, nll_not, gamma) * nll, focus(p, nll, gamma) * nll_not
+
+    @functools.cached_property
+    def nll_there(self) -> Array:
+        """``-log`` of the probability of what is there, ``-sum_c t_c log p_c`` [B, ...]."""
+        return jnp.sum(self.target * self.terms.nll, -1)
+
+    @property
+    def counted(self) -> Array | None:
+        """1 where an element counts, else 0 [B, ..., C]; None if all count."""
+        return None if self.valid is None else self.valid.astype(self.pred.dtype)
 
 
-@total.defjvp
-def _total_jvp(
-    primals: tuple[jax.Array], tangents: tuple[jax.Array]
-) -> tuple[jax.Array, jax.Array]:
-    return total(*primals), jnp.sum(*tangents)
+def _is_concrete(array: Any) -> bool:
+    return not isinstance(array, jax.core.Tracer) and getattr(array, "is_fully_addressable", True)
 
 
-def reduce_cells(cells: jax.Array, weights: jax.Array | None, reduction: Reduction) -> jax.Array:
-    """Reduce a loss that has one value per cell (pixel, sample or class).
+def _check_range(name: str, array: ArrayLike, mask: np.ndarray | None, hint: str) -> None:
+    """Refuse values outside [0, 1], where they are known outside of jit."""
+    values = np.asarray(array).astype(np.float64)
+    if mask is not None:
+        values = values[mask]
+    if values.size and (values.min() < -1e-3 or values.max() > 1 + 1e-3):
+        raise ConfigError(
+            f"{name} has values from {values.min():g} to {values.max():g}: must be in [0, 1]; "
+            f"{hint}"
+        )
+
+
+def _check_labels(labels: ArrayLike, mask: np.ndarray | None, count: int) -> None:
+    """Refuse labels that no channel stands for, where they are known outside of jit."""
+    known = np.asarray(labels) if mask is None else np.asarray(labels)[mask]
+    if known.size and (known.min() < 0 or known.max() >= count):
+        raise ConfigError(
+            f"labels go from {known.min()} to {known.max()}: must be in 0..{count - 1}, one per "
+            "channel of pred; leave others out with valid"
+        )
+
+
+def prepare(
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    pred_is: PredIs,
+    classes: Classes = "multilabel",
+    valid: ArrayLike | None = None,
+    accepts: tuple[str, ...] = ("logits", "probs"),
+) -> Prediction:
+    """Check a loss's arguments, as `segjax.losses` has them, and bring them to one dtype and shape.
 
     Args:
-      cells: the losses, 0 where a cell does not count.
-      weights: None, or the cells' weights, of the same shape, 0 where a cell does not count.
-      reduction: 'none' gives ``weights * cells``, 'sum' their sum, 'mean' their sum over the sum
-        of the weights (0 if no cell counts).
+      accepts: what pred may hold for this loss.
+
+    Raises:
+      ConfigError: see `segjax.losses`; on values only where they are known outside of jit.
     """
-    check_choice("reduction", reduction, REDUCTIONS)
-    weighted = cells if weights is None else cells * weights
-    if reduction == "none":
-        return weighted
-    if reduction == "sum":
-        return total(weighted)
-    if weights is None:
-        return total(cells) / cells.size
-    return divide(total(weighted), jnp.sum(weights), empty=0.0)
+    check_choice("pred_is", pred_is, accepts)
+    if classes in _FORMER:
+        raise ConfigError(f"classes={classes!r}: is called {_FORMER[classes]!r} now")
+    check_choice("classes", classes, ("multilabel", "multiclass"))
+    if not jnp.issubdtype(jnp.result_type(pred), jnp.floating):
+        raise ConfigError(f"pred has dtype {jnp.result_type(pred)}: must be floating")
+    shape = jnp.shape(pred)
+    if len(shape) < 2:
+        raise ConfigError(f"pred has shape {shape}: must be [batch, ..., classes]")
+    if valid is not None and classes == "multiclass" and jnp.shape(valid) != shape[:-1]:
+        raise ConfigError(
+            f"valid has shape {jnp.shape(valid)}: must be {shape[:-1]}, as classes exclude each "
+            "other"
+        )
+    mask = None if valid is None else broadcast_valid(valid, shape)
+    known_mask = np.asarray(valid) if valid is not None and _is_concrete(valid) else None
+    check_values = valid is None or known_mask is not None
+    one_hot = classes == "multiclass" and jnp.shape(target) == shape[:-1]
+    if one_hot:
+        if not jnp.issubdtype(jnp.result_type(target), jnp.integer):
+            raise ConfigError(
+                f"labels have dtype {jnp.result_type(target)}: must be integer, one per pixel"
+            )
+        if check_values and _is_concrete(target):
+            _check_labels(target, known_mask, shape[-1])
+        target = jax.nn.one_hot(jnp.asarray(target), shape[-1], dtype=jnp.result_type(pred))
+    else:
+        check_same_shape(pred, target)
+        if check_values and _is_concrete(target):
+            _check_range("target", target, known_mask, "divide the masks by their class values")
+    if pred_is == "probs" and check_values and _is_concrete(pred):
+        _check_range("pred", pred, known_mask, "say pred_is='logits' if these are logits")
+    p, t = as_float(pred, target)
+    if mask is not None:
+        p = jnp.where(mask, p, 0.0 if pred_is == "logits" else 0.5)
+        t = jnp.where(mask, t, 0)
+    return Prediction(p, t, mask, pred_is, classes, one_hot)
+
+
+def class_weight_row(class_weights: ClassWeights, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return class weights, scaled to a mean of 1, for cells of `shape` [..., C]; None for None.
+
+    Raises:
+      ConfigError: not one weight per class, or (outside of jit) negative or all zero.
+    """
+    if class_weights is None:
+        return None
+    count = shape[-1]
+    weights = jnp.asarray(class_weights, dtype)
+    if weights.shape != (count,):
+        raise ConfigError(
+            f"class_weights has shape {weights.shape}: must be ({count},), one weight per class"
+        )
+    if isinstance(class_weights, (list, tuple, np.ndarray)):
+        known = np.asarray(class_weights)
+        if known.min() < 0 or known.sum() <= 0:
+            raise ConfigError(f"class_weights={class_weights}: must be >= 0 and not all zero")
+    return jnp.broadcast_to(weights * (count / jnp.sum(weights)), shape)

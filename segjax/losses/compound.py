@@ -1,348 +1,242 @@
 """Losses made of two: Dice with an entropy, exponential-logarithmic, unified focal.
 
-Arguments are those of `segjax.losses.overlap`. These have no value per pixel: reduction='none'
-gives [B], the loss of each sample alone, and 'sum' their sum; both need over='sample'.
+All take the options that `segjax.losses` describes; `exp_log` and `unified_focal` have no
+per_class. These have no value per pixel: reduction='none' gives [B], the loss of each sample alone,
+and 'sum' their sum; both need over='sample'.
+
+>>> import numpy as np
+>>> masks = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
+>>> probs = np.array([0.8, 0.4]).reshape(1, 1, 2, 1)
+>>> round(float(dice_ce(probs, masks, pred_is="probs", classes="multilabel")), 4)
+0.5545
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, Unpack
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.losses._arguments import (
-    REDUCTIONS,
+from segjax.losses._arguments import ClassWeights, Prediction, check_choice, check_number
+from segjax.losses._cells import (
+    CellOptions,
+    Cells,
+    OverlapOptions,
     Reduction,
-    check_choice,
-    check_number,
+    Sums,
+    cells_of,
     reduce_cells,
 )
-from segjax.losses._prediction import (
-    Classes,
-    Prediction,
-    PredIs,
-    log_above,
-    power_from_zero,
-    prepare,
-)
+from segjax.losses._numerics import log_above, power_from_zero
 from segjax.losses.entropy import (
     bce_map,
     bce_of,
     cross_entropy_of,
-    element_weights,
-    exclusive_focus,
     focal_of,
-    pixel_weights,
+    multiclass_focus,
+    reduce_elements,
+    reduce_pixels,
 )
-from segjax.losses.overlap import (
-    Absent,
-    Over,
-    Sums,
-    cell_axes,
-    cell_sums,
-    cell_weights,
-    dice_of,
-    tversky_index,
-)
+from segjax.losses.overlap import dice_of
 
 Variant = Literal["asymmetric", "symmetric"]
 
 
 def _reduce_samples(
-    loss: Callable[[Prediction], jax.Array],
+    loss: Callable[[Cells], Array],
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes,
-    valid: ArrayLike | None,
-    over: Over,
-    reduction: Reduction,
-) -> jax.Array:
+    valid: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    **options: Any,
+) -> Array:
     """Check the arguments, then reduce: the batch's loss for 'mean', else one loss per sample."""
-    check_choice("reduction", reduction, REDUCTIONS)
-
-    def of(p: ArrayLike, t: ArrayLike, v: ArrayLike | None) -> jax.Array:
-        return loss(prepare(p, t, pred_is=pred_is, classes=classes, valid=v))
-
+    check_choice("reduction", reduction, ("none", "mean", "sum"))
     if reduction == "mean":
-        return of(pred, target, valid)
-    if over != "sample":
+        return loss(cells_of(pred, target, valid=valid, **options))
+    if options.get("over", "sample") != "sample":
         raise ConfigError(f"reduction={reduction!r} needs over='sample': a batch has one value")
-    if valid is None:
-        each = jax.vmap(lambda p, t: of(p[None], t[None], None))(
-            jnp.asarray(pred), jnp.asarray(target)
-        )
-    else:
-        each = jax.vmap(lambda p, t, v: of(p[None], t[None], v[None]))(
-            jnp.asarray(pred), jnp.asarray(target), jnp.asarray(valid)
-        )
+
+    def alone(arrays: dict[str, Any]) -> Array:
+        return loss(cells_of(**{name: x[None] for name, x in arrays.items()}, **options))
+
+    arrays = {"pred": pred, "target": target} | ({} if valid is None else {"valid": valid})
+    each = jax.vmap(alone)(jax.tree.map(jnp.asarray, arrays))
     return jnp.sum(each) if reduction == "sum" else each
+
+
+def _dice(cells: Cells, smooth: float) -> Array:
+    return dice_of(cells if cells.per_class else replace(cells, class_weights=None), smooth=smooth)
 
 
 def dice_ce(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes,
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
     label_smoothing: float = 0.0,
     smooth: float = 1.0,
-    over: Over = "sample",
-    per_class: bool = True,
-    absent: Absent = "count",
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[OverlapOptions],
+) -> Array:
     """Return ``dice_weight * Dice + ce_weight * CE``, in [0, inf).
 
-    Dice is `dice_prob`; CE is `bce` for independent classes (then this is Kaggle's BCE-Dice, with
-    over='batch', per_class=False) and `cross_entropy` for exclusive ones (nnU-Net's and MONAI's
-    Dice + CE). class_weights go to both. See the modules for the arguments.
+    Dice is `dice_prob`; CE is `bce` for multilabel targets (then this is Kaggle's BCE-Dice, with
+    over='batch', per_class=False) and `cross_entropy` for multiclass ones (nnU-Net's and MONAI's
+    Dice + CE). class_weights go to both; `classes` has no default.
     """
     check_number("dice_weight", dice_weight)
     check_number("ce_weight", ce_weight)
-
-    def whole(inputs: Prediction) -> jax.Array:
-        entropy = bce_of if classes == "independent" else cross_entropy_of
-        pixels = entropy(inputs, label_smoothing=label_smoothing, class_weights=class_weights)
-        overlap = dice_of(
-            inputs,
-            smooth=smooth,
-            over=over,
-            per_class=per_class,
-            absent=absent,
-            class_weights=class_weights if per_class else None,
-        )
-        return dice_weight * overlap + ce_weight * pixels
-
-    return _reduce_samples(
-        whole,
-        pred,
-        target,
-        pred_is=pred_is,
-        classes=classes,
-        valid=valid,
-        over=over,
-        reduction=reduction,
+    entropy: Callable[..., Array] = (
+        bce_of if options["classes"] == "multilabel" else cross_entropy_of
     )
+
+    def whole(cells: Cells) -> Array:
+        pixels = entropy(cells.inputs, label_smoothing, class_weights=cells.class_weights)
+        return dice_weight * _dice(cells, smooth) + ce_weight * pixels
+
+    return _reduce_samples(whole, pred, target, **options)
 
 
 def dice_focal(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "independent",
     dice_weight: float = 1.0,
     focal_weight: float = 1.0,
     gamma: float = 2.0,
     smooth: float = 1.0,
-    over: Over = "sample",
-    per_class: bool = True,
-    absent: Absent = "count",
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[OverlapOptions],
+) -> Array:
     """Return ``dice_weight * Dice + focal_weight * focal``, in [0, inf).
 
-    The parts are `dice_prob` and `focal`; class_weights go to both. See the modules for the
-    arguments.
+    The parts are `dice_prob` and `focal`; class_weights go to both.
     """
     check_number("dice_weight", dice_weight)
     check_number("focal_weight", focal_weight)
 
-    def whole(inputs: Prediction) -> jax.Array:
-        pixels = focal_of(inputs, gamma=gamma, class_weights=class_weights)
-        overlap = dice_of(
-            inputs,
-            smooth=smooth,
-            over=over,
-            per_class=per_class,
-            absent=absent,
-            class_weights=class_weights if per_class else None,
-        )
-        return dice_weight * overlap + focal_weight * pixels
+    def whole(cells: Cells) -> Array:
+        pixels = focal_of(cells.inputs, gamma, class_weights=cells.class_weights)
+        return dice_weight * _dice(cells, smooth) + focal_weight * pixels
 
-    return _reduce_samples(
-        whole,
-        pred,
-        target,
-        pred_is=pred_is,
-        classes=classes,
-        valid=valid,
-        over=over,
-        reduction=reduction,
-    )
+    return _reduce_samples(whole, pred, target, **options)
 
 
 def exp_log(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "independent",
     gamma: float = 0.3,
     dice_weight: float = 0.8,
     ce_weight: float = 0.2,
     smooth: float = 1.0,
-    over: Over = "sample",
-    absent: Absent = "count",
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
+    class_weights: ClassWeights = None,
+    **options: Unpack[CellOptions],
+) -> Array:
     """Return the exponential logarithmic loss, in [0, inf).
 
     ``dice_weight * mean_c((-log Dice_c)^gamma) + ce_weight * mean((-log p_t)^gamma)``, with the
     Dice score of `dice_prob` per class and p_t the probability of what is there. For gamma < 1 the
     gradient at a perfect score is kept finite. class_weights weigh the second mean by the pixel's
-    class, as in the paper, where they are the root of the inverse frequencies. See the modules for
-    the arguments. Wong et al. 2018.
+    class, as in the paper, where they are the root of the inverse frequencies. Wong et al. 2018.
     """
     check_number("gamma", gamma, above=True)
     check_number("dice_weight", dice_weight)
     check_number("ce_weight", ce_weight)
 
-    def whole(inputs: Prediction) -> jax.Array:
-        axes = cell_axes(inputs.pred.ndim, over=over, per_class=True)
-        sums = cell_sums(inputs.probs, inputs.target, inputs.counted, axes)
-        score = tversky_index(sums, fp_weight=0.5, fn_weight=0.5, smooth=smooth / 2)
-        weights = cell_weights(sums, inputs, per_class=True, absent=absent, class_weights=None)
-        dice_term = reduce_cells(power_from_zero(-log_above(score), gamma), weights, "mean")
-        if classes == "independent":
-            surprise = bce_map(inputs, inputs.target, fp_weight=1.0, fn_weight=1.0)
-            pixel = element_weights(inputs, class_weights)
+    def whole(cells: Cells) -> Array:
+        inputs, sums = cells.inputs, cells.sums()
+        score = sums.tversky(fp_weight=0.5, fn_weight=0.5, smooth=smooth / 2)
+        dice_term = cells.reduce(power_from_zero(-log_above(score), gamma), sums)
+        if inputs.classes == "multilabel":
+            losses = power_from_zero(bce_map(inputs, inputs.target), gamma)
+            ce_term = reduce_elements(losses, inputs, class_weights)
         else:
-            surprise = inputs.surprise_there
-            pixel = pixel_weights(inputs, class_weights)
-        ce_term = reduce_cells(power_from_zero(surprise, gamma), pixel, "mean")
+            ce_term = reduce_pixels(power_from_zero(inputs.nll_there, gamma), inputs, class_weights)
         return dice_weight * dice_term + ce_weight * ce_term
 
-    return _reduce_samples(
-        whole,
-        pred,
-        target,
-        pred_is=pred_is,
-        classes=classes,
-        valid=valid,
-        over=over,
-        reduction=reduction,
-    )
-
-
-def _unified_tversky(
-    inputs: Prediction,
-    *,
-    fn_weight: float,
-    gamma: float,
-    variant: Variant,
-    smooth: float,
-    over: Over,
-    absent: Absent,
-) -> jax.Array:
-    """Focal Tversky part: background and the rest per class, then their mean."""
-    axes = cell_axes(inputs.pred.ndim, over=over, per_class=True)
-    weighing = {"fp_weight": 1 - fn_weight, "fn_weight": fn_weight, "smooth": smooth}
-    sums = cell_sums(inputs.probs, inputs.target, inputs.counted, axes)
-    loss = 1 - tversky_index(sums, **weighing)
-    weights = cell_weights(sums, inputs, per_class=True, absent=absent, class_weights=None)
-    rare = power_from_zero(loss, 1 - gamma)
-    if inputs.classes == "exclusive":
-        back = loss[..., :1] if variant == "asymmetric" else rare[..., :1]
-        return reduce_cells(jnp.concatenate([back, rare[..., 1:]], -1), weights, "mean")
-    # The background's false positives are the class's false negatives, and the other way round.
-    right = (1 - inputs.probs) * (1 - inputs.target)
-    right = jnp.sum(right if inputs.counted is None else right * inputs.counted, axes)
-    missing = Sums(right, right + sums.false_negatives, right + sums.false_positives, sums.pixels)
-    back = 1 - tversky_index(missing, **weighing)
-    back = back if variant == "asymmetric" else power_from_zero(back, 1 - gamma)
-    return reduce_cells((back + rare) / 2, weights, "mean")
-
-
-def _unified_focal(
-    inputs: Prediction, *, fn_weight: float, gamma: float, variant: Variant
-) -> jax.Array:
-    """Focal part: a sum over a pixel's classes, then the mean over the pixels."""
-    symmetric = variant == "symmetric"
-    if inputs.classes == "independent":
-        target = inputs.target
-        there, not_there = inputs.focused(gamma)
-        there = there if symmetric else inputs.surprise
-        cells = (1 - fn_weight) * (1 - target) * not_there + fn_weight * target * there
-        return reduce_cells(cells, inputs.counted, "mean")
-    if inputs.one_hot:  # one power per pixel instead of one per class
-        there, is_back = inputs.surprise_there, inputs.target[..., 0]
-        focused = exclusive_focus(there, gamma)
-        rare = fn_weight * (1 - is_back) * (focused if symmetric else 1)
-        pixels = ((1 - fn_weight) * is_back * focused + rare) * there
-    else:
-        there, target = inputs.surprise, inputs.target
-        focused = exclusive_focus(there, gamma)
-        rare = fn_weight * target * there * (focused if symmetric else 1)
-        back = (1 - fn_weight) * target * focused * there
-        pixels = back[..., 0] + jnp.sum(rare[..., 1:], -1)
-    return reduce_cells(pixels, pixel_weights(inputs, None), "mean")
+    return _reduce_samples(whole, pred, target, **options)
 
 
 def unified_focal(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "independent",
     focal_weight: float = 0.5,
     fn_weight: float = 0.6,
     gamma: float = 0.5,
     variant: Variant = "asymmetric",
     smooth: float = 1.0,
-    over: Over = "sample",
-    absent: Absent = "count",
-    valid: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[CellOptions],
+) -> Array:
     """Return the unified focal loss, ``focal_weight * F + (1 - focal_weight) * T``, in [0, inf).
 
     F is a focal loss that weighs the foreground by fn_weight (the paper's delta) and the background
     by 1 - fn_weight; T the mean of ``(1 - TI) ** (1 - gamma)`` over background and foreground, TI
     the Tversky index with fn_weight and fp_weight = 1 - fn_weight. 'asymmetric' takes the focus
     ``(1 - p) ** gamma`` off the foreground in F and the exponent off the background in T, so that
-    rare classes are not suppressed; 'symmetric' has both everywhere. Independent classes: each
-    channel has its own background, 1 - p. Exclusive classes: channel 0 is the background. gamma is
-    below 1. See the modules for the other arguments. Yeung et al. 2022.
+    rare classes are not suppressed; 'symmetric' has both everywhere. Multilabel: each channel has
+    its own background, 1 - p. Multiclass: channel 0 is the background. gamma is below 1.
+    Yeung et al. 2022.
     """
     check_number("focal_weight", focal_weight, high=1)
     check_number("fn_weight", fn_weight, high=1)
     check_number("gamma", gamma, high=0.999)
     check_number("smooth", smooth)
     check_choice("variant", variant, ("asymmetric", "symmetric"))
+    symmetric = variant == "symmetric"
 
-    def whole(inputs: Prediction) -> jax.Array:
-        pixels = _unified_focal(inputs, fn_weight=fn_weight, gamma=gamma, variant=variant)
-        overlap = _unified_tversky(
-            inputs,
-            fn_weight=fn_weight,
-            gamma=gamma,
-            variant=variant,
-            smooth=smooth,
-            over=over,
-            absent=absent,
-        )
+    def whole(cells: Cells) -> Array:
+        pixels = _unified_pixels(cells.inputs, fn_weight, gamma, symmetric)
+        overlap = _unified_overlap(cells, fn_weight, gamma, symmetric, smooth)
         return focal_weight * pixels + (1 - focal_weight) * overlap
 
-    return _reduce_samples(
-        whole,
-        pred,
-        target,
-        pred_is=pred_is,
-        classes=classes,
-        valid=valid,
-        over=over,
-        reduction=reduction,
-    )
+    return _reduce_samples(whole, pred, target, **options)
+
+
+def _unified_overlap(
+    cells: Cells, fn_weight: float, gamma: float, symmetric: bool, smooth: float
+) -> Array:
+    """Focal Tversky part: background and the rest per class, then their mean."""
+    inputs, sums = cells.inputs, cells.sums()
+
+    def loss(sums: Sums) -> Array:
+        return 1 - sums.tversky(fp_weight=1 - fn_weight, fn_weight=fn_weight, smooth=smooth)
+
+    fore = power_from_zero(loss(sums), 1 - gamma)
+    if inputs.classes == "multiclass":
+        back = (fore if symmetric else loss(sums))[..., :1]
+        return cells.reduce(jnp.concatenate([back, fore[..., 1:]], -1), sums)
+    # The background's false positives are the class's false negatives, and the other way round.
+    right = (1 - inputs.probs) * (1 - inputs.target)
+    right = jnp.sum(right if inputs.counted is None else right * inputs.counted, cells.axes)
+    missing = Sums(right, right + sums.false_negatives, right + sums.false_positives, sums.pixels)
+    back = power_from_zero(loss(missing), 1 - gamma) if symmetric else loss(missing)
+    return cells.reduce((back + fore) / 2, sums)
+
+
+def _unified_pixels(inputs: Prediction, fn_weight: float, gamma: float, symmetric: bool) -> Array:
+    """Focal part: a sum over a pixel's classes, then the mean over the pixels."""
+    target = inputs.target
+    if inputs.classes == "multilabel":
+        there, not_there = inputs.focused(gamma)
+        there = there if symmetric else inputs.terms.nll
+        losses = (1 - fn_weight) * (1 - target) * not_there + fn_weight * target * there
+        return reduce_cells(losses, inputs.counted, "mean")
+    if inputs.one_hot:  # one power per pixel instead of one per class
+        there, is_back = inputs.nll_there, target[..., 0]
+        focused = multiclass_focus(there, gamma)
+        fore = fn_weight * (1 - is_back) * (focused if symmetric else 1)
+        losses = ((1 - fn_weight) * is_back * focused + fore) * there
+    else:
+        there = inputs.terms.nll
+        focused = multiclass_focus(there, gamma)
+        fore = fn_weight * target * there * (focused if symmetric else 1)
+        back = (1 - fn_weight) * target * focused * there
+        losses = back[..., 0] + jnp.sum(fore[..., 1:], -1)
+    return reduce_pixels(losses, inputs, None)

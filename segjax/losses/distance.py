@@ -9,18 +9,35 @@ computed once and given as `target_map`. (The lower envelope of parabolas needs 
 each depends on the data and on the one before, which compiled arrays run one by one.)
 
 A mask without any background has no distance; every pixel is then as far as the image's diagonal.
+
+>>> import numpy as np
+>>> row = np.array([0.0, 1, 1, 1, 0]).reshape(1, 1, 5, 1)
+>>> signed_distance(row).ravel().tolist()
+[1.0, 0.0, -1.0, 0.0, 1.0]
+>>> float(boundary(row, row, pred_is="probs"))
+-0.20000000298023224
 """
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Unpack
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.losses._arguments import Reduction, check_choice, check_number, divide, reduce_cells
-from segjax.losses._prediction import Classes, Prediction, PredIs, class_weight_row, prepare
+from segjax.losses._arguments import (
+    Classes,
+    ClassWeights,
+    Prediction,
+    check_choice,
+    check_number,
+    class_weight_row,
+    prepare,
+)
+from segjax.losses._cells import InputOptions, Reduction, reduce_cells
+from segjax.losses._numerics import divide
 
 Unit = Literal["pixels", "diagonal"]
 
@@ -29,7 +46,7 @@ def _diagonal(spatial: tuple[int, ...]) -> float:
     return float(sum(size * size for size in spatial)) ** 0.5
 
 
-def distance_transform(mask: ArrayLike) -> jax.Array:
+def distance_transform(mask: ArrayLike) -> Array:
     """Return each True pixel's Euclidean distance to the nearest False pixel, 0 for False ones.
 
     Args:
@@ -44,7 +61,12 @@ def distance_transform(mask: ArrayLike) -> jax.Array:
     return _distances(_checked(jnp.asarray(mask)))[0]
 
 
-def _checked(mask: jax.Array) -> jax.Array:
+def _mask_of(target: ArrayLike) -> Array:
+    mask = jnp.asarray(target)
+    return _checked(mask if mask.dtype == jnp.bool_ else mask > 0.5)
+
+
+def _checked(mask: Array) -> Array:
     if mask.dtype != jnp.bool_ or mask.ndim < 3:
         raise ConfigError(
             f"mask is {mask.dtype} {mask.shape}: must be bool [batch, height, width, channels]"
@@ -52,11 +74,11 @@ def _checked(mask: jax.Array) -> jax.Array:
     return mask
 
 
-def _distances(mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _distances(mask: Array) -> tuple[Array, Array]:
     """Distance to the nearest False, and to the nearest True pixel [B, ..., C], at most D."""
     cap = _diagonal(mask.shape[1:-1])
 
-    def along_others(squared: jax.Array) -> jax.Array:
+    def along_others(squared: Array) -> Array:
         for axis in range(2, mask.ndim - 1):
             squared = _min_plus(squared, axis)
         return jnp.sqrt(jnp.minimum(squared, cap**2))
@@ -65,16 +87,16 @@ def _distances(mask: jax.Array) -> tuple[jax.Array, jax.Array]:
     return along_others(to_false), along_others(to_true)
 
 
-def _squared_along_first(mask: jax.Array, cap: float) -> tuple[jax.Array, jax.Array]:
+def _squared_along_first(mask: Array, cap: float) -> tuple[Array, Array]:
     """Squared distance along axis 1 to the nearest False and True pixel; cap^2 or more if none.
 
     Row by row, down and then up: a running maximum over an axis costs several times as much.
     """
     rows = jnp.moveaxis(mask, 1, 0)
     far = jnp.full(rows.shape[1:], cap, jnp.float32)
-    Pair = tuple[jax.Array, jax.Array]
+    Pair = tuple[Array, Array]
 
-    def down(above: Pair, row: jax.Array) -> tuple[Pair, Pair]:
+    def down(above: Pair, row: Array) -> tuple[Pair, Pair]:
         here = jnp.where(row, above[0] + 1, 0), jnp.where(row, 0, above[1] + 1)
         return here, here
 
@@ -87,20 +109,20 @@ def _squared_along_first(mask: jax.Array, cap: float) -> tuple[jax.Array, jax.Ar
     return jnp.moveaxis(squared[0], 0, 1), jnp.moveaxis(squared[1], 0, 1)
 
 
-def _min_plus(squared: jax.Array, axis: int) -> jax.Array:
+def _min_plus(squared: Array, axis: int) -> Array:
     """``min_j squared[j] + (k - j)**2`` along an axis, as a loop over j."""
     size = squared.shape[axis]
     moved = jnp.moveaxis(squared, axis, 0)
     place = jnp.arange(size, dtype=jnp.float32).reshape((size,) + (1,) * (moved.ndim - 1))
 
-    def closer(j: jax.Array, best: jax.Array) -> jax.Array:
+    def closer(j: Array, best: Array) -> Array:
         row = jax.lax.dynamic_slice_in_dim(moved, j, 1, axis=0)
         return jnp.minimum(best, row + jnp.square(place - j.astype(jnp.float32)))
 
     return jnp.moveaxis(jax.lax.fori_loop(0, size, closer, moved, unroll=2), 0, axis)
 
 
-def signed_distance(target: ArrayLike) -> jax.Array:
+def signed_distance(target: ArrayLike) -> Array:
     """Return the signed distance map of masks, for `boundary`: above 0 outside, up to 0 inside.
 
     Outside: the distance to the nearest mask pixel. Inside: one less than the distance to the
@@ -113,13 +135,12 @@ def signed_distance(target: ArrayLike) -> jax.Array:
     Returns:
       float32 [B, ..., C], in pixels.
     """
-    mask = jnp.asarray(target)
-    mask = mask if mask.dtype == jnp.bool_ else mask > 0.5
-    inside, outside = _distances(_checked(mask))
+    mask = _mask_of(target)
+    inside, outside = _distances(mask)
     return jnp.where(mask, 1 - inside, outside)
 
 
-def distance_field(target: ArrayLike) -> jax.Array:
+def distance_field(target: ArrayLike) -> Array:
     """Return each pixel's distance to the nearest pixel on the mask's other side, for `hausdorff`.
 
     An empty or a full mask has the image's diagonal everywhere (MONAI has 0 there, so nothing
@@ -131,15 +152,13 @@ def distance_field(target: ArrayLike) -> jax.Array:
     Returns:
       float32 [B, ..., C], in pixels.
     """
-    mask = jnp.asarray(target)
-    mask = mask if mask.dtype == jnp.bool_ else mask > 0.5
-    inside, outside = _distances(_checked(mask))
+    inside, outside = _distances(_mask_of(target))
     return inside + outside
 
 
 def _target_map(
-    inputs: Prediction, target_map: ArrayLike | None, make: Callable[[ArrayLike], jax.Array]
-) -> jax.Array:
+    inputs: Prediction, target_map: ArrayLike | None, make: Callable[[ArrayLike], Array]
+) -> Array:
     """Return the map given, or the one made from the target."""
     if inputs.pred.ndim < 3:
         raise ConfigError(
@@ -155,7 +174,7 @@ def _target_map(
     return jnp.asarray(target_map)
 
 
-def _fixed(distances: jax.Array, inputs: Prediction, unit: Unit) -> jax.Array:
+def _fixed(distances: Array, inputs: Prediction, unit: Unit) -> Array:
     """Return distances in the unit and dtype that the loss computes in, without a gradient."""
     check_choice("unit", unit, ("pixels", "diagonal"))
     scale = 1.0 if unit == "pixels" else 1 / _diagonal(inputs.pred.shape[1:-1])
@@ -163,36 +182,31 @@ def _fixed(distances: jax.Array, inputs: Prediction, unit: Unit) -> jax.Array:
 
 
 def _mean_per_cell(
-    values: jax.Array,
-    inputs: Prediction,
-    class_weights: ArrayLike | Sequence[float] | None,
-    reduction: Reduction,
-) -> jax.Array:
+    values: Array, inputs: Prediction, class_weights: ClassWeights, reduction: Reduction
+) -> Array:
     """Average over the pixels that count to [B, C], then reduce."""
     axes = tuple(range(1, values.ndim - 1))
-    row = class_weight_row(class_weights, values.shape[-1], values.dtype)
+    shape = (values.shape[0], values.shape[-1])
+    weights = class_weight_row(class_weights, shape, values.dtype)
     if inputs.counted is None:
-        cells = jnp.mean(values, axes)
-        weights = None if row is None else jnp.broadcast_to(row, cells.shape)
-        return reduce_cells(cells, weights, reduction)
+        return reduce_cells(jnp.mean(values, axes), weights, reduction)
     pixels = jnp.sum(inputs.counted, axes)
     cells = divide(jnp.sum(values * inputs.counted, axes), pixels, empty=0.0)
-    weights = (pixels > 0).astype(values.dtype)
-    return reduce_cells(cells, weights if row is None else weights * row, reduction)
+    some = (pixels > 0).astype(values.dtype)
+    return reduce_cells(cells, some if weights is None else some * weights, reduction)
 
 
 def boundary(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "independent",
+    classes: Classes = "multilabel",
     unit: Unit = "pixels",
     target_map: ArrayLike | None = None,
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return the boundary loss, the mean of ``phi * p``, phi the signed distance of the target.
 
     In [-D, D], D the diagonal: lowest, below 0, for a perfect prediction of a mask that has pixels
@@ -200,21 +214,16 @@ def boundary(
     ``dice_prob+linear(0,1,1000)*boundary``. Kervadec et al. 2019.
 
     Args:
-      pred: float [B, ..., C].
-      target: 0 to 1, of the same shape, or integer labels [B, ...] for exclusive classes; a pixel
-        belongs to the mask above 0.5.
-      pred_is: 'logits' or 'probs'.
-      classes: 'independent' or 'exclusive'.
+      pred, target, classes, class_weights, options: see `segjax.losses`; a pixel belongs to the
+        mask where the target is above 0.5, and not where it does not count.
       unit: distances in 'pixels', or as shares of the image's 'diagonal'.
       target_map: None, or `signed_distance` of the target, [B, ..., C], computed beforehand.
-      class_weights: [C], scaled to a mean of 1.
-      valid: None, or bool [B, ...]: pixels that count; the others count as outside of the mask.
       reduction: 'mean' and 'sum' over samples and classes, 'none' gives [B, C].
 
     Raises:
       ConfigError: shapes, dtypes or settings are wrong; at trace time.
     """
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
+    inputs = prepare(pred, target, classes=classes, **options)
     phi = _fixed(_target_map(inputs, target_map, signed_distance), inputs, unit)
     return _mean_per_cell(phi * inputs.probs, inputs, class_weights, reduction)
 
@@ -223,15 +232,14 @@ def hausdorff(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "independent",
+    classes: Classes = "multilabel",
     power: float = 2.0,
     unit: Unit = "pixels",
     target_map: ArrayLike | None = None,
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return the Hausdorff loss by distance maps, ``mean((p - t)^2 (d_p^power + d_t^power))``.
 
     d_t and d_p are `distance_field` of the target and of the prediction, the latter a mask where
@@ -240,7 +248,7 @@ def hausdorff(
     Salcudean 2019, equation 8.
     """
     check_number("power", power)
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
+    inputs = prepare(pred, target, classes=classes, **options)
     probs = inputs.probs
     far_target = _fixed(_target_map(inputs, target_map, distance_field), inputs, unit)
     hard = jax.lax.stop_gradient(probs) > 0.5

@@ -1,42 +1,39 @@
 """Losses per pixel on probabilities: cross-entropies, focal loss, and the hardest pixels alone.
 
-Arguments that all share:
-  pred: float [B, ..., C]; computed and summed in float32 or wider.
-  target: 0 to 1, of the same shape; for exclusive classes also integer labels [B, ...].
-  pred_is: 'logits' or 'probs'; never guessed. Logits are the better choice: no logarithm of a
-    rounded probability. For probabilities the logarithm goes on straight below the dtype's eps.
-  class_weights: [C], scaled to a mean of 1.
-  valid: None, or bool [B, ...] (or [B, ..., C] for independent classes): pixels that count.
-  reduction: 'mean' over what counts, by weight; 'sum'; or 'none', 0 where not valid.
+All take the options that `segjax.losses` describes.
 
-All raise ConfigError at trace time for wrong shapes, dtypes or settings, and outside of jit also
-for targets or labels out of range.
+>>> import numpy as np
+>>> labels = np.array([[[0, 2]]])
+>>> probs = np.array([[[[0.7, 0.2, 0.1], [0.3, 0.2, 0.5]]]])
+>>> round(float(cross_entropy(probs, labels, pred_is="probs")), 4)  # -(log 0.7 + log 0.5) / 2
+0.5249
 """
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.losses._arguments import Reduction, check_number, reduce_cells
-from segjax.losses._prediction import (
+from segjax.losses._arguments import (
     Classes,
+    ClassWeights,
     Prediction,
-    PredIs,
+    check_number,
     class_weight_row,
-    power_from_zero,
     prepare,
 )
-from segjax.losses.overlap import Over, cell_axes
+from segjax.losses._cells import Cells, InputOptions, Over, Reduction, reduce_cells
+from segjax.losses._numerics import power_from_zero
 
 
-def smoothed_target(inputs: Prediction, label_smoothing: float) -> jax.Array:
+def _smoothed(inputs: Prediction, label_smoothing: float) -> Array:
     """Return the target moved towards uniform: by half for a sigmoid, by 1 / C for a softmax."""
-    target = inputs.target
-    share = 2 if inputs.classes == "independent" else target.shape[-1]
-    return jnp.add(target * (1 - label_smoothing), label_smoothing / share)
+    check_number("label_smoothing", label_smoothing, high=1)
+    share = 2 if inputs.classes == "multilabel" else inputs.target.shape[-1]
+    return jnp.add(inputs.target * (1 - label_smoothing), label_smoothing / share)
 
 
 def _is_one(weight: ArrayLike) -> bool:
@@ -44,238 +41,208 @@ def _is_one(weight: ArrayLike) -> bool:
 
 
 def bce_map(
-    inputs: Prediction, target: jax.Array, *, fp_weight: ArrayLike, fn_weight: ArrayLike
-) -> jax.Array:
+    inputs: Prediction, target: Array, *, fp_weight: ArrayLike = 1, fn_weight: ArrayLike = 1
+) -> Array:
     """Return ``-fn_weight t log p - fp_weight (1 - t) log(1 - p)`` [B, ..., C]."""
     plain = _is_one(fp_weight) and _is_one(fn_weight)
-    if plain and inputs.pred_is == "logits" and inputs.classes == "independent":
-        return inputs.surprise_not - inputs.pred * target
-    missed = jnp.multiply(fn_weight, target * inputs.surprise)
-    return missed + jnp.multiply(fp_weight, (1 - target) * inputs.surprise_not)
+    terms = inputs.terms
+    if plain and inputs.pred_is == "logits" and inputs.classes == "multilabel":
+        return terms.nll_not - inputs.pred * target
+    missed = jnp.multiply(fn_weight, target * terms.nll)
+    return missed + jnp.multiply(fp_weight, (1 - target) * terms.nll_not)
 
 
-def element_weights(
-    inputs: Prediction, class_weights: ArrayLike | Sequence[float] | None
-) -> jax.Array | None:
-    """Return the weight of each element [B, ..., C] in the mean, or None if all are 1."""
-    row = class_weight_row(class_weights, inputs.pred.shape[-1], inputs.pred.dtype)
-    if row is None:
-        return inputs.counted
-    weights = jnp.broadcast_to(row, inputs.pred.shape)
-    return weights if inputs.counted is None else weights * inputs.counted
+def reduce_elements(
+    losses: Array, inputs: Prediction, class_weights: ClassWeights, reduction: Reduction = "mean"
+) -> Array:
+    """Reduce losses [B, ..., C] of elements, each with the weight of its class."""
+    weights = class_weight_row(class_weights, losses.shape, losses.dtype)
+    if inputs.counted is not None:
+        weights = inputs.counted if weights is None else weights * inputs.counted
+    return reduce_cells(losses, weights, reduction)
 
 
-def pixel_weights(
-    inputs: Prediction, class_weights: ArrayLike | Sequence[float] | None
-) -> jax.Array | None:
-    """Return the weight of each pixel [B, ...], that of its class, or None if all are 1."""
-    row = class_weight_row(class_weights, inputs.pred.shape[-1], inputs.pred.dtype)
-    counted = None if inputs.counted is None else inputs.counted[..., 0]
-    if row is None:
-        return counted
-    # A pixel that does not count has an all-zero target, so a weight of 0.
-    return jnp.sum(inputs.target * row, -1)
+def reduce_pixels(
+    losses: Array, inputs: Prediction, class_weights: ClassWeights, reduction: Reduction = "mean"
+) -> Array:
+    """Reduce losses [B, ...] of pixels, each with the weight of the class that is there."""
+    row = class_weight_row(class_weights, inputs.target.shape, losses.dtype)
+    weights = None if inputs.counted is None else inputs.counted[..., 0]
+    if row is not None:
+        # A pixel that does not count has an all-zero target, so a weight of 0.
+        weights = jnp.sum(inputs.target * row, -1)
+    return reduce_cells(losses, weights, reduction)
 
 
 def bce(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
     label_smoothing: float = 0.0,
     fp_weight: float = 1.0,
     fn_weight: float = 1.0,
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
-    """Return binary cross-entropy of independent classes, ``-t log p - (1 - t) log(1 - p)``.
+    **options: Unpack[InputOptions],
+) -> Array:
+    """Return binary cross-entropy of multilabel targets, ``-t log p - (1 - t) log(1 - p)``.
 
     In [0, inf). label_smoothing e replaces t by ``t (1 - e) + e / 2`` (Keras and PyTorch; SMP's
-    smooth_factor is half of it). fn_weight multiplies the first term, fp_weight the second. See the
-    module for the other arguments. 'none' gives [B, ..., C].
+    smooth_factor is half of it). fn_weight multiplies the first term, fp_weight the second. 'none'
+    gives [B, ..., C].
     """
-    return bce_of(
-        prepare(pred, target, pred_is=pred_is, valid=valid),
-        label_smoothing=label_smoothing,
-        fp_weight=fp_weight,
-        fn_weight=fn_weight,
-        class_weights=class_weights,
-        reduction=reduction,
-    )
+    inputs = prepare(pred, target, **options)
+    return bce_of(inputs, label_smoothing, fp_weight, fn_weight, class_weights, reduction)
 
 
 def bce_of(
     inputs: Prediction,
-    *,
     label_smoothing: float = 0.0,
     fp_weight: float = 1.0,
     fn_weight: float = 1.0,
-    class_weights: ArrayLike | Sequence[float] | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+) -> Array:
     """Return `bce` of arguments that are checked already."""
-    check_number("label_smoothing", label_smoothing, high=1)
     check_number("fp_weight", fp_weight)
     check_number("fn_weight", fn_weight)
-    soft = smoothed_target(inputs, label_smoothing)
-    cells = bce_map(inputs, soft, fp_weight=fp_weight, fn_weight=fn_weight)
-    return reduce_cells(cells, element_weights(inputs, class_weights), reduction)
+    soft = _smoothed(inputs, label_smoothing)
+    losses = bce_map(inputs, soft, fp_weight=fp_weight, fn_weight=fn_weight)
+    return reduce_elements(losses, inputs, class_weights, reduction)
 
 
 def cross_entropy(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
     label_smoothing: float = 0.0,
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
-    """Return cross-entropy of exclusive classes, ``-sum_c t_c log p_c``, in [0, inf).
+    **options: Unpack[InputOptions],
+) -> Array:
+    """Return cross-entropy of multiclass targets, ``-sum_c t_c log p_c``, in [0, inf).
 
     label_smoothing e replaces t by ``t (1 - e) + e / C``. A pixel has its class's weight, and the
-    mean divides by the weights' sum, as in PyTorch. See the module for the other arguments. 'none'
-    gives [B, ...].
+    mean divides by the weights' sum, as in PyTorch. 'none' gives [B, ...].
     """
-    return cross_entropy_of(
-        prepare(pred, target, pred_is=pred_is, classes="exclusive", valid=valid),
-        label_smoothing=label_smoothing,
-        class_weights=class_weights,
-        reduction=reduction,
-    )
+    inputs = prepare(pred, target, classes="multiclass", **options)
+    return cross_entropy_of(inputs, label_smoothing, class_weights, reduction)
 
 
 def cross_entropy_of(
     inputs: Prediction,
-    *,
     label_smoothing: float = 0.0,
-    class_weights: ArrayLike | Sequence[float] | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+) -> Array:
     """Return `cross_entropy` of arguments that are checked already."""
-    check_number("label_smoothing", label_smoothing, high=1)
-    soft = smoothed_target(inputs, label_smoothing)
-    cells = jnp.sum(soft * inputs.surprise, -1)
-    return reduce_cells(cells, pixel_weights(inputs, class_weights), reduction)
+    soft = _smoothed(inputs, label_smoothing)
+    losses = jnp.sum(soft * inputs.terms.nll, -1)
+    return reduce_pixels(losses, inputs, class_weights, reduction)
 
 
 def focal(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "independent",
+    classes: Classes = "multilabel",
     gamma: float = 2.0,
     fp_weight: float = 1.0,
     fn_weight: float = 1.0,
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return the focal loss, ``-(1 - p_t) ** gamma * log p_t``, in [0, inf).
 
-    p_t is the probability of what is there. Independent classes: p where t is 1 (weighed by
-    fn_weight, Lin's alpha), 1 - p where t is 0 (by fp_weight, his 1 - alpha); his choice is 0.25
-    and 0.75. Exclusive classes: the softmax probability of the pixel's class; SMP's multiclass
-    focal is not that, but one sigmoid per class. Targets between 0 and 1 mix both terms. See the
-    module for the other arguments. 'none' gives [B, ..., C], or [B, ...] if exclusive.
-    Lin et al. 2017.
+    p_t is the probability of what is there. Multilabel: p where t is 1 (weighed by fn_weight, Lin's
+    alpha), 1 - p where t is 0 (by fp_weight, his 1 - alpha); his choice is 0.25 and 0.75.
+    Multiclass: the softmax probability of the pixel's class; SMP's multiclass focal is not that,
+    but one sigmoid per class. Targets between 0 and 1 mix both terms. 'none' gives [B, ..., C], or
+    [B, ...] if multiclass. Lin et al. 2017.
     """
-    return focal_of(
-        prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid),
-        gamma=gamma,
-        fp_weight=fp_weight,
-        fn_weight=fn_weight,
-        class_weights=class_weights,
-        reduction=reduction,
-    )
+    inputs = prepare(pred, target, classes=classes, **options)
+    return focal_of(inputs, gamma, fp_weight, fn_weight, class_weights, reduction)
 
 
 def focal_of(
     inputs: Prediction,
-    *,
     gamma: float = 2.0,
     fp_weight: float = 1.0,
     fn_weight: float = 1.0,
-    class_weights: ArrayLike | Sequence[float] | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+) -> Array:
     """Return `focal` of arguments that are checked already."""
     check_number("gamma", gamma)
     check_number("fp_weight", fp_weight)
     check_number("fn_weight", fn_weight)
-    if inputs.classes == "exclusive":
-        if not (_is_one(fp_weight) and _is_one(fn_weight)):
-            raise ConfigError(
-                "fp_weight and fn_weight need classes='independent'; for exclusive classes give "
-                "class_weights"
-            )
-        if inputs.one_hot:  # one power per pixel instead of one per class
-            pixels = exclusive_focus(inputs.surprise_there, gamma) * inputs.surprise_there
-        else:
-            focus = exclusive_focus(inputs.surprise, gamma)
-            pixels = jnp.sum(inputs.target * focus * inputs.surprise, -1)
-        return reduce_cells(pixels, pixel_weights(inputs, class_weights), reduction)
-    there, not_there = inputs.focused(gamma)
-    cells = fn_weight * inputs.target * there + fp_weight * (1 - inputs.target) * not_there
-    return reduce_cells(cells, element_weights(inputs, class_weights), reduction)
+    if inputs.classes == "multilabel":
+        there, not_there = inputs.focused(gamma)
+        losses = fn_weight * inputs.target * there + fp_weight * (1 - inputs.target) * not_there
+        return reduce_elements(losses, inputs, class_weights, reduction)
+    if not (_is_one(fp_weight) and _is_one(fn_weight)):
+        raise ConfigError(
+            "fp_weight and fn_weight need classes='multilabel'; for multiclass give class_weights"
+        )
+    if inputs.one_hot:  # one power per pixel instead of one per class
+        losses = multiclass_focus(inputs.nll_there, gamma) * inputs.nll_there
+    else:
+        nll = inputs.terms.nll
+        losses = jnp.sum(inputs.target * multiclass_focus(nll, gamma) * nll, -1)
+    return reduce_pixels(losses, inputs, class_weights, reduction)
 
 
-def exclusive_focus(surprise: jax.Array, gamma: ArrayLike) -> jax.Array:
+def multiclass_focus(nll: Array, gamma: ArrayLike) -> Array:
     """Return ``(1 - p) ** gamma`` from -log p."""
-    return power_from_zero(-jnp.expm1(-surprise), gamma)
+    return power_from_zero(-jnp.expm1(-nll), gamma)
 
 
 def topk(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "exclusive",
+    classes: Classes = "multiclass",
     fraction: float = 0.1,
     over: Over = "sample",
-    valid: ArrayLike | None = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return the mean cross-entropy of the hardest `fraction` of the pixels, in [0, inf).
 
-    Exclusive classes: of `cross_entropy` per pixel; independent: of `bce` per pixel and class.
-    A cell (a sample, or the batch) with n pixels that count takes the ceil(fraction * n) largest;
-    ties at the threshold share alike. 'none' gives [B] or []. See the module for the other
-    arguments. Finding the threshold costs a comparison of all pixels per bit of a float.
-    Wu et al. 2016; nnU-Net takes a tenth.
+    Multiclass: of `cross_entropy` per pixel; multilabel: of `bce` per pixel and class. A cell (a
+    sample, or the batch) with n pixels that count takes the ceil(fraction * n) largest; ties at the
+    threshold share alike. 'none' gives [B] or []. Finding the threshold costs a comparison of all
+    pixels per bit of a float. Wu et al. 2016; nnU-Net takes a tenth.
     """
     check_number("fraction", fraction, high=1, above=True)
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
-    if classes == "exclusive":
-        losses = inputs.surprise_there
-        counted = None if inputs.counted is None else inputs.counted[..., 0]
+    inputs = prepare(pred, target, classes=classes, **options)
+    counted = inputs.counted
+    if classes == "multiclass":
+        losses = inputs.nll_there
+        counted = None if counted is None else counted[..., 0]
     else:
-        losses = bce_map(inputs, inputs.target, fp_weight=1.0, fn_weight=1.0)
-        counted = inputs.counted
-    first = len(cell_axes(inputs.pred.ndim, over=over, per_class=False)) == inputs.pred.ndim - 1
-    shape = (losses.shape[0], -1) if first else (1, -1)
+        losses = bce_map(inputs, inputs.target)
+    by_sample = 0 not in Cells(inputs, over).axes
+    shape = (losses.shape[0] if by_sample else 1, -1)
     flat = losses.reshape(shape)
     mask = jnp.ones_like(flat) if counted is None else counted.reshape(shape)
     pixels = jnp.sum(mask, -1, keepdims=True)
     # A little less before ceil: 0.1 * 50 must be 5 in float32 too.
     count = jnp.clip(jnp.ceil(fraction * pixels - 1e-4), 1, jnp.maximum(pixels, 1))
-    fixed = jax.lax.stop_gradient(flat)
-    threshold = _largest(jnp.where(mask > 0, fixed, -1), count)
+    threshold = _largest(jnp.where(mask > 0, jax.lax.stop_gradient(flat), -1), count)
     above = (flat > threshold) * mask
     at = (flat == threshold) * mask
     room = count - jnp.sum(above, -1, keepdims=True)
     share = room / jnp.maximum(jnp.sum(at, -1, keepdims=True), 1)
     cells = jnp.sum(flat * jax.lax.stop_gradient(above + at * share), -1) / count[:, 0]
     weights = None if counted is None else (pixels[:, 0] > 0).astype(cells.dtype)
-    if not first:
+    if not by_sample:
         cells, weights = cells[0], None if weights is None else weights[0]
     return reduce_cells(cells, weights, reduction)
 
 
-def _largest(x: jax.Array, count: jax.Array) -> jax.Array:
+def _largest(x: Array, count: Array) -> Array:
     """Return the count-th largest of each row; x [rows, n] is at least 0, or -1, count [rows, 1].
 
     By bisection over the bits: floats from 0 up are in the order of their bits, and counting how
@@ -287,7 +254,7 @@ def _largest(x: jax.Array, count: jax.Array) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(jnp.where(x > 0, x, 0), word)  # 0.0, not -0.0
     bits = jnp.where(x < 0, -1, bits)
 
-    def with_bit(place: jax.Array, found: jax.Array) -> jax.Array:
+    def with_bit(place: Array, found: Array) -> Array:
         candidate = found | (jnp.asarray(1, word) << (size - 2 - place).astype(word))
         reach = jnp.sum((bits >= candidate).astype(jnp.int32), -1, keepdims=True)
         return jnp.where(reach >= count.astype(jnp.int32), candidate, found)

@@ -6,58 +6,48 @@ Combo; here pred_is says it. Arguments: pred and target [B, ..., C], target 0 to
 'logits' or 'probs', and `valid`, None or bool [B, ...], of pixels that count. All return a scalar.
 """
 
-import jax
+from typing import Any, Unpack
+
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.losses import entropy, lovasz, overlap
-from segjax.losses._arguments import check_number, reduce_cells
-from segjax.losses._prediction import PredIs, prepare
-from segjax.losses.overlap import cell_sums, tversky_index
+from segjax.losses._arguments import check_number
+from segjax.losses._cells import InputOptions, cells_of, reduce_cells
+
+_BATCH: dict[str, Any] = {"over": "batch", "per_class": False}
 
 
-def bce(
-    pred: ArrayLike, target: ArrayLike, *, pred_is: PredIs, valid: ArrayLike | None = None
-) -> jax.Array:
+def bce(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) -> Array:
     """Return the mean binary cross-entropy."""
-    return entropy.bce(pred, target, pred_is=pred_is, valid=valid)
+    return entropy.bce(pred, target, **options)
 
 
-def dice(
-    pred: ArrayLike, target: ArrayLike, *, pred_is: PredIs, valid: ArrayLike | None = None
-) -> jax.Array:
+def dice(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) -> Array:
     """Return ``1 - (2 I + 1) / (P + T + 1)``."""
-    return overlap.dice_prob(
-        pred, target, pred_is=pred_is, over="batch", per_class=False, valid=valid
-    )
+    return overlap.dice_prob(pred, target, **_BATCH, **options)
 
 
-def bce_dice(
-    pred: ArrayLike, target: ArrayLike, *, pred_is: PredIs, valid: ArrayLike | None = None
-) -> jax.Array:
+def bce_dice(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) -> Array:
     """Return `bce` plus `dice`."""
-    inputs = prepare(pred, target, pred_is=pred_is, valid=valid)
-    return entropy.bce_of(inputs) + overlap.dice_of(inputs, over="batch", per_class=False)
+    cells = cells_of(pred, target, **_BATCH, **options)
+    return entropy.bce_of(cells.inputs) + overlap.dice_of(cells)
 
 
-def jaccard(
-    pred: ArrayLike, target: ArrayLike, *, pred_is: PredIs, valid: ArrayLike | None = None
-) -> jax.Array:
+def jaccard(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) -> Array:
     """Return ``1 - (I + 1) / (P + T - I + 1)``."""
-    return overlap.jaccard(
-        pred, target, pred_is=pred_is, over="batch", per_class=False, valid=valid
-    )
+    return overlap.jaccard(pred, target, **_BATCH, **options)
 
 
 def focal(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
     alpha: float = 0.8,
     gamma: float = 2.0,
-    valid: ArrayLike | None = None,
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return ``alpha (1 - exp(-B))^gamma B`` of the batch's mean cross-entropy B.
 
     The focus is on whole batches, not on pixels: see `segjax.losses.focal` for Lin's loss. alpha
@@ -65,7 +55,7 @@ def focal(
     """
     check_number("alpha", alpha)
     check_number("gamma", gamma)
-    mean = bce(pred, target, pred_is=pred_is, valid=valid)
+    mean = bce(pred, target, **options)
     return alpha * (-jnp.expm1(-mean)) ** gamma * mean
 
 
@@ -73,63 +63,45 @@ def tversky(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
     fp_weight: float = 0.5,
     fn_weight: float = 0.5,
-    valid: ArrayLike | None = None,
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return ``1 - (I + 1) / (I + fp_weight FP + fn_weight FN + 1)``."""
-    return focal_tversky(
-        pred, target, pred_is=pred_is, fp_weight=fp_weight, fn_weight=fn_weight, valid=valid
-    )
+    return focal_tversky(pred, target, fp_weight=fp_weight, fn_weight=fn_weight, **options)
 
 
 def focal_tversky(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
     fp_weight: float = 0.5,
     fn_weight: float = 0.5,
     gamma: float = 1.0,
-    valid: ArrayLike | None = None,
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return `tversky` to the power gamma; its default of 1 leaves it as it is."""
-    return overlap.focal_tversky(
-        pred,
-        target,
-        pred_is=pred_is,
-        exponent=gamma,
-        fp_weight=fp_weight,
-        fn_weight=fn_weight,
-        over="batch",
-        per_class=False,
-        valid=valid,
-    )
+    weights = {"fp_weight": fp_weight, "fn_weight": fn_weight, **_BATCH}
+    return overlap.focal_tversky(pred, target, exponent=gamma, **weights, **options)
 
 
-def lovasz_hinge(
-    pred: ArrayLike, target: ArrayLike, *, pred_is: PredIs, valid: ArrayLike | None = None
-) -> jax.Array:
+def lovasz_hinge(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) -> Array:
     """Return the Lovasz hinge of all pixels and classes together, per_image=False.
 
     On logits. The notebook's own call passes probabilities through a sigmoid to a hinge on
     logits, which bounds the margins; the function it calls is this one.
     """
-    return lovasz.lovasz_hinge(
-        pred, target, pred_is=pred_is, over="batch", per_class=False, valid=valid
-    )
+    return lovasz.lovasz_hinge(pred, target, **_BATCH, **options)
 
 
 def combo(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
     alpha: float = 0.5,
     ce_weight: float = 0.5,
-    valid: ArrayLike | None = None,
-) -> jax.Array:
+    **options: Unpack[InputOptions],
+) -> Array:
     """Return ``ce_weight mean(alpha B_a) - (1 - ce_weight) D``, from -0.5 up.
 
     ``B_a = -t log p - (1 - alpha) (1 - t) log(1 - p)`` (alpha on both terms, as the notebook has
@@ -138,11 +110,10 @@ def combo(
     """
     check_number("alpha", alpha, high=1)
     check_number("ce_weight", ce_weight, high=1)
-    inputs = prepare(pred, target, pred_is=pred_is, valid=valid)
-    axes = tuple(range(inputs.pred.ndim))
-    sums = cell_sums(inputs.probs, inputs.target, inputs.counted, axes)
-    score = tversky_index(sums, fp_weight=0.5, fn_weight=0.5, smooth=0.5)
-    cells = entropy.bce_map(inputs, inputs.target, fp_weight=1 - alpha, fn_weight=1.0)
-    crossed = alpha * reduce_cells(cells, inputs.counted, "mean")
+    cells = cells_of(pred, target, **_BATCH, **options)
+    inputs = cells.inputs
+    score = cells.sums().tversky(fp_weight=0.5, fn_weight=0.5, smooth=0.5)
+    losses = entropy.bce_map(inputs, inputs.target, fp_weight=1 - alpha)
+    crossed = alpha * reduce_cells(losses, inputs.counted, "mean")
     loss = ce_weight * crossed - (1 - ce_weight) * score
     return loss if inputs.valid is None else jnp.where(jnp.any(inputs.valid), loss, 0)

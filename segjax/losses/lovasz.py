@@ -2,28 +2,43 @@
 
 The errors of a cell's pixels are sorted, largest first, and each is weighed by how much the
 Jaccard loss grows when its pixel joins the wrong ones. Cost: a sort of every cell, O(n log n), and
-a scatter of the weights, both in the forward pass.
+a scatter of the weights, both in the forward pass. Both losses take the options that
+`segjax.losses` describes.
+
+>>> import numpy as np
+>>> masks = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
+>>> float(lovasz_hinge(np.array([2.0, -0.5]).reshape(1, 1, 2, 1), masks, pred_is="logits"))
+0.25
 """
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
-from segjax.losses._arguments import Reduction, reduce_cells
-from segjax.losses._prediction import Classes, Prediction, PredIs, prepare
-from segjax.losses.overlap import Absent, Over, Sums, cell_axes, cell_weights
+from segjax.losses._arguments import ClassWeights, prepare
+from segjax.losses._cells import (
+    Absent,
+    Cells,
+    InputOptions,
+    Over,
+    OverlapOptions,
+    Reduction,
+    Sums,
+    cells_of,
+)
 
 
-def _cells_last(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+def _cells_last(x: Array, axes: tuple[int, ...]) -> Array:
     """Move the axes that a cell sums over to the end and join them."""
     ends = tuple(range(x.ndim - len(axes), x.ndim))
     moved = jnp.moveaxis(x, axes, ends)
     return moved.reshape((*moved.shape[: x.ndim - len(axes)], -1))
 
 
-def _surrogate(errors: jax.Array, target: jax.Array, counted: jax.Array | None) -> jax.Array:
+def _surrogate(errors: Array, target: Array, counted: Array | None) -> Array:
     """Return the Lovasz extension of the Jaccard loss at `errors`, over the last axis.
 
     The weights depend on the order alone, so they need no gradient; the order is a permutation,
@@ -46,7 +61,7 @@ def _surrogate(errors: jax.Array, target: jax.Array, counted: jax.Array | None) 
     return jnp.sum(errors * jax.lax.stop_gradient(weights), -1)
 
 
-def _descending(keys: jax.Array) -> jax.Array:
+def _descending(keys: Array) -> Array:
     """Return where the largest, the second largest, ... of the last axis are, as int32.
 
     XLA on a CPU sorts integers alone several times as fast as floats with their places, so key and
@@ -66,92 +81,47 @@ def _descending(keys: jax.Array) -> jax.Array:
         return jax.lax.convert_element_type(ordered & 0xFFFFFFFF, jnp.int32)
 
 
-def _reduce(
-    errors: jax.Array,
-    inputs: Prediction,
-    *,
-    over: Over,
-    per_class: bool,
-    absent: Absent,
-    class_weights: ArrayLike | Sequence[float] | None,
-    reduction: Reduction,
-) -> jax.Array:
-    axes = cell_axes(errors.ndim, over=over, per_class=per_class)
+def _reduce(errors: Array, cells: Cells) -> Array:
+    inputs, axes = cells.inputs, cells.axes
     counted = None if inputs.counted is None else _cells_last(inputs.counted, axes)
     target = _cells_last(inputs.target, axes)
-    cells = _surrogate(_cells_last(errors, axes), target, counted)
+    losses = _surrogate(_cells_last(errors, axes), target, counted)
     size = jnp.sum(target, -1)
     pixels = jnp.ones_like(size) if counted is None else jnp.sum(counted, -1)
-    weights = cell_weights(
-        Sums(size, size, size, pixels),
-        inputs,
-        per_class=per_class,
-        absent=absent,
-        class_weights=class_weights,
-    )
-    return reduce_cells(cells, weights, reduction)
+    return cells.reduce(losses, Sums(size, size, size, pixels))
 
 
 def lovasz_hinge(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
     over: Over = "sample",
     per_class: bool = True,
     absent: Absent = "count",
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
+    class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
-    """Return the Lovasz hinge of independent classes: errors ``max(0, 1 - x (2 t - 1))``.
+    **options: Unpack[InputOptions],
+) -> Array:
+    """Return the Lovasz hinge of multilabel targets: errors ``max(0, 1 - x (2 t - 1))``.
 
     In [0, inf). pred_is must be 'logits': the hinge is about margins, which probabilities have
-    lost. On an empty target only the highest logit is pushed down. Arguments, cells and reductions
-    are those of `segjax.losses.overlap`; Kaggle's is over='batch', per_class=False.
+    lost. On an empty target only the highest logit is pushed down. Kaggle's is over='batch',
+    per_class=False.
     """
-    inputs = prepare(pred, target, pred_is=pred_is, valid=valid, accepts=("logits",))
-    errors = jax.nn.relu(1 - inputs.pred * (2 * inputs.target - 1))
-    return _reduce(
-        errors,
-        inputs,
-        over=over,
-        per_class=per_class,
-        absent=absent,
-        class_weights=class_weights,
-        reduction=reduction,
-    )
+    inputs = prepare(pred, target, accepts=("logits",), **options)
+    cells = Cells(inputs, over, per_class, absent, class_weights, reduction)
+    return _reduce(jax.nn.relu(1 - inputs.pred * (2 * inputs.target - 1)), cells)
 
 
-def lovasz_softmax(
-    pred: ArrayLike,
-    target: ArrayLike,
-    *,
-    pred_is: PredIs,
-    classes: Classes = "exclusive",
-    over: Over = "sample",
-    per_class: bool = True,
-    absent: Absent = "count",
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
+def lovasz_softmax(pred: ArrayLike, target: ArrayLike, **options: Unpack[OverlapOptions]) -> Array:
     """Return Lovasz-softmax: errors ``|t - p|`` of every class, in [0, 1].
 
-    absent='skip' averages over the classes that are present, as the paper does; then an absent
-    class is pushed down only by the others being pushed up.
-    Arguments, cells and reductions are those of `segjax.losses.overlap`.
+    `classes` is 'multiclass' unless said otherwise. absent='skip' averages over the classes that
+    are present, as the paper does; then an absent class is pushed down only by the others being
+    pushed up.
     """
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
-    probs, t = inputs.probs, inputs.target
+    options.setdefault("classes", "multiclass")
+    cells = cells_of(pred, target, **options)
+    probs, t = cells.inputs.probs, cells.inputs.target
     # |t - p| without the kink at p = t, which is an end of the range for targets of 0 and 1.
-    errors = t * (1 - probs) + (1 - t) * probs
-    return _reduce(
-        errors,
-        inputs,
-        over=over,
-        per_class=per_class,
-        absent=absent,
-        class_weights=class_weights,
-        reduction=reduction,
-    )
+    return _reduce(t * (1 - probs) + (1 - t) * probs, cells)

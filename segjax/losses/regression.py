@@ -1,17 +1,16 @@
-"""The homework report's three losses: raw outputs against raw mask values."""
+"""The homework report's three losses: raw outputs against raw mask values.
 
-import jax
+>>> import numpy as np
+>>> float(combo(np.zeros((1, 1, 2, 1)), np.full((1, 1, 2, 1), 2.0), dice_scale=20))
+24.0
+"""
+
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
-from segjax.losses._arguments import (
-    Reduction,
-    as_float,
-    broadcast_valid,
-    check_number,
-    check_same_shape,
-    reduce_cells,
-)
+from segjax.losses._arguments import as_float, broadcast_valid, check_number, check_same_shape
+from segjax.losses._cells import Reduction, reduce_cells
 
 
 def mse(
@@ -20,7 +19,7 @@ def mse(
     *,
     valid: ArrayLike | None = None,
     reduction: Reduction = "mean",
-) -> jax.Array:
+) -> Array:
     """Return the mean squared error, ``mean((pred - target)**2)``.
 
     Args:
@@ -49,7 +48,7 @@ def dice(
     *,
     smooth: float = 1e-6,
     valid: ArrayLike | None = None,
-) -> jax.Array:
+) -> Array:
     """Return the report's Dice loss: the whole batch as one vector, no sigmoid, squared sums.
 
     ``1 - 2 * sum(p * t) / (sum(p * p) + sum(t * t) + smooth)``, as in the report. With p = 0 the
@@ -85,7 +84,7 @@ def combo(
     *,
     dice_scale: float,
     valid: ArrayLike | None = None,
-) -> jax.Array:
+) -> Array:
     """Return the report's combined loss, ``mse + dice_scale * dice``.
 
     Args:

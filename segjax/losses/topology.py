@@ -1,23 +1,31 @@
-"""clDice: overlap of each mask with the other's centre line. Shit et al. 2021."""
+"""clDice: overlap of each mask with the other's centre line. Shit et al. 2021.
+
+>>> import numpy as np
+>>> row = np.array([0.0, 1, 1, 1, 0]).reshape(1, 1, 5, 1)
+>>> soft_skeleton(row, iterations=1).ravel().tolist()
+[0.0, 0.0, 1.0, 0.0, 0.0]
+>>> float(cldice(row, row, pred_is="probs", iterations=1))
+0.0
+"""
 
 import functools
-from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Unpack
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.losses._arguments import Reduction, check_number, divide, reduce_cells
-from segjax.losses._prediction import Classes, PredIs, prepare
-from segjax.losses.overlap import Absent, Over, cell_axes, cell_sums, cell_weights
+from segjax.losses._arguments import check_number
+from segjax.losses._cells import OverlapOptions, cells_of
+from segjax.losses._numerics import divide
 
 Pick = Literal["min", "max"]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _window(x: jax.Array, axis: int, pick: Pick) -> jax.Array:
+def _window(x: Array, axis: int, pick: Pick) -> Array:
     """Smallest or largest of each pixel and its two neighbours along an axis.
 
     Reverse mode only: its own gradient is two more windows, where a pooling's is slow on a CPU and
@@ -33,15 +41,11 @@ def _three(ndim: int, axis: int) -> list[int]:
     return [3 if i == axis else 1 for i in range(ndim)]
 
 
-def _sum_of_picked(
-    x: jax.Array, values: jax.Array, axis: int, pick: Pick
-) -> tuple[jax.Array, jax.Array]:
+def _sum_of_picked(x: Array, values: Array, axis: int, pick: Pick) -> tuple[Array, Array]:
     """Return each window's smallest or largest x, and the sum of `values` over its places."""
     worst = jnp.asarray(-jnp.inf if pick == "max" else jnp.inf, x.dtype)
 
-    def better(
-        one: tuple[jax.Array, jax.Array], two: tuple[jax.Array, jax.Array]
-    ) -> tuple[jax.Array, jax.Array]:
+    def better(one: tuple[Array, Array], two: tuple[Array, Array]) -> tuple[Array, Array]:
         first = one[0] > two[0] if pick == "max" else one[0] < two[0]
         both = jnp.where(one[0] == two[0], one[1] + two[1], two[1])
         return jnp.where(first, one[0], two[0]), jnp.where(first, one[1], both)
@@ -57,16 +61,14 @@ def _sum_of_picked(
     return picked, total
 
 
-def _window_forward(
-    x: jax.Array, axis: int, pick: Pick
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array, jax.Array]]:
+def _window_forward(x: Array, axis: int, pick: Pick) -> tuple[Array, tuple[Array, Array, Array]]:
     picked, ties = _sum_of_picked(x, jnp.ones_like(x), axis, pick)
     return picked, (x, picked, ties)
 
 
 def _window_backward(
-    axis: int, pick: Pick, saved: tuple[jax.Array, jax.Array, jax.Array], gradient: jax.Array
-) -> tuple[jax.Array]:
+    axis: int, pick: Pick, saved: tuple[Array, Array, Array], gradient: Array
+) -> tuple[Array]:
     """Give each window's gradient to the pixel it picked; equal ones share it.
 
     Of the windows around a pixel, those that picked it have the value nearest to its own, as each
@@ -81,7 +83,7 @@ def _window_backward(
 _window.defvjp(_window_forward, _window_backward)
 
 
-def _erode(x: jax.Array, axes: range) -> jax.Array:
+def _erode(x: Array, axes: range) -> Array:
     """Minimum over a cross."""
     lines = [_window(x, axis, "min") for axis in axes]
     least = lines[0]
@@ -90,14 +92,14 @@ def _erode(x: jax.Array, axes: range) -> jax.Array:
     return least
 
 
-def _dilate(x: jax.Array, axes: range) -> jax.Array:
+def _dilate(x: Array, axes: range) -> Array:
     """Maximum over a square or cube."""
     for axis in axes:
         x = _window(x, axis, "max")
     return x
 
 
-def soft_skeleton(probs: ArrayLike, *, iterations: int) -> jax.Array:
+def soft_skeleton(probs: ArrayLike, *, iterations: int) -> Array:
     """Return the soft centre line of masks: what openings remove, over repeated erosions.
 
     Args:
@@ -130,46 +132,31 @@ def cldice(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    pred_is: PredIs,
-    classes: Classes = "independent",
     iterations: int = 3,
     smooth: float = 1.0,
-    over: Over = "sample",
-    per_class: bool = True,
-    absent: Absent = "count",
-    class_weights: ArrayLike | Sequence[float] | None = None,
-    valid: ArrayLike | None = None,
-    reduction: Reduction = "mean",
-) -> jax.Array:
+    **options: Unpack[OverlapOptions],
+) -> Array:
     """Return clDice, ``1 - 2 Tprec Tsens / (Tprec + Tsens)``, in [0, 1].
 
     With S the soft skeleton, ``Tprec = (sum(S(p) t) + s) / (sum(S(p)) + s)`` and
     ``Tsens = (sum(S(t) p) + s) / (sum(S(t)) + s)``. It is meant as a part of a sum with Dice, for
     thin and branching things: the paper's loss is ``0.5*dice_prob+0.5*cldice``. Alone it is blind
     to a prediction that fills the whole image, which has no centre line. Each iteration costs some
-    ten passes over the arrays, forward and backward. Arguments, cells and reductions are those of
-    `segjax.losses.overlap`; pixels that do not count are background to both skeletons.
+    ten passes over the arrays, forward and backward. The options are those that `segjax.losses`
+    describes; pixels that do not count are background to both skeletons.
     """
     check_number("smooth", smooth)
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
-    probs, t = inputs.probs, inputs.target
-    if inputs.counted is not None:
-        probs = probs * inputs.counted
-    axes = cell_axes(probs.ndim, over=over, per_class=per_class)
-    line_p = soft_skeleton(probs, iterations=iterations)
-    line_t = soft_skeleton(t, iterations=iterations)
-    precision = divide(
-        jnp.sum(line_p * t, axes) + smooth, jnp.sum(line_p, axes) + smooth, empty=1.0
-    )
-    sensitivity = divide(
-        jnp.sum(line_t * probs, axes) + smooth, jnp.sum(line_t, axes) + smooth, empty=1.0
-    )
+    cells = cells_of(pred, target, **options)
+    probs, t, counted = cells.inputs.probs, cells.inputs.target, cells.inputs.counted
+    if counted is not None:
+        probs = probs * counted
+
+    def covered(line: Array, mask: Array) -> Array:
+        """Return the share of a centre line that lies in a mask."""
+        top, bottom = jnp.sum(line * mask, cells.axes), jnp.sum(line, cells.axes)
+        return divide(top + smooth, bottom + smooth, empty=1.0)
+
+    precision = covered(soft_skeleton(probs, iterations=iterations), t)
+    sensitivity = covered(soft_skeleton(t, iterations=iterations), probs)
     score = divide(2 * precision * sensitivity, precision + sensitivity, empty=0.0)
-    weights = cell_weights(
-        cell_sums(probs, t, inputs.counted, axes),
-        inputs,
-        per_class=per_class,
-        absent=absent,
-        class_weights=class_weights,
-    )
-    return reduce_cells(1 - score, weights, reduction)
+    return cells.reduce(1 - score, cells.sums())

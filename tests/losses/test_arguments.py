@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from segjax import losses
 from segjax.errors import ConfigError
-from segjax.losses import check_pairing, make_loss, spec, weighted_sum
+from segjax.losses import make_loss, weighted_sum
 
 X = np.zeros((2, 4, 4, 3), np.float32)
 T = np.zeros_like(X)
@@ -45,13 +45,13 @@ LOGITS = {"pred_is": "logits"}
         (lambda: losses.topk(X, LABELS, fraction=0, **LOGITS), "fraction=0: must be > 0"),
         (
             lambda: losses.dice_ce(
-                X, T, classes="independent", over="batch", reduction="none", **LOGITS
+                X, T, classes="multilabel", over="batch", reduction="none", **LOGITS
             ),
             "needs over='sample'",
         ),
         (
-            lambda: losses.focal(X, LABELS, classes="exclusive", fn_weight=2.0, **LOGITS),
-            "need classes='independent'",
+            lambda: losses.focal(X, LABELS, classes="multiclass", fn_weight=2.0, **LOGITS),
+            "need classes='multilabel'",
         ),
         (lambda: weighted_sum({"a": losses.mse}), "must be"),
     ],
@@ -74,16 +74,9 @@ def test_values_out_of_range_are_refused_where_they_are_known():
     assert np.isfinite(jax.jit(lambda t: losses.bce(X, t, **LOGITS))(T + 50))
 
 
-def test_pairings():
-    check_pairing("bce", 1)
-    check_pairing("mse+0.1*dice", 250)
-    check_pairing("dice_ce", 5, classes=6)
-    with pytest.raises(ConfigError, match=r"probabilities with masks of 0 and 1.*up to 250"):
-        check_pairing("bce+dice_prob", 250)
-    with pytest.raises(ConfigError, match="integer labels below 6"):
-        check_pairing("ce", 250, classes=6)
-    with pytest.raises(ConfigError, match="one network output cannot be both"):
-        spec("mse+bce")
+def test_the_former_words_for_classes_are_answered_with_the_new_ones():
+    with pytest.raises(ConfigError, match="classes='exclusive': is called 'multiclass' now"):
+        losses.focal(X, LABELS, classes="exclusive", **LOGITS)
 
 
 def test_settings_by_flag_reach_the_loss():

@@ -14,7 +14,7 @@ P = np.array([0.8, 0.4], np.float32).reshape(1, 1, 2, 1)
 T = np.array([1.0, 0.0], np.float32).reshape(1, 1, 2, 1)
 DICE = 1 - (1.6 + 1) / (1.2 + 1 + 1)
 B = -(log(0.8) + log(0.6)) / 2
-# Two pixels of three exclusive classes, labels 0 and 2.
+# Two pixels of three classes that exclude each other, labels 0 and 2.
 P3 = np.array([[0.7, 0.2, 0.1], [0.3, 0.2, 0.5]], np.float32).reshape(1, 1, 2, 3)
 LABELS = np.array([[[0, 2]]])
 CE = -(log(0.7) + log(0.5)) / 2
@@ -67,8 +67,8 @@ VALUES = {
         {"gamma": 1, "fn_weight": 0.25, "fp_weight": 0.75},
         -(0.25 * 0.2 * log(0.8) + 0.75 * 0.4 * log(0.6)) / 2,
     ),
-    "topk": (losses.topk, {"classes": "independent", "fraction": 0.5}, -log(0.6)),
-    "dice_ce": (losses.dice_ce, {"classes": "independent", "ce_weight": 0.5}, DICE + 0.5 * B),
+    "topk": (losses.topk, {"classes": "multilabel", "fraction": 0.5}, -log(0.6)),
+    "dice_ce": (losses.dice_ce, {"classes": "multilabel", "ce_weight": 0.5}, DICE + 0.5 * B),
     "dice_focal": (
         losses.dice_focal,
         {"dice_weight": 2},
@@ -87,7 +87,7 @@ VALUES = {
     ),
     "lovasz_softmax": (  # errors 0.4 (background), 0.2 (the object): 0.4 / 2 + 0.2 / 2
         losses.lovasz_softmax,
-        {"classes": "independent"},
+        {"classes": "multilabel"},
         0.3,
     ),
     "kaggle bce": (kaggle.bce, {}, B),
@@ -160,8 +160,10 @@ def test_value_on_two_pixels(case):
         (losses.lovasz_softmax, {"absent": "count"}, (0.3 + 0.2 + 0.5) / 3),
     ],
 )
-def test_value_with_three_exclusive_classes(loss, settings, expected):
-    settings = {"classes": "exclusive"} | settings if loss is not losses.cross_entropy else settings
+def test_value_with_three_classes_that_exclude_each_other(loss, settings, expected):
+    settings = (
+        {"classes": "multiclass"} | settings if loss is not losses.cross_entropy else settings
+    )
     one_hot = np.eye(3, dtype=np.float32)[LABELS]
     for target in (LABELS, one_hot):
         result = loss(P3, target, pred_is="probs", **settings)
@@ -240,7 +242,7 @@ def _reductions(p, t):
         "bce": losses.bce(p, t, reduction="none", **probs),
         "ce": losses.cross_entropy(p, t[..., 0], reduction="none", **probs),
     }
-    probs["classes"] = "independent"
+    probs["classes"] = "multilabel"
     each = losses.dice_ce(p, t, reduction="none", **probs)
     return cells, pixels, each, losses.dice_ce(p[1:2], t[1:2], **probs)
 

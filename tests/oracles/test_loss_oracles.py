@@ -94,7 +94,7 @@ def test_log_cosh_and_exp_log_from_monais_dice():
     dice = monai.DiceLoss(softmax=True, smooth_nr=1, smooth_dr=1, reduction="none")(X, Y1)
     entropy = F.cross_entropy(X, YL, reduction="none")
     expected = 0.8 * ((-torch.log(1 - dice)) ** 0.3).mean() + 0.2 * (entropy**0.3).mean()
-    close(losses.exp_log(LOGITS, LABELS, pred_is="logits", classes="exclusive"), expected)
+    close(losses.exp_log(LOGITS, LABELS, pred_is="logits", classes="multiclass"), expected)
 
 
 def test_smp_smoothing_of_bce_counts_double():
@@ -115,7 +115,7 @@ def test_dice_of_monai():
         monai.DiceLoss(sigmoid=True, squared_pred=True, batch=True, smooth_nr=1, smooth_dr=1)(X, Y),
     )
     close(
-        losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="exclusive"),
+        losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="multiclass"),
         monai.DiceLoss(softmax=True, smooth_nr=1, smooth_dr=1)(X, Y1),
     )
     weighted = losses.dice_prob(LOGITS, MASKS, pred_is="logits", class_weights=[2, 1, 1, 4])
@@ -138,7 +138,7 @@ def test_dice_and_jaccard_of_smp():
         smp.JaccardLoss("multilabel", smooth=0.7)(X, Y),
     )
     close(
-        losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="exclusive", over="batch"),
+        losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="multiclass", over="batch"),
         smp.DiceLoss("multiclass", smooth=0.5)(X, YL),
     )
 
@@ -196,7 +196,7 @@ def test_dice_of_optax():
     # Its smooth counts twice, and its "mean" leaves the batch axis.
     theirs = optax.losses.dice_loss(LOGITS, ONE_HOT, smooth=0.5)
     assert theirs.shape == (3,)
-    ours = losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="exclusive", smooth=1.0)
+    ours = losses.dice_prob(LOGITS, LABELS, pred_is="logits", classes="multiclass", smooth=1.0)
     close(ours, theirs.mean())
 
 
@@ -210,20 +210,20 @@ def test_focal():
         smp.FocalLoss("multilabel", alpha=0.25, gamma=2.0)(X, Y),
     )
     # MONAI's softmax focal averages over the channels too, so it is a quarter of Lin's.
-    exclusive = losses.focal(LOGITS, LABELS, pred_is="logits", classes="exclusive")
+    exclusive = losses.focal(LOGITS, LABELS, pred_is="logits", classes="multiclass")
     close(exclusive / 4, monai.FocalLoss(use_softmax=True)(X, Y1))
 
 
 def test_smp_multiclass_focal_is_one_sigmoid_per_class():
     theirs = float(smp.FocalLoss("multiclass", gamma=2.0)(X, YL))
     close(losses.focal(LOGITS, ONE_HOT, pred_is="logits"), theirs)
-    ours = float(losses.focal(LOGITS, LABELS, pred_is="logits", classes="exclusive"))
+    ours = float(losses.focal(LOGITS, LABELS, pred_is="logits", classes="multiclass"))
     assert abs(ours - theirs) > 0.1
 
 
 def test_compounds_of_monai():
     close(
-        losses.dice_ce(LOGITS, LABELS, pred_is="logits", classes="exclusive", ce_weight=0.5),
+        losses.dice_ce(LOGITS, LABELS, pred_is="logits", classes="multiclass", ce_weight=0.5),
         monai.DiceCELoss(softmax=True, smooth_nr=1, smooth_dr=1, lambda_ce=0.5)(X, Y1),
     )
     close(
@@ -233,7 +233,7 @@ def test_compounds_of_monai():
 
 
 def test_generalized_dice_of_monai():
-    ours = losses.generalized_dice(LOGITS, LABELS, pred_is="logits", classes="exclusive", smooth=0)
+    ours = losses.generalized_dice(LOGITS, LABELS, pred_is="logits", classes="multiclass", smooth=0)
     close(
         ours, monai.GeneralizedDiceLoss(softmax=True, smooth_nr=0.0, smooth_dr=1e-12)(X, Y1), 1e-4
     )
@@ -247,7 +247,7 @@ def test_generalized_dice_of_optax_forgives_a_wrong_prediction():
     theirs = optax.losses.multiclass_generalized_dice_loss(
         wrong, np.eye(3, dtype=np.float32)[labels]
     )
-    ours = losses.generalized_dice(wrong, labels, pred_is="logits", classes="exclusive", smooth=0)
+    ours = losses.generalized_dice(wrong, labels, pred_is="logits", classes="multiclass", smooth=0)
     assert np.max(np.asarray(theirs)) < 1e-3  # its absent class weighs more than all pixels
     assert ours > 0.999
 
@@ -300,7 +300,7 @@ def test_unified_focal_of_monai_halves_its_focal_part():
     overlap = monai.unified_focal_loss.AsymmetricFocalTverskyLoss(gamma=0.5, delta=0.6)(
         probs, target
     )
-    ours = losses.unified_focal(x, labels, pred_is="logits", classes="exclusive", smooth=1e-7)
+    ours = losses.unified_focal(x, labels, pred_is="logits", classes="multiclass", smooth=1e-7)
     close(ours, 0.5 * 2 * focal + 0.5 * overlap)
 
 

@@ -1,8 +1,9 @@
-"""Write docs/losses.md: every loss with its picture, the edge cases of five libraries, the cost.
+"""Measure and draw for docs/losses.md: edge cases of five libraries, pictures, names, the cost.
 
-    python scripts/losses_doc.py          # everything
-    python scripts/losses_doc.py cost     # measure the cost again, and leave the rest
+    python -m scripts.docs.losses            # everything
+    python -m scripts.docs.losses cost       # one marked part of the page: edges, names or cost
 
+What the page says of each loss is written there by hand; a loss with a heading gets a picture.
 Libraries that are not installed are marked so; install the extra `oracles` for a full table.
 """
 
@@ -11,6 +12,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import time
 import warnings
@@ -28,16 +30,15 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from losses_doc_text import ENTRIES
 
+from scripts.docs.markdown import replace_between, table
 from segjax import losses
 from segjax.loss_table import LOSSES, PARAMETERS, READS_HELP
 from segjax.losses import make_loss
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures" / "losses"
 REPEATS = 41
-COST_TITLE = "## Cost"
 COST_SHAPE = (32, 64, 64, 5)
 LIBRARIES = {
     "segjax": "segjax",
@@ -146,7 +147,7 @@ def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
             "bce": in_jax(lambda x, t: losses.bce(x, t, pred_is="logits")),
             "focal": in_jax(lambda x, t: losses.focal(x, t, pred_is="logits")),
             "generalized": in_jax(
-                lambda x, t: losses.generalized_dice(x, t, pred_is="logits", classes="exclusive")
+                lambda x, t: losses.generalized_dice(x, t, pred_is="logits", classes="multiclass")
             ),
             "ignore": in_jax(
                 lambda x, t: losses.dice_prob(
@@ -260,22 +261,22 @@ def show(number: float) -> str:
 def edge_table() -> list[str]:
     """Measure all edge cases with all libraries; return the table's lines."""
     found = adapters()
-    lines = ["| case | " + " | ".join(LIBRARIES) + " |", "|---" * (len(LIBRARIES) + 1) + "|"]
-    for case, (kind, x, t) in edge_cases().items():
-        cells = []
-        for library in LIBRARIES:
-            if library not in found:
-                cells.append("not installed")
-            elif kind not in found[library]:
-                cells.append("jax only" if kind == "jit" else "has none")
-            else:
-                try:
-                    value, slope = found[library][kind](x, t)
-                    cells.append(f"{show(value)}, {show(slope)}")
-                except Exception as error:  # what a library raises is the finding
-                    cells.append(f"**{type(error).__name__}**")
-        lines.append(f"| {case} | " + " | ".join(cells) + " |")
-    return lines
+
+    def cell(library: str, kind: str, x: np.ndarray, t: np.ndarray) -> str:
+        if library not in found:
+            return "not installed"
+        if kind not in found[library]:
+            return "jax only" if kind == "jit" else "has none"
+        try:
+            return ", ".join(map(show, found[library][kind](x, t)))
+        except Exception as error:  # what a library raises is the finding
+            return f"**{type(error).__name__}**"
+
+    rows = [
+        (case, *(cell(library, *about) for library in LIBRARIES))
+        for case, about in edge_cases().items()
+    ]
+    return table(["case", *LIBRARIES], rows)
 
 
 # ---- cost
@@ -317,20 +318,15 @@ def cost_table() -> list[str]:
         for name in rng.permutation(list(steps)):
             times[name].append(seconds(steps[name]))
     plain = np.median(times["mse"])
-    lines = [
-        "| loss | ms: median (quartiles) | times MSE | what takes the time |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for name, taken in times.items():
         low, middle, high = np.percentile(np.array(taken) * 1e3, [25, 50, 75])
         ratio = middle / 1e3 / plain
-        lines.append(
-            f"| {name} | {middle:.2f} ({low:.2f} to {high:.2f}) | {ratio:.1f} "
-            f"| {LOSSES[name].cost} |"
-        )
+        spread = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        rows.append((name, spread, f"{ratio:.1f}", LOSSES[name].cost))
         if ratio > 2 and not LOSSES[name].cost:
             print(f"{name} takes {ratio:.1f} times MSE, and segjax.loss_table does not say why")
-    return lines
+    return table(["loss", "ms: median (quartiles)", "times MSE", "what takes the time"], rows)
 
 
 def cost_section() -> list[str]:
@@ -359,77 +355,46 @@ def version(package: str) -> str:
     return "not installed"
 
 
-def names_table() -> list[str]:
-    """Return the table of names on the command line."""
-    lines = ["| name | reads | settings | what |", "|---|---|---|---|"]
-    lines += [
-        f"| `{row.name}` | {row.reads} | {', '.join(f'`{p}`' for p in row.parameters)} "
-        f"| {row.summary} |"
+def names_section() -> list[str]:
+    """Return what each loss reads, and the table of names and settings on the command line."""
+    rows = [
+        (f"`{row.name}`", row.reads, ", ".join(f"`{p}`" for p in row.parameters), row.summary)
         for row in LOSSES.values()
     ]
-    lines += ["", "| setting | default | what |", "|---|---|---|"]
-    lines += [f"| `--{p.name}` | `{p.default!r}` | {p.help} |" for p in PARAMETERS.values()]
-    return lines
+    settings = [(f"`--{p.name}`", f"`{p.default!r}`", p.help) for p in PARAMETERS.values()]
+    return [
+        *(f"- {reads}: {text}" for reads, text in READS_HELP.items()),
+        "",
+        *table(["name", "reads", "settings", "what"], rows),
+        "",
+        *table(["setting", "default", "what"], settings),
+    ]
 
 
-def main() -> None:
-    """Write the page and its pictures, or its last section."""
-    warnings.filterwarnings("ignore")
-    page_path = ROOT / "docs" / "losses.md"
-    if sys.argv[1:] == ["cost"]:
-        before = page_path.read_text().split(COST_TITLE)[0]
-        page_path.write_text("\n".join([before + COST_TITLE, "", *cost_section(), ""]))
-        return
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    device = jax.devices()[0].device_kind
+def edges_section() -> list[str]:
+    """Measure; return the table of edge cases and what it was measured with."""
     packages = ["jax", "optax", "keras", "segmentation_models_pytorch", "monai", "torch"]
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     today = datetime.datetime.now(datetime.UTC).date()
-    page = [
-        "# Losses",
-        "",
-        "Written by `scripts/losses_doc.py`; do not edit. Arguments are in the docstrings of "
-        "`segjax.losses`.",
-        "",
-        "p is the probability, t the target, s the smoothing; "
-        "I = sum(p t), P = sum(p), T = sum(t), FP = P - I, FN = T - I over the pixels of a cell, "
-        "which is one class of one sample unless told otherwise.",
-        "",
-        "Pictures: a 16 x 16 image with an object of 8 x 4 pixels. Blue: the object's pixels all "
-        "have p, the background is right (0.99). Orange: the background's have p, the object is "
-        "right. The gradient is that of one logit shared by those pixels.",
-        "",
-        "## Edge cases, five libraries",
-        "",
-        "Each cell: the loss, then the largest gradient of a logit, with every library's default "
-        "settings. A gradient of 0 on a wrong prediction means that nothing is learnt from it; "
-        "above an empty mask that is what smoothing is for. MONAI has no cross-entropy of its own: "
-        "PyTorch's stands there. Keras's Dice is over the whole batch.",
-        "",
-        *edge_table(),
-        "",
-        f"Measured {today} on {device}: {versions}.",
-        "",
-        "## Each loss",
-    ]
-    for entry in ENTRIES:
-        draw(entry.name)
-        print("drew", entry.name, flush=True)
-        page += [
-            "",
-            f"### {entry.title}: `{entry.name}`",
-            "",
-            f"![{entry.name}](figures/losses/{entry.name}.png)",
-            "",
-            f"- Formula: `{entry.formula}`",
-            f"- Range: {entry.range}",
-            f"- For: {entry.use}",
-            f"- Gradient: {entry.gradient}",
-        ]
-    page += ["", "## Names on the command line", ""]
-    page += [f"- {reads}: {text}" for reads, text in READS_HELP.items()]
-    page += ["", *names_table(), "", COST_TITLE, "", *cost_section(), ""]
-    page_path.write_text("\n".join(page))
+    return [*edge_table(), "", f"Measured {today} on {jax.devices()[0].device_kind}: {versions}."]
+
+
+SECTIONS = {"edges": edges_section, "names": names_section, "cost": cost_section}
+
+
+def main() -> None:
+    """Write the marked parts of the page that are named, or all of them and the pictures."""
+    warnings.filterwarnings("ignore")
+    page = ROOT / "docs" / "losses.md"
+    text = page.read_text()
+    for part in sys.argv[1:] or SECTIONS:
+        begin, end = f"<!-- {part}: scripts/docs/losses.py -->", f"<!-- end of {part} -->"
+        text = replace_between(text, begin, end, "\n".join(SECTIONS[part]()))
+    page.write_text(text)
+    if not sys.argv[1:]:
+        FIGURES.mkdir(parents=True, exist_ok=True)
+        for name in re.findall(r"^### .*: `(\w+)`$", text, re.MULTILINE):
+            print("drew", draw(name), flush=True)
 
 
 if __name__ == "__main__":
