@@ -231,8 +231,8 @@ def topk(
     # A little less before ceil: 0.1 * 50 must be 5 in float32 too.
     count = jnp.clip(jnp.ceil(fraction * pixels - 1e-4), 1, jnp.maximum(pixels, 1))
     threshold = _largest(jnp.where(mask > 0, jax.lax.stop_gradient(flat), -1), count)
-    above = (flat > threshold) * mask
-    at = (flat == threshold) * mask
+    above = jnp.where(flat > threshold, mask, 0)
+    at = jnp.where(flat == threshold, mask, 0)
     room = count - jnp.sum(above, -1, keepdims=True)
     share = room / jnp.maximum(jnp.sum(at, -1, keepdims=True), 1)
     cells = jnp.sum(flat * jax.lax.stop_gradient(above + at * share), -1) / count[:, 0]
@@ -256,7 +256,7 @@ def _largest(x: Array, count: Array) -> Array:
 
     def with_bit(place: Array, found: Array) -> Array:
         candidate = found | (jnp.asarray(1, word) << (size - 2 - place).astype(word))
-        reach = jnp.sum((bits >= candidate).astype(jnp.int32), -1, keepdims=True)
+        reach = jnp.sum(bits >= candidate, -1, keepdims=True, dtype=jnp.int32)
         return jnp.where(reach >= count.astype(jnp.int32), candidate, found)
 
     found = jax.lax.fori_loop(0, size - 1, with_bit, jnp.zeros_like(bits[:, :1]))
