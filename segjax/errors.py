@@ -37,6 +37,11 @@ def check_choice(given: str, value: object, choices: Collection[str]) -> None:
         raise ConfigError(f"{given}: choose one of {', '.join(choices)}")
 
 
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's text, for errors whose text runs over many."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 # Exit code and line for each kind of error, the first that fits.
 _TOLD: dict[type[BaseException], tuple[int, str]] = {
     ConfigError: (2, "{error}"),

@@ -1,9 +1,11 @@
 """Networks that compile in a second, for tests of what is around them."""
 
 import flax.linen as nn
+import numpy as np
 
 from segjax.config import Config
 from segjax.networks.layers import BatchNorm, Conv, DenseHead, max_pool_2x2, relu
+from segjax.runs.folder import RunFolder
 
 # What makes a run's settings those of the smallest network that they can describe.
 SMALL = {
@@ -13,6 +15,8 @@ SMALL = {
     "unet_patch": 4,
     "depth": Config.depth,
 }
+# The same undone: mUnet, at its least depth.
+MUNET = {name: getattr(Config, name) for name in SMALL} | {"depth": 2}
 
 
 class SmallNet(nn.Module):
@@ -27,3 +31,29 @@ class SmallNet(nn.Module):
         x = BatchNorm(name="bn")(x, train=train)
         x = relu(Conv(8, name="conv")(x))
         return DenseHead(self.num_classes, name="conv_out")(x)
+
+
+def small_run(folder, **settings):
+    """The settings of a whole run that takes seconds: 2 epochs of 5 steps, two means each."""
+    base = Config(
+        data="synthetic",
+        synthetic_train=26,
+        synthetic_test=10,
+        val_images=6,
+        epochs=2,
+        log_steps=2,
+        progress="off",
+        run_dir=str(folder),
+        **SMALL,
+    )
+    return base.replace(**settings)
+
+
+def losses_of(folder):
+    """All losses that a run has logged, those of validation too."""
+    rows = RunFolder(folder).records()
+    return np.array([row.get("loss", row.get("val_loss")) for row in rows])
+
+
+def silent(_line):
+    """Hear a line of a run and say nothing."""

@@ -28,7 +28,7 @@ ROOMS = {
     "metrics": (["segjax/metrics/*.py"], ["tests/metrics"]),
     "networks": (["segjax/networks/*.py"], ["tests/networks", "tests/goldens"]),
     "step": (
-        [f"segjax/training/{name}.py" for name in ("step", "objective", "decode", "class_weights",
+        [f"segjax/training/{name}.py" for name in ("step", "objective", "class_weights",
                                                    "optim", "augment", "devices")],
         ["tests/training"],
     ),

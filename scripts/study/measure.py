@@ -14,9 +14,10 @@ from segjax.data.purdue.synthetic import recolour
 from segjax.data.splits import load_splits
 from segjax.files import write_text
 from segjax.predict.trained import Trained, load_trained
+from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.runs.folder import RunFolder
-from segjax.training import decode
 from segjax.training.evaluate import make_predict
+from segjax.training.objective import half_value, windows_apply
 from segjax.training.program import eval_batch_size
 
 MEASURES_FILE = "study.json"
@@ -100,8 +101,8 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
     if rest.size:
         found["constant"] = [float(rest[..., c].mean() / value) for c, value in enumerate(scale)]
         found["constant_range"] = [float(np.ptp(rest[..., c])) for c in range(len(scale))]
-    if decode.windows_apply(data.class_values):
-        for c, (low, high) in enumerate(decode.DLSTUDIO_WINDOWS.values()):
+    if windows_apply(data.class_values):
+        for c, (low, high) in enumerate(DLSTUDIO_WINDOWS.values()):
             inside = here[..., c][truth[:, computed, c]]
             shares = (inside <= low, (inside > low) & (inside < high), inside >= high)
             found["windows"].append([_share(share) for share in shares])
@@ -124,7 +125,7 @@ def _amplitude(values: np.ndarray, target: np.ndarray) -> float:
 
 def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
     """Measure outlines and single objects under the half-value threshold."""
-    on = np.asarray(decode.half_value(jnp.asarray(values), data.class_values))
+    on = np.asarray(half_value(jnp.asarray(values), data.class_values))
     near = metrics.boundary_count(on, data.masks, tolerance=BOUNDARY_TOLERANCE)
     objects = metrics.match_objects(
         on,
@@ -166,7 +167,7 @@ def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
 
 def _counted(values: np.ndarray, data: Dataset) -> tuple[np.ndarray, metrics.Counts]:
     """Return where the outputs say that a class is, bool [N, H, W, C], and what that scores."""
-    on = np.asarray(decode.half_value(jnp.asarray(values), data.class_values))
+    on = np.asarray(half_value(jnp.asarray(values), data.class_values))
     return on, metrics.count(on, data.masks > 0).to_host()
 
 

@@ -11,16 +11,8 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from segjax.augment_table import (
-    AUGMENTATIONS,
-    INTERPOLATION,
-    OUTSIDE,
-    check_augment,
-    parse_augment,
-)
-from segjax.errors import ConfigError
-
-__all__ = ["AUGMENTATIONS", "Augment", "check_augment", "make_augment"]
+from segjax.augment_table import AUGMENTATIONS, INTERPOLATION, OUTSIDE, parse_augment
+from segjax.errors import ConfigError, check_choice
 
 Array = jax.Array
 Batch = dict[str, Array]
@@ -56,68 +48,51 @@ def make_augment(
       ConfigError: as `parse_augment`, or for an unknown ``interpolation`` or ``outside``. The
         function raises it at trace time if rotate90 is given images that are not square.
     """
-    _check_choice("interpolation", interpolation, INTERPOLATION)
-    _check_choice("outside", outside, OUTSIDE)
+    given = f"--augment_interpolation={interpolation}"
+    check_choice(given, interpolation, INTERPOLATION)
+    check_choice(f"--augment_outside={outside}", outside, OUTSIDE)
     strengths = parse_augment(names)
     if not strengths:
         return None
-    affine = {name: strengths[name] for name in _AFFINE if name in strengths}
 
     def augment(key: Array, batch: Batch) -> Batch:
-        def key_of(name: str) -> Array:
-            return jax.random.fold_in(key, _STREAMS[name])
-
-        out = dict(batch)
-        count = batch["images"].shape[0]
-        if "recolour" in strengths:
-            out["images"] = _recolour(key_of("recolour"), out["images"], out["masks"])
-        if "rotate90" in strengths:
-            _check_square(out["images"])
-        turns = _draw_turns(key_of, strengths, count)
-        if affine:
-            height, width = out["images"].shape[1:3]
-            matrix, shift = _draw_affine(key_of, affine, count, height, width)
+        keys = {name: jax.random.fold_in(key, _STREAMS[name]) for name in strengths}
+        out, (count, height, width, _) = dict(batch), batch["images"].shape
+        if "rotate90" in keys and height != width:
+            raise ConfigError(
+                f"--augment: rotate90 needs square images, not {height}x{width}; "
+                "use flip,flip_vertical"
+            )
+        if "recolour" in keys:
+            out["images"] = _recolour(keys["recolour"], out["images"], out["masks"])
+        turns = _draw_turns(keys, count)
+        if keys.keys() & set(_AFFINE):
+            matrix, shift = _draw_affine(keys, strengths, (count, height, width))
             # Part of the map: as a step before it, XLA:CPU works it out again for every read.
             matrix, shift = _turn_map(turns, matrix, shift)
             out = _resample(out, matrix, shift, interpolation=interpolation, outside=outside)
         else:
             out = {name: _turn(array, turns) for name, array in out.items()}
-        if "colour" in strengths:
-            out["images"] = _jitter_colour(key_of("colour"), out["images"], strengths["colour"])
-        if "noise" in strengths:
-            out["images"] = _add_noise(key_of("noise"), out["images"], strengths["noise"])
+        for name, change in (("colour", _jitter_colour), ("noise", _add_noise)):
+            if name in keys:
+                out["images"] = change(keys[name], out["images"], strengths[name])
         return out
 
     return augment
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"--augment_{name}={value}: choose one of {', '.join(choices)}")
-
-
-def _check_square(images: Array) -> None:
-    height, width = images.shape[1:3]
-    if height != width:
-        raise ConfigError(
-            f"--augment: rotate90 needs square images, not {height}x{width}; use flip,flip_vertical"
-        )
-
-
-def _draw_turns(
-    key_of: Callable[[str], Array], strengths: Mapping[str, float], count: int
-) -> dict[str, Array]:
+def _draw_turns(keys: Mapping[str, Array], count: int) -> dict[str, Array]:
     """Draw bool [B] for each exact change: flip, then flip_vertical, then a quarter turn.
 
     A half turn is both flips, so a number of quarter turns needs no more than these three.
     """
     turns = {
-        name: jax.random.bernoulli(key_of(name), 0.5, (count,))
+        name: jax.random.bernoulli(keys[name], 0.5, (count,))
         for name in ("flip", "flip_vertical")
-        if name in strengths
+        if name in keys
     }
-    if "rotate90" in strengths:
-        quarters = jax.random.randint(key_of("rotate90"), (count,), 0, 4)
+    if "rotate90" in keys:
+        quarters = jax.random.randint(keys["rotate90"], (count,), 0, 4)
         half = quarters >= 2
         turns = {name: turns.get(name, False) ^ half for name in ("flip", "flip_vertical")}
         turns["quarter"] = quarters % 2 == 1
@@ -182,44 +157,41 @@ def _mix(word: Array) -> Array:
 
 
 def _draw_affine(
-    key_of: Callable[[str], Array],
-    strengths: Mapping[str, float],
-    count: int,
-    height: int,
-    width: int,
+    keys: Mapping[str, Array], strengths: Mapping[str, float], shape: tuple[int, int, int]
 ) -> tuple[Array, Array]:
     """Draw for each image the map from output to source pixels, relative to the centre.
 
-    Returns matrix float32 [B, 2, 2] and shift float32 [B, 2], in pixels, (row, column) order:
-    source = matrix @ output + shift. An output point is first looked up in the cropped window,
-    then scaled, turned and moved back.
+    Of images [B, H, W], ``shape``, it returns matrix float32 [B, 2, 2] and shift float32 [B, 2],
+    in pixels, (row, column) order: source = matrix @ output + shift. An output point is first
+    looked up in the cropped window, then scaled, turned and moved back.
     """
-    size = jnp.array([[height, width]], jnp.float32)
+    count, *size = shape
+    sides = jnp.array([size], jnp.float32)
     matrix = jnp.broadcast_to(jnp.eye(2, dtype=jnp.float32), (count, 2, 2))
     shift = jnp.zeros((count, 2), jnp.float32)
 
-    def uniform(name: str, shape: tuple[int, ...], low: float = -1.0) -> Array:
-        return jax.random.uniform(key_of(name), shape, minval=low, maxval=1.0)
+    def uniform(name: str, *numbers: int) -> Array:
+        return jax.random.uniform(keys[name], (count, *numbers), minval=-1.0, maxval=1.0)
 
     if "crop" in strengths:
-        draws = uniform("crop", (count, 3))
+        draws = uniform("crop", 3)
         least = strengths["crop"]
-        side = least + (1.0 - least) * (draws[:, :1] + 1.0) / 2.0
-        matrix = matrix * side[..., None]
-        shift = draws[:, 1:] * (1.0 - side) / 2.0 * size
+        share = least + (1.0 - least) * (draws[:, :1] + 1.0) / 2.0
+        matrix = matrix * share[..., None]
+        shift = draws[:, 1:] * (1.0 - share) / 2.0 * sides
     if "scale" in strengths:
         # Uniform in the logarithm, so that doubling is as likely as halving.
-        zoom = (1.0 + strengths["scale"]) ** uniform("scale", (count, 1))
+        zoom = (1.0 + strengths["scale"]) ** uniform("scale", 1)
         matrix, shift = matrix / zoom[..., None], shift / zoom
     if "rotate" in strengths:
-        angle = jnp.deg2rad(strengths["rotate"]) * uniform("rotate", (count,))
+        angle = jnp.deg2rad(strengths["rotate"]) * uniform("rotate")
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         turn = jnp.stack([jnp.stack([cos, sin], -1), jnp.stack([-sin, cos], -1)], -2)
         # Written out: a matrix product may run in a lower precision on an accelerator.
         matrix = jnp.sum(turn[:, :, :, None] * matrix[:, None, :, :], axis=2)
         shift = jnp.sum(turn * shift[:, None, :], axis=-1)
     if "translate" in strengths:
-        shift = shift - strengths["translate"] * uniform("translate", (count, 2)) * size
+        shift = shift - strengths["translate"] * uniform("translate", 2) * sides
     return matrix, shift
 
 
@@ -228,16 +200,17 @@ def _resample(
 ) -> Batch:
     """Read each output pixel at ``matrix @ pixel + shift`` of the source, about the centre."""
     height, width = batch["images"].shape[1:3]
-    down = jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2
-    right = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
 
-    def source(axis: int, size: int) -> Array:
+    def source(axis: int) -> Array:
         """Source coordinate along one axis, [B, H, W], in pixels from the first pixel's centre."""
-        along_rows = matrix[:, axis, 0, None, None] * down[None, :, None]
-        along_columns = matrix[:, axis, 1, None, None] * right[None, None, :]
-        return along_rows + along_columns + shift[:, axis, None, None] + (size - 1) / 2
+        down = jnp.arange(height, dtype=jnp.float32)[None, :, None] - (height - 1) / 2
+        right = jnp.arange(width, dtype=jnp.float32)[None, None, :] - (width - 1) / 2
+        row, column, moved = (
+            numbers[:, axis, None, None] for numbers in (matrix[..., 0], matrix[..., 1], shift)
+        )
+        return row * down + column * right + moved + ((height, width)[axis] - 1) / 2
 
-    y, x = source(0, height), source(1, width)
+    y, x = source(0), source(1)
     if outside == "reflect":
         y, x = _reflect(y, height), _reflect(x, width)
     row, column = jnp.floor(y + 0.5), jnp.floor(x + 0.5)

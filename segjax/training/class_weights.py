@@ -55,15 +55,10 @@ def balanced_class_weights(
     seen = own > 0
     if not seen[int(exclusive) :].any():
         raise DataError("class weights: the training masks have no pixel of any class")
-    rarity = np.ones(classes)
-    if rule == "median":
-        # Dividing by the mean below cancels the median itself; it is the paper's formula.
-        frequency = own[seen] / room[seen]
-        rarity[seen] = np.median(frequency) / frequency
-    else:
-        rarity[seen] = 1.0 / own[seen]
+    # Dividing by the mean cancels the median of the paper's formula; 'balanced' is without room.
+    rarity = (room if rule == "median" else np.ones(classes))[seen] / own[seen]
     weights = np.ones(classes)
-    weights[seen] = rarity[seen] / rarity[seen].mean()
+    weights[seen] = rarity / rarity.mean()
     return weights
 
 
@@ -76,14 +71,8 @@ def resolve_class_weights(
 ) -> dict[str, Value]:
     """Return a loss's parameters with ``loss_class_weights=balanced`` turned into numbers.
 
-    Args:
-      parameters: settings of the loss by flag name.
-      masks: uint8 [N, H, W, C], those of the training images.
-      reads: what the loss reads; with 'softmax' the background is a class, the first.
-      ignore: bool [N, H, W] or None.
-
-    Raises:
-      ConfigError, DataError: as `balanced_class_weights`.
+    They are those of `balanced_class_weights`, which also says what ``masks`` and ``ignore`` are
+    and what is raised; a loss that ``reads`` 'softmax' has the background as a class, the first.
     """
     resolved = dict(parameters)
     rule = str(resolved.get("loss_class_weights", "")).strip()

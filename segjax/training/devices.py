@@ -5,14 +5,16 @@ batch, however many devices share it; the compiler puts the exchanges in.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
+from jax.lax import with_sharding_constraint
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from segjax.errors import ConfigError
-from segjax.training import processes
 
 Tree = TypeVar("Tree")
 
@@ -38,37 +40,26 @@ class Devices:
         """Put each array of ``tree`` whole on every device; every process has to have it."""
         if self.mesh is None:
             return tree
-        sharding = NamedSharding(self.mesh, PartitionSpec())
-        if processes.several():
-            return processes.put_everywhere(tree, sharding)
-        return jax.device_put(tree, sharding)
-
-    def own(self, tree: Tree) -> Tree:
-        """Return this process's copies of arrays that lie whole on every device."""
-        return processes.own(tree)
+        put = _put_everywhere if several() else jax.device_put
+        return put(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def whole(self, tree: Tree) -> Tree:
         """Have the arrays that a jitted function returns whole on every device."""
-        if self.mesh is None:
-            return tree
-        sharding = NamedSharding(self.mesh, PartitionSpec())
-        return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, sharding), tree)
+        return self._constrain(tree, PartitionSpec(), lambda x: True)
 
     def spread(self, tree: Tree, *, axis: int = 0) -> Tree:
         """Share the rows along ``axis`` of a jitted function's arrays out among the devices.
 
         Rows that cannot be shared out evenly stay whole.
         """
+        spec = PartitionSpec(*[None] * axis, AXIS)
+        return self._constrain(tree, spec, lambda x: x.shape[axis] % self.count == 0)
+
+    def _constrain(self, tree: Tree, spec: PartitionSpec, fits: Callable[[Any], bool]) -> Tree:
         if self.mesh is None:
             return tree
-        sharding = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
-
-        def one(x: Any) -> Any:
-            if x.shape[axis] % self.count:
-                return x
-            return jax.lax.with_sharding_constraint(x, sharding)
-
-        return jax.tree.map(one, tree)
+        sharding = NamedSharding(self.mesh, spec)
+        return jax.tree.map(lambda x: with_sharding_constraint(x, sharding) if fits(x) else x, tree)
 
 
 def choose_devices(wanted: int, batch_size: int) -> Devices:
@@ -83,8 +74,7 @@ def choose_devices(wanted: int, batch_size: int) -> Devices:
       ConfigError: there are not so many, they do not divide the batch, or the processes cannot
         have the same number of them.
     """
-    hosts = jax.process_count()
-    found = jax.devices()
+    hosts, found = jax.process_count(), jax.devices()
     if wanted > len(found):
         raise ConfigError(f"--devices={wanted}: JAX sees {len(found)} ({found[0].platform})")
     if wanted % hosts:
@@ -105,3 +95,47 @@ def choose_devices(wanted: int, batch_size: int) -> Devices:
         [device for device in found if device.process_index == host][:each] for host in range(hosts)
     ]
     return Devices(Mesh(np.array(chosen).reshape(-1), (AXIS,), axis_types=(AxisType.Auto,)))
+
+
+def several() -> bool:
+    """Tell whether the run has more than one process."""
+    return jax.process_count() > 1
+
+
+def share(tree: Tree) -> Tree:
+    """Return process 0's arrays in all; every process gives a tree of the same shapes."""
+    return _map(multihost_utils.broadcast_one_to_all, tree) if several() else tree
+
+
+def own(tree: Tree) -> Tree:
+    """Return this process's copies of arrays that lie whole on every device."""
+    if not several():
+        return tree
+    return jax.tree.map(lambda x: x.addressable_data(0) if _is_global(x) else x, tree)
+
+
+def _put_everywhere(tree: Tree, sharding: jax.sharding.Sharding) -> Tree:
+    """Put arrays that every process has whole onto all devices of ``sharding``, whole."""
+
+    def one(x: Any) -> Any:
+        value = np.asarray(x)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    return jax.tree.map(lambda x: x if _is_global(x) else _map(one, x), tree)
+
+
+def _map(change: Callable[[Any], Any], tree: Tree) -> Tree:
+    """Change each array of a tree; of typed keys, the numbers."""
+
+    def one(x: Any) -> Any:
+        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            data = change(jax.random.key_data(x))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        return change(x)
+
+    return jax.tree.map(one, tree)
+
+
+def _is_global(x: Any) -> bool:
+    """Tell whether an array lies partly in other processes."""
+    return isinstance(x, jax.Array) and not x.is_fully_addressable

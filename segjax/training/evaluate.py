@@ -1,6 +1,8 @@
 """The test pass: counts over a whole data set under each way of reading masks off the outputs."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -11,9 +13,14 @@ import numpy as np
 
 from segjax import metrics
 from segjax.metrics import Counts, count
-from segjax.training import backend, decode
+from segjax.training import backend
 from segjax.training.devices import Devices
-from segjax.training.objective import Objective
+from segjax.training.objective import (
+    Objective,
+    dlstudio_windows,
+    half_value,
+    windows_apply,
+)
 from segjax.training.step import Batch, take_batch
 
 Array = jax.Array
@@ -47,9 +54,9 @@ def apply_network(model: nn.Module, variables: Any, images: Array, *, stats: str
 
 def decoders(class_values: tuple[int, ...]) -> dict[str, Callable[[Array], Array]]:
     """Return the ways to turn values [..., C] into bool masks that suit these classes."""
-    found = {"half": lambda values: decode.half_value(values, class_values)}
-    if decode.windows_apply(class_values):
-        found["windows"] = decode.dlstudio_windows
+    found = {"half": lambda values: half_value(values, class_values)}
+    if windows_apply(class_values):
+        found["windows"] = dlstudio_windows
     return found
 
 
@@ -93,17 +100,15 @@ def make_evaluate(
         return devices.whole(eval_step(variables, devices.spread(batch)))
 
     def evaluate(variables: Any, arrays: Batch) -> Evaluation:
-        images = len(arrays["images"])
-        results = []
-        for start in range(0, images, batch_size):
-            rows = np.arange(start, min(start + batch_size, images), dtype=np.int32)
-            results.append((len(rows), on_rows(variables, arrays, rows)))
-        total, counts = 0.0, dict[str, Counts]()
-        for rows_seen, (loss, batch_counts) in jax.device_get(results):
-            total += rows_seen * float(loss)
-            for name, more in batch_counts.items():
-                counts[name] = counts[name] + more if name in counts else more
-        return Evaluation(loss=total / images, counts=counts, images=images)
+        rows = np.arange(len(arrays["images"]), dtype=np.int32)
+        parts = [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
+        found = jax.device_get([on_rows(variables, arrays, part) for part in parts])
+        total = sum(len(part) * float(loss) for part, (loss, _) in zip(parts, found, strict=True))
+        counts = {
+            name: functools.reduce(operator.add, (counted[name] for _, counted in found))
+            for name in found[0][1]
+        }
+        return Evaluation(loss=total / len(rows), counts=counts, images=len(rows))
 
     return evaluate
 

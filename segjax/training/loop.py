@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from segjax.errors import TrainingError
+from segjax.errors import Say, TrainingError
 from segjax.training.processes import agreed_signal
-from segjax.training.profile import StepTrace, traced
+from segjax.training.profile import StepTrace
 from segjax.training.program import make_joint_steps
 from segjax.training.step import TrainState
-from segjax.training.trainer import Say, Trainer
+from segjax.training.trainer import Trainer
 from segjax.training.vmapped import member_state, stack_states
 
 
@@ -35,10 +35,11 @@ def train(
     """
     lead = trainers[0]
     lead.announce(states[0], runs_at_once=len(trainers))
-    for trainer in trainers:
-        trainer.folder.rewind_log(trainer.progress.step)
     group = Group(trainers, states)
-    with caught_signals() as caught, lead.bar() as bar, boards(trainers), traced(lead) as trace:
+    logs = contextlib.ExitStack()
+    with caught_signals() as caught, lead.bar() as bar, logs, lead.trace() as trace:
+        for trainer in trainers:
+            logs.enter_context(trainer.open_logs())
         for rows in group.batches(trace):
             group.take_steps(rows)
             bar.update(len(rows))
@@ -68,18 +69,15 @@ class Group:
     def __init__(self, trainers: Sequence[Trainer], states: Sequence[TrainState]) -> None:
         self.trainers, self.alone = trainers, len(trainers) == 1
         lead = trainers[0]
-        programs = [trainer.program for trainer in trainers]
-        joint = states[0] if self.alone else stack_states(states)
-        self.state = lead.program.devices.place(joint)
-        self.steps = (
-            lead.program.steps
-            if self.alone
-            else make_joint_steps(programs, [trainer.config for trainer in trainers])
-        )
+        program, splits = lead.program, lead.splits
+        self.state = program.devices.place(states[0] if self.alone else stack_states(states))
+        self.steps = program.steps
+        if not self.alone:
+            self.steps = make_joint_steps([(one.program, one.config) for one in trainers])
         self.started = time.perf_counter()
         self.before = [trainer.progress.seconds for trainer in trainers]
-        self.arrays = lead.program.place(lead.splits.train)
-        self.val_arrays = lead.program.place(lead.splits.val) if lead.splits.val else None
+        self.arrays = program.place(splits.train)
+        self.val_arrays = program.place(splits.val) if splits.val else None
         self.step = lead.progress.step
         self.in_flight: list[jax.Array] = []
         self.unread: list[jax.Array] = []
@@ -132,34 +130,17 @@ class Group:
 
 
 @contextlib.contextmanager
-def boards(trainers: Sequence[Trainer]) -> Iterator[None]:
-    """Write TensorBoard's curves of all runs while the context lasts, if asked to."""
-    with contextlib.ExitStack() as stack:
-        for trainer in trainers:
-            stack.enter_context(trainer.open_board())
-        yield
-
-
-@contextlib.contextmanager
 def caught_signals() -> Iterator[list[str]]:
     """Collect the names of SIGINT and SIGTERM instead of dying; a second one does kill."""
     caught: list[str] = []
-    previous: dict[int, Any] = {}
-
-    def restore() -> None:
-        for known, handler in previous.items():
-            signal.signal(known, handler)
 
     def note(number: int, _frame: Any) -> None:
         caught.append(signal.Signals(number).name)
-        restore()
+        previous.close()
 
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, note)
-    except ValueError:  # not the main thread: signals are the caller's business
-        previous.clear()
-    try:
+    with contextlib.ExitStack() as previous:
+        # From another than the main thread, ValueError: signals are the caller's business there.
+        with contextlib.suppress(ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                previous.callback(signal.signal, number, signal.signal(number, note))
         yield caught
-    finally:
-        restore()

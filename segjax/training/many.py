@@ -6,11 +6,12 @@ from pathlib import Path
 from segjax.config import Config, names_with
 from segjax.errors import ConfigError, Say, TrainingError
 from segjax.runs import seeds
+from segjax.runs.folder import open_run
 from segjax.training import processes
 from segjax.training.loop import train
+from segjax.training.processes import begin, claim_folder, load_data, print_now
 from segjax.training.program import Program, make_program, scans
 from segjax.training.results import Result, environment, finish, unfinished
-from segjax.training.shared import begin, claim_folder, load_data, make_folder, print_now
 from segjax.training.step import TrainState
 from segjax.training.trainer import Trainer
 
@@ -54,7 +55,7 @@ def run_seeds(config: Config, *, say: Say) -> Result:
     if over := len(members) - len(waiting):
         say(f"{over} of {len(members)} seeds are finished")
     trainers = make_trainers(waiting, say=say) if waiting else []
-    make_folder(parent, config)
+    processes.of_first(lambda: open_run(parent, config))
     at_once = {"auto": None, "on": True, "off": False}[config.seeds_at_once]
     ended = run_trainers(trainers, at_once=at_once, resume=parent.path, say=say)
     failed = {
@@ -64,11 +65,10 @@ def run_seeds(config: Config, *, say: Say) -> Result:
     }
     if not all(result.finished or result.error for result in ended):
         return Result(parent.path, finished=False, results={})
+    good = [member for member in members if member.seed not in failed]
     results = {
         "config": config.to_dict(),
-        **processes.of_first(
-            lambda: seeds.summarise([member for member in members if member.seed not in failed])
-        ),
+        **processes.of_first(lambda: seeds.summarise(good)),
         "failed": {str(seed): str(error) for seed, error in failed.items()},
         "environment": environment(),
     }
@@ -99,13 +99,12 @@ def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
     for config, folder in zip(configs, folders, strict=True):
         key = str((config.loss, sorted(config.loss_params.items()), config.learning_rate))
         programs[key] = programs.get(key) or make_program(config, splits)
-        told = _headed(folder.path.name, say)
-        trainers.append(Trainer(config, splits, programs[key], folder, say=told))
+
+        def headed(line: str, name: str = folder.path.name) -> None:
+            say(f"{name}: {line}")
+
+        trainers.append(Trainer(config, splits, programs[key], folder, say=headed))
     return trainers
-
-
-def _headed(name: str, say: Say) -> Say:
-    return lambda line: say(f"{name}: {line}")
 
 
 def run_trainers(
@@ -121,7 +120,7 @@ def run_trainers(
     """
     if at_once is None:
         at_once = scans() and not processes.several()
-    results: dict[Path, Result] = {}
+    finished: dict[Path, Result] = {}
     for group, first_states in groups_of(trainers, at_once=at_once):
         try:
             states = train(group, first_states, resume=resume, say=say)
@@ -132,8 +131,8 @@ def run_trainers(
             break
         for trainer, state in zip(group, states, strict=True):
             if trainer.error is None:
-                results[trainer.folder.path] = finish(trainer, state, runs_at_once=len(group))
-    return [results.get(trainer.folder.path, unfinished(trainer)) for trainer in trainers]
+                finished[trainer.folder.path] = finish(trainer, state, runs_at_once=len(group))
+    return [finished.get(trainer.folder.path, unfinished(trainer)) for trainer in trainers]
 
 
 def groups_of(
@@ -144,13 +143,12 @@ def groups_of(
     One by one, or at once those that stand at the same step. Resumed runs need not: a crash may
     come between their checkpoints.
     """
-    if not at_once:
-        for trainer in trainers:
-            yield [trainer], [trainer.first_state()]
-        return
     groups: dict[int, tuple[list[Trainer], list[TrainState]]] = {}
     for trainer in trainers:
         state = trainer.first_state()
+        if not at_once:
+            yield [trainer], [state]
+            continue
         group = groups.setdefault(trainer.progress.step, ([], []))
         group[0].append(trainer)
         group[1].append(state)

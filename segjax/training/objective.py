@@ -1,7 +1,7 @@
 """What the network is asked for: a loss, the targets it reads, and how outputs become masks."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,11 @@ import jax.numpy as jnp
 from segjax.errors import ConfigError
 from segjax.loss_table import Value, spec
 from segjax.losses.registry import make_loss
+from segjax.purdue import DLSTUDIO_WINDOWS
 
 Array = jax.Array
+
+PURDUE_VALUES = tuple(DLSTUDIO_WINDOWS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,42 +50,38 @@ class Objective:
             return masks.astype(jnp.float32)
         present = masks > 0
         if self.reads == "softmax":
-            ranks = jnp.arange(1, masks.shape[-1] + 1, dtype=jnp.int32)
-            return jnp.max(present * ranks, axis=-1)
+            ranks = jax.lax.broadcasted_iota(jnp.int32, masks.shape, masks.ndim - 1) + 1
+            return jnp.max(jnp.where(present, ranks, 0), axis=-1)
         return present.astype(jnp.float32)
 
     def loss(
         self, outputs: Array, masks: Array, *, valid: Array | None = None, step: Array | int = 0
     ) -> Array:
         """Return the scalar loss of raw ``outputs`` [B, H, W, num_outputs] against ``masks``."""
-        outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
-        return self.loss_of(outputs, self.targets(masks), valid=valid, step=step)
+        return self.loss_of(_widened(outputs), self.targets(masks), valid=valid, step=step)
 
     def scores(self, outputs: Array) -> Array:
         """Turn raw outputs into [..., C] on a scale where 1 is 'this class' and 0 is 'not'."""
-        outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+        outputs = _widened(outputs)
         if self.reads == "sigmoid":
             return jax.nn.sigmoid(outputs)
         if self.reads == "softmax":
             return jax.nn.softmax(outputs)[..., 1:]
-        if self.unit_targets:
-            return outputs
-        return outputs / jnp.asarray(self.class_values, outputs.dtype)
+        return outputs if self.unit_targets else outputs / _per_channel(self.class_values, outputs)
 
     def values(self, outputs: Array) -> Array:
         """Turn raw outputs into [..., C] on the scale of the mask values, for decoding.
 
         Exclusive classes become their value where they are the likeliest and 0 elsewhere.
         """
-        outputs = outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+        outputs = _widened(outputs)
         if self.reads == "values" and not self.unit_targets:
             return outputs
-        scale = jnp.asarray(self.class_values, outputs.dtype)
+        shares = self.scores(outputs)
         if self.reads == "softmax":
-            winner = jnp.argmax(outputs, axis=-1, keepdims=True)
-            ranks = jnp.arange(1, len(self.class_values) + 1)
-            return jnp.where(winner == ranks, scale, jnp.zeros_like(scale))
-        return self.scores(outputs) * scale
+            winner = jnp.argmax(outputs, axis=-1)
+            shares = jax.nn.one_hot(winner, outputs.shape[-1], dtype=outputs.dtype)[..., 1:]
+        return shares * _per_channel(self.class_values, shares)
 
 
 def make_objective(
@@ -98,11 +97,48 @@ def make_objective(
     """
     if not class_values or min(class_values) <= 0:
         raise ConfigError(f"class values {class_values}: each class needs a value above 0")
-    about = spec(loss)
     return Objective(
         name=loss,
-        reads=about.reads,
+        reads=spec(loss).reads,
         class_values=tuple(class_values),
         unit_targets=targets == "unit",
         loss_of=make_loss(loss, parameters=dict(parameters or {})),
     )
+
+
+def half_value(values: Array, class_values: Sequence[float]) -> Array:
+    """Return bool [..., C]: where ``values`` [..., C] exceed half their class's mask value."""
+    _check_channels(values, class_values)
+    return values > _per_channel(class_values, values) / 2
+
+
+def dlstudio_windows(values: Array) -> Array:
+    """Return bool [..., 5]: where ``values`` [..., 5] lie in DLStudio's window for their channel.
+
+    Source: DLStudio 2.3.6, run_code_for_testing_semantic_segmentation.
+    """
+    _check_channels(values, PURDUE_VALUES)
+    low, high = zip(*DLSTUDIO_WINDOWS.values(), strict=True)
+    return (values > _per_channel(low, values)) & (values < _per_channel(high, values))
+
+
+def windows_apply(class_values: Sequence[float]) -> bool:
+    """Tell whether the windows mean anything: they are written for PurdueShapes' five values."""
+    return tuple(class_values) == PURDUE_VALUES
+
+
+def _check_channels(values: Array, class_values: Sequence[float]) -> None:
+    if values.shape[-1] != len(class_values):
+        raise ConfigError(
+            f"values have {values.shape[-1]} channels for {len(class_values)} class values"
+        )
+
+
+def _per_channel(numbers: Sequence[float], values: Array) -> Array:
+    """Return a number per channel in the rank and dtype of ``values`` [..., C]."""
+    return jnp.expand_dims(jnp.asarray(numbers, values.dtype), range(values.ndim - 1))
+
+
+def _widened(outputs: Array) -> Array:
+    """Return outputs as float32 at least."""
+    return outputs if outputs.dtype == jnp.float64 else outputs.astype(jnp.float32)

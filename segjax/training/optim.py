@@ -1,5 +1,6 @@
 """The optimizer and its learning-rate schedule, from optax, as the settings ask."""
 
+import functools
 from typing import Any
 
 import jax
@@ -13,7 +14,6 @@ MUON_RMS = 0.2  # root mean square of a muon step at rate 1, about that of AdamW
 OUTPUT_LAYER = "conv_out"
 FINAL_SHARE = 0.01  # the learning rate that 'cosine', 'linear' and 'onecycle' end at, over the peak
 
-
 Rate = float | jax.Array
 
 
@@ -25,30 +25,23 @@ def make_schedule(
     ``learning_rate`` stands in for the setting's; it may be traced.
     """
     peak = config.learning_rate if learning_rate is None else learning_rate
-    warmup = config.warmup_steps
-    rest = max(total_steps - warmup, 1)
-    final = peak * FINAL_SHARE
+    cosine = functools.partial(optax.cosine_decay_schedule, alpha=FINAL_SHARE)
     if config.schedule == "onecycle":
         rise = max(int(total_steps * ONECYCLE_RISE), 1)
-        after = max(total_steps - rise, 1)
-        return optax.join_schedules(
-            [
-                optax.cosine_decay_schedule(peak / 25, rise, alpha=25.0),
-                optax.cosine_decay_schedule(peak, after, alpha=FINAL_SHARE),
-            ],
-            [rise],
-        )
+        up = optax.cosine_decay_schedule(peak / 25, rise, alpha=25.0)
+        return optax.join_schedules([up, cosine(peak, max(total_steps - rise, 1))], [rise])
+    warmup = config.warmup_steps
+    rest = max(total_steps - warmup, 1)
     main = {
         "constant": lambda: optax.constant_schedule(peak),
-        "cosine": lambda: optax.cosine_decay_schedule(peak, rest, alpha=FINAL_SHARE),
-        "linear": lambda: optax.linear_schedule(peak, final, rest),
+        "cosine": lambda: cosine(peak, rest),
+        "linear": lambda: optax.linear_schedule(peak, peak * FINAL_SHARE, rest),
     }[config.schedule]()
     if not warmup:
         return main
     # The first step already moves: (1, 2, ..., warmup) / warmup.
-    return optax.join_schedules(
-        [optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1)), main], [warmup]
-    )
+    up = optax.linear_schedule(peak / warmup, peak, max(warmup - 1, 1))
+    return optax.join_schedules([up, main], [warmup])
 
 
 def make_optimizer(

@@ -1,10 +1,12 @@
-"""A run in several processes, one for each machine: joining them, and keeping them in agreement.
+"""What a run's processes, one for each machine, have in common, and how they stay in agreement.
 
 All run the same program on the same settings, which are process 0's. Only process 0 writes, prints
 and decides what depends on the run folder; the others hear of it through the devices' own network,
-so they need not see its disk.
+so they need not see its disk. With one process, the usual case, each function is what it says and
+nothing is exchanged.
 """
 
+import functools
 import json
 import os
 import signal
@@ -16,22 +18,43 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from segjax import errors
-from segjax.errors import ConfigError, SegjaxError
+from segjax.config import Config, names_with, settings_that_differ
+from segjax.data.splits import Splits, load_splits
+from segjax.errors import ConfigError, DataError, Say, SegjaxError, one_line
+from segjax.runs.folder import RunFolder, UnwrittenFolder, choose_folder
+from segjax.training import backend
+from segjax.training.devices import several
 
 Value = TypeVar("Value")
-Tree = TypeVar("Tree")
 
 MESSAGE_BYTES = 2000  # of an error that another process had
 
+# Prints a line without holding it back, so that a log file shows where a run is.
+print_now: Say = functools.partial(print, flush=True)
 
-def join(*, coordinator: str = "", processes: int = 0, process: int = -1) -> None:
+
+def begin(config: Config, say: Say) -> tuple[Config, Say]:
+    """Set JAX up, before anything else uses it; return the settings that hold, and who speaks."""
+    backend.prepare()
+    if config.cache_dir:
+        jax.config.update("jax_compilation_cache_dir", config.cache_dir)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
+    if not config.multihost:
+        return config, say
+    join(config.coordinator, config.num_processes, config.process_id)
+    first = Config.from_json(of_first(config.to_json), source="process 0")
+    # Each process has the settings that are its own; all others are process 0's.
+    config = first.replace(**{name: getattr(config, name) for name in names_with("local")})
+    return config, say if is_first() else lambda line: None
+
+
+def join(coordinator: str, processes: int, process: int) -> None:
     """Join the run's other processes; before anything else uses JAX.
 
-    What is not given is taken from the environment: JAX_COORDINATOR_ADDRESS, or what SLURM, Open
-    MPI, Kubernetes or a TPU pod say. A second call changes nothing.
+    What is not given ("", 0 or -1) is taken from the environment: JAX_COORDINATOR_ADDRESS, or what
+    SLURM, Open MPI, Kubernetes or a TPU pod say. A second call changes nothing.
 
-    Raises:
-      ConfigError: the processes cannot be told from the settings, or did not find each other.
+    Raises ConfigError if the processes cannot be told from the settings, or do not find each other.
     """
     if jax.distributed.is_initialized():
         return
@@ -45,14 +68,44 @@ def join(*, coordinator: str = "", processes: int = 0, process: int = -1) -> Non
         where = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
         given = f" at {where}" if where else ""
         raise ConfigError(
-            f"--multihost: cannot join the other processes{given}: {_first_line(error)}; give each "
+            f"--multihost: cannot join the other processes{given}: {one_line(error)}; give each "
             "--coordinator=HOST:PORT of process 0, --num_processes=N and its --process_id"
         ) from None
 
 
-def several() -> bool:
-    """Tell whether the run has more than one process."""
-    return jax.process_count() > 1
+def claim_folder(config: Config) -> RunFolder:
+    """Choose the folder of a run as `choose_folder`; of several processes the first writes it.
+
+    Raises ConfigError as that, or if --resume would change what its run was trained with.
+    """
+
+    def choose() -> str:
+        folder = choose_folder(config)
+        if config.resume:
+            old = folder.config()
+            if (old.seeds > 1) != (config.seeds > 1):
+                holds = f"runs of {old.seeds} seeds" if old.seeds > 1 else "one run"
+                raise ConfigError(f"--resume --seeds={config.seeds}: {folder.path} holds {holds}")
+            if changes := settings_that_differ(old, config):
+                raise ConfigError(f"--resume cannot change a run's settings: {'; '.join(changes)}")
+        return str(folder.path)
+
+    path = of_first(choose)
+    return RunFolder(path) if is_first() else UnwrittenFolder(path)
+
+
+def load_data(config: Config, say: Say) -> Splits:
+    """Load the data as `load_splits`; every process needs it, and the same.
+
+    Raises ConfigError or DataError as that, DataError if the processes see different data.
+    """
+    splits = in_all(lambda: load_splits(config, say=say))
+    if several():
+        rows = multihost_utils.process_allgather(np.frombuffer(splits.digest(), np.uint8))
+        for number, row in enumerate(rows):
+            if (row != rows[0]).any():
+                raise DataError(f"process {number} has another data set than process 0")
+    return splits
 
 
 def is_first() -> bool:
@@ -73,7 +126,10 @@ def of_first(work: Callable[[], Value]) -> Value:
             outcome = {"value": work()}
         except SegjaxError as error:
             outcome = {"error": str(error), "kind": type(error).__name__}
-    outcome = json.loads(_broadcast(json.dumps(outcome).encode()))
+    text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
+    heard = multihost_utils.broadcast_one_to_all(np.resize(text, size))  # others' is not looked at
+    outcome = json.loads(heard.tobytes())
     if "error" in outcome:
         raise getattr(errors, outcome["kind"])(outcome["error"])
     return outcome["value"]
@@ -83,28 +139,20 @@ def in_all(work: Callable[[], Value]) -> Value:
     """Do ``work`` in every process; if it fails in one, with a SegjaxError, it fails in all."""
     if not several():
         return work()
-    failure: SegjaxError | None = None
+    said, failure = b"", None
     try:
         value = work()
     except SegjaxError as error:
-        failure = error
-    text = np.zeros(MESSAGE_BYTES, np.uint8)
-    if failure is not None:
-        said = str(failure).encode()[:MESSAGE_BYTES]
-        text[: len(said)] = np.frombuffer(said, np.uint8)
+        said, failure = str(error).encode()[:MESSAGE_BYTES], error
+    text = np.frombuffer(said.ljust(MESSAGE_BYTES, b"\0"), np.uint8)
     heard = multihost_utils.process_allgather(text)
     if failure is not None:
         raise failure
     for number, row in enumerate(heard):
         if row.any():
-            said = row.tobytes().rstrip(b"\0").decode(errors="replace")
-            raise SegjaxError(f"process {number} cannot go on: {said}")
+            told = row.tobytes().rstrip(b"\0").decode(errors="replace")
+            raise SegjaxError(f"process {number} cannot go on: {told}")
     return value
-
-
-def largest(number: int) -> int:
-    """Return the largest of the processes' numbers."""
-    return number if not several() else int(multihost_utils.process_allgather(number).max())
 
 
 def agreed_signal(caught: Sequence[str], *, due: bool) -> str | None:
@@ -116,71 +164,6 @@ def agreed_signal(caught: Sequence[str], *, due: bool) -> str | None:
         return caught[0] if caught else None
     if not due:
         return None
-    number = largest(signal.Signals[caught[0]].value if caught else 0)
+    number = signal.Signals[caught[0]].value if caught else 0
+    number = int(multihost_utils.process_allgather(number).max())
     return signal.Signals(number).name if number else None
-
-
-def check_same(digest: bytes, what: str) -> None:
-    """Raise DataError in all unless every process has the same ``digest`` of ``what``."""
-    rows = multihost_utils.process_allgather(np.frombuffer(digest, np.uint8))
-    for number, row in enumerate(rows):
-        if (row != rows[0]).any():
-            raise errors.DataError(f"process {number} has another {what} than process 0")
-
-
-def share(tree: Tree) -> Tree:
-    """Return process 0's arrays in all; every process gives a tree of the same shapes."""
-    if not several():
-        return tree
-
-    def one(x: Any) -> Any:
-        if _is_key(x):
-            data = multihost_utils.broadcast_one_to_all(jax.random.key_data(x))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
-        return multihost_utils.broadcast_one_to_all(x)
-
-    return jax.tree.map(one, tree)
-
-
-def own(tree: Tree) -> Tree:
-    """Return this process's copies of arrays that lie whole on every device."""
-    if not several():
-        return tree
-
-    def one(x: Any) -> Any:
-        if isinstance(x, jax.Array) and not x.is_fully_addressable:
-            return x.addressable_data(0)
-        return x
-
-    return jax.tree.map(one, tree)
-
-
-def put_everywhere(tree: Tree, sharding: jax.sharding.Sharding) -> Tree:
-    """Put arrays that every process has whole onto all devices of ``sharding``, whole."""
-
-    def one(x: Any) -> Any:
-        if isinstance(x, jax.Array) and not x.is_fully_addressable:
-            return x
-        if _is_key(x):
-            data = one(np.asarray(jax.random.key_data(x)))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
-        value = np.asarray(x)
-        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
-
-    return jax.tree.map(one, tree)
-
-
-def _is_key(x: Any) -> bool:
-    return isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _broadcast(text: bytes) -> bytes:
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    buffer = np.zeros(size, np.uint8)
-    if is_first():
-        buffer[:] = np.frombuffer(text, np.uint8)
-    return multihost_utils.broadcast_one_to_all(buffer).tobytes()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,44 +1,28 @@
 """A trace of a few training steps by JAX's profiler, for --profile."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from segjax.errors import Say
-from segjax.training.trainer import Trainer
-
-
-@contextlib.contextmanager
-def traced(trainer: Trainer) -> Iterator["StepTrace"]:
-    """Trace the steps that a run's --profile asks for, while the context lasts."""
-    folder, step = trainer.folder, trainer.progress.step
-    trace = StepTrace(
-        folder.profile if folder.writes else None,
-        steps=trainer.config.profile,
-        after=step + trainer.schedule.warm_up_steps,
-        say=trainer.print_line,
-    )
-    trace.step = step
-    try:
-        yield trace
-    finally:
-        trace.close()
 
 
 class StepTrace:
     """Traces ``steps`` steps of a run, after those in which programs are compiled.
 
     The loop asks `steps_to_event`, so that no chunk of steps goes past the trace's ends, and tells
-    with `reached` where it is. Without a folder (of several processes the first traces) it only
-    pauses where the others do.
+    with `reached` where it is.
     """
 
-    def __init__(self, folder: Path | None, *, steps: int, after: int, say: Say) -> None:
-        """Trace the ``steps`` steps that follow step ``after``; 0 steps: nothing."""
-        self.folder, self.say, self.step = folder, say, 0
+    def __init__(
+        self, folder: Path | None, *, steps: int, after: int, step: int = 0, say: Say
+    ) -> None:
+        """From ``step`` on, wait to trace the ``steps`` that follow step ``after``; 0: nothing.
+
+        Without a folder (of several processes the first traces) it only pauses where others do.
+        """
+        self.folder, self.step, self.say = folder, step, say
         self.begin, self.end = after, after + steps
         self.state = "waiting" if steps else "off"
 
@@ -50,35 +34,30 @@ class StepTrace:
     def reached(self, step: int, unfinished: Any) -> None:
         """Start or stop if ``step`` is the place; the device does its ``unfinished`` work first."""
         self.step = step
-        if self.state == "waiting" and step == self.begin:
+        if (self.state, step) == ("waiting", self.begin):
             jax.block_until_ready(unfinished)
             if self.folder is not None:
                 jax.profiler.start_trace(str(self.folder), create_perfetto_trace=True)
             self.state = "tracing"
-        elif self.state == "tracing" and step == self.end:
+        elif (self.state, step) == ("tracing", self.end):
             jax.block_until_ready(unfinished)
-            self.stop()
-
-    def stop(self) -> None:
-        """Write the trace of the steps so far and say how to look at it."""
-        self.state = "off"
-        if self.folder is None:
-            return
-        jax.profiler.stop_trace()
-        file = max(self.folder.glob("plugins/profile/*/perfetto_trace.json.gz"))
-        self.say(
-            f"profile of steps {self.begin + 1} to {self.step}: open {file} at "
-            "https://ui.perfetto.dev, or see all of it with: pip install xprof && "
-            f"xprof --logdir={self.folder}"
-        )
+            self.close()
 
     def close(self) -> None:
-        """Stop where the run ends, or say that it was too short."""
-        if self.state == "tracing" and self.step > self.begin:
-            self.stop()
-        elif self.state != "off":
-            if self.state == "tracing" and self.folder is not None:
-                jax.profiler.stop_trace()
+        """Write the trace of the steps so far and say how to look at it, or that there is none."""
+        state, self.state = self.state, "off"
+        if state == "tracing" and self.folder is not None:
+            jax.profiler.stop_trace()
+        if state == "off":
+            return
+        if state == "waiting" or self.step == self.begin:
             self.say(
                 f"--profile: nothing to trace, the run ended at step {self.step} with its warm-up"
+            )
+        elif self.folder is not None:
+            file = max(self.folder.glob("plugins/profile/*/perfetto_trace.json.gz"))
+            self.say(
+                f"profile of steps {self.begin + 1} to {self.step}: open {file} at "
+                "https://ui.perfetto.dev, or see all of it with: pip install xprof && "
+                f"xprof --logdir={self.folder}"
             )

@@ -17,7 +17,6 @@ from segjax.training.augment import make_augment
 from segjax.training.class_weights import resolve_class_weights
 from segjax.training.devices import Devices, choose_devices
 from segjax.training.evaluate import Evaluation, make_evaluate
-from segjax.training.events import Schedule
 from segjax.training.objective import Objective, make_objective
 from segjax.training.optim import make_optimizer
 from segjax.training.step import (
@@ -35,6 +34,45 @@ CPU_CHUNK_STEPS = 5  # steps between looks at signals and the bar; elsewhere one
 EVAL_BATCH = 50
 
 Steps = Callable[[TrainState, Batch, Any], tuple[TrainState, list[jax.Array]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The steps of a run and where the loop has to look up.
+
+    Attributes:
+      steps_per_epoch, total_steps: batches of an epoch and of the run.
+      log_steps: a mean loss is due every so many steps of an epoch.
+      checkpoint_steps: a checkpoint is due every so many steps, beside every epoch; 0: no more.
+      chunk_steps: the most steps between two looks at signals and the bar.
+      warm_up_steps: in so many steps every program of a step has been compiled and run.
+    """
+
+    steps_per_epoch: int
+    total_steps: int
+    log_steps: int
+    checkpoint_steps: int
+    chunk_steps: int
+    warm_up_steps: int
+
+    def steps_to_next(self, step: int) -> int:
+        """Return how many steps to run from ``step`` before the loop has to look up."""
+        ahead = range(1, self.chunk_steps + 1)
+        due = (n for n in ahead if self.logs(step + n) or self.saves(step + n))
+        return next(due, self.chunk_steps)
+
+    def ends_epoch(self, step: int) -> bool:
+        """Tell whether an epoch, or the run, ends with this step."""
+        return step % self.steps_per_epoch == 0 or step == self.total_steps
+
+    def logs(self, step: int) -> bool:
+        """Tell whether a mean loss is due, counting within the epoch as DLStudio does."""
+        return self.ends_epoch(step) or step % self.steps_per_epoch % self.log_steps == 0
+
+    def saves(self, step: int) -> bool:
+        """Tell whether a checkpoint is due after ``step``, 1 or more."""
+        every = self.checkpoint_steps
+        return self.ends_epoch(step) or (every > 0 and step % every == 0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +100,8 @@ class Program:
 
     def initial_state(self, config: Config, image_shape: tuple[int, int, int]) -> TrainState:
         """Return the state of step 0, drawn from the run's seed."""
-        return init_state(
-            self.model,
-            self.optimizer,
-            seed=config.seed,
-            image_shape=image_shape,
-            ema=config.ema_decay > 0,
-        )
+        seed, ema = config.seed, config.ema_decay > 0
+        return init_state(self.model, self.optimizer, seed=seed, image_shape=image_shape, ema=ema)
 
     def place(self, dataset: Dataset) -> Batch:
         """Put a data set's arrays on the devices, whole and as they are (uint8)."""
@@ -105,13 +138,6 @@ def make_program(config: Config, splits: Splits) -> Program:
         outside=config.augment_outside,
     )
     step = make_train_step(model, optimizer, objective, augment=augment, ema_decay=config.ema_decay)
-    evaluate = make_evaluate(
-        model,
-        objective,
-        stats=config.eval_stats,
-        batch_size=eval_batch_size(config),
-        devices=devices,
-    )
     return Program(
         loss_params=loss_params,
         objective=objective,
@@ -119,7 +145,13 @@ def make_program(config: Config, splits: Splits) -> Program:
         optimizer=optimizer,
         augment=augment,
         steps=make_steps(step, scan=scans(), devices=devices),
-        evaluate=evaluate,
+        evaluate=make_evaluate(
+            model,
+            objective,
+            stats=config.eval_stats,
+            batch_size=eval_batch_size(config),
+            devices=devices,
+        ),
         schedule=schedule,
         devices=devices,
     )
@@ -143,9 +175,9 @@ def make_schedule(config: Config, images: int) -> Schedule:
     )
 
 
-def make_joint_steps(programs: Sequence[Program], configs: Sequence[Config]) -> Steps:
+def make_joint_steps(runs: Sequence[tuple[Program, Config]]) -> Steps:
     """Return the jitted steps of several runs in one program; see `segjax.training.vmapped`."""
-    lead, config = programs[0], configs[0]
+    lead, config = runs[0]
 
     def optimizer_of(rate: Any) -> Any:
         return make_optimizer(config, lead.schedule.total_steps, learning_rate=rate)
@@ -153,10 +185,7 @@ def make_joint_steps(programs: Sequence[Program], configs: Sequence[Config]) -> 
     step = make_many_step(
         lead.model,
         optimizer_of,
-        [
-            Member(program.objective, own.learning_rate)
-            for program, own in zip(programs, configs, strict=True)
-        ],
+        [Member(program.objective, own.learning_rate) for program, own in runs],
         augment=lead.augment,
         ema_decay=config.ema_decay,
     )

@@ -13,13 +13,12 @@ import jax
 import numpy as np
 
 from segjax import plots
-from segjax.config import Config
 from segjax.errors import TrainingError
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
-from segjax.training import decode
+from segjax.training.devices import own
 from segjax.training.evaluate import SCORE_NAMES, make_predict, scores_of
-from segjax.training.objective import Objective
+from segjax.training.objective import windows_apply
 from segjax.training.step import TrainState
 from segjax.training.trainer import Trainer
 
@@ -53,8 +52,9 @@ def finish(trainer: Trainer, state: TrainState, *, runs_at_once: int = 1) -> Res
     config, splits, program = trainer.config, trainer.splits, trainer.program
     if splits.val is not None:
         # Chosen on validation images, so the test images stay unseen until here.
-        state, _, best_step = trainer.checkpoints.restore(state, which="best")
+        state, _, best_step = trainer.restored(state, which="best")
         trainer.say(f"testing the best checkpoint by validation mIoU, step {best_step}")
+    counted = parameters_dlstudio_counts(config, program.objective.num_outputs)
     results: dict[str, Any] = {
         "config": config.to_dict(),
         "tested_step": int(state.step),
@@ -65,9 +65,7 @@ def finish(trainer: Trainer, state: TrainState, *, runs_at_once: int = 1) -> Res
         "devices_used": program.devices.count,
         "train_images": len(splits.train),
         "parameters": count_parameters(state.params),
-        "parameters_dlstudio_counts": parameters_dlstudio_counts(
-            config, program.objective.num_outputs
-        ),
+        "parameters_dlstudio_counts": counted,
         "classes": list(splits.test.class_names),
         "environment": environment(),
     }
@@ -77,7 +75,7 @@ def finish(trainer: Trainer, state: TrainState, *, runs_at_once: int = 1) -> Res
             trainer.say(line)
     if trainer.folder.writes:
         trainer.folder.write_results(results)
-        draw_figures(trainer, program.devices.own(state.variables()))
+        draw_figures(trainer, own(state.variables()))
         trainer.say(f"done: {trainer.folder.path / 'results.json'}, loss.png, predictions.png")
     return Result(trainer.folder.path, finished=True, results=results)
 
@@ -112,13 +110,11 @@ def test_table(results: dict[str, Any], *, windows: bool) -> list[str]:
         if name not in test or (name == "windows" and not windows):
             continue
         scores = test[name]
+        columns = [[*scores["per_class"][score], scores["mean"][score]] for score in SCORE_NAMES]
         lines.append(f"{meaning}; pixel accuracy {scores['pixel_accuracy']:.4f}")
         lines.append(f"  {'':{width}}" + "".join(f"{score:>11}" for score in SCORE_NAMES))
-        for index, label in enumerate(classes):
-            row = (scores["per_class"][score][index] for score in SCORE_NAMES)
+        for label, *row in zip([*classes, "mean"], *columns, strict=True):
             lines.append(f"  {label:{width}}" + "".join(f"{value:11.4f}" for value in row))
-        row = (scores["mean"][score] for score in SCORE_NAMES)
-        lines.append(f"  {'mean':{width}}" + "".join(f"{value:11.4f}" for value in row))
     return lines
 
 
@@ -131,11 +127,11 @@ def draw_figures(trainer: Trainer, variables: Any) -> None:
     predict = make_predict(program.model, program.objective, stats=config.eval_stats)
     # Batch statistics depend on the batch, so the pictures come from batches of the test's size.
     size = config.batch_size if config.eval_stats == "batch" else len(few)
-    shown = trainer.splits.test[: -(-len(few) // size) * size]
-    values = [
-        np.asarray(predict(variables, shown.images[start : start + size]))
-        for start in range(0, len(shown), size)
-    ]
+    images = trainer.splits.test.images
+    values = [predict(variables, images[at : at + size]) for at in range(0, len(few), size)]
+    # DLStudio's reading is of its head, its targets and its classes.
+    faithful = config.head == "dlstudio" and program.objective.reads == "values"
+    windows = faithful and windows_apply(program.objective.class_values)
     figure = plots.predictions_figure(
         few.images,
         few.masks,
@@ -144,20 +140,13 @@ def draw_figures(trainer: Trainer, variables: Any) -> None:
         class_values=few.class_values,
         boxes=[few.boxes_of(index) for index in range(len(few))],
         ignore=few.ignore,
-        decode="windows" if reads_windows(config, program.objective) else "half",
+        decode="windows" if windows else "half",
     )
     plots.save(figure, folder.path / "predictions.png")
 
 
-def reads_windows(config: Config, objective: Objective) -> bool:
-    """Tell whether the picture shows DLStudio's reading: its head, its targets, its classes."""
-    faithful = config.head == "dlstudio" and objective.reads == "values"
-    return faithful and decode.windows_apply(objective.class_values)
-
-
 def environment() -> dict[str, Any]:
     """Return what a number depends on besides the settings: device, versions, commit."""
-    device = jax.devices()[0]
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -165,7 +154,7 @@ def environment() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
     return {
-        "platform": device.platform,
+        "platform": jax.devices()[0].platform,
         "device": device_name(),
         "devices": jax.device_count(),
         "processes": jax.process_count(),
@@ -192,11 +181,11 @@ def device_name() -> str:
 
 def commit() -> str | None:
     """Return the commit of the checkout that this code runs from, or None outside of one."""
-    here = Path(__file__).resolve().parent
+    command = "git describe --always --dirty --abbrev=12 --exclude=*"
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=here,
+            command.split(),
+            cwd=Path(__file__).resolve().parent,
             capture_output=True,
             text=True,
             timeout=10,

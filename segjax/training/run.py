@@ -4,9 +4,9 @@ from segjax.config import Config
 from segjax.errors import Say
 from segjax.training.loop import train
 from segjax.training.many import run_seeds
+from segjax.training.processes import begin, claim_folder, load_data, print_now
 from segjax.training.program import make_program
 from segjax.training.results import Result, finish, unfinished
-from segjax.training.shared import begin, claim_folder, load_data, print_now
 from segjax.training.trainer import Trainer
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ import optax
 
 from segjax.training import backend
 from segjax.training.devices import Devices
+from segjax.training.objective import Objective
 
 Array = jax.Array
 Batch = dict[str, Array]
@@ -50,15 +51,6 @@ class TrainState:
         return {"params": params, "batch_stats": self.batch_stats}
 
 
-class HasLoss(Protocol):
-    """What a step asks of an objective; see `segjax.training.objective.Objective`."""
-
-    def loss(
-        self, outputs: Array, masks: Array, *, valid: Array | None = None, step: Array | int = 0
-    ) -> Array:
-        """Return the scalar loss of raw ``outputs`` against ``masks``."""
-
-
 def stream(seed: int, number: int) -> Array:
     """Return the key of one of a seed's random streams."""
     return jax.random.fold_in(jax.random.key(seed), number)
@@ -93,7 +85,7 @@ def init_state(
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    objective: HasLoss,
+    objective: Objective,
     *,
     augment: Augment | None = None,
     ema_decay: float = 0.0,
@@ -179,12 +171,11 @@ def make_steps(
         while at < len(indices):
             if scan and len(indices) - at >= SCAN_STEPS:
                 state, loss = step_many(state, arrays, indices[at : at + SCAN_STEPS])
-                at += SCAN_STEPS
+                losses.append(loss)
             else:
                 state, loss = step_once(state, arrays, indices[at])
-                loss = loss[None]
-                at += 1
-            losses.append(loss)
+                losses.append(loss[None])
+            at += len(losses[-1])
         return state, losses
 
     return steps

@@ -21,12 +21,14 @@ from segjax.data.splits import Splits
 from segjax.errors import Say, TrainingError
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
-from segjax.runs.checkpoints import Checkpoints
-from segjax.runs.folder import RunFolder
+from segjax.runs.checkpoints import Checkpoints, Which
+from segjax.runs.folder import RunFolder, open_run
 from segjax.runs.logs import TensorBoard, check_tensorboard
+from segjax.training.devices import own, share
 from segjax.training.evaluate import scores_of
+from segjax.training.processes import of_first
+from segjax.training.profile import StepTrace
 from segjax.training.program import Program
-from segjax.training.shared import SharedCheckpoints, make_folder
 from segjax.training.step import Batch, TrainState
 
 
@@ -53,23 +55,15 @@ class Trainer:
     """A run: its settings, data and program, where it stands, and what it writes."""
 
     def __init__(
-        self,
-        config: Config,
-        splits: Splits,
-        program: Program,
-        folder: RunFolder,
-        *,
-        say: Say,
+        self, config: Config, splits: Splits, program: Program, folder: RunFolder, *, say: Say
     ) -> None:
         self.config, self.splits, self.program = config, splits, program
         self.folder, self.say, self.schedule = folder, say, program.schedule
         if config.tensorboard:
             check_tensorboard()
         self.board: TensorBoard | None = None
-        self.checkpoints = SharedCheckpoints(
-            Checkpoints(folder.checkpoints, keep=config.keep_checkpoints, notify=say),
-            program.devices,
-        )
+        # Of several processes the first reads and writes them.
+        self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints, notify=say)
         self.progress = Progress()
         self.error: TrainingError | None = None
 
@@ -79,17 +73,35 @@ class Trainer:
         Raises ConfigError if the folder cannot be written, CheckpointError if no checkpoint of it
         can be used.
         """
-        make_folder(self.folder, self.config)
+        of_first(lambda: open_run(self.folder, self.config))
         state = self.program.initial_state(self.config, self.splits.train.images.shape[1:])
         if not self.config.resume:
             return state
-        if not self.checkpoints.exist():
+        if not of_first(lambda: any(self.folder.checkpoints.glob("step_*"))):
             self.say("no checkpoint was saved before the run stopped; starting at step 0")
             return state
-        state, meta, step = self.checkpoints.restore(state)
+        state, meta, step = self.restored(state)
         self.say(f"resuming at step {step} of {self.schedule.total_steps}")
         self.progress = Progress(**meta["progress"])
         return state
+
+    def restored(
+        self, state: TrainState, *, which: Which = "newest"
+    ) -> tuple[TrainState, dict[str, Any], int]:
+        """Return a checkpoint's state, meta and step; ``state`` is the template.
+
+        Of several processes the first reads for all. Raises CheckpointError as
+        `Checkpoints.restore`.
+        """
+        found = own(state)
+
+        def read() -> tuple[dict[str, Any], int]:
+            nonlocal found
+            found, meta, step = self.checkpoints.restore(found, which=which)
+            return meta, step
+
+        meta, step = of_first(read)
+        return self.program.devices.place(share(found)), meta, step
 
     def announce(self, state: TrainState, *, runs_at_once: int = 1) -> None:
         """Say what is going to run."""
@@ -100,15 +112,14 @@ class Trainer:
             f"{self.schedule.total_steps} steps of {config.batch_size} on {self.devices_in_words()}"
             + (f", {runs_at_once} runs in one program" if runs_at_once > 1 else "")
         )
+        line = f"{config.network_name()}: {runs:,} parameters"
         counted = parameters_dlstudio_counts(config, self.program.objective.num_outputs)
-        if counted is None:
-            self.say(f"{config.network_name()}: {runs:,} parameters")
-        else:
-            self.say(
-                f"{config.network_name()}: {runs:,} parameters. DLStudio "
-                f"counts {counted:,}: it also builds layers that its forward pass never calls"
-                + ("." if config.head == "dlstudio" else ", and has another output layer.")
+        if counted is not None:
+            line += (
+                f". DLStudio counts {counted:,}: it also builds layers that its forward pass never "
+                "calls" + ("." if config.head == "dlstudio" else ", and has another output layer.")
             )
+        self.say(line)
         if config.head == "dlstudio":
             self.say(
                 "head=dlstudio computes one output pixel in four, the rest is a constant per class "
@@ -133,17 +144,15 @@ class Trainer:
     def order_of(self, epoch: int) -> np.ndarray:
         """Return the image indices of an epoch's steps, int32 [steps_per_epoch, batch_size]."""
         order = epoch_order(len(self.splits.train), seed=self.config.seed, epoch=epoch)
-        return order[: self.schedule.steps_per_epoch * self.config.batch_size].reshape(
-            self.schedule.steps_per_epoch, self.config.batch_size
-        )
+        steps, batch_size = self.schedule.steps_per_epoch, self.config.batch_size
+        return order[: steps * batch_size].reshape(steps, batch_size)
 
     def goes_on(self) -> bool:
         """Tell whether there is something left to train."""
-        patience = self.config.early_stop_epochs
-        stood_still = patience > 0 and self.progress.epochs_since_best >= patience
+        patience = self.config.early_stop_epochs or math.inf
         return (
             self.progress.step < self.schedule.total_steps
-            and not stood_still
+            and self.progress.epochs_since_best < patience
             and self.error is None
         )
 
@@ -177,7 +186,7 @@ class Trainer:
 
     def stop_on(self, trouble: str) -> None:
         """Raise TrainingError about numbers that are not finite, naming what is left to use."""
-        saved = self.checkpoints.steps()
+        saved = of_first(self.checkpoints.steps)
         left = f"the last good checkpoint is step {saved[-1]}" if saved else "nothing was saved yet"
         raise TrainingError(
             f"{trouble}; {left} in {self.folder.path}; try a smaller --learning_rate or --clip_norm"
@@ -191,15 +200,12 @@ class Trainer:
         epoch, at = divmod(progress.step - 1, self.schedule.steps_per_epoch)
         mean = float(np.mean(np.asarray(progress.losses, np.float64)))
         self.record(
-            {
-                "kind": "train",
-                "epoch": epoch + 1,
-                "iter": at + 1,
-                "step": progress.step,
-                "loss": mean,
-                "mean_over": len(progress.losses),
-                "seconds": round(progress.seconds, 3),
-            }
+            "train",
+            epoch=epoch + 1,
+            iter=at + 1,
+            step=progress.step,
+            loss=mean,
+            mean_over=len(progress.losses),
         )
         self.folder.write_performance_numbers(config.epochs, config.log_steps)
         self.print_line(
@@ -209,20 +215,31 @@ class Trainer:
         progress.losses = []
 
     @contextlib.contextmanager
-    def open_board(self) -> Iterator[None]:
-        """Write TensorBoard's curves from here on while the context lasts, if asked to."""
+    def open_logs(self) -> Iterator[None]:
+        """Write the log, and TensorBoard's curves if asked to, anew from here on."""
+        self.folder.rewind_log(self.progress.step)
         if not self.config.tensorboard or not self.folder.writes:
             yield
             return
         self.board = TensorBoard(self.folder.tensorboard, step=self.progress.step)
-        try:
+        with contextlib.closing(self.board):
             yield
-        finally:
-            self.board.close()
-            self.board = None
+        self.board = None
 
-    def record(self, record: dict[str, Any]) -> None:
+    def trace(self) -> contextlib.closing[StepTrace]:
+        """Trace the steps that --profile asks for from here on while the context lasts."""
+        trace = StepTrace(
+            self.folder.profile if self.folder.writes else None,
+            steps=self.config.profile,
+            after=self.progress.step + self.schedule.warm_up_steps,
+            step=self.progress.step,
+            say=self.print_line,
+        )
+        return contextlib.closing(trace)
+
+    def record(self, kind: str, **values: float) -> None:
         """Write one record to the log and its companions."""
+        record = {"kind": kind, **values, "seconds": round(self.progress.seconds, 3)}
         self.folder.log(record)
         if self.board is not None:
             self.board.add(record)
@@ -237,14 +254,11 @@ class Trainer:
         progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
         epoch = -(-progress.step // self.schedule.steps_per_epoch)
         self.record(
-            {
-                "kind": "validation",
-                "epoch": epoch,
-                "step": progress.step,
-                "val_loss": evaluation.loss,
-                "val_miou": miou,
-                "seconds": round(progress.seconds, 3),
-            }
+            "validation",
+            epoch=epoch,
+            step=progress.step,
+            val_loss=evaluation.loss,
+            val_miou=miou,
         )
         mark = "  (best so far)" if is_best else ""
         self.print_line(
@@ -264,7 +278,8 @@ class Trainer:
             "label_map": dict(self.splits.train.label_map),
             "image_size": list(self.splits.train.images.shape[1:3]),
         }
-        self.checkpoints.save(self.progress.step, state, meta, best_score=score)
+        step = self.progress.step
+        of_first(lambda: str(self.checkpoints.save(step, own(state), meta, best_score=score)))
 
     def bar(self) -> Any:
         """Return a progress bar over the run's steps, with the time left."""

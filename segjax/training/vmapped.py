@@ -7,6 +7,7 @@ convolution, which has no fast path there.
 """
 
 import dataclasses
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,8 +59,7 @@ def train_many(
         ``lambda rate: make_optimizer(config, steps, learning_rate=rate)``; its state was made with
         any rate.
       members: R of them, in the order of the states.
-      augment: as in `make_train_step`; each run draws from its own key.
-      ema_decay: as in `make_train_step`.
+      augment, ema_decay: as in `make_train_step`; each run draws from its own key.
       scan: as in `make_steps`; None: on accelerators.
 
     Returns:
@@ -105,12 +105,13 @@ def make_many_step(
     rates = jnp.asarray([member.learning_rate for member in members], jnp.float32)
 
     def one(state: TrainState, batch: Batch, choice: Array, rate: Array) -> tuple[TrainState, Any]:
+        def loss(*given: Any, **keywords: Any) -> Array:
+            branches = [lambda g, k, o=o: o.loss(*g, **k) for o in objectives]
+            return jax.lax.switch(choice, branches, given, keywords)
+
+        objective: Any = types.SimpleNamespace(loss=loss)
         step = make_train_step(
-            model,
-            optimizer_of(rate),
-            _Chosen(objectives, choice) if len(objectives) > 1 else objectives[0],
-            augment=augment,
-            ema_decay=ema_decay,
+            model, optimizer_of(rate), objective, augment=augment, ema_decay=ema_decay
         )
         return step(state, batch)
 
@@ -118,25 +119,6 @@ def make_many_step(
         return jax.vmap(one)(state, batch, choices, rates)
 
     return many_step
-
-
-@dataclasses.dataclass(frozen=True)
-class _Chosen:
-    """The loss of ``objectives[index]``, ``index`` int32 [] known only to the running program."""
-
-    objectives: tuple[Objective, ...]
-    index: Array
-
-    def loss(
-        self, outputs: Array, masks: Array, *, valid: Array | None = None, step: Array | int = 0
-    ) -> Array:
-        def branch(objective: Objective) -> Callable[..., Array]:
-            return lambda outputs, masks, valid, step: objective.loss(
-                outputs, masks, valid=valid, step=step
-            )
-
-        branches = [branch(objective) for objective in self.objectives]
-        return jax.lax.switch(self.index, branches, outputs, masks, valid, step)
 
 
 def stack_states(states: Sequence[TrainState]) -> TrainState:

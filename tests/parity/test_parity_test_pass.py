@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from segjax.training.decode import dlstudio_windows
+from segjax.training.objective import dlstudio_windows
 from tests.goldens import recipe
 from tests.parity import jax_side, torch_side
 from tests.parity.measurements import Measurements, relative

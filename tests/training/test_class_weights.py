@@ -21,24 +21,21 @@ def masks_of():
     return masks
 
 
-def test_balanced_by_hand():
+def test_weights_by_hand():
     # 10 and 5 pixels: 1/10 and 1/5, over their mean 3/20.
     np.testing.assert_allclose(balanced_class_weights(masks_of()), [2 / 3, 4 / 3])
-
-
-def test_median_counts_only_images_that_show_the_class():
-    # 10 of 40 pixels and 5 of 20: equally frequent where they are.
+    # Of the images that show it: 10 of 40 pixels and 5 of 20, equally frequent where they are.
     np.testing.assert_allclose(balanced_class_weights(masks_of(), rule="median"), [1, 1])
     masks = masks_of()
     masks[1, 1, :, 1] = 250  # now 10 of 20
     np.testing.assert_allclose(balanced_class_weights(masks, rule="median"), [4 / 3, 2 / 3])
-
-
-def test_exclusive_puts_background_first_and_lets_the_last_class_win():
-    # Class 1 covers two of class 0's pixels: 27 background, 8 and 5.
+    # With a background, and the last class winning: 27 of it, 8 and 5.
     rarity = 1 / np.array([27, 8, 5])
     got = balanced_class_weights(masks_of(), exclusive=True)
     np.testing.assert_allclose(got, rarity / rarity.mean())
+    # A class without a pixel.
+    masks = np.concatenate([masks_of(), np.zeros((2, 4, 5, 1), np.uint8)], axis=-1)
+    np.testing.assert_allclose(balanced_class_weights(masks), [2 / 3, 4 / 3, 1])
 
 
 def test_exclusive_counts_are_those_of_the_labels():
@@ -79,22 +76,19 @@ def test_mask_values_do_not_matter():
     )
 
 
-def test_an_absent_class_weighs_one():
-    masks = np.concatenate([masks_of(), np.zeros((2, 4, 5, 1), np.uint8)], axis=-1)
-    np.testing.assert_allclose(balanced_class_weights(masks), [2 / 3, 4 / 3, 1])
-
-
-def test_what_cannot_work_is_said():
-    with pytest.raises(DataError, match="no pixel of any class"):
-        balanced_class_weights(np.zeros((1, 4, 4, 2), np.uint8))
-    with pytest.raises(DataError, match="no pixel of any class"):
-        balanced_class_weights(np.zeros((1, 4, 4, 2), np.uint8), exclusive=True)
-    with pytest.raises(ConfigError, match="'even': choose one of balanced, median"):
-        balanced_class_weights(masks_of(), rule="even")
-    with pytest.raises(ConfigError, match=r"must be \[N, H, W, C\]"):
-        balanced_class_weights(masks_of()[0])
-    with pytest.raises(ConfigError, match=r"must be \(2, 4, 5\)"):
-        balanced_class_weights(masks_of(), ignore=np.zeros((2, 4), bool))
+@pytest.mark.parametrize(
+    ("masks", "options", "error", "said"),
+    [
+        (np.zeros((1, 4, 4, 2), np.uint8), {}, DataError, "no pixel of any class"),
+        (np.zeros((1, 4, 4, 2)), {"exclusive": True}, DataError, "no pixel of any class"),
+        (masks_of(), {"rule": "even"}, ConfigError, "'even': choose one of balanced, median"),
+        (masks_of()[0], {}, ConfigError, r"must be \[N, H, W, C\]"),
+        (masks_of(), {"ignore": np.zeros((2, 4), bool)}, ConfigError, r"must be \(2, 4, 5\)"),
+    ],
+)
+def test_what_cannot_work_is_said(masks, options, error, said):
+    with pytest.raises(error, match=said):
+        balanced_class_weights(masks, **options)
 
 
 def test_numbers_and_nothing_stay():

@@ -1,6 +1,8 @@
 """One device and four: the same losses, the same scores."""
 
 import dataclasses
+import functools
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -12,65 +14,59 @@ from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.folder import RunFolder
 from segjax.training import program
-from segjax.training import run as runner
 from segjax.training.devices import Devices, choose_devices
+from segjax.training.run import run
 from segjax.training.step import make_steps, make_train_step
 from segjax.training.trainer import Trainer
-from tests.small_net import SMALL
+from tests.small_net import MUNET, losses_of, silent, small_run
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-# SMALL undone: the real network at its least depth.
-MUNET = {name: getattr(Config, name) for name in SMALL} | {"head": "dense", "depth": 2}
+SHARED = small_run(
+    "run",
+    # Dice of the whole batch and batch norm: what sharing a batch could break.
+    loss="combo",
+    loss_params={"dice_scale": 400.0},
+    augment="flip,noise",
+    log_steps=1,
+    keep_checkpoints=9,
+)
 
 
-def silent(_line):
-    pass
+@pytest.fixture(scope="module")
+def one_and_four(tmp_path_factory):
+    """The same run on one device and on four."""
 
+    def go(count, **network):
+        folder = tmp_path_factory.mktemp("devices")
+        lines = []
+        config = SHARED.replace(devices=count, run_dir=str(folder / "run"), **network)
+        result = run(config, say=lines.append)
+        assert any(" on 4 x cpu" in line for line in lines) == (count == 4)
+        return result
 
-def losses(folder):
-    rows = RunFolder(folder).records()
-    return np.array([row.get("loss", row.get("val_loss")) for row in rows])
-
-
-@pytest.fixture
-def shared(tiny):
-    """Dice of the whole batch and batch norm: what sharing a batch could break."""
-    return tiny.replace(
-        loss="combo",
-        loss_params={"dice_scale": 400.0},
-        augment="flip,noise",
-        log_steps=1,
-        epochs=1,
-        **SMALL,
-    )
+    return functools.cache(lambda **network: (go(1, **network), go(4, **network)))
 
 
 @pytest.mark.parametrize(
     "network",
-    [{}, pytest.param(MUNET, marks=pytest.mark.slow)],
+    [{}, pytest.param(MUNET | {"head": "dense"}, marks=pytest.mark.slow)],
     ids=["small", "munet"],
 )
-def test_four_devices_train_and_test_as_one(shared, tmp_path, network):
-    """Over an epoch; the batches of validation and test do not all divide by four."""
-    results = {}
-    for count in (1, 4):
-        lines = []
-        config = shared.replace(devices=count, run_dir=str(tmp_path / str(count)), **network)
-        results[count] = runner.run(config, say=lines.append)
-        assert any(" on 4 x cpu" in line for line in lines) == (count == 4)
-    one, four = (losses(results[count].folder) for count in (1, 4))
-    assert len(one) == 6
-    np.testing.assert_allclose(four, one, rtol=1e-5)
-    tests = [results[count].results["test"] for count in (1, 4)]
+def test_four_devices_train_and_test_as_one(one_and_four, network):
+    """The batches of validation and test do not all divide by four."""
+    one, four = one_and_four(**network)
+    assert len(losses_of(one.folder)) == 12
+    np.testing.assert_allclose(losses_of(four.folder), losses_of(one.folder), rtol=1e-5)
+    tests = [result.results["test"] for result in (one, four)]
     assert tests[1]["loss"] == pytest.approx(tests[0]["loss"], rel=1e-5)
     for a, b in zip(*(jax.tree.leaves(test["half"]) for test in tests), strict=True):
         assert a == pytest.approx(b, rel=1e-3, nan_ok=True)
-    assert [results[count].results["devices_used"] for count in (1, 4)] == [1, 4]
+    assert [result.results["devices_used"] for result in (one, four)] == [1, 4]
 
 
-def test_the_work_is_shared_out(shared, tmp_path):
+def test_the_work_is_shared_out(tmp_path):
     """Each device gets a quarter of the rows, and weights and data whole."""
-    config = shared.replace(devices=4)
+    config = SHARED.replace(devices=4, run_dir=str(tmp_path / "run"))
     splits = load_splits(config, say=silent)
     seen = []
 
@@ -84,36 +80,34 @@ def test_the_work_is_shared_out(shared, tmp_path):
     made = program.make_program(config, splits)
     devices = Watching(made.devices.mesh)
     made = dataclasses.replace(made, devices=devices)
-    run = Trainer(config, splits, made, RunFolder(tmp_path), say=silent)
-    state = devices.place(run.first_state())
+    trainer = Trainer(config, splits, made, RunFolder(tmp_path / "run"), say=silent)
+    state = devices.place(trainer.first_state())
     arrays = made.place(splits.train)
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves((state, arrays))} == {4}
     step = make_train_step(made.model, made.optimizer, made.objective)
     steps = make_steps(step, scan=False, devices=devices)
-    state, _ = steps(state, arrays, run.order_of(0)[:1])
+    state, _ = steps(state, arrays, trainer.order_of(0)[:1])
     assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
     assert len(seen) == 3  # the indices, the images and the masks
     for sharding, shape in zip(seen, [(4,), (4, 64, 64, 3), (4, 64, 64, 5)], strict=True):
         assert sharding.shard_shape(shape) == (1, *shape[1:])
 
 
-def test_seeds_at_once_share_their_batches_too(shared, tmp_path):
-    common = {"loss": "bce", "loss_params": {}, "seeds": 2, "seeds_at_once": "on", "test": False}
-    for count in (1, 4):
-        config = shared.replace(devices=count, run_dir=str(tmp_path / str(count)), **common)
-        assert runner.run(config, say=silent).finished
-    for seed in ("seed1234", "seed1235"):
-        four, one = (losses(tmp_path / str(count) / seed) for count in (4, 1))
-        np.testing.assert_allclose(four, one, rtol=1e-5)
+def test_seeds_at_once_share_their_batches_too(one_and_four, tmp_path):
+    config = SHARED.replace(devices=4, seeds=2, seeds_at_once="on", test=False)
+    assert run(config.replace(run_dir=str(tmp_path)), say=silent).finished
+    one, _ = one_and_four()
+    np.testing.assert_allclose(losses_of(tmp_path / "seed1234"), losses_of(one.folder), rtol=1e-5)
+    assert np.all(losses_of(tmp_path / "seed1235") != losses_of(one.folder))
 
 
-def test_a_run_may_go_on_with_other_devices(shared, tmp_path):
-    shared = shared.replace(test=False)
-    whole = runner.run(shared.replace(epochs=2, run_dir=str(tmp_path / "whole")), say=silent)
-    halves = shared.replace(epochs=1, devices=4, run_dir=str(tmp_path / "halves"))
-    runner.run(halves, say=silent)
-    runner.run(halves.replace(epochs=2, devices=2, resume=True), say=silent)
-    np.testing.assert_allclose(losses(tmp_path / "halves"), losses(whole.folder), rtol=1e-5)
+def test_a_run_may_go_on_with_other_devices(one_and_four, tmp_path):
+    one, four = one_and_four()
+    folder = RunFolder(shutil.copytree(four.folder, tmp_path / "run"))
+    shutil.rmtree(folder.checkpoints / "step_00000010")
+    config = folder.config().replace(run_dir=str(folder.path), devices=2, resume=True, test=False)
+    run(config, say=silent)
+    np.testing.assert_allclose(losses_of(folder.path), losses_of(one.folder), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

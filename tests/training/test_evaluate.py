@@ -92,15 +92,13 @@ def test_batch_statistics_are_the_default_and_change_no_variable(given):
         apply_network(NormThenMix(), variables, images, stats=stats)
         for stats in ("batch", "running")
     )
-    np.testing.assert_allclose(batch, outputs_of(variables, images, "batch"), rtol=1e-4, atol=1e-2)
-    np.testing.assert_allclose(
-        running, outputs_of(variables, images, "running"), rtol=1e-4, atol=1e-2
-    )
+    for stats, outputs in (("batch", batch), ("running", running)):
+        expected = outputs_of(variables, images, stats)
+        np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-2)
     objective = make_objective("bce", class_values=VALUES)
-    predicted = make_predict(NormThenMix(), objective)(variables, images)
-    np.testing.assert_allclose(predicted, objective.values(batch), rtol=1e-4)
-    predicted = make_predict(NormThenMix(), objective, stats="running")(variables, images)
-    np.testing.assert_allclose(predicted, objective.values(running), rtol=1e-4)
+    for given_stats, outputs in (({}, batch), ({"stats": "running"}, running)):
+        predicted = make_predict(NormThenMix(), objective, **given_stats)(variables, images)
+        np.testing.assert_allclose(predicted, objective.values(outputs), rtol=1e-4)
     half = make_evaluate(NormThenMix(), objective)(variables, arrays).counts["half"]
     assert int(half.tp.sum() + half.fn.sum()) == int((np.asarray(arrays["masks"]) > 0)[
         np.asarray(arrays["valid"])

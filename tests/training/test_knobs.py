@@ -1,7 +1,12 @@
-"""Whole tiny runs: what the training knobs do to what a run leaves."""
+"""Whole tiny runs: what the training knobs do, also to runs that are stopped and taken up again.
 
-import csv
+With the knobs that keep something from step to step: bfloat16 beside float32 weights, averaged
+weights, the count of epochs without a gain, half-gathered gradients, TensorBoard's event files.
+"""
+
 import importlib.util
+import shutil
+import signal
 import sys
 
 import jax
@@ -11,72 +16,202 @@ import pytest
 from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
-from segjax.runs.checkpoints import load_params
+from segjax.runs.checkpoints import Checkpoints, load_params
+from segjax.runs.folder import RunFolder
+from segjax.runs.logs import CURVES
 from segjax.training.class_weights import balanced_class_weights
 from segjax.training.program import make_program
 from segjax.training.run import run
-from tests.small_net import SMALL
+from tests.event_files import shown_scalars
+from tests.small_net import silent, small_run
 
-SILENT = {"say": lambda line: None}
+pytestmark = pytest.mark.usefixtures("no_figures")
+STEPS_PER_EPOCH = 3
+# The line at which a run is told to stop. It does so after the next step: in its second epoch,
+# where neither an epoch nor an update ends.
+STOPPED_AT = "[epoch=2/3, iter=   1"
+# What a resumed run has to carry over.
+KNOBS = {
+    "dtype": "bfloat16",
+    "ema_decay": 0.9,
+    # Two updates in the nine steps, so each is a large one.
+    "accumulate_steps": 4,
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "learning_rate": 3e-2,
+}
 
 
-def tiny(folder, **settings):
-    base = Config(
-        data="synthetic",
-        synthetic_train=14,
+def settings(folder, **knobs):
+    base = small_run(
+        folder,
+        synthetic_train=16,
         synthetic_test=4,
-        val_images=6,
-        **SMALL,
+        val_images=4,
+        input_range="unit",
+        loss="bce",
+        optimizer="adam",
+        learning_rate=3e-3,
         epochs=3,
         log_steps=1,
-        progress="off",
-        test=False,
-        run_dir=str(folder),
     )
-    return base.replace(**settings)
+    return base.replace(**knobs)
 
 
-def records(folder, kind):
-    with open(folder / "metrics.csv", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["kind"] == kind]
+def go(config, *, stop_at=None):
+    """Run ``config``; a Ctrl-C comes right after the line that starts with ``stop_at``."""
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        if stop_at and line.startswith(stop_at):
+            signal.raise_signal(signal.SIGINT)
+
+    result = run(config, say=say)
+    assert result.finished == (not stop_at)
+    assert lines[-1].startswith("stopped by SIGINT at step" if stop_at else "done: ")
+    return result
 
 
-def weights(folder, which="newest"):
-    params, _, _ = load_params(folder / "checkpoints", which=which)
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(params)]
+def records(folder):
+    return [
+        {key: value for key, value in row.items() if key != "seconds"}
+        for row in RunFolder(folder).records()
+    ]
 
 
-def test_a_run_stops_once_validation_has_stood_still(tmp_path):
-    # With a rate of 0 the running statistics move but the weights do not; batch statistics of the
-    # same images give the same score each epoch, so epoch 1 is the best and 2 and 3 are waited out.
-    config = tiny(tmp_path, epochs=9, learning_rate=0.0, early_stop_epochs=2)
-    result = run(config, **SILENT)
-    assert result.finished
-    rows = records(tmp_path, "validation")
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert len({row["val_miou"] for row in rows}) == 1
-    assert result.results["tested_step"] == 2
-    assert int(records(tmp_path, "train")[-1]["step"]) == 6
+def final_state(config):
+    """The newest checkpoint, whole: weights, average, optimizer, running statistics, key."""
+    folder = RunFolder(config.run_dir)
+    splits = load_splits(config, say=silent)
+    template = make_program(config, splits).initial_state(config, splits.train.images.shape[1:])
+    state, meta, _ = Checkpoints(folder.checkpoints, notify=silent).restore(template)
+    state = jax.tree.map(
+        lambda leaf: (
+            jax.random.key_data(leaf)
+            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+            else leaf
+        ),
+        state,
+    )
+    return state, {key: value for key, value in meta["progress"].items() if key != "seconds"}
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory):
+    """The same settings in one go, and stopped in the second epoch and resumed."""
+    place = tmp_path_factory.mktemp("knobs")
+    whole = settings(place / "whole", **KNOBS)
+    parts = whole.replace(run_dir=str(place / "parts"))
+    result = go(whole)
+    go(parts, stop_at=STOPPED_AT)
+    assert Checkpoints(place / "parts" / "checkpoints").steps()[-1] == STEPS_PER_EPOCH + 2
+    return whole, result, parts, go(parts.replace(resume=True))
+
+
+def test_a_resumed_run_ends_with_the_same_numbers(twice):
+    whole, result, parts, resumed = twice
+    assert records(parts.run_dir) == records(whole.run_dir)
+    state, progress = final_state(whole)
+    other, other_progress = final_state(parts)
+    assert other_progress == progress
+    assert jax.tree.structure(other) == jax.tree.structure(state)
+    for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
+        assert one.dtype == two.dtype
+        np.testing.assert_array_equal(one, two)
+    assert resumed.results["test"]["half"] == result.results["test"]["half"]
+    assert resumed.results["test"]["loss"] == result.results["test"]["loss"]
+
+
+def test_the_knobs_train(twice):
+    whole, result, _, _ = twice
+    losses = [row["loss"] for row in records(whole.run_dir) if row["kind"] == "train"]
+    assert np.mean(losses[-STEPS_PER_EPOCH:]) < 0.9 * np.mean(losses[:STEPS_PER_EPOCH])
+    assert np.isfinite(result.results["test"]["loss"])
+
+
+def test_bfloat16_keeps_float32_weights_and_is_not_float32(twice, tmp_path):
+    whole, _, _, _ = twice
+    state, _ = final_state(whole)
+    kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, state.batch_stats))}
+    assert kinds == {np.dtype(np.float32)}
+    plain = whole.replace(dtype="float32", epochs=1, test=False, run_dir=str(tmp_path))
+    go(plain)
+    low, exact = (
+        np.array([row["loss"] for row in records(folder) if row["kind"] == "train"])
+        for folder in (whole.run_dir, tmp_path)
+    )
+    low = low[: len(exact)]
+    assert np.all(low != exact)
+    # Eight bits of mantissa: the two are a few percent apart.
+    np.testing.assert_allclose(low, exact, rtol=0.1)
+
+
+def test_early_stopping_counts_on_after_a_stop(tmp_path):
+    """With a rate of 0 no epoch beats the first: a patience of 3 ends the run after epoch 4.
+
+    The averaged weights, which are what is validated, stay the initial ones too.
+    """
+    config = settings(
+        tmp_path / "run",
+        learning_rate=0.0,
+        ema_decay=0.5,
+        early_stop_epochs=3,
+        epochs=9,
+        test=False,
+    )
+    go(config, stop_at="[epoch=3/9, iter=   1")
+    resumed = go(config.replace(resume=True))
+    epochs = [row["epoch"] for row in records(config.run_dir) if row["kind"] == "validation"]
+    assert epochs == [1, 2, 3, 4]
+    assert resumed.results["tested_step"] == STEPS_PER_EPOCH
+    best, _, meta = load_params(tmp_path / "run" / "checkpoints", which="best")
+    newest, _, _ = load_params(tmp_path / "run" / "checkpoints", which="newest")
+    assert meta["progress"]["epochs_since_best"] == 0
+    jax.tree.map(np.testing.assert_array_equal, best, newest)
+
+
+@pytest.mark.parametrize("left", ["the first checkpoint", "no checkpoint"])
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path, left):
+    """Though the events of the stopped session reach beyond the step that is gone on from."""
+    pytest.importorskip("tensorboardX")
+    config = settings(tmp_path / "run", epochs=2, test=False, tensorboard=True)
+    go(config, stop_at="[epoch=2/2, iter=   1")
+    kept = STEPS_PER_EPOCH if left == "the first checkpoint" else 0
+    saved = tmp_path / "run" / "checkpoints"
+    for checkpoint in saved.glob("step_*"):
+        if int(checkpoint.name.removeprefix("step_")) > kept:
+            shutil.rmtree(checkpoint)
+    before = {file.name for file in (tmp_path / "run" / "tensorboard").iterdir()}
+    go(config.replace(resume=True))
+    after = {file.name for file in (tmp_path / "run" / "tensorboard").iterdir()}
+    assert len(after) == len(before) + 1  # the events of the first session are still there
+    expected = []
+    for row in records(config.run_dir):
+        expected += [(curve, row["step"], row[key]) for key, curve in CURVES.items() if key in row]
+    shown = shown_scalars(tmp_path / "run" / "tensorboard")
+    assert [(curve, step) for curve, step, _ in shown] == [row[:2] for row in expected]
+    assert len({row[:2] for row in shown}) == len(shown)
+    np.testing.assert_allclose(
+        [value for *_, value in shown], [value for *_, value in expected], rtol=1e-6
+    )
 
 
 @pytest.mark.slow
 def test_ema_is_what_is_validated_and_saved(tmp_path):
     plain, averaged = tmp_path / "plain", tmp_path / "ema"
-    settings = {"learning_rate": 1e-3, "epochs": 1, "targets": "unit", "input_range": "unit"}
-    run(tiny(plain, **settings), **SILENT)
     board = importlib.util.find_spec("tensorboardX") is not None
-    run(tiny(averaged, ema_decay=0.999, tensorboard=board, **settings), **SILENT)
+    short = {"epochs": 1, "test": False, "loss": "mse", "targets": "unit"}
+    go(settings(plain, **short))
+    go(settings(averaged, ema_decay=0.999, tensorboard=board, **short))
     assert (averaged / "tensorboard").exists() == board
-    # The same weights are trained, so the training losses are the same to the bit...
-    assert [row["loss"] for row in records(plain, "train")] == [
-        row["loss"] for row in records(averaged, "train")
-    ]
-    # ...but the average trails them.
-    assert (
-        records(plain, "validation")[0]["val_loss"]
-        != records(averaged, "validation")[0]["val_loss"]
-    )
-    assert any(np.any(a != b) for a, b in zip(weights(plain), weights(averaged), strict=True))
+    # The same weights are trained, so the training losses are the same to the bit, but the average
+    # trails them.
+    for one, other in zip(records(plain), records(averaged), strict=True):
+        assert one.get("loss") == other.get("loss")
+        assert one["kind"] == "train" or one["val_loss"] != other["val_loss"]
+    found = [load_params(folder / "checkpoints", which="newest")[0] for folder in (plain, averaged)]
+    assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, found), strict=True))
 
 
 @pytest.mark.parametrize(("loss", "extra"), [("bce", 0), ("ce", 1)])
@@ -84,8 +219,8 @@ def test_class_weights_of_the_data_reach_the_loss(tmp_path, loss, extra):
     losses = {}
     for rule in ("", "balanced", "median"):
         parameters = {"loss_class_weights": rule} if rule else {}
-        config = tiny(tmp_path, loss=loss, loss_params=parameters)
-        splits = load_splits(config, **SILENT)
+        config = settings(tmp_path, loss=loss, loss_params=parameters)
+        splits = load_splits(config, say=silent)
         program = make_program(config, splits)
         outputs = np.random.default_rng(0).normal(size=(2, 64, 64, 5 + extra)).astype(np.float32)
         losses[rule] = float(program.objective.loss(outputs, splits.train.masks[:2]))
@@ -104,5 +239,5 @@ def test_wrong_class_weights_are_refused_with_the_settings():
 def test_a_missing_tensorboard_leaves_no_folder(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ConfigError, match="pip install"):
-        run(tiny(tmp_path / "run", tensorboard=True), **SILENT)
+        go(settings(tmp_path / "run", tensorboard=True))
     assert not (tmp_path / "run").exists()

@@ -7,8 +7,7 @@ import pytest
 
 from segjax.errors import ConfigError
 from segjax.purdue import PURDUE_SHAPES_LABELS
-from segjax.training.decode import dlstudio_windows, half_value
-from segjax.training.objective import make_objective
+from segjax.training.objective import dlstudio_windows, half_value, make_objective
 
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 

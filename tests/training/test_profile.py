@@ -5,20 +5,13 @@ import json
 
 import pytest
 
-from segjax.training import run as runner
 from segjax.training.profile import StepTrace
-from tests.small_net import SMALL
+from segjax.training.run import run
 
 
-@pytest.fixture
-def small(tiny):
-    return tiny.replace(val_images=0, test=False, **SMALL)
-
-
-def test_the_trace_holds_the_steps_asked_for(small):
+def test_the_trace_holds_the_steps_asked_for(tiny, no_figures):
     lines = []
-    config = small.replace(profile=3)
-    result = runner.run(config, say=lines.append)
+    result = run(tiny.replace(val_images=0, test=False, profile=3), say=lines.append)
     (told,) = [line for line in lines if line.startswith("profile of steps")]
     assert told.startswith("profile of steps 6 to 8: open ")
     (file,) = (result.folder / "profile").glob("plugins/profile/*/perfetto_trace.json.gz")
@@ -33,11 +26,15 @@ def test_the_trace_holds_the_steps_asked_for(small):
     assert len(calls) < 5 * 3
 
 
-def test_a_run_that_ends_within_its_warm_up_says_so(small):
+@pytest.mark.parametrize("ended", [8, 10])
+def test_a_run_that_ends_within_its_warm_up_says_so(tmp_path, ended):
     lines = []
-    runner.run(small.replace(val_images=6, epochs=1, profile=3), say=lines.append)
-    assert any(line.startswith("--profile: nothing to trace") for line in lines)
-    assert not any(line.startswith("profile of steps") for line in lines)
+    trace = StepTrace(tmp_path / "profile", steps=4, after=10, step=5, say=lines.append)
+    trace.reached(ended, [])
+    trace.close()
+    assert lines == [f"--profile: nothing to trace, the run ended at step {ended} with its warm-up"]
+    StepTrace(tmp_path, steps=0, after=10, say=lines.append).close()
+    assert len(lines) == 1
 
 
 def test_chunks_end_where_the_trace_does(tmp_path):

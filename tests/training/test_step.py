@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from segjax.config import Config
 from segjax.networks.munet import MUnet
@@ -24,29 +23,24 @@ MODEL = SmallNet()
 OPTIMIZER = optax.sgd(1e-4, momentum=0.9)
 
 
-def test_one_step_moves_every_parameter_and_every_statistic(batch, objective):
-    before = init_state(MODEL, OPTIMIZER, seed=0)
-    after, loss = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))(before, batch)
-    assert loss.shape == ()
-    assert loss.dtype == jnp.float32
-    assert int(after.step) == 1
+@pytest.fixture
+def state():
+    return init_state(MODEL, OPTIMIZER, seed=0)
+
+
+def test_one_step_moves_every_parameter_and_every_statistic(batch, objective, state):
+    after, loss = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))(state, batch)
+    assert (loss.shape, loss.dtype, int(after.step)) == ((), jnp.float32, 1)
     for part in ("params", "batch_stats"):
-        old, new = getattr(before, part), getattr(after, part)
-        still = [
-            jax.tree_util.keystr(path)
-            for path, same in jax.tree_util.tree_leaves_with_path(
-                jax.tree.map(lambda a, b: bool((a == b).all()), old, new)
-            )
-            if same
-        ]
+        same = jax.tree.map(jnp.array_equal, getattr(state, part), getattr(after, part))
+        named = jax.tree_util.tree_leaves_with_path(same)
+        still = [jax.tree_util.keystr(path) for path, alike in named if alike]
         # A bias that a batch norm takes out again has no gradient but rounding.
-        still = [name for name in still if "'bias'" not in name or "'bn" in name]
-        assert not still
+        assert not [name for name in still if "'bias'" not in name or "'bn" in name]
 
 
-def test_the_step_is_the_textbook_one(batch, objective):
+def test_the_step_is_the_textbook_one(batch, objective, state):
     """Loss, gradient and momentum, computed here by hand from the network's outputs."""
-    state = init_state(MODEL, OPTIMIZER, seed=0)
 
     def loss_of(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -79,11 +73,10 @@ def test_loss_falls_on_eight_images(batch, model):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_traced_once_over_many_steps(batch, objective):
+def test_traced_once_over_many_steps(batch, objective, state):
     chex.clear_trace_counter()
     step = chex.assert_max_traces(make_train_step(MODEL, OPTIMIZER, objective), n=1)
     steps = make_steps(step, scan=False)
-    state = init_state(MODEL, OPTIMIZER, seed=0)
     arrays = jax.tree.map(jnp.asarray, batch)
     for rows in (np.arange(4, dtype=np.int32)[None], np.arange(4, 8, dtype=np.int32)[None]):
         state, _ = steps(state, arrays, rows)
@@ -96,45 +89,26 @@ def test_scanned_steps_equal_single_ones(batch, objective, monkeypatch):
     count = 4
     rows = np.random.default_rng(0).integers(0, 8, (count, 2)).astype(np.int32)
     train_step = make_train_step(MODEL, OPTIMIZER, objective)
-    one_by_one, losses = make_steps(train_step, scan=False)(
-        init_state(MODEL, OPTIMIZER, seed=0), arrays, rows
-    )
-    scanned, scanned_losses = make_steps(train_step, scan=True)(
-        init_state(MODEL, OPTIMIZER, seed=0), arrays, rows
+    (one_by_one, losses), (scanned, scanned_losses) = (
+        make_steps(train_step, scan=scan)(init_state(MODEL, OPTIMIZER, seed=0), arrays, rows)
+        for scan in (False, True)
     )
     assert (len(losses), len(scanned_losses)) == (count, 2)
     np.testing.assert_allclose(np.concatenate(losses), np.concatenate(scanned_losses), rtol=1e-4)
     assert int(scanned.step) == int(one_by_one.step) == count
 
 
-def test_four_devices_equal_one(batch, objective):
-    """Batch norm and Dice are of the whole batch, however it is spread."""
-    objective = make_objective("combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0})
+def test_pixels_that_are_not_valid_do_not_matter(batch, objective, state):
     step = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))
-    state = init_state(MODEL, OPTIMIZER, seed=0)
-    alone, loss = step(state, batch)
-    mesh = Mesh(np.array(jax.devices()), ("data",))
-    assert mesh.size == 4
-    spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
-    copied = jax.device_put(state, NamedSharding(mesh, PartitionSpec()))
-    together, spread_loss = step(copied, spread)
-    np.testing.assert_allclose(spread_loss, loss, rtol=1e-5)
-    chex.assert_trees_all_close(together.params, alone.params, atol=1e-5)
-    chex.assert_trees_all_close(together.batch_stats, alone.batch_stats, rtol=1e-4, atol=1e-4)
-
-
-def test_pixels_that_are_not_valid_do_not_matter(batch, objective):
-    step = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))
-    state = init_state(MODEL, OPTIMIZER, seed=0)
     valid = np.ones(batch["masks"].shape[:3], bool)
     valid[:, :10] = False
     spoiled = batch["masks"].copy()
     spoiled[:, :10] = 250
-    _, one = step(state, {**batch, "valid": valid})
-    _, other = step(state, {**batch, "masks": spoiled, "valid": valid})
-    _, everything = step(state, batch)
-    assert float(one) == float(other)
-    assert float(one) != float(everything)
+    one, other, everything = (
+        float(step(state, {**batch, **changed})[1])
+        for changed in ({"valid": valid}, {"masks": spoiled, "valid": valid}, {})
+    )
+    assert one == other != everything
 
 
 def test_ema_follows_the_weights(batch, objective):
