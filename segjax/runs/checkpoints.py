@@ -1,5 +1,6 @@
 """The checkpoints of one run: save, keep the last and the best, restore the newest good one."""
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -9,14 +10,11 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from segjax.errors import CheckpointError
+from segjax.errors import CheckpointError, Say, one_line
 from segjax.runs import leaves, storage
 
-Notify = Callable[[str], None]
 Which = int | Literal["newest", "best"]
 Manifest = dict[str, Any]
-# Tells what keeps a checkpoint with this manifest from being used, in words that follow its name.
-Objection = Callable[[Manifest], str | None]
 
 
 class Restored(NamedTuple):
@@ -43,13 +41,11 @@ class Checkpoints:
       CheckpointError: keep is less than 1.
     """
 
-    def __init__(self, folder: str | Path, *, keep: int = 2, notify: Notify = _to_stderr) -> None:
+    def __init__(self, folder: str | Path, *, keep: int = 2, notify: Say = _to_stderr) -> None:
         if keep < 1:
             raise CheckpointError(f"keep={keep}: at least one checkpoint has to be kept")
-        self.folder = Path(folder).absolute()
-        self.keep = keep
-        self._notify = notify
-        self._damaged: set[Path] = set()
+        self.folder, self.keep, self._notify = Path(folder).absolute(), keep, notify
+        self._damaged: set[Path] = set()  # what a restore has named
 
     def save(
         self, step: int, state: Any, meta: Mapping[str, Any], *, best_score: float | None = None
@@ -72,24 +68,26 @@ class Checkpoints:
         if isinstance(step, bool) or step != int(step) or step < 0:
             raise CheckpointError(f"step={step!r}: it has to be a whole number, 0 or more")
         step = int(step)
-        values, arrays = {}, {}
-        for name, leaf in leaves.named_leaves(state).items():
-            values[name], arrays[name] = leaves.to_host(name, leaf)
-        if not values:
+        found = {n: leaves.to_host(n, leaf) for n, leaf in leaves.named_leaves(state).items()}
+        if not found:
             raise CheckpointError("the state has no arrays: there is nothing to save")
-        score = None if best_score is None else float(best_score)
-        manifest = {"score": score, "meta": _plain(meta, "meta"), "arrays": arrays}
+        manifest = {
+            "score": None if best_score is None else float(best_score),
+            "meta": _plain(meta, "meta"),
+            "arrays": {name: entry for name, (_, entry) in found.items()},
+        }
         try:
             for leftover in storage.leftovers(self.folder):
                 storage.remove(leftover)
-            if score is None:
+            if best_score is None:
                 scores = {folder.step: earlier["score"] for folder, earlier in self._whole()}
                 manifest["score"] = scores.get(step)
+            values = {name: value for name, (value, _) in found.items()}
             saved = storage.write(self.folder, step, values, manifest)
             self._tidy()
         except Exception as error:  # Orbax, tensorstore and the disk raise many kinds.
             raise CheckpointError(
-                f"cannot save checkpoint step {step} in {self.folder}: {storage.one_line(error)}"
+                f"cannot save checkpoint step {step} in {self.folder}: {one_line(error)}"
             ) from error
         return saved.path
 
@@ -132,15 +130,26 @@ class Checkpoints:
         return Restored(state, manifest["meta"], step)
 
     def _read(
-        self, which: Which, objection: Objection
+        self, which: Which, objection: Callable[[Manifest], str | None]
     ) -> tuple[int, Manifest, dict[str, np.ndarray]]:
-        """Read the first good one of the steps asked for, naming what is not good on the way."""
+        """Read the first good one of the steps asked for, naming what is not good on the way.
+
+        ``objection`` tells what keeps one with this manifest from being used, after its name.
+        """
         reasons = []
         for leftover in storage.leftovers(self.folder):
             left_over = "left over from an interrupted save or deletion"
             reasons.append(f"{leftover.name} is {left_over}")
             self._notify(f"checkpoint {leftover}: {left_over}, not used")
-        for folder in self._candidates(which):
+        folders = storage.step_folders(self.folder)
+        if which == "best":
+            best = _best_step(self._whole())
+            folders.sort(key=lambda folder: folder.step != best)
+        elif isinstance(which, int):
+            folders = [folder for folder in folders if folder.step == which]
+        elif which != "newest":
+            raise CheckpointError(f"which={which!r}: give 'newest', 'best' or a step")
+        for folder in folders:
             try:
                 manifest = storage.read_manifest(folder)
                 if told := objection(manifest):
@@ -162,26 +171,13 @@ class Checkpoints:
             f"no {wanted} in {self.folder}" + (f": it has the steps {there}" if there else "")
         )
 
-    def _candidates(self, which: Which) -> list[storage.StepFolder]:
-        folders = storage.step_folders(self.folder)
-        if which == "newest":
-            return folders
-        if which == "best":
-            best = _best_step(self._whole())
-            return sorted(folders, key=lambda folder: folder.step != best)
-        if isinstance(which, int):
-            return [folder for folder in folders if folder.step == which]
-        raise CheckpointError(f"which={which!r}: give 'newest', 'best' or a step")
-
     def _whole(self) -> list[tuple[storage.StepFolder, Manifest]]:
         """Return the last attempt of each step that passes the cheap checks, newest first."""
         whole: dict[int, tuple[storage.StepFolder, Manifest]] = {}
         for folder in storage.step_folders(self.folder):
             if folder.step not in whole and folder.path not in self._damaged:
-                try:
+                with contextlib.suppress(storage.DamageError):
                     whole[folder.step] = folder, storage.read_manifest(folder)
-                except storage.DamageError:
-                    continue
         return list(whole.values())
 
     def _tidy(self) -> None:
@@ -203,7 +199,7 @@ class Checkpoints:
 
 
 def load_params(
-    path: str | Path, *, which: Which = "best", notify: Notify = _to_stderr
+    path: str | Path, *, which: Which = "best", notify: Say = _to_stderr
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Read the network alone, without an optimizer or a template, for prediction.
 

@@ -1,5 +1,6 @@
 """A run's folder: its name, its files, and what is in them. Everything is written atomically."""
 
+import itertools
 import json
 import math
 import shutil
@@ -15,34 +16,26 @@ from segjax.runs.logs import csv_text
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 METRICS_TABLE = "metrics.csv"
-TENSORBOARD_FOLDER = "tensorboard"
-PROFILE_FOLDER = "profile"
 RESULTS_FILE = "results.json"
-CHECKPOINT_FOLDER = "checkpoints"
 
 
 class RunFolder:
-    """The files of one run. Construct with ``open_run`` or, to read only, ``RunFolder(path)``."""
+    """The files of one run. Construct with ``open_run`` or, to read only, ``RunFolder(path)``.
 
-    writes = True  # whether this process is the one that writes it
+    Attributes:
+      path: the folder.
+      checkpoints, tensorboard, profile: its folders of checkpoints, of TensorBoard's event files
+        and of the profiler's traces.
+      writes: whether this process is the one that writes it.
+    """
+
+    writes = True
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of the checkpoints."""
-        return self.path / CHECKPOINT_FOLDER
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder of TensorBoard's event files."""
-        return self.path / TENSORBOARD_FOLDER
-
-    @property
-    def profile(self) -> Path:
-        """The folder of the profiler's traces."""
-        return self.path / PROFILE_FOLDER
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.profile = self.path / "profile"
 
     def config(self) -> Config:
         """Read the resolved settings; ConfigError if there are none or they are damaged."""
@@ -126,12 +119,10 @@ def run_name(config: Config) -> str:
         f"-{name}{value:g}" if isinstance(value, float) else f"-{name}{value}"
         for name, value in sorted(config.loss_params.items())
     )
-    network = config.network
-    if network == "munet":
-        network = f"{config.head}-depth{config.depth}"
-    seeds = f"seed{config.seed}"
-    if config.seeds > 1:
-        seeds = f"seeds{config.seed}-{config.seed + config.seeds - 1}"
+    munet = config.network == "munet"
+    network = f"{config.head}-depth{config.depth}" if munet else config.network
+    last = config.seed + config.seeds - 1
+    seeds = f"seed{last}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
     return f"{loss}{parameters}-{network}-{seeds}"
 
 
@@ -144,34 +135,32 @@ def choose_folder(config: Config, *, under: Path | str = "runs") -> RunFolder:
     Raises ConfigError if the folder holds another run (or other files) and neither --resume nor
     --overwrite is given, or if --resume finds nothing to go on with.
     """
-    if config.run_dir:
-        path = Path(config.run_dir)
-        if path.exists() and not path.is_dir():
-            raise ConfigError(f"--run_dir={path}: is a file, not a folder")
-        holds_run = (path / CONFIG_FILE).exists()
-        if config.resume:
-            if not holds_run:
-                raise ConfigError(f"--resume: {path} holds no run ({CONFIG_FILE} is missing)")
-        elif holds_run and not config.overwrite:
-            raise ConfigError(
-                f"{path} already holds a run: --resume goes on with it, --overwrite deletes it, "
-                "another --run_dir leaves it alone"
-            )
-        elif not holds_run and path.exists() and any(path.iterdir()):
-            raise ConfigError(
-                f"{path} holds files that are no run; choose another --run_dir or empty it"
-            )
-        return RunFolder(path)
-    name, number = run_name(config), 1
-    newest = None
-    path = Path(under) / name
-    while path.exists():
-        newest, number = path, number + 1
-        path = Path(under) / f"{name}-{number}"
-    if config.resume:
+    if not config.run_dir:
+        name, path, newest = run_name(config), Path(under) / run_name(config), None
+        for number in itertools.count(2):
+            if not path.exists():
+                break
+            newest, path = path, Path(under) / f"{name}-{number}"
+        if not config.resume:
+            return RunFolder(path)
         if newest is None or not (newest / CONFIG_FILE).exists():
             raise ConfigError(f"--resume: there is no run {Path(under) / name}; name its --run_dir")
         return RunFolder(newest)
+    path = Path(config.run_dir)
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"--run_dir={path}: is a file, not a folder")
+    if not (path / CONFIG_FILE).exists():
+        if config.resume:
+            raise ConfigError(f"--resume: {path} holds no run ({CONFIG_FILE} is missing)")
+        if path.exists() and any(path.iterdir()):
+            raise ConfigError(
+                f"{path} holds files that are no run; choose another --run_dir or empty it"
+            )
+    elif not config.resume and not config.overwrite:
+        raise ConfigError(
+            f"{path} already holds a run: --resume goes on with it, --overwrite deletes it, "
+            "another --run_dir leaves it alone"
+        )
     return RunFolder(path)
 
 

@@ -11,25 +11,20 @@ import numpy as np
 
 from segjax.errors import CheckpointError
 
-# The name of the only leaf of a state that is a bare array.
-_BARE = "value"
-
 # Settings that explain a difference in arrays better than the arrays do.
 _TELLING = ("depth", "head", "num_classes", "loss", "optimizer", "dtype", "param_dtype")
-
 _MOST_NAMED = 3
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
     """Map names such as 'opt_state/0/trace/conv/kernel' to the leaves of any pytree, in order.
 
-    Raises:
-      CheckpointError: two leaves have the same name.
+    The only leaf of a bare array is 'value'. Raises CheckpointError if two leaves have one name.
     """
     named: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         keys = (jax.tree_util.keystr((key,), simple=True) for key in path)
-        name = "/".join(urllib.parse.quote(key, safe=" ") for key in keys) or _BARE
+        name = "/".join(urllib.parse.quote(key, safe=" ") for key in keys) or "value"
         if name in named:
             raise CheckpointError(f"two arrays of the state have the same name, {name}: rename one")
         named[name] = leaf
@@ -58,8 +53,7 @@ def describe(leaf: Any) -> dict[str, Any]:
 def to_host(name: str, leaf: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """Return a leaf as an array on the host, in C order, with its entry for the manifest.
 
-    Raises:
-      CheckpointError: the leaf is no array of numbers, or lives partly in another process.
+    Raises CheckpointError if the leaf is no array of numbers, or lives partly in another process.
     """
     entry = describe(leaf)
     if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -83,27 +77,24 @@ def digest(value: np.ndarray) -> str:
 def place(value: np.ndarray, entry: Mapping[str, Any], like: Any) -> Any:
     """Put a restored value where its template ``like`` lies: same devices, same kind of array.
 
-    Raises:
-      CheckpointError: JAX would change the dtype, as for float64 without `jax_enable_x64`.
+    Raises CheckpointError if JAX would change the dtype, as for float64 without `jax_enable_x64`.
     """
     if not hasattr(like, "dtype"):
         return type(like)(value.item())
-    if isinstance(like, np.ndarray | np.generic):
-        return value if isinstance(like, np.ndarray) else value[()]
+    if isinstance(like, np.ndarray):
+        return value
+    if isinstance(like, np.generic):
+        return value[()]
     if jax.dtypes.canonicalize_dtype(value.dtype) != value.dtype:
         raise CheckpointError(f"JAX would narrow {entry['dtype']}: set JAX_ENABLE_X64=1 to read it")
-    placed: jax.Array
+    # From a Python number the array is weakly typed again, so that it promotes as before. Else a
+    # copy, because on the CPU the array might otherwise share NumPy's memory and be donated.
+    weak = getattr(like, "weak_type", False) and value.ndim == 0
+    placed = jnp.asarray(value.item()) if weak else jnp.array(value)
     if "key_impl" in entry:
-        placed = jax.random.wrap_key_data(jnp.array(value), impl=entry["key_impl"])
-    elif getattr(like, "weak_type", False) and value.ndim == 0:
-        # From a Python number the array is weakly typed again, so that it promotes as before.
-        placed = jnp.asarray(value.item())
-    else:
-        # A copy, because on the CPU the array might otherwise share NumPy's memory and be donated.
-        placed = jnp.array(value)
-    sharding = getattr(like, "sharding", None)
-    if sharding is not None and getattr(like, "committed", True):
-        placed = jax.device_put(placed, sharding)
+        placed = jax.random.wrap_key_data(placed, impl=entry["key_impl"])
+    if getattr(like, "sharding", None) is not None and getattr(like, "committed", True):
+        placed = jax.device_put(placed, like.sharding)
     return placed
 
 
@@ -112,15 +103,18 @@ def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | N
 
     The settings it was made with, at the top of its meta or under 'config', are told first.
     """
-    saved = {name: _look(entry) for name, entry in manifest["arrays"].items()}
-    here = {name: _look(describe(leaf)) for name, leaf in named.items()}
-    changed = [
-        f"{name} is {saved[name]} in the checkpoint and {look} here"
-        for name, look in here.items()
-        if saved.get(name, look) != look
-    ]
+
+    def looks(entries: Mapping[str, Any]) -> dict[str, str]:
+        return {name: f"{entry['dtype']}{entry['shape']}" for name, entry in entries.items()}
+
+    saved = looks(manifest["arrays"])
+    here = looks({name: describe(leaf) for name, leaf in named.items()})
     told = {
-        "with another shape or dtype": changed,
+        "with another shape or dtype": [
+            f"{name} is {saved[name]} in the checkpoint and {look} here"
+            for name, look in here.items()
+            if saved.get(name, look) != look
+        ],
         "only in the checkpoint": [name for name in saved if name not in here],
         "only here": [name for name in here if name not in saved],
     }
@@ -130,13 +124,9 @@ def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | N
             more = ", ..." if len(names) > _MOST_NAMED else ""
             count = f"{len(names)} array{'s' if len(names) > 1 else ''}"
             parts.append(f"{count} {title}: {', '.join(names[:_MOST_NAMED])}{more}")
+    if not parts:
+        return None
     config = manifest["meta"].get("config")
     settings = {**(config if isinstance(config, Mapping) else {}), **manifest["meta"]}
     made_with = [f"{name}={settings[name]!r}" for name in _TELLING if name in settings]
-    if parts and made_with:
-        parts.insert(0, f"it was made with {', '.join(made_with)}")
-    return "; ".join(parts) or None
-
-
-def _look(entry: Mapping[str, Any]) -> str:
-    return f"{entry['dtype']}{list(entry['shape'])}"
+    return "; ".join([f"it was made with {', '.join(made_with)}"] * bool(made_with) + parts)

@@ -18,20 +18,17 @@ def member_configs(config: Config, parent: Path) -> list[Config]:
 
     Each is a run like any other and can be resumed by itself. All see the same synthetic images.
     """
-    drawn = config.scenes_seed()
-    members = []
-    for seed in range(config.seed, config.seed + config.seeds):
-        folder = parent / f"seed{seed}"
-        members.append(
-            config.replace(
-                seeds=1,
-                seed=seed,
-                synthetic_seed=drawn,
-                run_dir=str(folder),
-                resume=config.resume and (folder / CONFIG_FILE).exists(),
-            )
+    seeds = range(config.seed, config.seed + config.seeds)
+    return [
+        config.replace(
+            seeds=1,
+            seed=seed,
+            synthetic_seed=config.scenes_seed(),
+            run_dir=str(parent / f"seed{seed}"),
+            resume=config.resume and (parent / f"seed{seed}" / CONFIG_FILE).exists(),
         )
-    return members
+        for seed in seeds
+    ]
 
 
 def is_finished(config: Config) -> bool:
@@ -45,24 +42,21 @@ def is_finished(config: Config) -> bool:
 
 def summarise(members: Sequence[Config]) -> dict[str, Any]:
     """Read the results of finished runs: each in brief, and the spread of their test scores."""
-    found = {member.seed: RunFolder(member.run_dir).results() for member in members}
+    found = [RunFolder(member.run_dir).results() for member in members]
+    brief = ("tested_step", "steps", "train_seconds", "runs_at_once")
     summary: dict[str, Any] = {
         "runs": [
             {
                 "seed": member.seed,
                 "folder": Path(member.run_dir).name,
-                **{
-                    name: found[member.seed][name]
-                    for name in ("tested_step", "steps", "train_seconds", "runs_at_once")
-                    if name in found[member.seed]
-                },
+                **{name: results[name] for name in brief if name in results},
             }
-            for member in members
+            for member, results in zip(members, found, strict=True)
         ]
     }
-    if members:
-        summary["classes"] = found[members[0].seed]["classes"]
-    tests = [results["test"] for results in found.values() if "test" in results]
+    if found:
+        summary["classes"] = found[0]["classes"]
+    tests = [results["test"] for results in found if "test" in results]
     if tests:
         summary["test"] = spread(tests)
     return summary
@@ -102,11 +96,10 @@ def summary_line(results: Mapping[str, Any]) -> str:
         "Dice": half["mean"]["dice"],
         "accuracy": half["pixel_accuracy"],
     }
-    shown = ", ".join(f"{name} {_plus_minus(score)}" for name, score in scores.items())
+    parts = []
+    for name, score in scores.items():
+        mean, std = score["mean"], score["std"]
+        plus_minus = "" if std is None else f" ± {std:.4f}"
+        parts.append(f"{name} -" if mean is None else f"{name} {mean:.4f}{plus_minus}")
+    shown = ", ".join(parts)
     return f"test over {count} seeds: {shown} (mean ± sample standard deviation)"
-
-
-def _plus_minus(score: Mapping[str, Any]) -> str:
-    if score["mean"] is None:
-        return "-"
-    return f"{score['mean']:.4f}" + ("" if score["std"] is None else f" ± {score['std']:.4f}")

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from segjax.errors import one_line
 from segjax.files import sha256
 from segjax.runs.leaves import digest
 
@@ -48,17 +49,13 @@ def parse_step(path: Path) -> StepFolder | None:
 
 def step_folders(folder: Path) -> list[StepFolder]:
     """Return all step folders, newest first, whatever their health."""
-    if not folder.is_dir():
-        return []
-    found = (parse_step(path) for path in folder.iterdir() if path.is_dir())
+    found = (parse_step(path) for path in _inside(folder) if path.is_dir())
     return sorted((step for step in found if step), reverse=True)
 
 
 def leftovers(folder: Path) -> list[Path]:
     """Return what an interrupted save or deletion left behind."""
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.name.startswith((_SAVING, _DELETING)))
+    return sorted(path for path in _inside(folder) if path.name.startswith((_SAVING, _DELETING)))
 
 
 def remove(path: Path) -> None:
@@ -89,8 +86,7 @@ def write(
     stage.mkdir()
     try:
         # Orbax refuses arrays without elements; shape and dtype in the manifest say it all.
-        stored = {name: value for name, value in values.items() if value.size}
-        if stored:
+        if stored := {name: value for name, value in values.items() if value.size}:
             _save(stage / ARRAYS, stored)
         files = {
             path.relative_to(stage).as_posix(): {
@@ -118,16 +114,15 @@ def write(
 def read_manifest(folder: StepFolder) -> dict[str, Any]:
     """Read the manifest of a step; cheap, and finds what was cut or lost, not what was changed.
 
-    Raises:
-      DamageError: the manifest is missing, does not match its own checksum, or is of another step;
-        or a file that it names is missing, shorter or longer.
+    Raises DamageError if the manifest is missing, does not match its own checksum, or is of another
+    step, or if a file that it names is missing, shorter or longer.
     """
     try:
         manifest = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
         sealed = manifest.pop("manifest_sha256") == _seal(manifest)
     except FileNotFoundError as error:
-        empty = not any(folder.path.iterdir()) if folder.path.is_dir() else True
-        raise DamageError("the folder is empty" if empty else f"{MANIFEST} is missing") from error
+        told = f"{MANIFEST} is missing" if any(_inside(folder.path)) else "the folder is empty"
+        raise DamageError(told) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DamageError(f"{MANIFEST} is not readable: {error}") from error
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -152,10 +147,8 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
     """Read all arrays of a step; what comes back is bit for bit what was saved.
 
     Every file is checked before Orbax parses it, and every array after, so neither a damaged disk
-    nor a cast or a mix-up on the way can go unnoticed.
-
-    Raises:
-      DamageError: a file or an array is not what the manifest says.
+    nor a cast or a mix-up on the way can go unnoticed: a file or an array that is not what the
+    manifest says raises DamageError.
     """
     for name, entry in manifest["files"].items():
         try:
@@ -164,33 +157,29 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
             raise DamageError(f"file {name} is not readable: {error}") from error
         if found != entry["sha256"]:
             raise DamageError(f"file {name} has changed since it was written (SHA-256 differs)")
-    loaded: Mapping[str, Any] = {}
-    if manifest["files"]:
-        try:
-            loaded = _load(folder.path / ARRAYS)
-        except Exception as error:  # Orbax and tensorstore raise many kinds.
-            raise DamageError(f"Orbax cannot read {ARRAYS}: {one_line(error)}") from error
+    try:
+        loaded = _load(folder.path / ARRAYS) if manifest["files"] else {}
+    except Exception as error:  # Orbax and tensorstore raise many kinds.
+        raise DamageError(f"Orbax cannot read {ARRAYS}: {one_line(error)}") from error
     values = {}
     for name, entry in manifest["arrays"].items():
-        is_key = "key_impl" in entry
+        is_key, shape = "key_impl" in entry, entry["shape"]
         if name in loaded:
             value = np.asarray(loaded[name])
-        elif 0 in entry["shape"] and not is_key:
-            value = np.zeros(entry["shape"], np.dtype(entry["dtype"]))
+        elif 0 in shape and not is_key:
+            value = np.zeros(shape, np.dtype(entry["dtype"]))
         else:
             raise DamageError(f"array {name} is missing")
         same_dtype = str(value.dtype) == ("uint32" if is_key else entry["dtype"])
-        same_shape = is_key or list(value.shape) == entry["shape"]
+        same_shape = is_key or list(value.shape) == shape
         if not (same_dtype and same_shape and digest(value) == entry["sha256"]):
             raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
         values[name] = value
     return values
 
 
-def one_line(error: BaseException) -> str:
-    """Return the first line of an error's text, for errors whose text runs over many."""
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:200]
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:
@@ -228,9 +217,7 @@ def _orbax() -> Any:
     """Import Orbax, on first use, and keep it from writing to the user's terminal."""
     from orbax.checkpoint import v1
 
-    logger = logging.getLogger("absl")
-    if _not_from_orbax not in logger.filters:
-        logger.addFilter(_not_from_orbax)
+    logging.getLogger("absl").addFilter(_not_from_orbax)  # a second time changes nothing
     return v1
 
 

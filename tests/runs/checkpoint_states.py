@@ -21,7 +21,18 @@ class State(NamedTuple):
 META = {"epoch": 2, "place": 1500, "loss_sums": [0.1, 1e-300, -0.0], "config": {"depth": 16}}
 
 
-def make_state(seed: int = 0, *, depth: int = 2, width: int = 8, dtype: Any = jnp.float32) -> State:
+ADAMW = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
+
+
+def make_state(
+    seed: int = 0,
+    *,
+    depth: int = 2,
+    width: int = 8,
+    dtype: Any = jnp.float32,
+    optimizer: optax.GradientTransformation = ADAMW,
+    impl: str | None = None,
+) -> State:
     rng = np.random.default_rng(seed)
 
     def draw(like: Any) -> jax.Array:
@@ -34,14 +45,13 @@ def make_state(seed: int = 0, *, depth: int = 2, width: int = 8, dtype: Any = jn
         }
         for layer in range(depth)
     }
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
     return State(
         params=params,
         batch_stats={"bn": {"mean": draw(np.empty(width, np.float32)), "count": jnp.int32(7)}},
         # Drawn, since real updates would have to be compiled.
         opt_state=jax.tree.map(draw, jax.eval_shape(optimizer.init, params)),
         step=jnp.asarray(seed, jnp.int32),
-        key=jax.random.key(seed),
+        key=jax.random.key(seed, impl=impl),
     )
 
 

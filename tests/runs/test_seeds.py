@@ -19,33 +19,25 @@ from segjax.predict.trained import load_trained
 from segjax.runs import seeds
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder, run_name
-from segjax.training import run as runner
 from segjax.training.many import run_many
+from segjax.training.run import run
 from segjax.training.trainer import Trainer
-from tests.small_net import SMALL
+from tests.small_net import silent, small_run
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
-BASE = Config(
-    data="synthetic",
+BASE = small_run(
+    "run",
     synthetic_train=14,
     synthetic_test=4,
-    val_images=6,
-    **SMALL,
     loss="bce",
     learning_rate=0.1,
     batch_size=2,
-    epochs=2,
     log_steps=3,
     keep_checkpoints=9,
-    progress="off",
     seed=7,
     seeds=3,
 )
-
-
-def silent(_line):
-    pass
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +48,7 @@ def finished(tmp_path_factory):
         folder = tmp_path_factory.mktemp("seeds") / at_once
         lines = []
         config = BASE.replace(run_dir=str(folder), seeds_at_once=at_once)
-        ended[at_once] = (folder, runner.run(config, say=lines.append), lines)
+        ended[at_once] = (folder, run(config, say=lines.append), lines)
     return ended
 
 
@@ -104,7 +96,7 @@ def test_a_seed_is_an_ordinary_run(finished, tmp_path):
     folder = finished["off"][0] / "seed8"
     config = RunFolder(folder).config()
     assert (config.seed, config.seeds, config.synthetic_seed) == (8, 1, 7)
-    alone = runner.run(config.replace(run_dir=str(tmp_path / "alone")), say=silent)
+    alone = run(config.replace(run_dir=str(tmp_path / "alone")), say=silent)
     assert log(alone.folder)[0] == log(folder)[0]
     np.testing.assert_array_equal(log(alone.folder)[1], log(folder)[1])
 
@@ -119,7 +111,7 @@ def test_the_parent_says_mean_deviation_and_number(finished):
     assert written["test"]["half"]["mean"]["iou"] == pytest.approx(
         {"mean": statistics.fmean(scores), "std": statistics.stdev(scores), "n": 3}
     )
-    assert [run["seed"] for run in written["runs"]] == [7, 8, 9]
+    assert [one["seed"] for one in written["runs"]] == [7, 8, 9]
     assert len(written["test"]["half"]["per_class"]["iou"]) == 5
     assert result.finished
     line = f"mIoU {statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}"
@@ -137,21 +129,16 @@ def test_values_that_are_missing_are_left_out_of_the_spread():
     }
 
 
-def test_finished_seeds_are_not_trained_again(copied):
+def test_finished_seeds_are_not_trained_again_and_more_can_be_added(copied):
     folder, config = copied("off")
     lines = []
     before = (folder / "seed8" / "results.json").stat().st_mtime_ns
-    result = runner.run(config, say=lines.append)
-    assert result.finished
+    assert run(config, say=lines.append).finished
     assert lines[0] == "3 of 3 seeds are finished"
     assert not any("epoch=" in line for line in lines)
     assert (folder / "seed8" / "results.json").stat().st_mtime_ns == before
-
-
-def test_seeds_can_be_added(copied, finished):
-    _, config = copied("off")
-    lines = []
-    result = runner.run(config.replace(seeds=4), say=lines.append)
+    lines.clear()
+    result = run(config.replace(seeds=4), say=lines.append)
     assert lines[0] == "3 of 4 seeds are finished"
     assert result.results["test"]["half"]["mean"]["iou"]["n"] == 4
     assert not any(line.startswith("seed8: [") for line in lines)
@@ -175,7 +162,7 @@ def test_interrupted_seeds_go_on_where_each_was(copied, finished, at_once):
         shutil.rmtree(step)
     shutil.rmtree(folder / "seed9" / "checkpoints")
     lines = []
-    assert runner.run(config.replace(seeds_at_once=at_once), say=lines.append).finished
+    assert run(config.replace(seeds_at_once=at_once), say=lines.append).finished
     assert "seed8: resuming at step 4 of 8" in lines
     assert any(line.startswith("seed9: no checkpoint was saved") for line in lines)
     for seed in (7, 8, 9):
@@ -193,14 +180,14 @@ def test_a_signal_stops_all_and_resume_goes_on(tmp_path, finished, at_once):
         if line.startswith("seed8: [epoch=1/2, iter=   3"):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    result = runner.run(config, say=say)
+    result = run(config, say=say)
     assert not result.finished
     assert lines[-1].startswith("stopped by SIGTERM at step 4, saved; go on with --resume")
     assert lines[-1].endswith(f"--run_dir={folder}")
     assert Checkpoints(folder / "seed8" / "checkpoints").steps()[-1] == 4
     assert (folder / "seed9").exists() == (at_once == "on")
     assert not (folder / "results.json").exists()
-    assert runner.run(config.replace(resume=True), say=silent).finished
+    assert run(config.replace(resume=True), say=silent).finished
     for seed in (7, 8, 9):
         assert_same_run(folder / f"seed{seed}", finished["on"][0] / f"seed{seed}")
 
@@ -219,21 +206,31 @@ def configs_of(folder, **lists):
 
 
 def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
-    lists = {"loss": ["bce", "dice_prob", "bce"], "learning_rate": [0.1, 0.1, 0.03]}
+    """With a rate of 0 nothing is gained, so that run stops early; the other goes on."""
+    lists = {
+        "loss": ["bce", "dice_prob"],
+        "learning_rate": [0.1, 0.0],
+        "epochs": [3, 3],
+        "early_stop_epochs": [1, 1],
+    }
     together = configs_of(tmp_path / "together", **lists)
     alone = configs_of(tmp_path / "alone", **lists)
     results = run_many(together, at_once=True, say=silent)
-    assert [result.finished for result in results] == [True] * 3
+    assert [result.finished for result in results] == [True] * 2
     assert all(result.finished for result in run_many(alone, at_once=False, say=silent))
     for one, other in zip(together, alone, strict=True):
         assert_same_run(one.run_dir, other.run_dir)
+        ends = [RunFolder(config.run_dir).results() for config in (one, other)]
+        assert len({(end["steps"], end["tested_step"]) for end in ends}) == 1
+    assert RunFolder(together[1].run_dir).records()[-1]["step"] == 8
+    assert RunFolder(together[0].run_dir).records()[-1]["step"] > 8
     finals = {RunFolder(config.run_dir).results()["test"]["loss"] for config in together}
-    assert len(finals) == 3
+    assert len(finals) == 2
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once):
-    lists = {"learning_rate": [1e38, 1e-6], "loss": ["mse", "mse"]}
+    lists = {"learning_rate": [1e38, 1e-6], "loss": ["mse", "mse"], "seed": [3, 4]}
     configs = configs_of(tmp_path, **lists)
     lines = []
     failed, good = run_many(configs, at_once=at_once, say=lines.append)
@@ -242,6 +239,8 @@ def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once):
     assert good.finished
     assert not (failed.folder / "results.json").exists()
     assert not any(line.startswith("run0: [epoch=2") for line in lines)
+    # All see the first one's images.
+    assert [RunFolder(config.run_dir).config().synthetic_seed for config in configs] == [3, 3]
 
 
 def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, monkeypatch):
@@ -255,37 +254,17 @@ def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "log_and_save", broken)
     config = BASE.replace(run_dir=str(tmp_path / "run"))
     with pytest.raises(TrainingError, match=r"1 of 3 seeds failed; seed 8: the loss is nan"):
-        runner.run(config, say=silent)
+        run(config, say=silent)
     written = RunFolder(tmp_path / "run").results()
-    assert [run["seed"] for run in written["runs"]] == [7, 9]
+    assert [one["seed"] for one in written["runs"]] == [7, 9]
     assert "nan at step 1" in written["failed"]["8"]
     assert written["test"]["half"]["mean"]["iou"]["n"] == 2
-
-
-def test_a_run_that_stops_early_ends_as_it_would_alone(tmp_path):
-    """With a rate of 0 nothing is gained; the other run goes on."""
-    lists = {"learning_rate": [0.0, 0.1], "epochs": [4, 4], "early_stop_epochs": [1, 1]}
-    together = configs_of(tmp_path / "together", **lists)
-    alone = configs_of(tmp_path / "alone", **lists)
-    run_many(together, at_once=True, say=silent)
-    run_many(alone, at_once=False, say=silent)
-    for one, other in zip(together, alone, strict=True):
-        assert log(one.run_dir)[0] == log(other.run_dir)[0]
-        ends = [RunFolder(config.run_dir).results() for config in (one, other)]
-        assert len({(end["steps"], end["tested_step"]) for end in ends}) == 1
-    assert RunFolder(together[0].run_dir).records()[-1]["step"] == 8
 
 
 def test_only_synthetic_images_have_a_seed():
     assert Config(data="synthetic", seed=5).scenes_seed() == 5
     assert Config(data="synthetic", seed=5, synthetic_seed=2).scenes_seed() == 2
     assert Config(seed=5).scenes_seed() == Config().synthetic_seed
-
-
-def test_runs_of_many_seeds_see_the_first_ones_images(tmp_path):
-    configs = configs_of(tmp_path, seed=[3, 4])
-    assert all(result.finished for result in run_many(configs, say=silent))
-    assert [RunFolder(config.run_dir).config().synthetic_seed for config in configs] == [3, 3]
 
 
 @pytest.mark.parametrize(
@@ -308,12 +287,12 @@ def test_runs_that_cannot_go_together_are_refused(tmp_path, change, said):
 def test_one_run_and_several_do_not_share_a_folder(finished, tmp_path):
     folder = finished["off"][0]
     with pytest.raises(ConfigError, match="already holds a run"):
-        runner.run(BASE.replace(run_dir=str(folder)), say=silent)
+        run(BASE.replace(run_dir=str(folder)), say=silent)
     with pytest.raises(ConfigError, match="holds runs of 3 seeds"):
-        runner.run(BASE.replace(run_dir=str(folder), resume=True, seeds=1), say=silent)
+        run(BASE.replace(run_dir=str(folder), resume=True, seeds=1), say=silent)
     single = folder / "seed7"
     with pytest.raises(ConfigError, match="holds one run"):
-        runner.run(RunFolder(single).config().replace(resume=True, seeds=2), say=silent)
+        run(RunFolder(single).config().replace(resume=True, seeds=2), say=silent)
     with pytest.raises(ConfigError, match=r"name one of them, such as .*seed7"):
         load_trained(folder)
 
@@ -322,7 +301,7 @@ def test_overwrite_starts_anew(copied):
     folder, config = copied("off")
     (folder / "seed9" / "mine.txt").write_text("")
     config = config.replace(resume=False, overwrite=True, seeds=2, epochs=1)
-    assert runner.run(config, say=silent).finished
+    assert run(config, say=silent).finished
     assert not (folder / "seed9").exists()
     assert len(RunFolder(folder).results()["runs"]) == 2
 
