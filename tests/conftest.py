@@ -97,41 +97,31 @@ def tiny(tmp_path):
 
 def _trained(folder, **settings):
     """Train a tiny run."""
-    from segjax.config import Config
     from segjax.training.run import run
+    from tests.small_net import silent, small_run
 
-    config = Config(
-        data="synthetic",
-        synthetic_train=4,
-        synthetic_test=2,
-        depth=2,
-        epochs=1,
-        log_steps=1,
-        batch_size=2,
-        progress="off",
-        run_dir=str(folder),
-    ).replace(**settings)
+    tiny = {"synthetic_train": 4, "synthetic_test": 2, "val_images": 0, "batch_size": 2}
+    config = small_run(folder, **tiny, epochs=1, log_steps=1).replace(**settings)
     with promotion_is("standard", "allow"), pytest.MonkeyPatch.context() as patch:
         # Nobody looks at these runs' figures, which take longer than the training.
         patch.setattr("segjax.training.results.draw_figures", lambda *given: None)
-        run(config, say=lambda _: None)
+        run(config, say=silent)
     return folder
 
 
 @pytest.fixture(scope="session")
 def unet_run(tmp_path_factory):
     """A run of the small network, which compiles in a moment; predicts with averaged weights."""
-    from segjax.config import Config
-
-    network = {"network": "unet", "unet_widths": "4,8", "unet_patch": 4, "depth": Config.depth}
-    settings = {"head": "dense", "loss": "bce", "input_range": "unit", "ema_decay": 0.9}
-    return _trained(tmp_path_factory.mktemp("runs") / "unet", **network, **settings)
+    settings = {"unet_widths": "4,8", "loss": "bce", "input_range": "unit", "ema_decay": 0.9}
+    return _trained(tmp_path_factory.mktemp("runs") / "unet", **settings)
 
 
 @pytest.fixture(scope="session")
 def faithful_run(tmp_path_factory):
     """A run of DLStudio's network with all its quirks, as shallow as it goes."""
-    return _trained(tmp_path_factory.mktemp("runs") / "faithful")
+    from tests.small_net import MUNET
+
+    return _trained(tmp_path_factory.mktemp("runs") / "faithful", **MUNET)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +26,20 @@ class RunFolder:
       path: the folder.
       checkpoints, tensorboard, profile: its folders of checkpoints, of TensorBoard's event files
         and of the profiler's traces.
-      writes: whether this process is the one that writes it.
+      writes: whether this process is the one that writes it; what others log is dropped.
     """
 
-    writes = True
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | str, *, writes: bool = True) -> None:
+        self.path, self.writes = Path(path), writes
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
         self.profile = self.path / "profile"
 
     def config(self) -> Config:
         """Read the resolved settings; ConfigError if there are none or they are damaged."""
-        file = self.path / CONFIG_FILE
-        try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise ConfigError(f"{self.path}: holds no run ({CONFIG_FILE} is missing)") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file}: cannot be read ({error})") from None
-        return Config.from_json(text, source=str(file))
+        missing = f"holds no run ({CONFIG_FILE} is missing)"
+        text = self._read(CONFIG_FILE, str, missing=missing)
+        return Config.from_json(text, source=str(self.path / CONFIG_FILE))
 
     def records(self) -> list[dict[str, Any]]:
         """Read the log, oldest first; a last line cut short by a crash is left out."""
@@ -55,20 +48,16 @@ class RunFolder:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log."""
-        with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(record)) + "\n")
-        self.write_table()
+        if self.writes:
+            with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
+                file.write(json.dumps(_plain(record)) + "\n")
+        self._write(METRICS_TABLE, csv_text(self.records()))
 
     def rewind_log(self, step: int) -> None:
         """Drop the records after ``step``, which a resumed run is going to write again."""
         kept = [record for record in self.records() if record.get("step", 0) <= step]
-        lines = "".join(json.dumps(record) + "\n" for record in kept)
-        write_text(self.path / METRICS_FILE, lines)
-        self.write_table()
-
-    def write_table(self) -> None:
-        """Write the log as metrics.csv, for spreadsheets."""
-        write_text(self.path / METRICS_TABLE, csv_text(self.records()))
+        self._write(METRICS_FILE, "".join(json.dumps(record) + "\n" for record in kept))
+        self._write(METRICS_TABLE, csv_text(kept))
 
     def write_performance_numbers(self, epochs: int, log_steps: int) -> None:
         """Write DLStudio's performance_numbers_<epochs>.txt: one mean loss a line, 3 decimals."""
@@ -77,39 +66,29 @@ class RunFolder:
             for record in self.records()
             if record["kind"] == "train" and record["mean_over"] == log_steps
         ]
-        write_text(self.path / f"performance_numbers_{epochs}.txt", "".join(lines))
+        self._write(f"performance_numbers_{epochs}.txt", "".join(lines))
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write results.json; a number that is not one becomes null."""
-        write_text(self.path / RESULTS_FILE, json.dumps(_plain(results), indent=2) + "\n")
+        self._write(RESULTS_FILE, json.dumps(_plain(results), indent=2) + "\n")
 
     def results(self) -> dict[str, Any]:
         """Read results.json; ConfigError if the run has not finished."""
-        file = self.path / RESULTS_FILE
+        missing = f"has no {RESULTS_FILE}; has the run ended?"
+        return self._read(RESULTS_FILE, json.loads, missing=missing)
+
+    def _read(self, name: str, parse: Callable[[str], Any], *, missing: str) -> Any:
+        file = self.path / name
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            return parse(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ConfigError(f"{self.path}: has no {RESULTS_FILE}; has the run ended?") from None
+            raise ConfigError(f"{self.path}: {missing}") from None
         except (OSError, ValueError) as error:
             raise ConfigError(f"{file}: cannot be read ({error})") from None
 
-
-class UnwrittenFolder(RunFolder):
-    """A run folder that another process writes: what is logged here is dropped."""
-
-    writes = False
-
-    def log(self, record: Mapping[str, Any]) -> None:
-        """Drop a record."""
-
-    def rewind_log(self, step: int) -> None:
-        """Leave the log alone."""
-
-    def write_performance_numbers(self, epochs: int, log_steps: int) -> None:
-        """Write nothing."""
-
-    def write_results(self, results: Mapping[str, Any]) -> None:
-        """Write nothing."""
+    def _write(self, name: str, text: str) -> None:
+        if self.writes:
+            write_text(self.path / name, text)
 
 
 def run_name(config: Config) -> str:

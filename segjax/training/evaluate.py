@@ -15,12 +15,7 @@ from segjax import metrics
 from segjax.metrics import Counts, count
 from segjax.training import backend
 from segjax.training.devices import Devices
-from segjax.training.objective import (
-    Objective,
-    dlstudio_windows,
-    half_value,
-    windows_apply,
-)
+from segjax.training.objective import Objective, dlstudio_windows, half_value, windows_apply
 from segjax.training.step import Batch, take_batch
 
 Array = jax.Array

@@ -21,7 +21,7 @@ from segjax import errors
 from segjax.config import Config, names_with, settings_that_differ
 from segjax.data.splits import Splits, load_splits
 from segjax.errors import ConfigError, DataError, Say, SegjaxError, one_line
-from segjax.runs.folder import RunFolder, UnwrittenFolder, choose_folder
+from segjax.runs.folder import RunFolder, choose_folder
 from segjax.training import backend
 from segjax.training.devices import several
 
@@ -91,7 +91,7 @@ def claim_folder(config: Config) -> RunFolder:
         return str(folder.path)
 
     path = of_first(choose)
-    return RunFolder(path) if is_first() else UnwrittenFolder(path)
+    return RunFolder(path, writes=is_first())
 
 
 def load_data(config: Config, say: Say) -> Splits:

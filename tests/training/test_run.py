@@ -1,7 +1,6 @@
 """A whole run: its folder, resuming bit for bit after a kill, and stopping with a clear word."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -18,25 +17,14 @@ from segjax.runs.folder import RunFolder, open_run
 from segjax.training.program import make_program
 from segjax.training.run import run
 from segjax.training.trainer import Trainer
-from tests.small_net import MUNET, silent, small_run
+from tests.small_net import silent, small_run
 
 WORKER = """
 import sys
 from segjax.config import Config
 from segjax.training.run import run
-config = Config.from_json(sys.argv[1])
-sys.exit(0 if run(config).finished else 130)
+run(Config.from_json(sys.argv[1]))
 """
-
-
-def start(config):
-    """Run ``config`` in a process of its own, as a user would."""
-    return subprocess.Popen(
-        [sys.executable, "-u", "-c", WORKER, config.to_json()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def weights(folder):
@@ -114,7 +102,12 @@ def killed_and_resumed(finished, tmp_path_factory):
     config, _, _ = finished
     folder = tmp_path_factory.mktemp("killed") / "run"
     config = config.replace(run_dir=str(folder), checkpoint_steps=1, keep_checkpoints=9)
-    process = start(config)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, config.to_json()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     deadline = time.monotonic() + 120
     while not list(folder.glob("checkpoints/step_0000000[6-9]")):
         assert process.poll() is None, process.stdout.read()
@@ -156,37 +149,19 @@ def test_a_damaged_newest_checkpoint_is_passed_over_by_name(finished, killed_and
 
 
 def test_a_resumed_run_keeps_its_settings(tiny):
-    config = tiny.replace(**MUNET | {"head": "dense"})
-    folder = RunFolder(config.run_dir)
-    open_run(folder, config)
-    splits = load_splits(config, say=silent)
+    folder = RunFolder(tiny.run_dir)
+    open_run(folder, tiny)
+    splits = load_splits(tiny, say=silent)
     shape = splits.train.images.shape[1:]
-    checkpoints = Checkpoints(folder.checkpoints, notify=lambda line: None)
-    checkpoints.save(1, make_program(config, splits).initial_state(config, shape), {})
-    other = config.replace(depth=4)
-    with pytest.raises(ConfigError, match="--depth was 2, is 4"):
+    checkpoints = Checkpoints(folder.checkpoints, notify=silent)
+    checkpoints.save(1, make_program(tiny, splits).initial_state(tiny, shape), {})
+    other = tiny.replace(unet_widths="8,16")
+    with pytest.raises(ConfigError, match="--unet_widths was 8, is 8,16"):
         run(other.replace(resume=True), say=silent)
     # Told to lie about its settings, the checkpoint itself still refuses another network.
     template = make_program(other, splits).initial_state(other, shape)
     with pytest.raises(CheckpointError, match="does not belong"):
         checkpoints.restore(template)
-
-
-def test_a_signal_saves_and_leaves_with_one_line(tiny):
-    """SIGINT is that of test_knobs.py."""
-    config = tiny.replace(epochs=500, val_images=0)
-    process = start(config)
-    while not (Path(config.run_dir) / "checkpoints").exists():
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    last = output.strip().splitlines()[-1]
-    assert last.startswith("stopped by SIGTERM at step")
-    assert "Traceback" not in output
-    step = int(last.split("at step ")[1].split(",")[0])
-    assert Checkpoints(Path(config.run_dir) / "checkpoints").steps()[-1] == step
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny):
