@@ -96,11 +96,10 @@ def test_logged_means_are_means_of_the_losses(finished):
     np.testing.assert_allclose([row["loss"] for row in rows], expected, rtol=1e-6)
 
 
-@pytest.fixture(scope="module")
-def killed_and_resumed(finished, tmp_path_factory):
-    """The same run, killed without warning in its second epoch and taken up again."""
-    config, _, _ = finished
-    folder = tmp_path_factory.mktemp("killed") / "run"
+def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
+    """Killed without warning in its second epoch; its newest checkpoint is damaged besides."""
+    config, whole, _ = finished
+    folder = tmp_path / "run"
     config = config.replace(run_dir=str(folder), checkpoint_steps=1, keep_checkpoints=9)
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER, config.to_json()],
@@ -116,36 +115,20 @@ def killed_and_resumed(finished, tmp_path_factory):
     process.kill()  # SIGKILL: no handler runs
     process.communicate()
     assert not (folder / "results.json").exists()
-    lines = []
-    return folder, run(config.replace(resume=True), say=lines.append), lines
-
-
-def test_a_killed_run_resumes_bit_for_bit(finished, killed_and_resumed):
-    _, whole, _ = finished
-    folder, resumed, lines = killed_and_resumed
-    assert resumed.finished
-    assert any(line.startswith("resuming at step") for line in lines)
-    assert losses(folder) == losses(whole.folder)
-    for one, other in zip(weights(folder), weights(whole.folder), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert resumed.results["test"]["half"] == whole.results["test"]["half"]
-
-
-def test_a_damaged_newest_checkpoint_is_passed_over_by_name(finished, killed_and_resumed, tmp_path):
-    """Resume from an older step gives the same end, and the damage is told."""
-    _, whole, _ = finished
-    folder, _, _ = killed_and_resumed
-    newest = sorted(folder.glob("checkpoints/step_*"))[-1]
+    *_, good, newest = sorted(folder.glob("checkpoints/step_*"))
     largest = max(newest.rglob("*"), key=lambda path: path.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
     lines = []
-    config = RunFolder(folder).config().replace(resume=True, run_dir=str(folder))
-    again = run(config, say=lines.append)
-    assert any(newest.name in line for line in lines)
+    resumed = run(config.replace(resume=True), say=lines.append)
+    assert resumed.finished
+    assert any(f"{newest.name} is damaged" in line for line in lines)
+    assert f"resuming at step {int(good.name.removeprefix('step_'))} of 10" in lines
     assert losses(folder) == losses(whole.folder)
-    assert again.results["test"]["half"] == whole.results["test"]["half"]
+    for one, other in zip(weights(folder), weights(whole.folder), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert resumed.results["test"]["half"] == whole.results["test"]["half"]
 
 
 def test_a_resumed_run_keeps_its_settings(tiny):
