@@ -72,7 +72,9 @@ def make_augment(
             matrix, shift = _turn_map(turns, matrix, shift)
             out = _resample(out, matrix, shift, interpolation=interpolation, outside=outside)
         else:
-            out = {name: _turn(array, turns) for name, array in out.items()}
+            for name, chosen in turns.items():
+                turn, _ = _EXACT[name]
+                out = {of: _where(chosen, turn(array), array) for of, array in out.items()}
         for name, change in (("colour", _jitter_colour), ("noise", _add_noise)):
             if name in keys:
                 out["images"] = change(keys[name], out["images"], strengths[name])
@@ -100,7 +102,8 @@ def _draw_turns(keys: Mapping[str, Array], count: int) -> dict[str, Array]:
 
 
 # The exact changes: of an array [B, H, W, ...], and of the rows [B, 2, 3] of an affine map that
-# reads from it, so that it reads what the change would have put there.
+# reads from it, so that it reads what the change would have put there. A quarter turn is
+# counter-clockwise.
 _EXACT: Mapping[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] = {
     "flip": (lambda a: jnp.flip(a, 2), lambda rows: rows * jnp.array([[[1.0], [-1.0]]])),
     "flip_vertical": (lambda a: jnp.flip(a, 1), lambda rows: rows * jnp.array([[[-1.0], [1.0]]])),
@@ -111,15 +114,8 @@ _EXACT: Mapping[str, tuple[Callable[[Array], Array], Callable[[Array], Array]]] 
 }
 
 
-def _turn(array: Array, turns: Mapping[str, Array]) -> Array:
-    """Flip and turn [B, H, W, ...] exactly; a quarter turn is counter-clockwise."""
-    for name, chosen in turns.items():
-        array = _where(chosen, _EXACT[name][0](array), array)
-    return array
-
-
 def _turn_map(turns: Mapping[str, Array], matrix: Array, shift: Array) -> tuple[Array, Array]:
-    """Let an affine map read from the images that `_turn` would make."""
+    """Let an affine map read from the images that the exact changes would make."""
     rows = jnp.concatenate([matrix, shift[..., None]], axis=-1)
     # From the last change back to the first: this is where a pixel of the result comes from.
     for name, chosen in reversed(list(turns.items())):

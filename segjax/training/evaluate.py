@@ -30,12 +30,10 @@ class Evaluation:
     Attributes:
       loss: mean of the batches' losses, weighted by their number of images.
       counts: confusion counts per class for 'half' and, where they apply, 'windows'.
-      images: how many images were seen.
     """
 
     loss: float
     counts: dict[str, Counts]
-    images: int
 
 
 def apply_network(model: nn.Module, variables: Any, images: Array, *, stats: str) -> Array:
@@ -103,7 +101,7 @@ def make_evaluate(
             name: functools.reduce(operator.add, (counted[name] for _, counted in found))
             for name in found[0][1]
         }
-        return Evaluation(loss=total / len(rows), counts=counts, images=len(rows))
+        return Evaluation(loss=total / len(rows), counts=counts)
 
     return evaluate
 
