@@ -48,9 +48,10 @@ class RunFolder:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log."""
-        if self.writes:
-            with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
-                file.write(json.dumps(_plain(record)) + "\n")
+        if not self.writes:
+            return
+        with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
+            file.write(json.dumps(_plain(record)) + "\n")
         self._write(METRICS_TABLE, csv_text(self.records()))
 
     def rewind_log(self, step: int) -> None:
