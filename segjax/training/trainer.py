@@ -194,25 +194,18 @@ class Trainer:
 
     def log_losses(self) -> None:
         """Record and print the mean loss since the last record."""
-        config, progress = self.config, self.progress
-        if not progress.losses:
+        config, losses, step = self.config, self.progress.losses, self.progress.step
+        if not losses:
             return
-        epoch, at = divmod(progress.step - 1, self.schedule.steps_per_epoch)
-        mean = float(np.mean(np.asarray(progress.losses, np.float64)))
-        self.record(
-            "train",
-            epoch=epoch + 1,
-            iter=at + 1,
-            step=progress.step,
-            loss=mean,
-            mean_over=len(progress.losses),
-        )
+        epoch, at = (1 + number for number in divmod(step - 1, self.schedule.steps_per_epoch))
+        mean = float(np.mean(np.asarray(losses, np.float64)))
+        self.record("train", epoch=epoch, iter=at, step=step, loss=mean, mean_over=len(losses))
         self.folder.write_performance_numbers(config.epochs, config.log_steps)
         self.print_line(
-            f"[epoch={epoch + 1}/{config.epochs}, iter={at + 1:4d}  "
-            f"elapsed_time={progress.seconds:3.0f} secs]   {config.loss.upper()} loss: {mean:.3f}"
+            f"[epoch={epoch}/{config.epochs}, iter={at:4d}  elapsed_time="
+            f"{self.progress.seconds:3.0f} secs]   {config.loss.upper()} loss: {mean:.3f}"
         )
-        progress.losses = []
+        self.progress.losses = []
 
     @contextlib.contextmanager
     def open_logs(self) -> Iterator[None]:
@@ -246,23 +239,17 @@ class Trainer:
 
     def validate(self, state: TrainState, arrays: Batch) -> float:
         """Measure the validation images and return their mIoU."""
-        progress = self.progress
+        progress, step = self.progress, self.progress.step
         evaluation = self.program.evaluate(state.variables(), arrays)
-        miou = scores_of(evaluation.counts["half"])["mean"]["iou"]
+        loss, miou = evaluation.loss, scores_of(evaluation.counts["half"])["mean"]["iou"]
         is_best = progress.best_score is None or miou > progress.best_score
         progress.best_score = miou if is_best else progress.best_score
         progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
-        epoch = -(-progress.step // self.schedule.steps_per_epoch)
-        self.record(
-            "validation",
-            epoch=epoch,
-            step=progress.step,
-            val_loss=evaluation.loss,
-            val_miou=miou,
-        )
+        epoch = -(-step // self.schedule.steps_per_epoch)
+        self.record("validation", epoch=epoch, step=step, val_loss=loss, val_miou=miou)
         mark = "  (best so far)" if is_best else ""
         self.print_line(
-            f"[epoch={epoch}/{self.config.epochs}]   validation loss: {evaluation.loss:.4g}   "
+            f"[epoch={epoch}/{self.config.epochs}]   validation loss: {loss:.4g}   "
             f"mIoU: {miou:.4f}{mark}"
         )
         return miou

@@ -97,7 +97,7 @@ def test_each_image_draws_for_itself_and_the_same_again(names):
 
 
 def test_jit_and_four_devices_give_what_eager_gives():
-    batch, key, names = batch_of(), jax.random.key(3), "recolour,flip,rotate90,rotate,colour"
+    batch, key, names = batch_of(), jax.random.key(3), "recolour,rotate90,rotate"
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
     spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("batch")))
     one, four = jitted(names)(key, batch), jitted(names)(key, spread)
