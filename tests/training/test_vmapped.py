@@ -2,6 +2,7 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,13 +28,9 @@ def objective_of(loss):
     return make_objective(loss, class_values=CLASS_VALUES, targets="unit")
 
 
-@pytest.fixture(scope="module")
-def arrays(scenes):
-    middle = np.s_[:, 16:48, 16:48]
-    return {
-        "images": jnp.asarray(scenes.images[middle]),
-        "masks": jnp.asarray(scenes.masks[middle]),
-    }
+@pytest.fixture
+def arrays(batch):
+    return jax.tree.map(jnp.asarray, batch)
 
 
 def orders(seeds):
@@ -100,13 +97,8 @@ def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
         assert jax.tree.structure(mine) == jax.tree.structure(state)
         assert int(mine.step) == STEPS
         np.testing.assert_array_equal(jax.random.key_data(mine.key), jax.random.key_data(state.key))
-        for part in ("params", "batch_stats", "ema"):
-            for one, other in zip(
-                jax.tree.leaves(getattr(mine, part)),
-                jax.tree.leaves(getattr(state, part)),
-                strict=True,
-            ):
-                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        parts = ((one.params, one.batch_stats, one.ema) for one in (mine, state))
+        chex.assert_trees_all_close(*parts, rtol=1e-4, atol=1e-5)
     # The runs are not one run four times.
     assert len({float(loss) for loss in seen[-1]}) == len(runs)
 
