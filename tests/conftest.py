@@ -10,6 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import annotations
+
+annotations.check("segjax.losses", "segjax.metrics")
+
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )

@@ -44,9 +44,8 @@ def check_choice(name: str, value: str, choices: Any) -> None:
 
 def described(score: Function, formula: Callable[..., Any], arguments: str) -> Function:
     """Give ``score`` the name of its formula, and its docstring with the family's arguments."""
-    functools.update_wrapper(score, formula, ("__module__", "__name__", "__qualname__"))
-    # Else inspect and help() would show the formula's arguments instead of the score's.
-    del score.__wrapped__  # type: ignore[attr-defined]
+    for name in ("__module__", "__name__", "__qualname__"):
+        setattr(score, name, getattr(formula, name))
     score.__doc__ = f"{inspect.getdoc(formula)}\n{arguments}"
     return score
 
