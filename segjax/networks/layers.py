@@ -95,7 +95,19 @@ def _first_larger(a: Array, b: Array) -> Array:
     return jnp.where((a >= b) | jnp.isnan(a), a, b)  # a NaN wins, as in PyTorch: none is hidden
 
 
-class Conv(nn.Module):
+class Typed(nn.Module, kw_only=True):
+    """A module with a compute dtype, and a dtype of its parameters."""
+
+    dtype: Dtype = jnp.float32
+    param_dtype: Dtype = jnp.float32
+
+    @property
+    def kinds(self) -> dict[str, Dtype]:
+        """Both, as the modules inside take them."""
+        return {"dtype": self.dtype, "param_dtype": self.param_dtype}
+
+
+class Conv(Typed):
     """A 3x3 convolution, stride 1, padding 1, with bias.
 
     With ``transposed`` it computes PyTorch's ConvTranspose2d(kernel 3, padding 1), which is the
@@ -104,8 +116,6 @@ class Conv(nn.Module):
 
     features: int
     transposed: bool = False
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, overwritten: int = 0) -> Array:
@@ -114,12 +124,10 @@ class Conv(nn.Module):
         return conv(x.astype(self.dtype), kernel, overwritten) + bias
 
 
-class Downsample(nn.Module):
+class Downsample(Typed):
     """A 1x1 convolution with stride 2 and bias."""
 
     features: int
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -128,15 +136,13 @@ class Downsample(nn.Module):
         return x[:, ::2, ::2].astype(self.dtype) @ kernel[0, 0] + bias
 
 
-class Upsample(nn.Module):
+class Upsample(Typed):
     """A 1x1 transposed convolution with stride 2, output_padding 1 and bias.
 
     It writes the even rows and columns; every other pixel is the bias, as in DLStudio.
     """
 
     features: int
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -145,7 +151,7 @@ class Upsample(nn.Module):
         return spread_even(x.astype(self.dtype) @ kernel[0, 0]) + bias
 
 
-class DLStudioHead(nn.Module):
+class DLStudioHead(Typed):
     """DLStudio's output layer: ConvTranspose2d(k=3, stride=2, dilation=2, padding=2).
 
     Stride and dilation are equal, so every tap lands on an even row and column: one pixel in four
@@ -153,8 +159,6 @@ class DLStudioHead(nn.Module):
     """
 
     features: int
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -163,15 +167,13 @@ class DLStudioHead(nn.Module):
         return spread_even(conv(x.astype(self.dtype), kernel)) + bias
 
 
-class DenseHead(nn.Module):
+class DenseHead(Typed):
     """The repaired output layer: a transposed convolution (k=2, stride 2) that writes every pixel.
 
     It has fewer weights than DLStudio's (4 taps instead of 9) and does less arithmetic.
     """
 
     features: int
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -181,12 +183,10 @@ class DenseHead(nn.Module):
         return depth_to_space(x.astype(self.dtype) @ taps) + bias
 
 
-class Pointwise(nn.Module):
+class Pointwise(Typed):
     """A 1x1 convolution with bias."""
 
     features: int
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -207,16 +207,13 @@ def _weights(module: Any, x: Array, size: int, *, transposed: bool) -> tuple[Arr
     return kernel.astype(module.dtype), per_channel(bias.astype(module.dtype), x)
 
 
-class BatchNorm(nn.Module):
+class BatchNorm(Typed):
     """Batch normalisation over all axes but the last, with PyTorch's running statistics.
 
     Differs from ``flax.linen.BatchNorm`` in one number: the running variance takes in the unbiased
     batch variance (n - 1), as PyTorch's does; the batch itself is normalised by the biased one.
     Statistics are float32 at least, whatever the compute dtype.
     """
-
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:

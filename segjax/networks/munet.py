@@ -1,5 +1,6 @@
 """mUnet: the segmentation network of DLStudio 2.3.6, and its repaired output layer."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -11,76 +12,60 @@ from segjax.networks import layers
 from segjax.settings import SIZE_MULTIPLE
 
 Array = jax.Array
-Dtype = Any
 Head = Literal["dlstudio", "dense"]
 
-HEADS = {"dlstudio": layers.DLStudioHead, "dense": layers.DenseHead}
+HEADS: dict[str, Callable[..., Any]] = {"dlstudio": layers.DLStudioHead, "dense": layers.DenseHead}
 # The blocks that double the size have the head's flaw: a 1x1 kernel that writes one pixel in four.
-UPSAMPLERS = {"dlstudio": layers.Upsample, "dense": layers.DenseHead}
+UPSAMPLERS: dict[str, Callable[..., Any]] = {
+    "dlstudio": layers.Upsample,
+    "dense": layers.DenseHead,
+}
 MIN_DEPTH, MAX_DEPTH = 2, 64
 
 
-class DownBlock(nn.Module):
-    """DLStudio's SkipBlockDN: one or two 3x3 convolutions, an optional halving, a skip."""
+class SkipBlock(layers.Typed):
+    """One or two 3x3 convolutions, an optional change of size, a skip.
+
+    DLStudio's SkipBlockDN, which can halve the size, and with ``up`` its SkipBlockUP, whose
+    convolutions are transposed and which can double it.
+    """
 
     features: int
-    downsample: bool = False
-    skip_connections: bool = True
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: Array, *, train: bool) -> Array:
-        """Map [B, H, W, I] to [B, H', W', features], H' = H/2 with ``downsample``, else H."""
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        same = x.shape[-1] == self.features
-        out = layers.Conv(self.features, name="convo1", **kinds)(x)
-        out = layers.relu(layers.BatchNorm(name="bn1", **kinds)(out, train=train))
-        if same:
-            out = layers.Conv(self.features, name="convo2", **kinds)(out)
-            out = layers.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
-        if self.downsample:
-            downsampler = layers.Downsample(self.features, name="downsampler", **kinds)
-            out, x = downsampler(out), downsampler(x)
-        if not self.skip_connections:
-            return out
-        return out + (x if same else jnp.concatenate([x, x], axis=-1))
-
-
-class UpBlock(nn.Module):
-    """DLStudio's SkipBlockUP: one or two 3x3 transposed convolutions, an optional doubling."""
-
-    features: int
-    upsample: bool = False
+    up: bool
+    resample: bool = False
     upsampling: Head = "dlstudio"
     skip_connections: bool = True
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool, overwritten: int = 0) -> Array:
-        """Map [B, H, W, I] to [B, H', W', features], H' = 2H with ``upsample``, else H.
+        """Map [B, H, W, I] to [B, H', W', features], H' = H unless it resamples.
 
         The caller throws the first ``overwritten`` channels away. They are still computed, for
         their running statistics.
         """
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         same = x.shape[-1] == self.features
-        out = layers.Conv(self.features, transposed=True, name="convoT1", **kinds)(x)
-        out = layers.relu(layers.BatchNorm(name="bn1", **kinds)(out, train=train))
-        if same:
-            second = layers.Conv(self.features, transposed=True, name="convoT2", **kinds)
-            out = second(out, 0 if self.upsample else overwritten)
-            out = layers.relu(layers.BatchNorm(name="bn2", **kinds)(out, train=train))
-        if self.upsample:
-            upsampler = UPSAMPLERS[self.upsampling](self.features, name="upsampler", **kinds)
-            out, x = upsampler(out), upsampler(x)
+        out = x
+        for number in (1, 2) if same else (1,):
+            name = f"{'convoT' if self.up else 'convo'}{number}"
+            convolution = layers.Conv(self.features, transposed=self.up, name=name, **self.kinds)
+            out = convolution(out, overwritten if number == 2 and not self.resample else 0)
+            norm = layers.BatchNorm(name=f"bn{number}", **self.kinds)
+            out = layers.relu(norm(out, train=train))
+        if self.resample:
+            kind: Callable[..., Any] = layers.Downsample
+            if self.up:
+                kind = UPSAMPLERS[self.upsampling]
+            name = "upsampler" if self.up else "downsampler"
+            resampler = kind(self.features, name=name, **self.kinds)
+            out, x = resampler(out), resampler(x)
         if not self.skip_connections:
             return out
-        return out + (x if same else x[..., self.features :])
+        if not same:
+            x = x[..., self.features :] if self.up else jnp.concatenate([x, x], axis=-1)
+        return out + x
 
 
-class MUnet(nn.Module):
+class MUnet(layers.Typed):
     """DLStudio's mUnet, drawn as it runs; parameters that never run there do not exist here.
 
     ``apply(variables, images, train=...)`` maps raw images [B, H, W, 3] (any real dtype, 0..255; H
@@ -107,8 +92,6 @@ class MUnet(nn.Module):
     upsampling: Head = "dlstudio"
     num_classes: int = 5
     input_scale: float = 1.0
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     def __post_init__(self) -> None:
         if not MIN_DEPTH <= self.depth <= MAX_DEPTH:
@@ -127,61 +110,58 @@ class MUnet(nn.Module):
     def __call__(self, images: Array, *, train: bool) -> Array:
         """Return the class maps; see the class for shapes."""
         check_image_shape(images.shape)
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        block = {"skip_connections": self.skip_connections, **kinds}
-        doubling = {"upsample": True, "upsampling": self.upsampling, **block}
         half, early = self.depth // 2, self.depth // 2 // 4
 
-        def run(x: Array, *blocks: nn.Module, **last: int) -> Array:
+        def block(features: int, name: str, **settings: Any) -> SkipBlock:
+            skips = self.skip_connections
+            return SkipBlock(features, name=name, skip_connections=skips, **settings, **self.kinds)
+
+        def run(x: Array, *blocks: SkipBlock, **last: int) -> Array:
             for one in blocks:
                 x = one(x, train=train, **(last if one is blocks[-1] else {}))
             return x
 
         def row(
-            kind: type[DownBlock] | type[UpBlock],
-            features: int,
-            name: str,
-            first: int = 0,
-            end: int | None = None,
-        ) -> list[nn.Module]:
-            ends = half if end is None else end
-            return [kind(features, name=f"{name}_{i}", **block) for i in range(first, ends)]
+            features: int, name: str, first: int = 0, end: int = half, *, up: bool
+        ) -> list[SkipBlock]:
+            return [block(features, f"{name}_{i}", up=up) for i in range(first, end)]
 
         def batch_norm(x: Array, name: str) -> Array:
-            return layers.BatchNorm(name=name, **kinds)(x, train=train)
+            return layers.BatchNorm(name=name, **self.kinds)(x, train=train)
 
         # Down the left arm of the U. The saved halves are joined in again on the way up.
         x = images.astype(self.dtype) * jnp.asarray(self.input_scale, self.dtype)
-        x = layers.relu(layers.Conv(64, name="conv_in", **kinds)(x))
+        x = layers.relu(layers.Conv(64, name="conv_in", **self.kinds)(x))
         x = layers.max_pool_2x2(x)
-        x = run(x, *row(DownBlock, 64, "skip64DN_arr", 0, early))
+        x = run(x, *row(64, "skip64DN_arr", 0, early, up=False))
         saved1 = x[..., :32]
-        x = run(x, DownBlock(64, downsample=True, name="skip64dsDN", **block))
-        x = run(x, *row(DownBlock, 64, "skip64DN_arr", early))
+        x = run(x, block(64, "skip64dsDN", up=False, resample=True))
+        x = run(x, *row(64, "skip64DN_arr", early, up=False))
         x = batch_norm(x, "bn1DN")
         saved2 = x[..., :32]
-        x = run(x, DownBlock(128, name="skip64to128DN", **block))
-        x = run(x, *row(DownBlock, 128, "skip128DN_arr", 0, early))
+        x = run(x, block(128, "skip64to128DN", up=False))
+        x = run(x, *row(128, "skip128DN_arr", 0, early, up=False))
         x = batch_norm(x, "bn2DN")
         saved3 = x[..., :64]
-        x = run(x, *row(DownBlock, 128, "skip128DN_arr", early))
-        x = run(x, DownBlock(128, downsample=True, name="skip128dsDN", **block))
+        x = run(x, *row(128, "skip128DN_arr", early, up=False))
+        x = run(x, block(128, "skip128dsDN", up=False, resample=True))
 
         # Up the right arm. These 128-channel blocks run twice a pass, with the same weights.
-        x = run(x, UpBlock(128, name="skip128usUP", **doubling))
-        twice = row(UpBlock, 128, "skip128UP_arr", 0, early)
+        doubling = {"up": True, "resample": True, "upsampling": self.upsampling}
+        x = run(x, block(128, "skip128usUP", **doubling))
+        twice = row(128, "skip128UP_arr", 0, early, up=True)
         x = run(x, *twice, overwritten=64)
         x = jnp.concatenate([saved3, x[..., 64:]], axis=-1)
         x = batch_norm(x, "bn1UP")
         x = run(x, *twice)
-        x = run(x, UpBlock(64, name="skip128to64UP", **block))
-        x = run(x, *row(UpBlock, 64, "skip64UP_arr", early), overwritten=32)
+        x = run(x, block(64, "skip128to64UP", up=True))
+        x = run(x, *row(64, "skip64UP_arr", early, up=True), overwritten=32)
         x = jnp.concatenate([saved2, x[..., 32:]], axis=-1)
         x = batch_norm(x, "bn2UP")
-        x = run(x, UpBlock(64, name="skip64usUP", **doubling))
-        x = run(x, *row(UpBlock, 64, "skip64UP_arr", 0, early), overwritten=32)
+        x = run(x, block(64, "skip64usUP", **doubling))
+        x = run(x, *row(64, "skip64UP_arr", 0, early, up=True), overwritten=32)
         x = jnp.concatenate([saved1, x[..., 32:]], axis=-1)
-        return HEADS[self.head](self.num_classes, name="conv_out", **kinds)(x)
+        return HEADS[self.head](self.num_classes, name="conv_out", **self.kinds)(x)
 
 
 def check_image_shape(shape: tuple[int, ...]) -> None:

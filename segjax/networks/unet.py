@@ -1,7 +1,5 @@
 """A small U-Net that spends its arithmetic where a CPU is quick: many channels, few pixels."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,27 +8,24 @@ from segjax.networks import layers
 from segjax.networks.munet import check_image_shape
 
 Array = jax.Array
-Dtype = Any
 
 
-class ConvNormRelu(nn.Module):
+class ConvNormRelu(layers.Typed):
     """A 3x3 convolution, batch norm and relu, added to the input where ``residual``."""
 
     features: int
     residual: bool = True
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Map [B, H, W, I] to [B, H, W, features]; with ``residual`` I is features."""
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        kinds = self.kinds
         out = layers.Conv(self.features, name="conv", **kinds)(x)
         out = layers.relu(layers.BatchNorm(name="bn", **kinds)(out, train=train))
         return x + out if self.residual else out
 
 
-class UNet(nn.Module):
+class UNet(layers.Typed):
     """A U-Net on patches of pixels, with residual blocks and sums across the U.
 
     The first layer reads patches of ``patch`` x ``patch`` pixels as channels (space to depth), so
@@ -58,14 +53,12 @@ class UNet(nn.Module):
     blocks: int = 1
     num_classes: int = 5
     input_scale: float = 1.0
-    dtype: Dtype = jnp.float32
-    param_dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, images: Array, *, train: bool) -> Array:
         """Return the class maps; see the class for shapes."""
         check_image_shape(images.shape)
-        kinds = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        kinds = self.kinds
 
         def run(x: Array, features: int, name: str, count: int) -> Array:
             for i in range(count):

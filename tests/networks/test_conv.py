@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from segjax.networks import conv as conv_module
@@ -14,19 +13,9 @@ from segjax.networks.conv import (
     plain_conv,
     width_gradient,
 )
+from tests.networks.arrays import assert_close, draw
 
 SHAPES = [(3, 4, 6, 4, 5), (9, 8, 8, 2, 3)]  # fewer images than columns, and more
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-
-
-def draw(shape, dtype, seed=0, mean=0.0):
-    numbers = np.random.default_rng(seed).standard_normal(shape) + mean
-    return jnp.asarray(numbers.astype(dtype))
-
-
-def assert_close(ours, plain, dtype):
-    scale = float(jnp.abs(plain).max())
-    np.testing.assert_allclose(ours, plain, rtol=0, atol=TOLERANCE[dtype] * scale)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

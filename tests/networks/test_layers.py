@@ -1,5 +1,6 @@
 """Each layer against flax.linen's or lax's own form of it, values and gradients, in float64."""
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -39,18 +40,12 @@ def assert_same_function(ours, theirs, *arguments: np.ndarray) -> None:
         np.testing.assert_allclose(grad, wanted, rtol=1e-12, atol=1e-12)
 
 
-def flax_transposed(size: int, stride: int, dilation: int, padding: list[tuple[int, int]], flip):
+def flax_transposed(size: int, stride: int, dilation: int, padding: tuple[int, int], flip=False):
     """Return (x, kernel, bias) -> flax.linen.ConvTranspose, for a kernel stored as segjax does."""
+    settings = {"strides": (stride, stride), "kernel_dilation": (dilation, dilation)} | KIND
 
     def apply(x, kernel, bias):
-        module = nn.ConvTranspose(
-            kernel.shape[-1],
-            (size, size),
-            strides=(stride, stride),
-            kernel_dilation=(dilation, dilation),
-            padding=padding,
-            **KIND,
-        )
+        module = nn.ConvTranspose(kernel.shape[-1], (size, size), padding=[padding] * 2, **settings)
         stored = kernel[::-1, ::-1] if flip else kernel
         # transpose_kernel=False correlates over the zero-filled input; PyTorch's taps are its flip.
         return module.apply({"params": {"kernel": stored, "bias": bias}}, x)
@@ -62,15 +57,30 @@ def applied(module: nn.Module):
     return lambda x, kernel, bias: module.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
 
-@pytest.mark.parametrize("transposed", [False, True])
-def test_conv_is_flax_conv_and_its_transpose(transposed: bool) -> None:
+TRANSPOSED = flax_transposed(3, 1, 1, (1, 1))
+STRIDED = applied(nn.Conv(4, (1, 1), strides=(2, 2), padding="VALID", **KIND))
+# segjax's layer, Flax's form of it, height, width, input and output channels, side of the kernel.
+FORMS = [
+    (layers.Conv, applied(nn.Conv(4, (3, 3), padding=1, **KIND)), (6, 8, 3, 4), 3),
     # Stored flipped, PyTorch's ConvTranspose2d(3, padding=1) is the plain correlation.
-    ours = applied(layers.Conv(4, transposed=transposed, **KIND))
-    arguments = draw(2, 6, 8, 3), draw(3, 3, 3, 4, seed=1), draw(4, seed=2)
-    plain = applied(nn.Conv(4, (3, 3), padding=1, **KIND))
-    assert_same_function(ours, plain, *arguments)
-    transposed_form = flax_transposed(3, 1, 1, [(1, 1), (1, 1)], flip=False)
-    assert_same_function(ours, transposed_form, *arguments)
+    (layers.Conv, TRANSPOSED, (6, 8, 3, 4), 3),
+    (functools.partial(layers.Conv, transposed=True), TRANSPOSED, (6, 8, 3, 4), 3),
+    (layers.Downsample, STRIDED, (6, 8, 3, 4), 1),
+    # One more row and column at the end: PyTorch's output_padding=1.
+    (layers.Upsample, flax_transposed(1, 2, 2, (0, 1)), (3, 4, 3, 5), 1),
+    # kernel 3, stride 2, dilation 2 spans 5; padding 2 leaves 5 - 1 - 2 on each side, and
+    # output_padding 1 adds one at the end.
+    (layers.DLStudioHead, flax_transposed(3, 2, 2, (2, 3)), (3, 4, 6, 5), 3),
+    (layers.DenseHead, flax_transposed(2, 2, 1, (1, 1), flip=True), (3, 4, 6, 5), 2),
+]
+
+
+@pytest.mark.parametrize(("layer", "theirs", "shape", "size"), FORMS)
+def test_a_layer_is_flaxs_form_of_it(layer, theirs, shape, size) -> None:
+    *image, inputs, outputs = shape
+    arguments = draw(2, *image, inputs), draw(size, size, inputs, outputs, seed=1)
+    ours = applied(layer(outputs, **KIND))
+    assert_same_function(ours, theirs, *arguments, draw(outputs, seed=2))
 
 
 def test_conv_transposed_adds_each_pixels_kernel_around_it() -> None:
@@ -84,45 +94,14 @@ def test_conv_transposed_adds_each_pixels_kernel_around_it() -> None:
     np.testing.assert_allclose(found[0, ..., 0], expected[1:-1, 1:-1], rtol=1e-12)
 
 
-def test_downsample_is_a_strided_1x1_convolution() -> None:
-    ours = applied(layers.Downsample(4, **KIND))
-    theirs = applied(nn.Conv(4, (1, 1), strides=(2, 2), padding="VALID", **KIND))
-    assert_same_function(ours, theirs, draw(2, 6, 8, 3), draw(1, 1, 3, 4, seed=1), draw(4, seed=2))
-
-
-def test_upsample_is_a_strided_1x1_transposed_convolution() -> None:
-    # One more row and column at the end: PyTorch's output_padding=1.
-    theirs = flax_transposed(1, 2, 2, [(0, 1), (0, 1)], flip=False)
-    arguments = draw(2, 3, 4, 3), draw(1, 1, 3, 5, seed=1), draw(5, seed=2)
-    assert_same_function(applied(layers.Upsample(5, **KIND)), theirs, *arguments)
-    assert layers.Upsample(5, **KIND).apply(
-        {"params": {"kernel": arguments[1], "bias": arguments[2]}}, arguments[0]
-    ).shape == (2, 6, 8, 5)
-
-
-def test_dlstudio_head_is_the_dilated_transposed_convolution() -> None:
-    # kernel 3, stride 2, dilation 2 spans 5; padding 2 leaves 5 - 1 - 2 on each side, and
-    # output_padding 1 adds one at the end.
-    theirs = flax_transposed(3, 2, 2, [(2, 3), (2, 3)], flip=False)
-    arguments = draw(2, 3, 4, 6), draw(3, 3, 6, 5, seed=1), draw(5, seed=2)
-    assert_same_function(applied(layers.DLStudioHead(5, **KIND)), theirs, *arguments)
-
-
-def test_dlstudio_head_writes_one_pixel_in_four() -> None:
-    kernel, bias = draw(3, 3, 6, 5, seed=1), draw(5, seed=2)
-    found = np.asarray(applied(layers.DLStudioHead(5, **KIND))(draw(2, 4, 4, 6), kernel, bias))
-    constant = np.ones((8, 8), bool)
+@pytest.mark.parametrize(("head", "size"), [(layers.DLStudioHead, 3), (layers.DenseHead, 2)])
+def test_dlstudio_head_writes_one_pixel_in_four(head: type[nn.Module], size: int) -> None:
+    kernel, bias = draw(size, size, 6, 5, seed=1), draw(5, seed=2)
+    found = np.asarray(applied(head(5, **KIND))(draw(2, 4, 4, 6), kernel, bias))
+    constant = np.full((8, 8), head is layers.DLStudioHead)
     constant[::2, ::2] = False
     assert (found[:, constant] == bias).all()
     assert (found[:, ~constant] != bias).all()
-
-
-def test_dense_head_is_a_2x2_transposed_convolution_that_writes_every_pixel() -> None:
-    theirs = flax_transposed(2, 2, 1, [(1, 1), (1, 1)], flip=True)
-    arguments = draw(2, 3, 4, 6), draw(2, 2, 6, 5, seed=1), draw(5, seed=2)
-    ours = applied(layers.DenseHead(5, **KIND))
-    assert_same_function(ours, theirs, *arguments)
-    assert (ours(*arguments) != arguments[2]).all()
 
 
 def test_max_pool_values_and_gradients_without_ties() -> None:

@@ -14,18 +14,7 @@ from segjax.networks.norm import (
     plain_sums,
     product_sums,
 )
-
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-
-
-def draw(shape, dtype, seed=0, mean=0.0):
-    numbers = np.random.default_rng(seed).standard_normal(shape) + mean
-    return jnp.asarray(numbers.astype(dtype))
-
-
-def assert_close(ours, plain, dtype):
-    scale = float(jnp.abs(plain).max())
-    np.testing.assert_allclose(ours, plain, rtol=0, atol=TOLERANCE[dtype] * scale)
+from tests.networks.arrays import TOLERANCE, assert_close, draw
 
 
 def autodiff_normalise(x, scale, bias):
