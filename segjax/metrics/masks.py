@@ -65,12 +65,7 @@ def _as_bool(array: Any, name: str) -> np.ndarray:
 def surrounded(
     mask: "Bool[np.ndarray, 'N H W *rest']", *, outside: bool
 ) -> "Bool[np.ndarray, 'N H W *rest']":
-    """Return where a pixel and its four neighbours are all on.
-
-    Args:
-        mask: bool [N, H, W, ...].
-        outside: what lies beyond the image's border.
-    """
+    """Return where a pixel and its four neighbours are all on; ``outside`` is beyond the border."""
     padding = [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (mask.ndim - 3)
     wide = np.pad(mask, padding, constant_values=outside)
     middle = slice(1, -1)

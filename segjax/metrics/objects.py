@@ -179,13 +179,7 @@ def check_boxes(
 def own_boxes(
     boxes: "Int[np.ndarray, 'M 4']", category: np.ndarray, *, shape: tuple[int, ...]
 ) -> "Bool[np.ndarray, 'M H W']":
-    """Return bool [M, H, W]: a box's pixels that are in no other box of its class.
-
-    Args:
-        boxes: int [M, 4], the boxes of one image.
-        category: int [M], their classes.
-        shape: height and width of the image.
-    """
+    """Return the pixels of each box of one image, ``shape``, that are in no other of its class."""
     y, x = np.mgrid[: shape[0], : shape[1]]
     x1, y1, x2, y2 = (side[:, None, None] for side in boxes.T)
     inside = (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)

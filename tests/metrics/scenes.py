@@ -1,8 +1,16 @@
 """Masks and boxes for the tests of outlines and objects."""
 
 import numpy as np
+import pytest
+
+from segjax.errors import ConfigError
 
 SHAPE = (1, 12, 12, 2)
+
+
+def refused(message, function, *given, **named):
+    with pytest.raises(ConfigError, match=message):
+        function(*given, **named)
 
 
 def square(top, left, side, *, shape=(1, 12, 12, 1)):
