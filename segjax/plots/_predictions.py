@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -32,24 +31,19 @@ from segjax.plots._style import STYLE
 Boxes = Sequence[Sequence[tuple[int, tuple[int, int, int, int]]]]
 
 
-def _rgb(image: np.ndarray) -> np.ndarray:
-    return np.clip(np.nan_to_num(image.astype(np.float64)), 0, 255) / 255
-
-
-def _draw_boxes(axes: Axes, boxes: Sequence[tuple[int, tuple[int, int, int, int]]]) -> None:
-    for channel, (x1, y1, x2, y2) in boxes:
-        frame = Rectangle(
-            (x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False,
-            edgecolor=class_colour(channel), linewidth=1.8,
-        )  # fmt: skip
-        axes.add_patch(frame)
-
-
-def _draw_outline(axes: Axes, mask: np.ndarray) -> None:
-    segments = outline(mask)
-    axes.add_collection(
-        LineCollection(list(segments), colors="white", linewidths=0.9), autolim=False
-    )
+def _put_inputs(
+    sheet: Sheet, images: np.ndarray, places: Sequence[tuple[int, int]], boxes: Boxes | None
+) -> None:
+    """Show each image at its row and column, its boxes framed."""
+    for i, (image, place) in enumerate(zip(images, places, strict=True)):
+        rgb = np.clip(np.nan_to_num(image.astype(np.float64)), 0, 255) / 255
+        axes = sheet.put(*place, rgb, f"input {i}")
+        for channel, (x1, y1, x2, y2) in boxes[i] if boxes is not None else ():
+            frame = Rectangle(
+                (x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False,
+                edgecolor=class_colour(channel), linewidth=1.8,
+            )  # fmt: skip
+            axes.add_patch(frame)
 
 
 def _check(
@@ -173,11 +167,9 @@ def predictions_figure(
         note=_notes(decode, extras),
         legend=_legend(class_names, truth, [values], ignore),
     )
+    _put_inputs(sheet, images, [(0, i) for i in range(count)], boxes)
     for i in range(count):
         valid = None if ignore is None else ~ignore[i]
-        axes = sheet.put(0, i, _rgb(images[i]), f"input {i}")
-        if boxes is not None:
-            _draw_boxes(axes, boxes[i])
         scores = [iou(on[i, ..., c], truth[i, ..., c], valid) for c in range(truth.shape[-1])]
         strongest = strongest_picture(values[i], low, high, class_values)
         sheet.put(1, i, _blank(truth_picture(truth[i]), valid), f"truth {i}")
@@ -186,7 +178,9 @@ def predictions_figure(
             picture = channel_picture(values[i, ..., c], low[c], high[c], c)
             text = "in neither" if math.isnan(scores[c]) else f"IoU {scores[c]:.2f}"
             axes = sheet.put(row, i, _blank(picture, valid), f"class {c} image {i}", text)
-            _draw_outline(axes, truth[i, ..., c])
+            segments = list(outline(truth[i, ..., c]))
+            line = LineCollection(segments, colors="white", linewidths=0.9)
+            axes.add_collection(line, autolim=False)
     return sheet.figure
 
 
@@ -242,10 +236,8 @@ def comparison_figure(
         note=_notes("half", extras),
         legend=_legend(class_names, truth, list(shown.values()), None),
     )
-    for i, image in enumerate(images):
-        axes = sheet.put(i, 0, _rgb(image), f"input {i}")
-        if boxes is not None:
-            _draw_boxes(axes, boxes[i])
+    _put_inputs(sheet, images, [(i, 0) for i in range(len(images))], boxes)
+    for i in range(len(images)):
         sheet.put(i, 1, truth_picture(truth[i]), f"truth {i}")
         for column, (name, values) in enumerate(shown.items(), start=2):
             on = counted(values[i], low, high)

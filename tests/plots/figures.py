@@ -7,6 +7,7 @@ from segjax import plots
 
 NAMES = ["rectangle", "triangle", "disk", "oval", "star"]
 VALUES = [50, 100, 150, 200, 250]
+CLASSES = {"class_names": NAMES, "class_values": VALUES}
 
 
 def scene(count=2, height=16, width=16, class_values=VALUES):

@@ -5,14 +5,12 @@ import pytest
 from PIL import Image
 
 from segjax import plots
-from tests.plots.figures import NAMES, VALUES, axes_of, colour, pixels, scene, training_rows
+from tests.plots.figures import CLASSES, axes_of, colour, pixels, scene, training_rows
 
 
 def test_save_writes_a_small_png_whole_and_leaves_nothing_else(tmp_path):
     images, masks = scene(count=6, height=64, width=64)
-    figure = plots.predictions_figure(
-        images, masks, masks * 1.0, class_names=NAMES, class_values=VALUES
-    )
+    figure = plots.predictions_figure(images, masks, masks * 1.0, **CLASSES)
     path = plots.save(figure, tmp_path / "new" / "predictions.png")
     assert [file.name for file in path.parent.iterdir()] == ["predictions.png"]
     assert path.stat().st_size < 300_000

@@ -5,14 +5,12 @@ import pytest
 
 from segjax import plots
 from segjax.errors import ConfigError
-from tests.plots.figures import NAMES, VALUES, axes_of, cell, colour, pixels, scene, texts
+from tests.plots.figures import CLASSES, NAMES, axes_of, cell, colour, pixels, scene, texts
 
 
 def test_every_pixel_of_a_perfect_prediction_has_its_class_colour():
     images, masks = scene()
-    figure = plots.predictions_figure(
-        images, masks, masks.astype(np.float32), class_names=NAMES, class_values=VALUES
-    )
+    figure = plots.predictions_figure(images, masks, masks.astype(np.float32), **CLASSES)
     expected = np.zeros((16, 16, 3), int)
     for channel in range(5):
         expected[masks[1, ..., channel] > 0] = colour(channel)
@@ -26,7 +24,7 @@ def test_one_dot_in_four_stays_a_square_of_whole_screen_pixels():
     images, masks = scene(count=1, height=64, width=64)
     values = np.zeros(masks.shape)
     values[:, ::2, ::2] = masks[:, ::2, ::2]
-    figure = plots.predictions_figure(images, masks, values, class_names=NAMES, class_values=VALUES)
+    figure = plots.predictions_figure(images, masks, values, **CLASSES)
     box = axes_of(figure, "prediction 0").get_window_extent()
     assert box.width == pytest.approx(192)
     assert box.height == pytest.approx(192)
@@ -70,10 +68,9 @@ def test_ignored_pixels_are_painted_so_and_do_not_count():
 
 def test_windows_turn_away_a_value_that_is_too_high():
     images, masks = scene(count=1)
-    options = {"class_names": NAMES, "class_values": VALUES}
     twice = masks * 1.93
-    half = plots.predictions_figure(images, masks, twice, **options)
-    windows = plots.predictions_figure(images, masks, twice, decode="windows", **options)
+    half = plots.predictions_figure(images, masks, twice, **CLASSES)
+    windows = plots.predictions_figure(images, masks, twice, decode="windows", **CLASSES)
     assert texts(half).count("IoU 1.00") == 5
     assert texts(windows).count("IoU 1.00") == 1  # the star's window has no top
     assert texts(windows).count("IoU 0.00") == 4
@@ -90,7 +87,7 @@ def test_values_below_the_threshold_are_dim_and_ranked_by_share_of_their_class()
     images, masks = scene(count=1)
     values = np.zeros(masks.shape)
     values[..., 0], values[..., 4] = 20, 60  # shares 0.4 and 0.24 of their classes
-    figure = plots.predictions_figure(images, masks, values, class_names=NAMES, class_values=VALUES)
+    figure = plots.predictions_figure(images, masks, values, **CLASSES)
     shown = cell(figure, "prediction 0", (16, 16))
     assert np.abs(shown - 0.45 * 0.8 * colour(0)).max() <= 1.5
 
@@ -101,7 +98,7 @@ def test_overlapping_truth_and_missing_numbers_say_so():
     values = masks.astype(float)
     values[0, 14:] = np.nan
     values[0, 0, 0] = np.inf
-    figure = plots.predictions_figure(images, masks, values, class_names=NAMES, class_values=VALUES)
+    figure = plots.predictions_figure(images, masks, values, **CLASSES)
     assert {"truth overlaps", "not a number"} <= set(texts(figure))
     assert cell(figure, "truth 0", (16, 16))[10:12, :4].min() == 255
     missing = cell(figure, "prediction 0", (16, 16))[14:]
@@ -112,8 +109,7 @@ def test_boxes_frame_their_object_in_its_colour():
     images, masks = scene(count=1, height=32, width=32)
     images[:] = 0
     boxes = [[(2, (8, 10, 20, 25))]]
-    options = {"class_names": NAMES, "class_values": VALUES}
-    figure = plots.predictions_figure(images, masks, masks * 1.0, boxes=boxes, **options)
+    figure = plots.predictions_figure(images, masks, masks * 1.0, boxes=boxes, **CLASSES)
     (frame,) = axes_of(figure, "input 0").patches
     assert (frame.get_x(), frame.get_y()) == (7.5, 9.5)
     assert (frame.get_width(), frame.get_height()) == (13, 16)
@@ -152,9 +148,7 @@ def test_any_size_and_number_of_classes_fits_on_its_page(height, width, channels
 def test_comparison_shows_each_model_in_its_column():
     images, masks = scene(count=3)
     models = {"perfect": masks.astype(float), "nothing": np.zeros(masks.shape)}
-    figure = plots.comparison_figure(
-        images, masks, models, class_names=NAMES, class_values=VALUES, max_images=2
-    )
+    figure = plots.comparison_figure(images, masks, models, **CLASSES, max_images=2)
     assert np.array_equal(
         cell(figure, "perfect image 1", (16, 16)), cell(figure, "truth 1", (16, 16))
     )
@@ -174,19 +168,18 @@ def test_comparison_shows_each_model_in_its_column():
 )
 def test_wrong_settings_are_named(change, message):
     images, masks = scene()
-    options = {"class_names": NAMES, "class_values": VALUES} | change
+    options = CLASSES | change
     with pytest.raises(ConfigError, match=message):
         plots.predictions_figure(images, masks, masks * 1.0, **options)
 
 
 def test_wrong_shapes_are_named():
     images, masks = scene()
-    options = {"class_names": NAMES, "class_values": VALUES}
     with pytest.raises(ConfigError, match="do not fit images"):
-        plots.predictions_figure(images, masks[:1], masks[:1], **options)
+        plots.predictions_figure(images, masks[:1], masks[:1], **CLASSES)
     with pytest.raises(ConfigError, match="values of a"):
-        plots.comparison_figure(images, masks, {"a": masks[..., :1]}, **options)
+        plots.comparison_figure(images, masks, {"a": masks[..., :1]}, **CLASSES)
     with pytest.raises(ConfigError, match="N > 0"):
-        plots.predictions_figure(images[:0], masks[:0], masks[:0], **options)
+        plots.predictions_figure(images[:0], masks[:0], masks[:0], **CLASSES)
     with pytest.raises(ConfigError, match="at least one model"):
-        plots.comparison_figure(images, masks, {}, **options)
+        plots.comparison_figure(images, masks, {}, **CLASSES)
