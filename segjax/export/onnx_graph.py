@@ -58,30 +58,28 @@ class _Graph:
             found = found[part]
         return np.asarray(found, np.float32)
 
-    def conv(self, x: str, path: str, *, stride: int = 1) -> str:
+    def kernel_and_bias(self, path: str, *axes: int, flip: bool = False) -> tuple[str, str]:
         kernel = self.leaf(self.params, f"{path}/kernel")
-        weight = self.weight(f"{path}.weight", kernel.transpose(3, 2, 0, 1))
-        bias = self.weight(f"{path}.bias", self.leaf(self.params, f"{path}/bias"))
-        pad = kernel.shape[0] // 2
-        return self.node("Conv", x, weight, bias, pads=[pad] * 4, strides=[stride] * 2)
+        kernel = kernel[::-1, ::-1] if flip else kernel
+        bias = self.leaf(self.params, f"{path}/bias")
+        weight = self.weight(f"{path}.weight", kernel.transpose(axes))
+        return weight, self.weight(f"{path}.bias", bias)
+
+    def conv(self, x: str, path: str, *, stride: int = 1) -> str:
+        pad = self.leaf(self.params, f"{path}/kernel").shape[0] // 2
+        weights = self.kernel_and_bias(path, 3, 2, 0, 1)
+        return self.node("Conv", x, *weights, pads=[pad] * 4, strides=[stride] * 2)
 
     def transposed(self, x: str, path: str, *, flip: bool, **attributes: Any) -> str:
         """segjax keeps the kernel of the convolution that it amounts to, turned by 180 degrees."""
-        kernel = self.leaf(self.params, f"{path}/kernel")
-        kernel = kernel[::-1, ::-1] if flip else kernel
-        weight = self.weight(f"{path}.weight", kernel.transpose(2, 3, 0, 1))
-        bias = self.weight(f"{path}.bias", self.leaf(self.params, f"{path}/bias"))
-        return self.node("ConvTranspose", x, weight, bias, strides=[2, 2], **attributes)
+        weights = self.kernel_and_bias(path, 2, 3, 0, 1, flip=flip)
+        return self.node("ConvTranspose", x, *weights, strides=[2, 2], **attributes)
 
     def norm(self, x: str, path: str) -> str:
+        trees = {"scale": self.params, "bias": self.params, "mean": self.stats, "var": self.stats}
         parts = [
             self.weight(f"{path}.{name}", self.leaf(tree, f"{path}/{name}"))
-            for tree, name in (
-                (self.params, "scale"),
-                (self.params, "bias"),
-                (self.stats, "mean"),
-                (self.stats, "var"),
-            )
+            for name, tree in trees.items()
         ]
         return self.node("BatchNormalization", x, *parts, epsilon=BATCH_NORM_EPSILON)
 

@@ -142,9 +142,7 @@ class Predictor:
         size = image.shape[:2]
         shown = self.trained.trained_scale(size) if self.scale == "trained" else size
         if shown != size:
-            image = np.asarray(
-                Image.fromarray(image).resize(shown[::-1], Image.Resampling.BILINEAR)
-            )
+            image = _resized(image, shown)
         grid = make_grid(shown, tile=self.tile, overlap=self.overlap)
         return _Begun(key, size, grid, grid.pad(image), Blend(grid))
 
@@ -174,7 +172,8 @@ class Predictor:
     def _finish(self, begun: _Begun) -> Prediction:
         scores = begun.blend.result()
         if scores.shape[:2] != begun.size:
-            scores = _resized(scores, begun.size)
+            maps = [_resized(channel, begun.size) for channel in np.moveaxis(scores, -1, 0)]
+            scores = np.stack(maps, axis=-1)
         labels = strongest(scores, exclusive=self.trained.exclusive)
         return Prediction(labels, scores, self.class_names)
 
@@ -199,14 +198,7 @@ def as_image(image: np.ndarray | str | Path) -> np.ndarray:
     return array
 
 
-def _resized(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring scores [h, w, C] to another size, bilinear."""
-    maps = [
-        np.asarray(
-            Image.fromarray(np.ascontiguousarray(scores[..., channel])).resize(
-                size[::-1], Image.Resampling.BILINEAR
-            )
-        )
-        for channel in range(scores.shape[-1])
-    ]
-    return np.stack(maps, axis=-1)
+def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring an image [h, w, 3] or one channel of scores [h, w] to another size, bilinear."""
+    picture = Image.fromarray(np.ascontiguousarray(array))
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))

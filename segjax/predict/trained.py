@@ -169,17 +169,13 @@ def _check(path: Path, model: Network, variables: Mapping[str, Any]) -> None:
     """Raise CheckpointError unless the weights are those of the network."""
     images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
     wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-    shapes = [
-        {jax.tree_util.keystr(where): tuple(leaf.shape) for where, leaf in leaves}
-        for leaves in (
-            jax.tree_util.tree_leaves_with_path(dict(wanted)),
-            jax.tree_util.tree_leaves_with_path(dict(variables)),
-        )
-    ]
-    for name in sorted(shapes[0].keys() | shapes[1].keys()):
-        here, there = (found.get(name) for found in shapes)
-        if here != there:
+    here, there = (
+        {jax.tree_util.keystr(where): leaf.shape for where, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (dict(wanted), dict(variables)))
+    )
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
             raise CheckpointError(
-                f"{path}: the weights do not fit config.json: {name} is {there} in the checkpoint "
-                f"and {here} by the settings"
+                f"{path}: the weights do not fit config.json: {name} is {there.get(name)} in "
+                f"the checkpoint and {here.get(name)} by the settings"
             )
