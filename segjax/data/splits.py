@@ -11,7 +11,6 @@ from segjax.data.dataset import Dataset
 from segjax.data.fetch import FILES, fetch
 from segjax.data.loading import load
 from segjax.data.own import source as own
-from segjax.data.own.quick import quick_check
 from segjax.data.places import data_folder
 from segjax.data.purdue.synthetic import synthetic
 from segjax.errors import ConfigError, Say
@@ -72,11 +71,11 @@ def meant(data: str) -> str:
 def load_own(config: Config, *, say: Say) -> Splits:
     """Load a user's own images, check them, and say what is odd about them."""
     found = own.open_source(config)
-    if found.test is None:
+    if "test" not in found:
         raise ConfigError(f"--data={config.data}: has no test images; set --test_share")
-    for warning in quick_check(found.train, found.val, found.test):
+    for warning in own.quick_check(found):
         say(f"warning: {warning}")
-    return Splits(train=found.train, val=found.val, test=found.test)
+    return Splits(train=found["train"], val=found.get("val"), test=found["test"])
 
 
 def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:

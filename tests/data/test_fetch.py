@@ -1,6 +1,5 @@
 """Fetching: the archive is taken only as it should be, and every failure is one line."""
 
-import dataclasses
 import hashlib
 import io
 import subprocess
@@ -49,7 +48,7 @@ def test_takes_the_four_files_and_nothing_else(archive, tmp_path):
     root = tmp_path / "root" / "deep"
     found = fetching.fetch(root, download=lambda folder: archive)
     assert sorted(p.name for p in root.iterdir()) == sorted(CONTENT)
-    for path in dataclasses.astuple(found):
+    for path in found:
         assert path.read_bytes() == CONTENT[path.name]
     assert "10000-train" in found.train.name
     assert "1000-test" in found.test.name
@@ -170,5 +169,5 @@ def test_command_line(archive, tmp_path, monkeypatch, capsys):
 
 
 def test_real_files_have_the_stated_digests(real_files):
-    for path in dataclasses.astuple(real_files):
+    for path in real_files:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == fetching.FILES[path.name]

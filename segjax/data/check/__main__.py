@@ -24,26 +24,16 @@ from segjax.data.check.report import Report, SplitReport
 from segjax.data.check.shapes import scan_shapes
 from segjax.data.own.problems import FileProblemError, Problem, printable
 from segjax.data.own.resize import Size, choose_size
-from segjax.data.own.samples import Source, divide
-from segjax.data.own.source import is_own, scan_source
+from segjax.data.own.samples import Source
+from segjax.data.own.source import divide, is_own, scan_source
 from segjax.errors import ConfigError, DataError, exit_code
 
 SHEET_IMAGES = 24
 # The settings of a run by which own data is read; each is a flag here, too.
 SETTINGS = (
-    "image_size",
-    "fit",
-    "classes",
-    "ignore_value",
-    "val_share",
-    "test_share",
-    "images_dir",
-    "val_annotations",
-    "test_annotations",
-    "min_object_area",
-    "single_object",
-    "keep_empty",
-)
+    "image_size", "fit", "classes", "ignore_value", "val_share", "test_share", "images_dir",
+    "val_annotations", "test_annotations", "min_object_area", "single_object", "keep_empty",
+)  # fmt: skip
 
 
 def check_source(
@@ -63,7 +53,7 @@ def check_source(
     except DataError:
         splits = {name: list(items) for name, items in source.splits.items()}
     splits = {name: items for name, items in splits.items() if items}
-    shown = _spread(splits, SHEET_IMAGES)
+    shown = _spread(splits)
     parts = {split: SplitReport() for split in splits}
     sizes: list[Size] = []
     tiles: list[Tile] = []
@@ -83,21 +73,14 @@ def check_source(
             problems.append(Problem("constant image", item.name))
         elif look_for_near_duplicates:
             hashes.append((split, item.name, difference_hash(sample.image)))
-        if item.name in shown[split]:
+        if (split, item.name) in shown:
             tiles.append(make_tile(sample, split=split, name=item.name))
     problems += _duplicates(digests)
     problems += [Problem("near duplicate", *pair) for pair in near_pairs(hashes)]
     problems += _absent_classes(parts, source.class_names)
-    report = Report(
-        where=source.where,
-        layout=source.layout,
-        class_names=source.class_names,
-        trained_size=choose_size(config.image_size, sizes) if sizes else None,
-        splits=parts,
-        problems=problems,
-        notes=list(source.notes),
-    )
-    return report, tiles
+    size = choose_size(config.image_size, sizes) if sizes else None
+    about = (source.where, source.layout, source.class_names)
+    return Report(*about, size, parts, problems, list(source.notes)), tiles
 
 
 def open_for_check(paths: Sequence[str], config: Config) -> Source:
@@ -176,14 +159,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
 
-def _spread(splits: dict[str, list[Any]], count: int) -> dict[str, set[str]]:
-    """Return names of about ``count`` items, evenly over each split, some of every split."""
+def _spread(splits: dict[str, list[Any]]) -> set[tuple[str, str]]:
+    """Return (split, name) of about 24 items, evenly over each split, some of every split."""
     total = sum(map(len, splits.values()))
-    chosen = {}
+    chosen = set()
     for split, items in splits.items():
-        share = min(len(items), max(3, count * len(items) // max(total, 1)))
+        share = min(len(items), max(3, SHEET_IMAGES * len(items) // total))
         places = np.linspace(0, len(items) - 1, share).round().astype(int)
-        chosen[split] = {items[place].name for place in places}
+        chosen |= {(split, items[place].name) for place in places}
     return chosen
 
 
@@ -196,8 +179,7 @@ def _duplicates(digests: Sequence[tuple[str, str, str]]) -> list[Problem]:
             detail = f"{split}, same as {printable(other)} in {other_split}"
             problems.append(Problem("duplicate across splits", name, detail))
         elif other != name:
-            detail = f"same as {printable(other)}"
-            problems.append(Problem("duplicate within split", name, detail))
+            problems.append(Problem("duplicate within split", name, f"same as {printable(other)}"))
     return problems
 
 

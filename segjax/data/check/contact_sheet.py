@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -23,8 +23,7 @@ _PAPER = (255, 255, 255)
 _IGNORED = (128, 128, 128)
 
 
-@dataclasses.dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """One cell of the sheet: split and file name, the picture and the picture under its masks."""
 
     split: str
@@ -44,8 +43,7 @@ def make_tile(sample: Sample, *, split: str, name: str) -> Tile:
         rows, columns = np.indices(sample.ignore.shape)
         stripes = (rows + columns) // max(1, max(sample.ignore.shape) // 48) % 2 == 0
         blend[sample.ignore & stripes] = _IGNORED
-    drawn = [_thumbnail(sample.image), _thumbnail(blend.astype(np.uint8))]
-    return Tile(split, name, drawn[0], drawn[1])
+    return Tile(split, name, _thumbnail(sample.image), _thumbnail(blend.astype(np.uint8)))
 
 
 def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -> None:
@@ -58,21 +56,21 @@ def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -
     rows = -(-len(tiles) // columns)
     cell_width, cell_height = 2 * TILE + _SEAM + 2 * _GAP, TILE + _TEXT + _GAP
     width = columns * cell_width + _GAP
-    legend, legend_height = _legend(class_names, width)
-    sheet = Image.new("RGB", (width, legend_height + rows * cell_height + _GAP), _PAPER)
+    legend = _legend(class_names, width)
+    sheet = Image.new("RGB", (width, legend.height + rows * cell_height + _GAP), _PAPER)
     sheet.paste(legend, (0, 0))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(12)
     for index, tile in enumerate(tiles):
         left = _GAP + index % columns * cell_width
-        top = legend_height + index // columns * cell_height
+        top = legend.height + index // columns * cell_height
         draw.text((left, top), _caption(tile, font), fill=_INK, font=font)
         sheet.paste(tile.image, (left, top + _TEXT))
         sheet.paste(tile.overlay, (left + TILE + _SEAM, top + _TEXT))
     sheet.save(path, format="PNG")
 
 
-def _legend(class_names: Sequence[str], width: int) -> tuple[Image.Image, int]:
+def _legend(class_names: Sequence[str], width: int) -> Image.Image:
     font = ImageFont.load_default(13)
     places, left, top = [], _GAP, _GAP
     entries = [(class_rgb(channel), name) for channel, name in enumerate(class_names)]
@@ -87,7 +85,7 @@ def _legend(class_names: Sequence[str], width: int) -> tuple[Image.Image, int]:
     for left, top, colour, name in places:
         draw.rectangle((left, top + 1, left + 15, top + 16), fill=colour)
         draw.text((left + 22, top), name, fill=_INK, font=font)
-    return legend, top + 28
+    return legend
 
 
 def _thumbnail(image: np.ndarray) -> Image.Image:

@@ -20,17 +20,13 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
     return np.packbits(bits).view(np.uint64)[0]
 
 
-def near_pairs(
-    hashes: Sequence[tuple[str, str, np.ndarray]], *, max_bits: int = MAX_BITS
-) -> list[tuple[str, str]]:
+def near_pairs(hashes: Sequence[tuple[str, str, np.ndarray]]) -> list[tuple[str, str]]:
     """Return (name, what it resembles) of pictures in different splits that hash almost alike.
 
     ``hashes``: (split, name, hash). At most 200 are returned. Pictures without any structure
     (hash 0) resemble each other by accident and are passed over.
     """
     kept = [entry for entry in hashes if int(entry[2])]
-    if not kept:
-        return []
     codes = np.array([entry[2] for entry in kept], np.uint64)
     splits = np.array([entry[0] for entry in kept])
     found: list[tuple[str, str]] = []
@@ -38,11 +34,10 @@ def near_pairs(
         part = codes[start : start + _CHUNK]
         distance = np.bitwise_count(part[:, None] ^ codes[None, :])
         others = splits[start : start + _CHUNK, None] != splits[None, :]
-        for row, column in np.argwhere((distance <= max_bits) & others):
+        for row, column in np.argwhere((distance <= MAX_BITS) & others):
             if start + row < column:
-                _, name, _ = kept[column]
                 split, other, _ = kept[start + row]
-                found.append((name, f"resembles {other} in {split}"))
+                found.append((kept[column][1], f"resembles {other} in {split}"))
                 if len(found) == MAX_PAIRS:
                     return found
     return found

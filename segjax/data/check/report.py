@@ -111,9 +111,9 @@ def _sizes_text(part: SplitReport) -> str:
     ordered = part.sizes.most_common()
     if len(ordered) == 1:
         return ordered[0][0]
-    shown = [f"{size} ({count})" for size, count in ordered[:_SIZES_SHOWN]]
-    rest = len(ordered) - len(shown)
-    return ", ".join(shown) + (f" and {rest} more sizes" if rest > 0 else "")
+    shown = ", ".join(f"{size} ({count})" for size, count in ordered[:_SIZES_SHOWN])
+    rest = len(ordered) - _SIZES_SHOWN
+    return f"{shown} and {rest} more sizes" if rest > 0 else shown
 
 
 def _class_lines(part: SplitReport, names: Sequence[str]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ from segjax.data.own.samples import Sample, Source
 from segjax.errors import ConfigError
 
 
-@dataclasses.dataclass(frozen=True)
-class ShapesItem:
+class ShapesItem(NamedTuple):
     """One image of a loaded file; ``name`` counts through all files."""
 
     name: str
@@ -38,15 +38,12 @@ class ShapesSource(Source):
 
     def read(self, item: ShapesItem) -> Sample:
         """Return one image with its masks and boxes."""
-        data, index = item.dataset, item.index
+        _, data, index = item
+        boxes = data.boxes_of(index)
         return Sample(
             image=data.images[index],
             masks=(data.masks[index] != 0).astype(np.uint8),
-            ignore=None if data.ignore is None else data.ignore[index],
-            boxes=[
-                (channel, (x1, y1, x2 + 1, y2 + 1))
-                for channel, (x1, y1, x2, y2) in data.boxes_of(index)
-            ],
+            boxes=[(channel, (x1, y1, x2 + 1, y2 + 1)) for channel, (x1, y1, x2, y2) in boxes],
         )
 
 
@@ -60,12 +57,11 @@ def scan_shapes(paths: Sequence[str]) -> ShapesSource:
     parts = {_split_of(path, place): load(path) for place, path in enumerate(paths)}
     if len(parts) < len(paths):
         raise ConfigError("of two .gz files one must be for training, one for testing")
-    splits, start = {}, 0
-    for split, part in parts.items():
-        splits[split] = [
-            ShapesItem(f"image {start + index:06d}", part, index) for index in range(len(part))
-        ]
-        start += len(part)
+    names = (f"image {number:06d}" for number in itertools.count())
+    splits = {
+        split: [ShapesItem(next(names), part, index) for index in range(len(part))]
+        for split, part in parts.items()
+    }
     return ShapesSource(
         where=paths[0],
         layout="PurdueShapes images",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,8 @@ class ClassKey:
     values: tuple[int | Colour, ...]
 
     def select(self, chosen: Sequence[str], *, where: str) -> ClassKey:
-        """Return the key of the ``chosen`` classes alone, in that order.
-
-        Raises:
-          DataError: naming an unknown class and the names close to it.
-        """
-        check_names(chosen, where=where)
-        for name in chosen:
-            if name not in self.names:
-                raise DataError(unknown_class(name, self.names, where=where))
+        """Return the key of the ``chosen`` classes alone, in that order; DataError as below."""
+        check_names(chosen, where=where, known=self.names)
         values = tuple(self.values[self.names.index(name)] for name in chosen)
         return ClassKey(tuple(chosen), values)
 
@@ -53,15 +46,20 @@ def read_class_file(folder: Path) -> ClassKey | None:
     if text_file.is_file() and json_file.is_file():
         raise DataError(f"{folder}: has both classes.txt and classes.json; keep one")
     if text_file.is_file():
-        lines = [line.strip() for line in _text(text_file).splitlines()]
+        lines = map(str.strip, _text(text_file).splitlines())
         return _numbered([line for line in lines if line], where=str(text_file))
     if json_file.is_file():
         return _read_json(json_file)
     return None
 
 
-def check_names(names: Sequence[Any], *, where: str) -> None:
-    """Raise DataError unless ``names`` are different, not empty and at most 254."""
+def check_names(names: Sequence[Any], *, where: str, known: Sequence[str] | None = None) -> None:
+    """Check names of classes.
+
+    Raises:
+      DataError: unless they are different, not empty, at most 254, and among ``known``; of an
+        unknown one naming those that are close, or all.
+    """
     if not names:
         raise DataError(f"{where}: names no class")
     if len(names) > MAX_CLASSES:
@@ -71,18 +69,13 @@ def check_names(names: Sequence[Any], *, where: str) -> None:
             raise DataError(f"{where}: {name!r} is not the name of a class")
         if name in names[:index]:
             raise DataError(f"{where}: names the class {name!r} twice")
-
-
-def unknown_class(name: str, known: Iterable[str], *, where: str) -> str:
-    """Return the message for a class that does not exist, with the close ones or all."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    lowered = [other for other in known if other.lower() == name.lower()]
-    if close := list(dict.fromkeys(lowered + close)):
-        hint = f"did you mean {' or '.join(map(repr, close))}?"
-    else:
-        hint = f"there are {some_names(known)}"
-    return f"{where}: no class {name!r}; {hint}"
+        if known is not None and name not in known:
+            lowered = [other for other in known if other.lower() == name.lower()]
+            close = lowered + difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+            hint = f"there are {some_names(known)}"
+            if close:
+                hint = f"did you mean {' or '.join(map(repr, dict.fromkeys(close)))}?"
+            raise DataError(f"{where}: no class {name!r}; {hint}")
 
 
 def _numbered(names: list[Any], *, where: str) -> ClassKey:
@@ -102,19 +95,16 @@ def _read_json(path: Path) -> ClassKey:
         return _numbered(content, where=where)
     if not isinstance(content, dict):
         raise DataError(f"{where}: expected a list of names, or an object from name to value")
-    values: list[int | Colour] = []
-    names: list[str] = []
-    for name, value in content.items():
-        if value == 0 or value == [0, 0, 0]:  # background
-            continue
-        names.append(name)
-        values.append(_value(value, name=name, where=where))
+    background = (0, [0, 0, 0])
+    named = {name: value for name, value in content.items() if value not in background}
+    names = tuple(named)
+    values = tuple(_value(value, name=name, where=where) for name, value in named.items())
     check_names(names, where=where)
     if len({type(value) for value in values}) > 1:
         raise DataError(f"{where}: mixes mask values and colours")
     if len(set(values)) < len(values):
         raise DataError(f"{where}: gives two classes the same value")
-    return ClassKey(tuple(names), tuple(values))
+    return ClassKey(names, values)
 
 
 def _value(value: Any, *, name: str, where: str) -> int | Colour:

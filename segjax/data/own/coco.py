@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from segjax.config import Config
-from segjax.data.own import pictures
-from segjax.data.own.class_names import check_names, unknown_class
-from segjax.data.own.coco_file import Annotation, CocoFile, read_file, require_pycocotools
+from segjax.data.own.class_names import check_names
+from segjax.data.own.coco_file import Picture, read_file, require_pycocotools
+from segjax.data.own.pictures import SUFFIXES, read_image
 from segjax.data.own.problems import FileProblemError, Problem, printable, some_names
 from segjax.data.own.resize import Edges, Size
 from segjax.data.own.samples import Sample, Source
@@ -21,33 +21,23 @@ ROBOFLOW_FILE = "_annotations.coco.json"
 _SPLIT_FOLDERS = {"train": ("train",), "val": ("valid", "val"), "test": ("test",)}
 
 
-@dataclasses.dataclass(frozen=True)
-class CocoItem:
-    """One picture and its annotations of the chosen categories."""
-
-    name: str
-    image: Path
-    size: Size
-    objects: tuple[Annotation, ...]
-
-
 @dataclasses.dataclass(kw_only=True)
 class CocoSource(Source):
     """Scanned annotations; objects of fewer than ``min_area`` pixels are ignored."""
 
     min_area: float
 
-    def size_of(self, item: CocoItem) -> Size:
+    def size_of(self, item: Picture) -> Size:
         """Return the height and width that the annotations state."""
         return item.size
 
-    def read(self, item: CocoItem) -> Sample:
+    def read(self, item: Picture) -> Sample:
         """Read a picture and draw the masks of its annotations."""
         image = _read_picture(item)
         masks = np.zeros((*item.size, len(self.class_names)), np.uint8)
         hidden = np.zeros(item.size, bool)
         boxes = []
-        for annotation in item.objects:
+        for annotation in item.annotations:
             mask = annotation.mask(item.size)
             if annotation.crowd or mask.sum() < self.min_area:
                 hidden |= mask.astype(bool)
@@ -76,18 +66,12 @@ def scan_coco(annotations: str, config: Config) -> CocoSource:
     files = _annotation_files(root, config)
     contents = {split: read_file(file) for split, file in files.items()}
     where = printable(str(root))
-    known = list(dict.fromkeys(name for one in contents.values() for name in one.categories))
-    used = {
-        annotation.category
-        for one in contents.values()
-        for picture in one.pictures
-        for annotation in picture.annotations
-    }
+    known = list(dict.fromkeys(name for _, names in contents.values() for name in names))
+    everything = [picture for pictures, _ in contents.values() for picture in pictures]
+    used = {some.category for picture in everything for some in picture.annotations}
     names = config.class_choice() or tuple(name for name in known if name in used)
     check_names(names, where=f"{where}: categories")
-    for name in names:
-        if name not in known:
-            raise DataError(unknown_class(name, known, where=where))
+    check_names(names, where=where, known=known)
     source = CocoSource(
         where=where,
         layout="COCO annotations",
@@ -96,7 +80,7 @@ def scan_coco(annotations: str, config: Config) -> CocoSource:
         min_area=config.min_object_area,
     )
     source.splits = {
-        split: _items(source, contents[split], file, config) for split, file in files.items()
+        split: _items(source, contents[split][0], file, config) for split, file in files.items()
     }
     if not any(source.splits.values()) and not source.problems:
         asked = "exactly one object" if config.single_object else "an object"
@@ -106,48 +90,44 @@ def scan_coco(annotations: str, config: Config) -> CocoSource:
     return source
 
 
-def _items(source: CocoSource, content: CocoFile, file: Path, config: Config) -> list[CocoItem]:
+def _items(
+    source: CocoSource, pictures: Sequence[Picture], file: Path, config: Config
+) -> list[Picture]:
     """Return the pictures that are wanted and there; tell the source of the others."""
-    chosen = [
-        (
-            picture,
-            tuple(some for some in picture.annotations if some.category in source.class_names),
-        )
-        for picture in content.pictures
-    ]
-    wanted = [(picture, objects) for picture, objects in chosen if config.keep_empty or objects]
-    folder = _find_images(file, config.images_dir, [picture.file_name for picture, _ in wanted])
-    items, left_out = [], len(chosen) - len(wanted)
-    for picture, objects in wanted:
-        name = picture.file_name
+    wanted = []
+    for picture in pictures:
+        objects = [some for some in picture.annotations if some.category in source.class_names]
+        if config.keep_empty or objects:
+            wanted.append(dataclasses.replace(picture, annotations=objects))
+    folder = _find_images(file, config.images_dir, [picture.name for picture in wanted])
+    items, left_out = [], len(pictures) - len(wanted)
+    for picture in wanted:
         try:
-            if not _takes(objects, picture.size, config):
+            if not _takes(picture, config):
                 left_out += 1
                 continue
-            path = _inside(folder, name)
+            path = _inside(folder, picture.name)
         except FileProblemError as error:
-            source.problems.append(error.of(name))
+            source.problems.append(error.of(picture.name))
             continue
         if path.is_file():
-            items.append(CocoItem(name, path, picture.size, objects))
+            items.append(dataclasses.replace(picture, image=path))
         else:
-            source.problems.append(Problem("missing file", name, f"in {folder}"))
+            source.problems.append(Problem("missing file", picture.name, f"in {folder}"))
     if left_out:
         source.notes.append(
-            f"{printable(file.name)}: {left_out} of {len(content.pictures)} pictures left out, they"
+            f"{printable(file.name)}: {left_out} of {len(pictures)} pictures left out, they"
             f" have no object that was asked for"
         )
     return sorted(items, key=lambda item: item.name)
 
 
-def _takes(objects: Sequence[Annotation], size: Size, config: Config) -> bool:
+def _takes(picture: Picture, config: Config) -> bool:
     """Return whether a picture with these annotations is wanted; raise FileProblemError."""
-    whole = [some for some in objects if not some.crowd]
-    if config.min_object_area > 0:
-        whole = [some for some in whole if some.mask(size).sum() >= config.min_object_area]
-    if config.single_object:
-        return len(whole) == 1
-    return bool(whole) or config.keep_empty
+    whole = [some for some in picture.annotations if not some.crowd]
+    if (least := config.min_object_area) > 0:
+        whole = [some for some in whole if some.mask(picture.size).sum() >= least]
+    return len(whole) == 1 if config.single_object else bool(whole) or config.keep_empty
 
 
 def _annotation_files(root: Path, config: Config) -> dict[str, Path]:
@@ -188,14 +168,8 @@ def _find_images(file: Path, images_dir: str, names: Sequence[str]) -> Path:
         return folder
     stem = file.stem.removeprefix("instances_")
     beside, above = file.parent, file.parent.parent
-    places = [
-        beside,
-        beside / "images",
-        beside / stem,
-        above / stem,
-        above / "images" / stem,
-        above / "images",
-    ]
+    places = [beside, beside / "images", beside / stem]
+    places += [above / stem, above / "images" / stem, above / "images"]
     for place in places:
         if any((place / name).is_file() for name in names[:20]):
             return place
@@ -213,22 +187,21 @@ def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise FileProblemError("bad annotation", "its file_name leads out of the folder")
-    if path.suffix.lower() not in pictures.SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise FileProblemError("unsupported format")
     return path
 
 
-def _read_picture(item: CocoItem) -> np.ndarray:
+def _read_picture(item: Picture) -> np.ndarray:
     """Read the picture the way up that has the annotated size; upright if both have."""
-    image = pictures.read_image(item.image)
-    if image.shape[:2] != item.size:
-        raw = pictures.read_image(item.image, upright=False)
-        if raw.shape[:2] != item.size:
-            height, width = image.shape[:2]
-            stated = f"{item.size[0]}x{item.size[1]}"
-            raise FileProblemError("size mismatch", f"annotated {stated}, image {height}x{width}")
+    image = read_image(item.image)
+    if image.shape[:2] == item.size:
+        return image
+    raw = read_image(item.image, upright=False)
+    if raw.shape[:2] == item.size:
         return raw
-    return image
+    stated, (height, width) = f"{item.size[0]}x{item.size[1]}", image.shape[:2]
+    raise FileProblemError("size mismatch", f"annotated {stated}, image {height}x{width}")
 
 
 def _tight_box(mask: np.ndarray) -> Edges:

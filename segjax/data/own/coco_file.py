@@ -36,32 +36,33 @@ class Annotation:
         Raises FileProblemError if they do not fit a picture of this size.
         """
         try:
-            return _draw(self.segmentation, size)
-        except _BadSegmentationError as error:
+            if isinstance(self.segmentation, list):
+                return _draw_polygons(self.segmentation, size)
+            if isinstance(self.segmentation, dict):
+                return _draw_runs(self.segmentation, size)
+            raise ValueError("it has neither polygons nor run lengths")
+        except ValueError as error:
             raise FileProblemError("bad annotation", f"annotation {self.id}: {error}") from None
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """One entry of "images" with its annotations."""
+    """One entry of "images" with its annotations; ``image`` is its file, once that is found."""
 
-    file_name: str
+    name: str
     size: Size
     annotations: list[Annotation]
+    image: Path = Path()
 
 
-@dataclasses.dataclass(frozen=True)
-class CocoFile:
-    """The pictures and the names of the categories, both in the order of the file."""
-
-    pictures: tuple[Picture, ...]
-    categories: tuple[str, ...]
-
-
-def read_file(path: Path) -> CocoFile:
+def read_file(path: Path) -> tuple[list[Picture], list[str]]:
     """Read an annotation file of COCO's "instances" kind.
 
-    Raises DataError naming the file and the entry that is not as it should be.
+    Returns:
+      The pictures and the names of the categories, both in the order of the file.
+
+    Raises:
+      DataError: naming the file and the entry that is not as it should be.
     """
     where = printable(str(path))
     content = _read_json(path, where)
@@ -74,7 +75,7 @@ def read_file(path: Path) -> CocoFile:
         if index in pictures:
             raise DataError(f"{where}: two images have the id {index}")
         pictures[index] = Picture(name, (height, width), [])
-    names = Counter(picture.file_name for picture in pictures.values())
+    names = Counter(picture.name for picture in pictures.values())
     if twice := sorted(name for name, count in names.items() if count > 1):
         raise DataError(f"{where}: listed twice under different ids: {some_names(twice)}")
     categories: dict[int, str] = {}
@@ -91,16 +92,11 @@ def read_file(path: Path) -> CocoFile:
             raise DataError(f"{about}: no image_id {image}")
         if category not in categories:
             raise DataError(f"{about}: no category_id {category}")
-        pictures[image].annotations.append(
-            Annotation(
-                id=entry.get("id"),
-                category=categories[category],
-                crowd=bool(entry.get("iscrowd", 0)),
-                segmentation=entry.get("segmentation"),
-                box=_edges(entry.get("bbox"), about),
-            )
-        )
-    return CocoFile(tuple(pictures.values()), tuple(dict.fromkeys(categories.values())))
+        crowd = bool(entry.get("iscrowd", 0))
+        drawn, box = entry.get("segmentation"), _edges(entry.get("bbox"), about)
+        found = Annotation(entry.get("id"), categories[category], crowd, drawn, box)
+        pictures[image].annotations.append(found)
+    return list(pictures.values()), list(dict.fromkeys(categories.values()))
 
 
 def _read_json(path: Path, where: str) -> dict[str, Any]:
@@ -142,10 +138,6 @@ def _edges(box: Any, about: str) -> Edges | None:
     return left, top, left + width, top + height
 
 
-class _BadSegmentationError(ValueError):
-    """Why a segmentation cannot be drawn."""
-
-
 def require_pycocotools() -> Any:
     """Return the module pycocotools.mask. Raises DataError if pycocotools is not installed."""
     try:
@@ -154,26 +146,18 @@ def require_pycocotools() -> Any:
         raise DataError("COCO annotations need pycocotools: pip install 'segjax[coco]'") from None
 
 
-def _draw(segmentation: Any, size: Size) -> np.ndarray:
-    if isinstance(segmentation, list):
-        return _draw_polygons(segmentation, size)
-    if isinstance(segmentation, dict):
-        return _draw_runs(segmentation, size)
-    raise _BadSegmentationError("it has neither polygons nor run lengths")
-
-
 def _draw_polygons(polygons: list[Any], size: Size) -> np.ndarray:
     limit = 2 * max(size)  # pycocotools draws into memory that grows with the coordinates
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise _BadSegmentationError("a polygon needs three or more x, y pairs")
+            raise ValueError("a polygon needs three or more x, y pairs")
         for value in polygon:
             if type(value) not in (int, float) or not math.isfinite(value):
-                raise _BadSegmentationError(f"a polygon holds {str(value)[:20]!r}")
+                raise ValueError(f"a polygon holds {str(value)[:20]!r}")
             if not -limit <= value <= limit:
-                raise _BadSegmentationError(f"a polygon lies far outside the image ({value:g})")
+                raise ValueError(f"a polygon lies far outside the image ({value:g})")
     if not polygons:
-        raise _BadSegmentationError("it has no polygon")
+        raise ValueError("it has no polygon")
     coco = require_pycocotools()
     runs = coco.merge(coco.frPyObjects(polygons, *size))
     with warnings.catch_warnings():
@@ -186,35 +170,30 @@ def _draw_runs(runs: dict[str, Any], size: Size) -> np.ndarray:
     """Draw run lengths, of zeros and ones in turn, down the columns from the left."""
     height, width = size
     if runs.get("size") != [height, width]:
-        raise _BadSegmentationError(
+        raise ValueError(
             f"run lengths of size {str(runs.get('size'))[:30]} for an image of {height}x{width}"
         )
     counts = runs.get("counts")
     if isinstance(counts, str):
         counts = _unpack_counts(counts)
     if not isinstance(counts, list) or any(type(n) is not int or n < 0 for n in counts):
-        raise _BadSegmentationError("its run lengths are not whole numbers")
+        raise ValueError("its run lengths are not whole numbers")
     if sum(counts) != height * width:
-        raise _BadSegmentationError(
-            f"its run lengths add up to {sum(counts)}, not {height} times {width}"
-        )
+        raise ValueError(f"its run lengths add up to {sum(counts)}, not {height} times {width}")
     values = np.arange(len(counts), dtype=np.int64) % 2
     return np.repeat(values.astype(np.uint8), counts).reshape(width, height).T
 
 
 def _unpack_counts(text: str) -> list[int]:
-    """Return the run lengths of COCO's compressed string.
-
-    Each number is little-endian in groups of five bits, with a bit for "more follows" and the
-    characters counted from "0"; from the third on, numbers are differences to the one before the
-    last.
-    """
+    """Return the run lengths of COCO's compressed string."""
+    # Numbers are little-endian in groups of five bits, with a bit for "more follows", the
+    # characters counted from "0"; from the third on, differences to the one before the last.
     counts: list[int] = []
     value = shift = 0
     for character in text:
         code = ord(character) - 48
         if not 0 <= code < 64 or shift > 30:
-            raise _BadSegmentationError("its compressed run lengths are damaged")
+            raise ValueError("its compressed run lengths are damaged")
         value |= (code & 31) << shift
         shift += 5
         if code & 32:
@@ -224,5 +203,5 @@ def _unpack_counts(text: str) -> list[int]:
         counts.append(value + counts[-2] if len(counts) > 2 else value)
         value = shift = 0
     if shift:
-        raise _BadSegmentationError("its compressed run lengths are damaged")
+        raise ValueError("its compressed run lengths are damaged")
     return counts

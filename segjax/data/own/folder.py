@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -64,16 +63,13 @@ class FolderSource(Source):
                 known.add(code)
                 ignored = labels == code
         found = pictures.values_of(labels)
-        wrong = [int(value) for value in found if value not in known]
-        if wrong and in_colour:
-            shown = some_names(f"[{v >> 16}, {v >> 8 & 255}, {v & 255}]" for v in wrong)
-            expected = "the colours of classes.json"
-        elif wrong:
+        if wrong := [int(value) for value in found if value not in known]:
             shown, expected = some_names(wrong), _ranges(sorted(known))
-        if wrong:
-            raise FileProblemError(
-                "mask values", f"{_shown(path)} holds {shown}; expected {expected}"
-            )
+            if in_colour:
+                shown = some_names(f"[{v >> 16}, {v >> 8 & 255}, {v & 255}]" for v in wrong)
+                expected = "the colours of classes.json"
+            detail = f"{_shown(path)} holds {shown}; expected {expected}"
+            raise FileProblemError("mask values", detail)
         return np.stack([labels == code for code in codes], axis=-1).astype(np.uint8), ignored
 
 
@@ -95,22 +91,19 @@ def scan_folder(path: str, config: Config) -> FolderSource:
     if ignore_value is not None and not 1 <= ignore_value <= 255:
         raise ConfigError(f"--ignore_value={ignore_value}: must be in 1..255")
     found = find_entries(root)
-    where = printable(str(root))
-    notes: list[str] = []
+    where, notes = printable(str(root)), list[str]()
+    other: tuple[int | Colour, ...] = ()
     named = read_class_file(root)
     if found.class_folders:
-        named = _key_of_folders(found, named, where=where)
-        ignore_value = None
-    other: tuple[int | Colour, ...] = ()
-    if named is not None:
+        named, ignore_value = _key_of_folders(found, named, where=where), None
+    if named is None:
+        key, ignore_value = _key_of_values(found, ignore_value, classes, where=where, notes=notes)
+        check_names(key.names, where=where)
+    else:
         key = named.select(classes, where=where) if classes else named
         if left_out := [name for name in named.names if name not in key.names]:
             notes.append(f"taken as background: {some_names(left_out)}")
         other = tuple(value for value in named.values if value not in key.values)
-    else:
-        key, binary = _key_of_values(found, ignore_value, classes, where=where, notes=notes)
-        if binary:
-            ignore_value = None
     return FolderSource(
         where=where,
         layout=found.layout,
@@ -129,41 +122,32 @@ def _key_of_folders(found: Found, named: ClassKey | None, *, where: str) -> Clas
     if named is None:
         check_names(names, where=where)
     else:
-        named.select(names, where=f"{where}: folder of masks")  # refuses unknown folders
+        check_names(names, where=f"{where}: folder of masks", known=named.names)
         names = tuple(name for name in named.names if name in names)
     return ClassKey(names, (1,) * len(names))
 
 
 def _key_of_values(
-    found: Found,
-    ignore_value: int | None,
-    classes: tuple[str, ...],
-    *,
-    where: str,
-    notes: list[str],
-) -> tuple[ClassKey, bool]:
-    """Return the classes by the values in all masks, and whether 255 is the one class."""
-    files: Counter[int] = Counter()
-    for entries in found.splits.values():
-        for entry in entries:
-            mask = entry.masks[NUMBERS]
-            try:
-                labels = pictures.read_labels(mask)
-            except FileProblemError:
-                continue  # reading the entry will name it
-            if labels.ndim == 2:
-                files.update(pictures.values_of(labels).tolist())
-            else:
-                found.problems.append(Problem("colour mask", entry.name, _shown(mask)))
-    values = sorted(set(files) - {0, ignore_value})
-    if set(files) <= {0, 255} and 255 in files and len(classes) <= 1:
+    found: Found, ignore: int | None, classes: tuple[str, ...], *, where: str, notes: list[str]
+) -> tuple[ClassKey, int | None]:
+    """Return the classes by the values in all masks, and the ignored value that is left."""
+    files: set[int] = set()
+    for entry in (entry for entries in found.splits.values() for entry in entries):
+        mask = entry.masks[NUMBERS]
+        try:
+            labels = pictures.read_labels(mask)
+        except FileProblemError:
+            continue  # reading the entry will name it
+        if labels.ndim == 2:
+            files.update(pictures.values_of(labels).tolist())
+        else:
+            found.problems.append(Problem("colour mask", entry.name, _shown(mask)))
+    values = sorted(files - {0, ignore})
+    if files <= {0, 255} and 255 in files and len(classes) <= 1:
         notes.append("masks hold 0 and 255 only: 255 is taken as the one class, nothing is ignored")
-        names = classes or ("foreground",)
-        check_names(names, where=where)
-        return ClassKey(names, (255,)), True
+        return ClassKey(classes or ("foreground",), (255,)), None
     if classes:
-        check_names(classes, where=where)
-        return ClassKey(classes, tuple(range(1, len(classes) + 1))), False
+        return ClassKey(classes, tuple(range(1, len(classes) + 1))), ignore
     if (values and values != list(range(1, len(values) + 1))) or len(values) > MAX_UNNAMED_CLASSES:
         smooth = "; smoothed edges?" if len(values) > MAX_UNNAMED_CLASSES else ""
         raise DataError(
@@ -172,9 +156,9 @@ def _key_of_values(
         )
     if not values and files:
         raise DataError(f"{where}: no mask has any foreground; 0 is background, 1 to C the classes")
-    names = tuple(f"class_{value}" for value in values) or ("class_1",)
+    values = values or [1]
     notes.append("no classes.txt or classes.json: classes are named by their mask values")
-    return ClassKey(names, tuple(values) or (1,)), False
+    return ClassKey(tuple(f"class_{value}" for value in values), tuple(values)), ignore
 
 
 def _read_mask(path: Path, size: Size) -> np.ndarray:
@@ -186,9 +170,8 @@ def _read_mask(path: Path, size: Size) -> np.ndarray:
     height, width = labels.shape[:2]
     if (height, width) != size:
         turned = ", turned by 90 degrees?" if (width, height) == size and height != width else ""
-        raise FileProblemError(
-            "size mismatch", f"mask {height}x{width}, image {size[0]}x{size[1]}{turned}"
-        )
+        detail = f"mask {height}x{width}, image {size[0]}x{size[1]}{turned}"
+        raise FileProblemError("size mismatch", detail)
     return labels
 
 
@@ -200,9 +183,8 @@ def _read_binary(path: Path, size: Size) -> np.ndarray:
     values = [int(value) for value in pictures.values_of(labels)]
     on = [value for value in values if value]
     if len(on) > 1 or not set(on) <= {1, 255}:
-        raise FileProblemError(
-            "mask values", f"{_shown(path)} holds {some_names(values)}; expected 0 and 1, or 255"
-        )
+        detail = f"{_shown(path)} holds {some_names(values)}; expected 0 and 1, or 255"
+        raise FileProblemError("mask values", detail)
     return np.asarray(labels != 0)
 
 
@@ -215,10 +197,8 @@ def _pack(value: int | Colour) -> int:
 
 
 def _packed(labels: np.ndarray) -> np.ndarray:
-    if labels.ndim == 2:
-        labels = np.repeat(labels[..., None], 3, axis=2)
-    wide = labels.astype(np.int32)
-    return np.asarray(wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2])
+    red, green, blue = np.moveaxis(labels, -1, 0) if labels.ndim == 3 else (labels,) * 3
+    return red.astype(np.int32) << 16 | green.astype(np.int32) << 8 | blue
 
 
 def _ranges(numbers: list[int]) -> str:

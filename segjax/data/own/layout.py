@@ -14,13 +14,9 @@ from segjax.errors import DataError
 IMAGE_FOLDERS = ("images", "image", "imgs", "img")
 MASK_FOLDERS = ("masks", "mask", "labels", "annotations")
 SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 MASK_ENDING = "_mask"
 IGNORE_FOLDER = "ignore"
@@ -56,9 +52,7 @@ def find_entries(root: Path) -> Found:
     where = printable(str(root))
     if not root.is_dir():
         raise DataError(f"{where}: no such folder" if not root.exists() else f"{where}: no folder")
-    folders = _folders(root)
-    splits = _split_folders(root, folders)
-    images, masks = _pick(folders, IMAGE_FOLDERS), _pick(folders, MASK_FOLDERS)
+    splits, (images, masks) = _split_folders(root), _images_and_masks(root)
     if splits and images:
         raise DataError(
             f"{where}: has both {images.name}/ and {some_names(p.name + '/' for p in splits)};"
@@ -66,8 +60,7 @@ def find_entries(root: Path) -> Found:
         )
     if splits:
         return _merge({part: _find_part(root, part) for part in splits})
-    inner = _split_folders(images, _folders(images)) if images and masks else []
-    if not images or not masks or not inner:
+    if not images or not masks or not (inner := _split_folders(images)):
         return _find_part(root, root)
     for part in inner:
         if not (masks / part.name).is_dir():
@@ -85,9 +78,7 @@ def find_entries(root: Path) -> Found:
 
 def _find_part(root: Path, part: Path) -> Found:
     """Scan the root, or the folder of one split, in which all pictures are of one layout."""
-    where = printable(str(part))
-    folders = _folders(part)
-    images, masks = _pick(folders, IMAGE_FOLDERS), _pick(folders, MASK_FOLDERS)
+    where, (images, masks) = printable(str(part)), _images_and_masks(part)
     if images and masks:
         return _pair_folders(root, images, masks)
     if has := images or masks:
@@ -96,8 +87,12 @@ def _find_part(root: Path, part: Path) -> Found:
     found = _pair_flat(root, part)
     if found.splits["all"] or found.problems:
         return found
-    inner = [folder for folder in folders if _looks_like_data(folder)]
-    hint = f"did you mean {printable(str(inner[0]))}?" if inner else f"expected {LAYOUTS}"
+    for folder in _folders(part):
+        if {inner.name.lower() for inner in _folders(folder)} & {*IMAGE_FOLDERS, *SPLIT_FOLDERS}:
+            hint = f"did you mean {printable(str(folder))}?"
+            break
+    else:
+        hint = f"expected {LAYOUTS}"
     raise DataError(f"{where}: no images here; {hint}")
 
 
@@ -125,9 +120,8 @@ def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
             f" classes ({some_names(classes)}); use one or the other"
         )
     by_class: dict[str, dict[str, Path]] = {}
-    folders = {name: masks / name for name in classes} or {NUMBERS: masks}
-    for name, folder in folders.items():
-        by_class[name], wrong = _by_stem(root, folder, MASK_SUFFIXES)
+    for name in classes or [NUMBERS]:
+        by_class[name], wrong = _by_stem(root, masks / name, MASK_SUFFIXES)
         problems += wrong
     if not classes:
         found = by_class[NUMBERS]
@@ -155,12 +149,8 @@ def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
 def _pair_flat(root: Path, folder: Path) -> Found:
     """Pair NAME.* with NAME_mask.* in one folder."""
     stems, problems = _by_stem(root, folder, SUFFIXES, deep=False)
+    masks = {s.removesuffix(MASK_ENDING): p for s, p in stems.items() if s.endswith(MASK_ENDING)}
     pictures = {stem: path for stem, path in stems.items() if not stem.endswith(MASK_ENDING)}
-    masks = {
-        stem.removesuffix(MASK_ENDING): path
-        for stem, path in stems.items()
-        if stem.endswith(MASK_ENDING)
-    }
     entries, wrong = _pair(root, pictures, {NUMBERS: masks})
     problems += wrong
     if problems and not entries and all(some.kind == "missing mask" for some in problems):
@@ -225,32 +215,28 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _pick(folders: Iterable[Path], names: tuple[str, ...]) -> Path | None:
-    by_name = {folder.name.lower(): folder for folder in folders}
-    return next((by_name[name] for name in names if name in by_name), None)
+def _images_and_masks(folder: Path) -> list[Path | None]:
+    by_name = {inner.name.lower(): inner for inner in _folders(folder)}
+    return [
+        next((by_name[name] for name in names if name in by_name), None)
+        for names in (IMAGE_FOLDERS, MASK_FOLDERS)
+    ]
 
 
-def _split_folders(root: Path, folders: Iterable[Path]) -> list[Path]:
-    found = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
-    claimed: dict[str, str] = {}
-    for folder in found:
-        split = SPLIT_FOLDERS[folder.name.lower()]
-        if split in claimed:
-            raise DataError(
-                f"{printable(str(root))}: {claimed[split]}/ and {folder.name}/ both mean the"
-                f" {split} split; keep one"
-            )
-        claimed[split] = folder.name
-    if found and "train" not in claimed:
-        raise DataError(
-            f"{printable(str(root))}: has {some_names(p.name + '/' for p in found)} but no train/"
-        )
-    return found
-
-
-def _looks_like_data(folder: Path) -> bool:
-    names = {inner.name.lower() for inner in _folders(folder)}
-    return bool(names & {*IMAGE_FOLDERS, *SPLIT_FOLDERS})
+def _split_folders(root: Path) -> list[Path]:
+    claimed: dict[str, Path] = {}
+    for folder in _folders(root):
+        if split := SPLIT_FOLDERS.get(folder.name.lower()):
+            if split in claimed:
+                raise DataError(
+                    f"{printable(str(root))}: {claimed[split].name}/ and {folder.name}/ both mean"
+                    f" the {split} split; keep one"
+                )
+            claimed[split] = folder
+    if claimed and "train" not in claimed:
+        has = some_names(f"{folder.name}/" for folder in claimed.values())
+        raise DataError(f"{printable(str(root))}: has {has} but no train/")
+    return list(claimed.values())
 
 
 def _name(root: Path, path: Path) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 
 from segjax.config import Config
-from segjax.data.own.class_names import check_names, unknown_class
+from segjax.data.own.class_names import check_names
 from segjax.data.own.pictures import values_of
 from segjax.data.own.problems import FileProblemError, printable, some_names
 from segjax.data.own.resize import Size
@@ -24,16 +27,11 @@ KEYS = ("images", "masks", "class_names", "ignore", "split")
 _DTYPES = {"images": "u1", "masks": "u1 i2 i4 i8 u2 b1", "ignore": "b1 u1"}
 
 
-@dataclasses.dataclass(frozen=True)
-class ArrayItem:
-    """One image of an array."""
+class ArrayItem(NamedTuple):
+    """One image of an array, and how a report calls it."""
 
+    name: str
     index: int
-
-    @property
-    def name(self) -> str:
-        """How a report calls the image."""
-        return f"image {self.index:06d}"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -105,7 +103,8 @@ def scan_npz(path: str, config: Config) -> ArraySource:
     """
     where = printable(path)
     arrays = _read_arrays(Path(path), where)
-    _check_shapes(arrays, where)
+    for wrong in _wrong(arrays):
+        raise DataError(f"{where}: {wrong}")
     images, masks, classes = arrays["images"], arrays["masks"], config.class_choice()
     numbered = masks.ndim == 3
     ignore_value = config.ignore_value if numbered and config.ignore_value >= 0 else None
@@ -130,11 +129,8 @@ def scan_npz(path: str, config: Config) -> ArraySource:
     if len(names) != expected:
         raise DataError(f"{where}: {len(names)} class_names for {expected} channels of masks")
     check_names(names, where=f"{where}: class_names")
-    for name in classes:
-        if name not in names:
-            raise DataError(unknown_class(name, names, where=where))
     chosen = classes or names
-    check_names(chosen, where=where)
+    check_names(chosen, where=where, known=names)
     return ArraySource(
         where=where,
         layout="NumPy arrays",
@@ -174,11 +170,8 @@ def _read_array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
     size = archive.getinfo(name).file_size
     try:
         with archive.open(name) as file:
-            version = np.lib.format.read_magic(file)
-            reader = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
+            version = npy.read_magic(file)
+            reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
             shape, _, dtype = reader(file)
             header = file.tell()
         if dtype.hasobject:
@@ -186,50 +179,47 @@ def _read_array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
                 f"{where}: {key!r} holds Python objects, which are never unpickled; save it as"
                 f" an array of numbers or of fixed-length text"
             )
-        expected = dtype.itemsize
-        for side in shape:
-            expected *= side
+        expected = math.prod(shape, start=dtype.itemsize)
         if header + expected != size:
             raise ValueError(f"its header states {expected} bytes, {size - header} are there")
         with archive.open(name) as file:
-            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+            return np.asarray(npy.read_array(file, allow_pickle=False))
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise DataError(f"{where}: array {key!r} is damaged ({error})") from None
 
 
-def _check_shapes(arrays: Mapping[str, np.ndarray], where: str) -> None:
-    images, masks = arrays["images"], arrays["masks"]
+def _wrong(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """Yield what is wrong with the shapes and dtypes of the arrays."""
+    images, masks, names = arrays["images"], arrays["masks"], arrays.get("class_names")
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise DataError(f"{where}: images has shape {list(images.shape)}, expected [N, H, W, 3]")
+        yield f"images has shape {list(images.shape)}, expected [N, H, W, 3]"
     if not images.size:
-        raise DataError(f"{where}: images is empty")
+        yield "images is empty"
     for key, dtypes in _DTYPES.items():
         if key in arrays and arrays[key].dtype.str[1:] not in dtypes.split():
             hint = " (0..255, not 0..1)" if key == "images" else ""
-            raise DataError(f"{where}: {key} is {arrays[key].dtype}, expected uint8{hint}")
-    count, height, width = images.shape[:3]
-    if masks.ndim not in (3, 4) or masks.shape[:3] != (count, height, width):
-        expected = f"[{count}, {height}, {width}] or [{count}, {height}, {width}, C]"
-        raise DataError(f"{where}: masks has shape {list(masks.shape)}, expected {expected}")
+            yield f"{key} is {arrays[key].dtype}, expected uint8{hint}"
+    sides = images.shape[:3]
+    flat = f"[{', '.join(map(str, sides))}]"
+    if masks.ndim not in (3, 4) or masks.shape[:3] != sides:
+        expected = f"{flat} or {flat[:-1]}, C]"
+        yield f"masks has shape {list(masks.shape)}, expected {expected}"
     if masks.ndim == 4 and not masks.shape[3]:
-        raise DataError(f"{where}: masks has no channel")
-    if "ignore" in arrays and arrays["ignore"].shape != (count, height, width):
-        raise DataError(
-            f"{where}: ignore has shape {list(arrays['ignore'].shape)}, expected"
-            f" [{count}, {height}, {width}]"
-        )
-    names = arrays.get("class_names")
+        yield "masks has no channel"
+    if "ignore" in arrays and arrays["ignore"].shape != sides:
+        yield f"ignore has shape {list(arrays['ignore'].shape)}, expected {flat}"
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
-        raise DataError(f"{where}: class_names must be a list of text, one name a class")
+        yield "class_names must be a list of text, one name a class"
 
 
 def _splits(split: np.ndarray | None, count: int, where: str) -> dict[str, list[ArrayItem]]:
+    items = [ArrayItem(f"image {index:06d}", index) for index in range(count)]
     if split is None:
-        return {"all": [ArrayItem(index) for index in range(count)]}
+        return {"all": items}
     if split.shape != (count,) or not set(split.tolist()) <= {*SPLITS}:
         raise DataError(f"{where}: split must name train, val or test for each of {count} images")
     return {
-        name: [ArrayItem(int(index)) for index in np.flatnonzero(split == name)]
+        name: [items[index] for index in np.flatnonzero(split == name)]
         for name in SPLITS
-        if (split == name).any()
+        if name in split
     }

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
+
+import numpy as np
 
 from segjax.config import Config
-from segjax.data.dataset import Dataset
+from segjax.data.dataset import Box, Dataset
 from segjax.data.own.coco import scan_coco
 from segjax.data.own.folder import scan_folder
 from segjax.data.own.npz import scan_npz
-from segjax.data.own.problems import printable, refuse
-from segjax.data.own.resize import choose_size
-from segjax.data.own.samples import Source, build_dataset, check_memory, divide, sizes_of
-from segjax.errors import ConfigError
-
-KINDS = ("folder:PATH", "coco:ANNOTATIONS.json", "FILE.npz")
-
-
-class OwnSplits(NamedTuple):
-    """Own data, ready to train on; ``val`` and ``test`` are None when their share is 0."""
-
-    train: Dataset
-    val: Dataset | None
-    test: Dataset | None
+from segjax.data.own.problems import FileProblemError, Problem, printable, refuse
+from segjax.data.own.resize import Size, choose_size, make_fit
+from segjax.data.own.samples import SPLITS, Source, region_boxes
+from segjax.errors import ConfigError, DataError
 
 
 def is_own(data: str) -> bool:
@@ -45,11 +41,16 @@ def scan_source(config: Config) -> Source:
         return scan_coco(path, config)
     if config.data.lower().endswith(".npz"):
         return scan_npz(config.data, config)
-    raise ConfigError(f"--data={printable(config.data)}: expected {', '.join(KINDS)}")
+    raise ConfigError(
+        f"--data={printable(config.data)}: expected folder:PATH, coco:ANNOTATIONS.json, FILE.npz"
+    )
 
 
-def open_source(config: Config) -> OwnSplits:
-    """Load own data as train, val and test, all of one size and with the same classes.
+def open_source(config: Config) -> dict[str, Dataset]:
+    """Load own data, all of one size and with the same classes.
+
+    Returns:
+      'train', and 'val' and 'test' if they have pictures -> the data set.
 
     Raises:
       ConfigError: if a setting has a value that cannot work.
@@ -59,15 +60,164 @@ def open_source(config: Config) -> OwnSplits:
     refuse(source.where, source.problems)
     splits = divide(source, config)
     items = [item for some in splits.values() for item in some]
-    size = choose_size(config.image_size, sizes_of(source, items))
-    check_memory(source.where, len(items), size, len(source.class_names))
-
-    def load(split: str) -> Dataset:
-        name = f"{Path(source.where).name} {split}"
-        return build_dataset(source, splits[split], size=size, fit=config.fit, name=name)
-
-    return OwnSplits(
-        train=load("train"),
-        val=load("val") if splits["val"] else None,
-        test=load("test") if splits["test"] else None,
+    size = choose_size(
+        config.image_size, [size for _, size in _each(source, items, source.size_of)]
     )
+    _check_memory(source.where, len(items), size, len(source.class_names))
+    return {
+        split: build_dataset(source, some, split, size=size, fit=config.fit)
+        for split, some in splits.items()
+        if some
+    }
+
+
+def divide(source: Source, config: Config) -> dict[str, list[Any]]:
+    """Return the items of 'train', 'val' and 'test', drawing from train what is not given.
+
+    A missing test or val split is drawn from the rest by the SHA-256 of each picture's content:
+    the lowest ``test_share`` of all go to test, the next ``val_share`` to val, each rounded, at
+    least one picture, equal pictures together. The same pictures so give the same splits on every
+    machine, whatever their names. A share of 0 draws nothing.
+
+    Raises:
+      ConfigError: if a share is not in 0..1, or both together leave nothing.
+      DataError: if no picture is left for training.
+    """
+    shares = {"test": config.test_share, "val": config.val_share}
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise ConfigError(f"--{name}_share={share}: must be at least 0 and below 1")
+    if sum(shares.values()) >= 1:
+        raise ConfigError(
+            f"--val_share and --test_share leave nothing: {shares['val']}, {shares['test']}"
+        )
+    splits = {name: list(source.splits.get(name, ())) for name in SPLITS}
+    rest = list(source.splits.get("all", splits["train"]))
+    if rest and not source.whole_splits:
+        count = len(rest)
+        digests = {item.name: _digest_or_name(source, item) for item in rest}
+        rest.sort(key=lambda item: (digests[item.name], item.name))
+        for name, share in shares.items():
+            if name not in source.splits and share:
+                taken = max(1, round(share * count))
+                while taken < len(rest) and (
+                    digests[rest[taken - 1].name] == digests[rest[taken].name]
+                ):
+                    taken += 1
+                splits[name], rest = rest[:taken], rest[taken:]
+    splits["train"] = rest
+    if not rest:
+        raise DataError(
+            f"{source.where}: no image is left for training; add images, or lower --val_share and"
+            f" --test_share"
+        )
+    return {name: sorted(items, key=lambda item: item.name) for name, items in splits.items()}
+
+
+def _digest_or_name(source: Source, item: Any) -> str:
+    try:
+        return source.digest(item)
+    except FileProblemError:
+        return str(item.name)  # reading it will tell what is wrong
+
+
+def build_dataset(
+    source: Source, items: Sequence[Any], split: str, *, size: Size, fit: str
+) -> Dataset:
+    """Read ``items`` into a ``Dataset`` of (height, width) ``size``; every class has the value 1.
+
+    Raises DataError naming what cannot be read.
+    """
+    count, classes = len(items), len(source.class_names)
+    images = np.zeros((count, *size, 3), np.uint8)
+    masks = np.zeros((count, *size, classes), np.uint8)
+    ignore: np.ndarray | None = None
+    boxes: list[tuple[int, int, Box]] = []
+    for index, sample in _each(source, items, source.read):
+        how = make_fit(sample.size, size, fit)
+        images[index] = how.image(sample.image)
+        for channel in range(classes):
+            masks[index, ..., channel] = how.mask(sample.masks[..., channel])
+        hidden = how.padding()
+        if sample.ignore is not None:
+            hidden |= how.mask(sample.ignore).astype(bool)
+        if hidden.any():
+            if ignore is None:
+                ignore = np.zeros((count, *size), bool)
+            ignore[index] = hidden
+        if sample.boxes is None:
+            boxes += [(index, *found) for found in region_boxes(masks[index])]
+        else:
+            scaled = [(index, channel, how.box(edges)) for channel, edges in sample.boxes]
+            boxes += [(index, channel, box) for index, channel, box in scaled if box is not None]
+    return Dataset(
+        images=images,
+        masks=masks,
+        boxes=np.array([box for _, _, box in boxes], np.int32).reshape(-1, 4),
+        box_image=np.array([index for index, _, _ in boxes], np.int32),
+        box_class=np.array([channel for _, channel, _ in boxes], np.uint8),
+        label_map=dict.fromkeys(source.class_names, 1),
+        ignore=ignore,
+        name=f"{Path(source.where).name} {split}",
+        source=source.where,
+    )
+
+
+def _each(
+    source: Source, items: Sequence[Any], read: Callable[[Any], Any]
+) -> Iterator[tuple[int, Any]]:
+    """Yield the index of each item and what ``read`` gives; in the end refuse what it cannot."""
+    problems: list[Problem] = []
+    for index, item in enumerate(items):
+        try:
+            found = read(item)
+        except FileProblemError as error:
+            problems.append(error.of(item.name))
+        else:
+            yield index, found
+    refuse(source.where, problems)
+
+
+def _check_memory(where: str, count: int, size: Size, classes: int) -> None:
+    """Raise DataError if this machine's memory cannot hold the arrays of ``count`` images."""
+    needed = count * size[0] * size[1] * (3 + classes + 1)
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # not every system tells
+        return
+    if needed > memory:
+        raise DataError(
+            f"{where}: {count} images of {size[0]}x{size[1]} with {classes} classes need"
+            f" {needed / 2**30:.1f} GiB, this machine has {memory / 2**30:.1f};"
+            f" choose a smaller --image_size"
+        )
+
+
+def quick_check(splits: Mapping[str, Dataset]) -> list[str]:
+    """Refuse loaded data that cannot be trained on; return warnings, one sentence each.
+
+    Raises:
+      DataError: if no training mask has any foreground, or a split has no pixel that counts.
+    """
+    warnings: list[str] = []
+    digests: dict[bytes, str] = {}
+    shared: Counter[tuple[str, str]] = Counter()
+    for split, part in splits.items():
+        seen = [bool(part.masks[..., channel].any()) for channel in range(part.num_classes)]
+        if split == "train" and not any(seen):
+            raise DataError(f"{part.name}: no training mask has any foreground; look at the masks")
+        absent = [name for name, found in zip(part.class_names, seen, strict=True) if not found]
+        if absent:
+            warnings.append(f"{part.name}: no pixel of {', '.join(absent)} in the {split} masks")
+        if part.ignore is not None and part.ignore.all():
+            raise DataError(f"{part.name}: every pixel of the {split} split is ignored")
+        for digest in {hashlib.sha256(image.tobytes()).digest() for image in part.images}:
+            shared[digests.setdefault(digest, split), split] += 1
+    for (one, other), count in shared.items():
+        if one != other:
+            pictures = "picture is" if count == 1 else "pictures are"
+            warnings.append(
+                f"{splits['train'].source}: {count} {pictures} in both {one} and {other};"
+                f" scores there say little"
+            )
+    return warnings

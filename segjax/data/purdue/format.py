@@ -35,17 +35,15 @@ _MAX_EXPANSION = 16
 class _Images:
     """The arrays under construction, one row per record in the order they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
         self.images = np.empty((0, 0, 0, 3), np.uint8)
         self.masks = np.empty((0, 0, 0, 0), np.uint8)
         self.count = 0
-        self.box_row = array.array("i")
-        self.box_key = array.array("i")
-        self.boxes = array.array("i")
-        self.offset: Callable[[], int] = lambda: 0
+        self.box_row, self.box_key, self.boxes = (array.array("i") for _ in range(3))
 
     def add(self, parts: list[Any]) -> int:
-        """Copies one record into the arrays, lets go of its pixels, returns its row."""
+        """Copy one record into the arrays, let go of its pixels, return its row."""
         *channels, mask, boxes = parts
         row = self.count
         where = f"image record {row}"
@@ -60,7 +58,7 @@ class _Images:
                 raise BadStreamError(f"{where} has {classes} classes")
             self.images = np.empty((0, height, width, 3), np.uint8)
             self.masks = np.empty((0, height, width, classes), np.uint8)
-        classes, height, width = self.masks.shape[3], *self.masks.shape[1:3]
+        height, width, classes = self.masks.shape[1:]
         if planes.shape != (classes, height, width):
             raise BadStreamError(
                 f"{where} has a mask of shape {list(planes.shape)}, others have"
@@ -68,11 +66,10 @@ class _Images:
             )
         colours = [self._channel(c, where) for c in channels]
         self._grow()
-        for index, values in enumerate(colours):
+        for index, (node, values) in enumerate(zip(channels, colours, strict=True)):
             self.images[row, :, :, index] = values
-        self.masks[row] = planes.transpose(1, 2, 0)
-        for index, node in enumerate(channels):
             node.small, node.items, node.row, node.channel = None, [], row, index
+        self.masks[row] = planes.transpose(1, 2, 0)
         mask.row, mask.values = row, None
         self.count += 1
         self._add_boxes(boxes, row, where)
@@ -87,9 +84,9 @@ class _Images:
             code = mask.values.dtype.str[1:]
             raise BadStreamError(f"{where} has a mask of dtype {code}, expected u1")
         if mask.values.ndim != 3:
+            shape = list(mask.values.shape)
             raise BadStreamError(
-                f"{where} has a mask of shape {list(mask.values.shape)},"
-                " expected classes, height, width"
+                f"{where} has a mask of shape {shape}, expected classes, height, width"
             )
         return mask.values
 
@@ -106,17 +103,18 @@ class _Images:
         return np.frombuffer(bytes(node.small), np.uint8).reshape(height, width)
 
     def _grow(self) -> None:
-        rows = self.images.shape[0]
-        if self.count == rows:
-            rows = max(_FIRST_ROWS, rows + rows // 8)
-            # In place: where the system can move pages, as Linux can, nothing is copied, and
-            # nothing else refers to these arrays while they grow.
-            self.images.resize((rows, *self.images.shape[1:]), refcheck=False)
-            self.masks.resize((rows, *self.masks.shape[1:]), refcheck=False)
+        if self.count == (rows := len(self.images)):
+            self._resize(max(_FIRST_ROWS, rows + rows // 8))
         row_bytes = self.images[0].nbytes + self.masks[0].nbytes
         made = (self.count + 1) * row_bytes + len(self.box_row) * _BOX_BYTES
-        if made > _MAX_EXPANSION * (self.offset() + 65536):
+        if made > _MAX_EXPANSION * (self.stream.offset + 65536):
             raise BadStreamError("its images are far larger than the file says they can be")
+
+    def _resize(self, rows: int) -> None:
+        # In place: where the system can move pages, as Linux can, nothing is copied, and nothing
+        # else refers to these arrays while they grow.
+        for part in (self.images, self.masks):
+            part.resize((rows, *part.shape[1:]), refcheck=False)
 
     def _add_boxes(self, boxes: nodes.Dict, row: int, where: str) -> None:
         before = len(self.box_row)
@@ -124,12 +122,10 @@ class _Images:
             if type(key) is not int or not 0 <= key <= 255 or type(found) is not nodes.List:
                 raise BadStreamError(f"{where} has boxes that are not lists by class")
             for item in found.plain():
-                if type(item) is nodes.List and item.row < 0:
-                    corners = item.plain()
-                else:
-                    corners = list(item) if type(item) is tuple else []
-                if len(corners) != 4 or not all(
-                    type(v) is int and 0 <= v < _MAX_SIDE for v in corners
+                corners = item.plain() if type(item) is nodes.List and item.row < 0 else item
+                if (
+                    type(corners) not in (list, tuple)
+                    or [type(v) is int and 0 <= v < _MAX_SIDE for v in corners] != [True] * 4
                 ):
                     raise BadStreamError(f"{where} has a box that is not [x1, y1, x2, y2]")
                 self.boxes.extend(corners)
@@ -139,19 +135,14 @@ class _Images:
                 raise BadStreamError(f"{where} has more than {_MAX_BOXES:,} boxes")
 
     def finish(self, result: Any, *, name: str, source: str) -> Dataset:
-        """Returns the data set that the pickle's own object says the rows form."""
+        """Return the data set that the pickle's own object says the rows form."""
         pair = result.plain() if type(result) is nodes.List and result.row < 0 else result
-        if type(pair) not in (list, tuple) or len(pair) != 2:
+        if type(pair) not in (list, tuple) or [type(part) for part in pair] != [nodes.Dict] * 2:
             raise BadStreamError("it is not [dataset, label_map]")
-        records, labels = pair
-        if type(records) is not nodes.Dict or type(labels) is not nodes.Dict:
-            raise BadStreamError("it is not [dataset, label_map]")
-        label_map = _label_map(labels, self.masks.shape[3], self.count)
-        rows = _rows(records, self.count)
-
+        label_map = _label_map(pair[1], self.masks.shape[3], self.count)
+        rows = _rows(pair[0], self.count)
+        self._resize(self.count)
         images, masks = self.images, self.masks
-        images.resize((self.count, *images.shape[1:]), refcheck=False)
-        masks.resize((self.count, *masks.shape[1:]), refcheck=False)
         place = np.empty(self.count, np.int32)
         place[rows] = np.arange(self.count, dtype=np.int32)
         box_image = place[np.array(self.box_row, np.int32)]
@@ -168,9 +159,9 @@ class _Images:
 
 def _label_map(labels: nodes.Dict, classes: int, count: int) -> dict[str, int]:
     values = list(labels.data.values())
-    names = [key for key in labels.data if type(key) is str and key.isprintable()]
-    if len(names) != len(values) or any(not 0 < len(name) <= 64 for name in names):
-        raise BadStreamError("its label_map has a key that is not a printable name")
+    for name in labels.data:
+        if not (type(name) is str and name.isprintable() and 0 < len(name) <= 64):
+            raise BadStreamError("its label_map has a key that is not a printable name")
     if not all(type(v) is int and 1 <= v <= 255 for v in values):
         raise BadStreamError("its label_map does not map names to values of 1..255")
     if len(set(values)) != len(values):
@@ -200,16 +191,16 @@ def _rows(records: nodes.Dict, count: int) -> np.ndarray:
 
 
 def _channels(keys: np.ndarray, label_map: dict[str, int]) -> np.ndarray:
-    """Maps box keys to channels: files have 0..C-1, DLStudio's documentation says 50..250."""
+    """Map box keys to channels: files have 0..C-1, DLStudio's documentation says 50..250."""
     values = np.array(list(label_map.values()), np.int32)
-    if keys.size and not np.all(keys < len(values)):
-        if not np.isin(keys, values).all():
-            unknown = ~np.isin(keys, values)
-            beyond = unknown & (keys >= len(values))
-            wrong = int(keys[beyond if beyond.any() else unknown][0])
-            raise BadStreamError(f"a box has the class {wrong}, which label_map does not have")
-        keys = np.searchsorted(values, keys)
-    return keys.astype(np.uint8)
+    if np.all(keys < len(values)):
+        return keys.astype(np.uint8)
+    unknown = ~np.isin(keys, values)
+    if unknown.any():
+        beyond = unknown & (keys >= len(values))
+        wrong = int(keys[beyond if beyond.any() else unknown][0])
+        raise BadStreamError(f"a box has the class {wrong}, which label_map does not have")
+    return np.searchsorted(values, keys).astype(np.uint8)
 
 
 def read_shapes_file(
@@ -218,7 +209,7 @@ def read_shapes_file(
     limits: Limits | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Dataset, str]:
-    """Reads a PurdueShapes5MultiObject ``.gz`` without trusting it.
+    """Read a PurdueShapes5MultiObject ``.gz`` without trusting it.
 
     Args:
       path: the file.
@@ -233,13 +224,12 @@ def read_shapes_file(
         line with its name and the reason. Nothing in the file is ever run.
     """
     limits = limits or Limits()
-    images = _Images()
     try:
         with path.open("rb") as file:
             packed = Gunzip(file, max_unpacked_bytes=limits.unpacked_bytes)
             with contextlib.closing(read_ahead(packed, on_progress=on_progress)) as pieces:
                 stream = Stream(pieces, limits=limits)
-                images.offset = lambda: stream.offset
+                images = _Images(stream)
                 try:
                     result = RecordMachine(stream, on_record=images.add).run()
                 except BadStreamError as error:
@@ -247,8 +237,9 @@ def read_shapes_file(
         dataset = images.finish(result, name=path.name.removesuffix(".gz"), source=str(path))
         return dataset, packed.sha256
     except (BadStreamError, DataError) as error:
-        raise DataError(f"{path}: {error}") from None
+        reason: object = error
     except MemoryError:
-        raise DataError(f"{path}: there is not enough memory to read it") from None
+        reason = "there is not enough memory to read it"
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
+        reason = error.strerror or error
+    raise DataError(f"{path}: {reason}")

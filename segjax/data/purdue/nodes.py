@@ -84,11 +84,7 @@ class Array(Node):
     row: int = field(default=-1, init=False)
 
     def fill(self, dtype: Any, shape: Any, data: Any, order: Literal["C", "F"]) -> None:
-        """Set the content, if it is consistent.
-
-        Raises:
-          BadStreamError: if shape, dtype and number of bytes do not fit together.
-        """
+        """Set the content; BadStreamError if shape, dtype and bytes do not fit together."""
         self.check_open()
         if self.values is not None:
             raise BadStreamError("an array is filled twice")
@@ -218,10 +214,7 @@ def _raw_bytes(value: Any) -> bytes:
 
 
 def _reconstruct(args: tuple[Any, ...]) -> Array | None:
-    match args:
-        case (Name(role="ndarray"), _, _):
-            return Array()
-    return None
+    return Array() if len(args) == 3 and args[0] is _NDARRAY else None
 
 
 def _dtype(args: tuple[Any, ...]) -> Dtype | None:
@@ -256,16 +249,15 @@ def _frombuffer(args: tuple[Any, ...]) -> Array | None:
     return None
 
 
+_NDARRAY = Name("ndarray")
 NAMES: dict[tuple[str, ...], Name] = {
-    ("numpy.core.multiarray", "_reconstruct"): Name("reconstruct", _reconstruct),
-    ("numpy._core.multiarray", "_reconstruct"): Name("reconstruct", _reconstruct),
-    ("numpy.core.multiarray", "scalar"): Name("scalar", _scalar),
-    ("numpy._core.multiarray", "scalar"): Name("scalar", _scalar),
-    ("numpy.core.numeric", "_frombuffer"): Name("frombuffer", _frombuffer),
-    ("numpy._core.numeric", "_frombuffer"): Name("frombuffer", _frombuffer),
-    ("numpy", "ndarray"): Name("ndarray"),
+    ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): Name("dtype", _dtype),
     ("_codecs", "encode"): Name("encode", _encode),
-    ("__builtin__", "bytearray"): Name("bytearray", _encode),
-    ("builtins", "bytearray"): Name("bytearray", _encode),
 }
+for _core in ("numpy.core", "numpy._core"):  # of NumPy 1 and 2
+    NAMES[f"{_core}.multiarray", "_reconstruct"] = Name("reconstruct", _reconstruct)
+    NAMES[f"{_core}.multiarray", "scalar"] = Name("scalar", _scalar)
+    NAMES[f"{_core}.numeric", "_frombuffer"] = Name("frombuffer", _frombuffer)
+for _builtins in ("__builtin__", "builtins"):
+    NAMES[_builtins, "bytearray"] = Name("bytearray", _encode)

@@ -26,19 +26,13 @@ class RecordMachine(Machine):
     """
 
     names = NAMES
+    new_dict = Dict
+    new_tuple = staticmethod(new_tuple)
 
     def __init__(self, stream: Stream, *, on_record: Callable[[list[Any]], int]) -> None:
         super().__init__(stream)
         self._on_record = on_record
         self._held = 0
-
-    def new_dict(self) -> Dict:
-        """Return an empty dict."""
-        return Dict()
-
-    def new_tuple(self, items: list[Any]) -> tuple[Any, ...]:
-        """Return a short and flat tuple."""
-        return new_tuple(items)
 
     def set_items(self, items: list[Any]) -> None:
         """Set keys and values, in turn, in the dict on top of the stack."""
@@ -75,10 +69,9 @@ class RecordMachine(Machine):
         """Append the topmost value to the list below."""
         value, target = self.pop(), self._list()
         target.append(value)
-        small = target.small
-        if small is None:
+        if target.small is None:
             self._release(target)
-        elif len(small) > 8:  # the text protocols have nothing shorter for long lists
+        elif len(target.small) > 8:  # the text protocols have nothing shorter for long lists
             values, self.stream.pos = text_run(self.stream.buf, self.stream.pos)
             self._extend(target, values)
 
@@ -97,13 +90,13 @@ class RecordMachine(Machine):
             case Array(), (_, _, _, _, _):
                 raise BadStreamError("it has an array of an unknown version")
             # A plain dtype has a version, a byte order, and nothing else.
-            case Dtype() as target, (3 | 4, order, None, None, None, -1, -1, 0, *_) if order in (
+            case Dtype() as dtype, (3 | 4, order, None, None, None, -1, -1, 0, *_) if order in (
                 "|",
                 "<",
                 ">",
                 "=",
             ):
-                target.set_order(order)
+                dtype.set_order(order)
             case Dtype(), (version, _, None, None, None, -1, -1, 0, *_) if version not in (3, 4):
                 raise BadStreamError("it has a dtype of an unknown version")
             case _:

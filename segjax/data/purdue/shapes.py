@@ -13,12 +13,11 @@ import numpy as np
 TILE = 32
 
 Rng = np.random.Generator
-Drawer = Callable[[Rng, int, int], np.ndarray]
 
 
-def _grid(tile: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return x [1, 1, tile] and y [1, tile, 1] of the pixels, float32."""
-    axis = np.arange(tile, dtype=np.float32)
+def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return x [1, 1, side] and y [1, side, 1] of the pixels, float32."""
+    axis = np.arange(side, dtype=np.float32)
     return axis[None, None, :], axis[None, :, None]
 
 
@@ -32,10 +31,6 @@ def _accepted(draw: Callable[[int], np.ndarray], count: int) -> np.ndarray:
     while len(rows) < count:
         rows = np.concatenate([rows, draw(count)])
     return rows[:count]
-
-
-def _triangular(rng: Rng, middle: float, spread: float, count: int) -> np.ndarray:
-    return middle + spread * (rng.random(count) - rng.random(count))
 
 
 def draw_disks(rng: Rng, count: int, tile: int) -> tuple[np.ndarray, np.ndarray]:
@@ -76,7 +71,8 @@ def draw_triangles(rng: Rng, count: int, tile: int) -> np.ndarray:
     corners = _accepted(draw, count).astype(np.float32)
     x, y = _grid(tile)
     inside = np.ones((count, tile, tile), bool)
-    turn = np.sign(_cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    (ax, ay), (bx, by) = ((corners[:, i] - corners[:, 0]).T for i in (1, 2))
+    turn = np.sign(ax * by - ay * bx)
     for i in range(3):
         start, edge = corners[:, i], corners[:, (i + 1) % 3] - corners[:, i]
         edge *= (turn / np.linalg.norm(edge, axis=1))[:, None]
@@ -84,10 +80,6 @@ def draw_triangles(rng: Rng, count: int, tile: int) -> np.ndarray:
         distance = distance - _column(edge[:, 1]) * (x - _column(start[:, 0]))
         inside &= distance >= -0.5  # the outline is drawn too
     return inside
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
 
 
 def draw_stars(rng: Rng, count: int, tile: int) -> np.ndarray:
@@ -145,13 +137,14 @@ def _turned(
     count, scale = len(width), tile // TILE
     middle_x, middle_y, spread = place
     # At least the centre stays inside the tile, so no object vanishes.
-    cx = np.clip(_triangular(rng, middle_x, spread, count), 1, TILE - 2) * scale
-    cy = np.clip(_triangular(rng, middle_y, spread, count), 1, TILE - 2) * scale
+    cx, cy = (
+        np.clip(middle + spread * (rng.random(count) - rng.random(count)), 1, TILE - 2) * scale
+        for middle in (middle_x, middle_y)
+    )
     # Small angles are more frequent in the real data, which its share of pinholes shows too.
     angle = np.radians(np.floor(46 * rng.random(count) ** power))
 
-    axis = np.arange(tile + 1, dtype=np.float32) - tile // 2
-    dx, dy = axis[None, None, :], axis[None, :, None]
+    dx, dy = (axis - tile // 2 for axis in _grid(tile + 1))
     # Half-integer centres give even sides.
     columns, rows = np.round(width).astype(int), np.round(height).astype(int)
     shift_x, shift_y = 0.5 * (columns % 2 == 0), 0.5 * (rows % 2 == 0)
@@ -165,8 +158,8 @@ def _turned(
         filled &= np.hypot(over_x, over_y) <= cap
 
     which, row, column = np.nonzero(filled)
-    px = column + axis[0] + shift_x[which]
-    py = row + axis[0] + shift_y[which]
+    px = column - np.float32(tile // 2) + shift_x[which]
+    py = row - np.float32(tile // 2) + shift_y[which]
     cos, sin = np.cos(angle)[which], np.sin(angle)[which]
     to_x = np.floor(np.round(cx)[which] + px * cos + py * sin + 0.5).astype(int)
     to_y = np.floor(np.round(cy)[which] - px * sin + py * cos + 0.5).astype(int)
@@ -177,3 +170,12 @@ def _turned(
     empty = np.flatnonzero(~out.any(axis=(1, 2)))
     out[empty, np.round(cy[empty]).astype(int), np.round(cx[empty]).astype(int)] = True
     return out
+
+
+# Disks have a drawer of their own, which tells their radii, too.
+DRAWERS: dict[str, Callable[[Rng, int, int], np.ndarray]] = {
+    "rectangle": draw_rectangles,
+    "triangle": draw_triangles,
+    "oval": draw_ovals,
+    "star": draw_stars,
+}

@@ -18,6 +18,7 @@ _MAGIC = b"\x1f\x8b"
 _GZIP_WINDOW_BITS = 31  # zlib's way to say: gzip header and trailer, whose CRC-32 it checks
 _LOOKAHEAD = 1 << 16
 _MAX_LINE = 1 << 28
+_BYTES_PER_OPCODE = 16
 
 
 class BadStreamError(Exception):
@@ -31,8 +32,8 @@ class Limits:
     Attributes:
       unpacked_bytes: bytes after gunzip; the real training file has 1.33e9.
       opcodes: pickle instructions, a run of ints counting as one; the real one has 1.3e6.
-      opcodes_base: how many of them a file may have whatever its size.
-      bytes_per_opcode: a file longer than that may hold one more per this many bytes.
+      opcodes_base: how many of them a file may have whatever its size; of a larger one, one more
+        for each 16 bytes.
       held_bytes: pixels and strings that are read but not yet part of a finished image.
       stack: values at hand at a time; binary protocols push 1,000 pairs before they set them.
     """
@@ -40,7 +41,6 @@ class Limits:
     unpacked_bytes: int = 8 << 30
     opcodes: int = 20_000_000
     opcodes_base: int = 200_000
-    bytes_per_opcode: int = 16
     held_bytes: int = 512 << 20
     stack: int = 10_000
 
@@ -182,7 +182,7 @@ class Stream:
         self._refill_at = max(0, len(self.buf) - _LOOKAHEAD)
         self.budget = min(
             self.limits.opcodes,
-            self.limits.opcodes_base + self._unpacked_bytes // self.limits.bytes_per_opcode,
+            self.limits.opcodes_base + self._unpacked_bytes // _BYTES_PER_OPCODE,
         )
 
     def take(self, size: int) -> bytes:
@@ -197,9 +197,9 @@ class Stream:
         self.pos += size
         return data
 
-    def integer(self, size: int, *, signed: bool = False) -> int:
-        """Return the int in the next ``size`` bytes, low byte first."""
-        return int.from_bytes(self.take(size), "little", signed=signed)
+    def integer(self, size: int) -> int:
+        """Return the unsigned int in the next ``size`` bytes, low byte first."""
+        return int.from_bytes(self.take(size), "little")
 
     def line(self) -> bytes:
         """Return the bytes up to the next newline, which is skipped."""

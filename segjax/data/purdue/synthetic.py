@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from segjax.data.dataset import Dataset
+from segjax.data.dataset import Dataset, random_stream
 from segjax.data.purdue import shapes
 from segjax.errors import ConfigError, DataError
 from segjax.files import replacing
@@ -18,7 +18,6 @@ from segjax.purdue import PURDUE_SHAPES_LABELS
 
 _CHUNK = 256  # images that share a random stream: the first n images do not depend on N
 _MAX_OBJECTS = 5
-_DISK = list(PURDUE_SHAPES_LABELS).index("disk")
 
 
 def synthetic(
@@ -68,13 +67,8 @@ def synthetic(
     masks = np.zeros((n, image_size, image_size, classes), np.uint8)
     boxes: list[np.ndarray] = []
     for start in range(0, n, _CHUNK):
-        rng = np.random.Generator(
-            np.random.Philox(key=np.array([seed, start // _CHUNK], np.uint64))
-        )
-        stop = min(n, start + _CHUNK)
-        found = _draw_chunk(
-            rng, images[start:stop], masks[start:stop], probs=probs, disk_leak=disk_leak
-        )
+        rng, part = random_stream(seed, start // _CHUNK), slice(start, start + _CHUNK)
+        found = _draw_chunk(rng, images[part], masks[part], probs=probs, disk_leak=disk_leak)
         found[:, 0] += start
         boxes.append(found)
     rows = np.concatenate(boxes)
@@ -102,59 +96,49 @@ def _draw_chunk(
     """Draw into zeroed arrays; return int [M, 6]: image, class, x1, y1, x2, y2."""
     # Everything is drawn for a whole chunk and cut, so that a shorter data set is a prefix.
     tile = images.shape[1] // 2
-    origins = tile * np.array([(0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)])
-    origins = origins.astype(int)
+    origins = tile * np.array([(0, 0), (2, 0), (0, 2), (2, 2), (1, 1)]) // 2
     counts = rng.integers(1, _MAX_OBJECTS, _CHUNK, endpoint=True)
     places = rng.permuted(np.tile(np.arange(_MAX_OBJECTS), (_CHUNK, 1)), axis=1)
     image, slot = np.nonzero(np.arange(_MAX_OBJECTS) < counts[:, None])
     place = places[image, slot]
     label = rng.choice(len(probs), len(image), p=probs)
-    colour = rng.integers(0, 254, (len(image), 3), endpoint=True).astype(np.uint8)
-    colour[:, 1] = np.maximum(colour[:, 1], 1)  # exact black is the background
-
+    colour = _random_colours(rng, len(image))
     tiles = np.zeros((len(image), tile, tile), bool)
-    drawers: tuple[shapes.Drawer, ...] = (
-        shapes.draw_rectangles,
-        shapes.draw_triangles,
-        lambda rng, count, tile: shapes.draw_disks(rng, count, tile)[0],
-        shapes.draw_ovals,
-        shapes.draw_stars,
-    )
-    for channel, draw in enumerate(drawers):
+    for channel, name in enumerate(PURDUE_SHAPES_LABELS):
         mine = np.flatnonzero(label == channel)
-        if channel == _DISK:
-            tiles[mine], radius = shapes.draw_disks(rng, len(mine), tile)
-            if disk_leak:
-                colour[mine, 0] = radius
-        else:
-            tiles[mine] = draw(rng, len(mine), tile)
+        if name != "disk":
+            tiles[mine] = shapes.DRAWERS[name](rng, len(mine), tile)
+            continue
+        tiles[mine], radius = shapes.draw_disks(rng, len(mine), tile)
+        if disk_leak:
+            colour[mine, 0] = radius
 
     values = np.array(list(PURDUE_SHAPES_LABELS.values()), np.uint8)
     kept = image < len(images)
+    ox, oy = origins[place].T
     for turn in range(_MAX_OBJECTS):
-        for spot, (ox, oy) in enumerate(origins):
-            now = np.flatnonzero(kept & (slot == turn) & (place == spot))
-            where, row, column = np.nonzero(tiles[now])
-            at = now[where]
-            images[image[at], oy + row, ox + column] = colour[at]
-            masks[image[at], oy + row, ox + column, label[at]] = values[label[at]]
+        now = np.flatnonzero(kept & (slot == turn))
+        where, row, column = np.nonzero(tiles[now])
+        at = now[where]
+        row, column = oy[at] + row, ox[at] + column
+        images[image[at], row, column] = colour[at]
+        masks[image[at], row, column, label[at]] = values[label[at]]
 
     x1, y1, x2, y2 = _tight_boxes(tiles)
-    ox, oy = origins[place].T
     rows = np.column_stack([image, label, x1 + ox, y1 + oy, x2 + ox, y2 + oy])[kept]
     return rows[np.lexsort((slot[kept], rows[:, 1], rows[:, 0]))]
 
 
-def _tight_boxes(tiles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    columns = np.asarray(tiles.any(axis=1))
-    rows = np.asarray(tiles.any(axis=2))
-    last = tiles.shape[1] - 1
-    return (
-        columns.argmax(axis=1),
-        rows.argmax(axis=1),
-        last - columns[:, ::-1].argmax(axis=1),
-        last - rows[:, ::-1].argmax(axis=1),
-    )
+def _tight_boxes(tiles: np.ndarray) -> tuple[np.ndarray, ...]:
+    columns, rows, last = tiles.any(axis=1), tiles.any(axis=2), tiles.shape[1] - 1
+    first = [side.argmax(axis=1) for side in (columns, rows)]
+    return *first, *(last - side[:, ::-1].argmax(axis=1) for side in (columns, rows))
+
+
+def _random_colours(rng: np.random.Generator, count: int) -> np.ndarray:
+    colour = rng.integers(0, 254, (count, 3), endpoint=True).astype(np.uint8)
+    colour[:, 1] = np.maximum(colour[:, 1], 1)  # exact black is the background
+    return colour
 
 
 def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
@@ -177,8 +161,8 @@ def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
       ConfigError: if the seed is negative.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise DataError(f"recolour needs uint8 images [N, H, W, 3], got {images.dtype} images"
-                        f" {list(images.shape)}")  # fmt: skip
+        given = f"{images.dtype} images {list(images.shape)}"
+        raise DataError(f"recolour needs uint8 images [N, H, W, 3], got {given}")
     if masks.ndim != 4 or masks.shape[:3] != images.shape[:3]:
         raise DataError(f"recolour got masks {list(masks.shape)} for images {list(images.shape)}")
     if not 0 <= seed < 2**63:
@@ -188,10 +172,7 @@ def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
     old = images[image, row, column].astype(np.int64)
     code = (image << 24) | (old[:, 0] << 16) | (old[:, 1] << 8) | old[:, 2]
     found, inverse = np.unique(code, return_inverse=True)
-    rng = np.random.Generator(np.random.Philox(key=np.array([seed, 2**63], np.uint64)))
-    new = rng.integers(0, 254, (len(found), 3), endpoint=True).astype(np.uint8)
-    new[:, 1] = np.maximum(new[:, 1], 1)  # exact black is the background
-    out[image, row, column] = new[inverse]
+    out[image, row, column] = _random_colours(random_stream(seed, 2**63), len(found))[inverse]
     return out
 
 

@@ -18,7 +18,6 @@ from typing import Any, ClassVar
 from segjax.data.purdue.stream import BadStreamError, Stream
 
 _MAX_MARKS = 100
-_STRINGS = (str, bytes)
 _STOP = b"."[0]
 _TOO_FEW = "the pickle takes more from its stack than it has put there"
 
@@ -40,10 +39,14 @@ class Machine:
     Attributes:
       instructions: by the byte of each allowed instruction, what it does.
       names: by module and name, what they stand for.
+      new_dict: makes an empty dict.
+      new_tuple: makes a tuple of a list.
     """
 
     instructions: ClassVar[Mapping[bytes, Callable[[Any], None]]]
     names: ClassVar[Mapping[tuple[str, ...], Name]]
+    new_dict: ClassVar[Callable[[], Any]] = dict
+    new_tuple: ClassVar[Callable[[list[Any]], tuple[Any, ...]]] = tuple
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -76,14 +79,6 @@ class Machine:
         return result
 
     # What each reader decides for itself.
-
-    def new_dict(self) -> Any:
-        """Return an empty dict."""
-        return {}
-
-    def new_tuple(self, items: list[Any]) -> tuple[Any, ...]:
-        """Return a tuple of ``items``."""
-        return tuple(items)
 
     def set_items(self, items: list[Any]) -> None:
         """Set keys and values, in turn, in the dict on top of the stack."""
@@ -145,8 +140,6 @@ class Machine:
             raise BadStreamError(f"the pickle refers to memo {index}, which is not set")
         self.stack.append(self.memo[index])
 
-    # Containers, names and calls.
-
     def _push_tuple(self, items: list[Any]) -> None:
         self.stack.append(self.new_tuple(items))
 
@@ -176,7 +169,7 @@ class Machine:
 
 
 def _fixed(size: int) -> Callable[[Stream], bytes]:
-    return lambda stream: stream.take(size)
+    return methodcaller("take", size)
 
 
 def _sized(width: int) -> Callable[[Stream], bytes]:
@@ -247,7 +240,7 @@ def _literal(
             value = meaning(data)
         except (ValueError, Warning):
             raise BadStreamError(defect) from None
-        if isinstance(value, _STRINGS):
+        if isinstance(value, str | bytes):
             machine.push_string(value)
         else:
             machine.stack.append(value)

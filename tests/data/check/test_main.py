@@ -7,8 +7,7 @@ from PIL import Image
 
 from segjax.config import Config
 from segjax.data.check.__main__ import main
-from segjax.data.own.quick import quick_check
-from segjax.data.own.source import open_source
+from segjax.data.own.source import open_source, quick_check
 from segjax.errors import DataError
 from tests.data.own.owndata_files import (
     coco_tables,
@@ -87,7 +86,7 @@ def test_pictures_in_two_splits_are_a_fault(tmp_path, capsys):
         "fault: the same picture in more than one split (4 times): test/images/d.png (test, " in out
     )
     splits = open_source(Config(data=f"folder:{tmp_path / 'data'}", val_share=0.0))
-    (warning,) = quick_check(*splits)
+    (warning,) = quick_check(splits)
     assert "4 pictures are in both train and test" in warning
 
 

@@ -85,7 +85,7 @@ def load(data, split="all", *, classes=(), **settings):
     if split == "all":
         settings = {"val_share": 0.0, "test_share": 0.0, **settings}
     splits = open_source(Config(data=str(data), classes=",".join(classes), **settings))
-    return splits.train if split == "all" else getattr(splits, split)
+    return splits["train" if split == "all" else split]
 
 
 def load_folder(path, split="all", **settings):

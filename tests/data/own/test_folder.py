@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from segjax.config import Config
-from segjax.data.own.samples import build_dataset, region_boxes
-from segjax.data.own.source import scan_source
+from segjax.data.own.samples import region_boxes
+from segjax.data.own.source import build_dataset, scan_source
 from segjax.errors import ConfigError, DataError
 from tests.data.own.owndata_files import labels, load_folder, picture, save, write_folder
 
@@ -143,7 +143,7 @@ def test_sizes_that_vary_come_to_one_size(tmp_path):
     assert load_folder(tmp_path).image_size == (32, 40)
     source = scan_source(Config(data=f"folder:{tmp_path}"))
     for fit in ("resize", "crop", "pad"):
-        ds = build_dataset(source, source.splits["all"], size=(24, 16), fit=fit, name="any")
+        ds = build_dataset(source, source.splits["all"], "any", size=(24, 16), fit=fit)
         assert ds.image_size == (24, 16)
         assert (ds.ignore is not None) == (fit == "pad")
         assert set(np.unique(ds.masks)) == {0, 1}

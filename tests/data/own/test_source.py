@@ -1,20 +1,39 @@
 """One door to all kinds of own data."""
 
+import numpy as np
 import pytest
 
 from segjax.config import Config
-from segjax.data.own.source import open_source
+from segjax.data.own.source import open_source, quick_check
 from segjax.errors import ConfigError, DataError
-from tests.data.own.owndata_files import write_folder
+from tests.data.own.owndata_files import dataset, write_folder
 
 
 def test_open_source_keeps_one_size(tmp_path):
     root = write_folder(tmp_path / "data", 10)
     splits = open_source(Config(data=f"folder:{root}", image_size=32, fit="pad"))
-    assert {part.image_size for part in splits} == {(32, 32)}
-    assert [len(part) for part in splits] == [7, 1, 2]
+    assert {part.image_size for part in splits.values()} == {(32, 32)}
+    assert {split: len(part) for split, part in splits.items()} == {"train": 7, "val": 1, "test": 2}
     for spec in ("folder:", "photos", "zip:photos"):
         with pytest.raises(ConfigError, match=r"expected folder:PATH, coco:ANNOTATIONS.json"):
             open_source(Config(data=spec))
     with pytest.raises(DataError, match="no image is left for training"):
         open_source(Config(data=f"folder:{write_folder(tmp_path / 'one', 1)}"))
+
+
+def test_quick_check_passes_good_data_and_warns_of_an_absent_class():
+    assert (
+        quick_check({"train": dataset(), "val": dataset(start=10), "test": dataset(start=20)}) == []
+    )
+    masks = dataset().masks.copy()
+    masks[..., 1] = 0
+    found = quick_check({"train": dataset(masks=masks)})
+    assert found == ["things: no pixel of dog in the train masks"]
+
+
+def test_quick_check_refuses_by_name():
+    hidden = dataset(start=9, ignore=np.ones((4, 16, 24), bool))
+    with pytest.raises(DataError, match="things: every pixel of the test split"):
+        quick_check({"train": dataset(), "test": hidden})
+    with pytest.raises(DataError, match="things: no training mask has any foreground"):
+        quick_check({"train": dataset(masks=np.zeros((4, 16, 24, 2), np.uint8))})

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segjax.data import cache as entries
 from segjax.data import load, synthetic, write_gz
 from segjax.errors import DataError
+from segjax.files import sha256
 
 FIELDS = ("images", "masks", "boxes", "box_image", "box_class")
 
@@ -68,7 +68,7 @@ def test_second_load_maps_the_same_arrays(source, small, reader, monkeypatch):
             ds.images[0] = 0
         assert ds.source == str(source)
         assert ds.name == "good"
-    assert [p.name for p in reader.folder.iterdir()] == [entries.source_digest(source)]
+    assert [p.name for p in reader.folder.iterdir()] == [sha256(source)]
 
 
 def test_a_moved_file_is_found_and_a_copy_shares_the_entry(source, reader, monkeypatch, tmp_path):
@@ -85,7 +85,7 @@ def test_a_changed_file_is_read_again_and_said_so(source, reader):
     assert_same(reader(source), other)
     assert len(reader.said) == 1
     assert "has changed" in reader.said[0]
-    assert entry_of(reader).name == entries.source_digest(source)
+    assert entry_of(reader).name == sha256(source)
 
 
 def cut(file: Path):
