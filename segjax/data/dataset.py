@@ -139,11 +139,8 @@ class Dataset:
         if not 0 <= index < len(self):
             raise DataError(f"{self.name}: image index {index} is outside 0..{len(self) - 1}")
         low, high = np.searchsorted(self.box_image, [index, index + 1])
-        found: list[tuple[int, Box]] = []
-        for row in range(low, high):
-            x1, y1, x2, y2 = (int(v) for v in self.boxes[row])
-            found.append((int(self.box_class[row]), (x1, y1, x2, y2)))
-        return found
+        rows = zip(self.box_class[low:high].tolist(), self.boxes[low:high].tolist(), strict=True)
+        return [(channel, (x1, y1, x2, y2)) for channel, (x1, y1, x2, y2) in rows]
 
 
 def epoch_order(n: int, *, seed: int, epoch: int) -> np.ndarray:

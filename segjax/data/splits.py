@@ -44,28 +44,22 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
 
     Raises ConfigError for a split that does not fit and DataError for files that cannot be used.
     """
-    if config.data == "purdue":
+    data = config.data
+    if data == "purdue":
         splits = cut(config, *load_purdue(config, say=say))
-    elif config.data == "synthetic":
+    elif data == "synthetic":
         splits = cut(config, *draw(config))
-    elif own.is_own(config.data):
+    elif own.is_own(data):
         splits = load_own(config, say=say)
     else:
+        kind = "folder" if Path(data).is_dir() else "coco" if data.lower().endswith(".json") else ""
+        meant = f"; did you mean --data={kind}:{data}?" if kind else ""
         raise ConfigError(
-            f"--data={config.data}: choose 'purdue', 'synthetic', 'folder:PATH', "
-            f"'coco:ANNOTATIONS.json' or a file.npz{meant(config.data)}"
+            f"--data={data}: choose 'purdue', 'synthetic', 'folder:PATH', "
+            f"'coco:ANNOTATIONS.json' or a file.npz{meant}"
         )
-    return Splits(
-        train=splits.train[: config.train_images or None],
-        val=splits.val,
-        test=splits.test[: config.test_images or None],
-    )
-
-
-def meant(data: str) -> str:
-    """Return what to write for a path without its kind, or nothing."""
-    kind = "folder:" if Path(data).is_dir() else "coco:" if data.lower().endswith(".json") else ""
-    return f"; did you mean --data={kind}{data}?" if kind else ""
+    train, test = splits.train[: config.train_images or None], splits.test
+    return Splits(train, splits.val, test[: config.test_images or None])
 
 
 def load_own(config: Config, *, say: Say) -> Splits:
@@ -75,7 +69,7 @@ def load_own(config: Config, *, say: Say) -> Splits:
         raise ConfigError(f"--data={config.data}: has no test images; set --test_share")
     for warning in own.quick_check(found):
         say(f"warning: {warning}")
-    return Splits(train=found["train"], val=found.get("val"), test=found["test"])
+    return Splits(found["train"], found.get("val"), found["test"])
 
 
 def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
@@ -117,4 +111,4 @@ def cut(config: Config, full: Dataset, test: Dataset) -> Splits:
             f"--val_images={config.val_images}: leaves none of the {len(full)} images to train on"
         )
     end = len(full) - config.val_images
-    return Splits(train=full[:end], val=full[end:] if config.val_images else None, test=test)
+    return Splits(full[:end], full[end:] if config.val_images else None, test)

@@ -27,9 +27,9 @@ def small_object(small):
 def write_pickle(tmp_path):
     """Writes bytes or an object as a .gz file and returns its path."""
 
-    def write(content, *, protocol=2, name="file.gz"):
+    def write(content, *, protocol=2):
         data = content if isinstance(content, bytes) else pickle.dumps(content, protocol=protocol)
-        path = tmp_path / name
+        path = tmp_path / "file.gz"
         path.write_bytes(gzip.compress(data, 1, mtime=0))
         return path
 

@@ -10,9 +10,10 @@ import pytest
 
 from segjax.data import fetch as fetching
 from segjax.errors import DataError
+from tests.data.data_files import one_line
 
 CONTENT = {name: f"content of {name}".encode() for name in fetching.FILES}
-FOLDER = "DLStudio-1.0.9/Examples/data"
+MEMBERS = [(f"DLStudio-1.0.9/Examples/data/{name}", data) for name, data in CONTENT.items()]
 
 
 def make_archive(path, members):
@@ -31,9 +32,8 @@ def make_archive(path, members):
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
     """An archive whose digest and whose files' digests are the required ones."""
-    members = [("DLStudio-1.0.9/setup.py", b"raise SystemExit"), ("../../outside.gz", b"evil")]
-    members += [(f"{FOLDER}/{name}", data) for name, data in CONTENT.items()]
-    return pin(make_archive(tmp_path / "archive.tar.gz", members), monkeypatch)
+    others = [("DLStudio-1.0.9/setup.py", b"raise SystemExit"), ("../../outside.gz", b"evil")]
+    return pin(make_archive(tmp_path / "archive.tar.gz", [*others, *MEMBERS]), monkeypatch)
 
 
 def pin(path, monkeypatch):
@@ -48,66 +48,51 @@ def test_takes_the_four_files_and_nothing_else(archive, tmp_path):
     root = tmp_path / "root" / "deep"
     found = fetching.fetch(root, download=lambda folder: archive)
     assert sorted(p.name for p in root.iterdir()) == sorted(CONTENT)
-    for path in found:
+    for path, part in zip(found, ("10000-train", "1000-test", "20-train", "20-test"), strict=True):
         assert path.read_bytes() == CONTENT[path.name]
-    assert "10000-train" in found.train.name
-    assert "1000-test" in found.test.name
-    assert "20-train" in found.train_20.name
-    assert "20-test" in found.test_20.name
+        assert f"-{part}." in path.name
     assert not (tmp_path / "outside.gz").exists()
 
 
-def test_second_fetch_downloads_nothing_and_a_wrong_file_is_replaced(archive, tmp_path):
+def test_only_missing_and_wrong_files_are_fetched_again(archive, tmp_path):
     calls = []
 
-    def download(folder):
-        calls.append(folder)
-        return archive
+    def fetch():
+        return fetching.fetch(tmp_path / "root", download=lambda to: calls.append(to) or archive)
 
-    fetching.fetch(tmp_path / "root", download=download)
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "root").iterdir()}
-    found = fetching.fetch(tmp_path / "root", download=download)
+    found = fetch()
+    before = found.train.stat().st_mtime_ns
+    assert fetch() == found
     assert len(calls) == 1
     found.test.write_bytes(b"damaged")
-    fetching.fetch(tmp_path / "root", download=download)
+    found.test_20.unlink()
+    assert fetch() == found
     assert len(calls) == 2
     assert found.test.read_bytes() == CONTENT[found.test.name]
-    assert found.train.stat().st_mtime_ns == before[found.train]
-
-
-def test_a_missing_file_is_fetched_again(archive, tmp_path):
-    found = fetching.fetch(tmp_path / "root", download=lambda folder: archive)
-    found.test_20.unlink()
-    assert fetching.fetch(tmp_path / "root", download=lambda folder: archive) == found
     assert found.test_20.is_file()
+    assert found.train.stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("problem", ["digest", "file", "lacks", "link", "not a tar"])
-def test_a_wrong_archive_leaves_nothing(problem, archive, tmp_path, monkeypatch):
-    members = [(f"{FOLDER}/{name}", data) for name, data in CONTENT.items()]
-    expected = {
-        "digest": "SHA-256 is not that",
-        "file": "wrong SHA-256",
-        "lacks": "lacks",
-        "link": "not a plain data file",
-        "not a tar": "damaged",
-    }[problem]
-    if problem == "file":
-        members[0] = (members[0][0], b"other content")
-    elif problem == "lacks":
-        members = []
-    elif problem == "link":
-        members[0] = (members[0][0], "/etc/passwd")
-    make_archive(archive, members)
-    if problem == "not a tar":
-        archive.write_bytes(b"\x1f\x8b not a tar")
-    if problem == "digest":
-        archive.write_bytes(archive.read_bytes() + b"\0")
+@pytest.mark.parametrize(
+    ("members", "tail", "message"),
+    [
+        (MEMBERS, b"\0", "SHA-256 is not that"),
+        ([(MEMBERS[0][0], b"other content"), *MEMBERS[1:]], b"", "wrong SHA-256"),
+        ([], b"", "lacks"),
+        ([(MEMBERS[0][0], "/etc/passwd"), *MEMBERS[1:]], b"", "not a plain data file"),
+        (None, b"\x1f\x8b not a tar", "damaged"),
+    ],
+)
+def test_a_wrong_archive_leaves_nothing(members, tail, message, archive, tmp_path, monkeypatch):
+    if members is None:
+        archive.write_bytes(tail)
     else:
-        pin(archive, monkeypatch)
-    with pytest.raises(DataError, match=expected) as caught:
+        make_archive(archive, members)
+    pin(archive, monkeypatch)
+    if members:
+        archive.write_bytes(archive.read_bytes() + tail)
+    with one_line(DataError, message):
         fetching.fetch(tmp_path / "root", download=lambda folder: archive)
-    assert "\n" not in str(caught.value)
     assert list((tmp_path / "root").iterdir()) == []
 
 
@@ -131,12 +116,8 @@ def test_each_failure_of_pip_is_one_line_with_advice(output, advice, tmp_path, m
         return subprocess.CompletedProcess(command, 1, "", output)
 
     monkeypatch.setattr(fetching.subprocess, "run", run)
-    with pytest.raises(DataError) as caught:
+    with one_line(DataError, advice, "--data=synthetic"):
         fetching.fetch(tmp_path)
-    message = str(caught.value)
-    assert advice in message
-    assert "--data=synthetic" in message
-    assert "\n" not in message
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ from segjax.config import Config
 from segjax.data.purdue.synthetic import synthetic
 from segjax.data.splits import SYNTHETIC_TEST_SEED_OFFSET, load_splits
 from segjax.errors import ConfigError
-from tests.data.own.owndata_files import write_folder
+from tests.data.data_files import write_folder
 
 
 def test_a_path_without_its_kind_is_told_the_kind(tmp_path):

@@ -15,7 +15,7 @@ from absl import flags
 from segjax.config import flag_fields
 from segjax.data.own.source import is_own
 from segjax.main import config_from_flags, define_flags
-from tests.data.own.owndata_files import load, load_coco, load_folder
+from tests.data.data_files import load, load_coco, load_folder
 
 pytest.importorskip("skimage")
 pytest.importorskip("pycocotools")

@@ -22,7 +22,7 @@ class ShapesItem(NamedTuple):
 
     name: str
     dataset: Dataset
-    index: int
+    row: int
 
 
 class ShapesSource(Source):
@@ -34,15 +34,15 @@ class ShapesSource(Source):
 
     def digest(self, item: ShapesItem) -> str:
         """Return the SHA-256 of the image's pixels."""
-        return hashlib.sha256(item.dataset.images[item.index].tobytes()).hexdigest()
+        return hashlib.sha256(item.dataset.images[item.row].tobytes()).hexdigest()
 
     def read(self, item: ShapesItem) -> Sample:
         """Return one image with its masks and boxes."""
-        _, data, index = item
-        boxes = data.boxes_of(index)
+        _, data, row = item
+        boxes = data.boxes_of(row)
         return Sample(
-            image=data.images[index],
-            masks=(data.masks[index] != 0).astype(np.uint8),
+            image=data.images[row],
+            masks=(data.masks[row] != 0).astype(np.uint8),
             boxes=[(channel, (x1, y1, x2 + 1, y2 + 1)) for channel, (x1, y1, x2, y2) in boxes],
         )
 
@@ -59,7 +59,7 @@ def scan_shapes(paths: Sequence[str]) -> ShapesSource:
         raise ConfigError("of two .gz files one must be for training, one for testing")
     names = (f"image {number:06d}" for number in itertools.count())
     splits = {
-        split: [ShapesItem(next(names), part, index) for index in range(len(part))]
+        split: [ShapesItem(next(names), part, row) for row in range(len(part))]
         for split, part in parts.items()
     }
     return ShapesSource(

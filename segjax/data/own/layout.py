@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from segjax.data.own.pictures import MASK_SUFFIXES, OTHER_SUFFIXES, SUFFIXES
+from segjax.data.own.pictures import OTHER_SUFFIXES, SUFFIXES
 from segjax.data.own.problems import Problem, printable, some_names
 from segjax.errors import DataError
 
@@ -111,7 +111,7 @@ def _merge(parts: Mapping[Path, Found]) -> Found:
 
 def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
     """Pair images/**/STEM.* with masks/**/STEM.* or masks/CLASS/**/STEM.*."""
-    pictures, problems = _by_stem(root, images, SUFFIXES)
+    pictures, problems = _by_stem(root, images)
     mirrored = {folder.name for folder in _folders(images)}
     classes = [folder.name for folder in _folders(masks) if folder.name not in mirrored]
     if classes and (loose := [name for name, _ in _pictures(masks, deep=False)]):
@@ -121,7 +121,7 @@ def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
         )
     by_class: dict[str, dict[str, Path]] = {}
     for name in classes or [NUMBERS]:
-        by_class[name], wrong = _by_stem(root, masks / name, MASK_SUFFIXES)
+        by_class[name], wrong = _by_stem(root, masks / name)
         problems += wrong
     if not classes:
         found = by_class[NUMBERS]
@@ -148,7 +148,7 @@ def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
 
 def _pair_flat(root: Path, folder: Path) -> Found:
     """Pair NAME.* with NAME_mask.* in one folder."""
-    stems, problems = _by_stem(root, folder, SUFFIXES, deep=False)
+    stems, problems = _by_stem(root, folder, deep=False)
     masks = {s.removesuffix(MASK_ENDING): p for s, p in stems.items() if s.endswith(MASK_ENDING)}
     pictures = {stem: path for stem, path in stems.items() if not stem.endswith(MASK_ENDING)}
     entries, wrong = _pair(root, pictures, {NUMBERS: masks})
@@ -181,14 +181,13 @@ def _pair(
 
 
 def _by_stem(
-    root: Path, folder: Path, suffixes: Iterable[str], *, deep: bool = True
+    root: Path, folder: Path, *, deep: bool = True
 ) -> tuple[dict[str, Path], list[Problem]]:
     """Return relative stem -> file, and a problem for each name that two files claim."""
     found: dict[str, Path] = {}
     problems = []
     for name, path in _pictures(folder, deep=deep):
-        suffix = path.suffix.lower()
-        if suffix not in suffixes:
+        if path.suffix.lower() not in SUFFIXES:
             problems.append(Problem("unsupported format", _name(root, path)))
             continue
         stem = name[: -len(path.suffix)]

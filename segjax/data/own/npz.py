@@ -31,7 +31,7 @@ class ArrayItem(NamedTuple):
     """One image of an array, and how a report calls it."""
 
     name: str
-    index: int
+    row: int
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -59,16 +59,16 @@ class ArraySource(Source):
 
     def digest(self, item: ArrayItem) -> str:
         """Return the SHA-256 of the image's pixels."""
-        return hashlib.sha256(self.images[item.index].tobytes()).hexdigest()
+        return hashlib.sha256(self.images[item.row].tobytes()).hexdigest()
 
     def read(self, item: ArrayItem) -> Sample:
         """Return one image with its masks."""
-        image, stored = self.images[item.index], self.masks[item.index]
+        image, stored = self.images[item.row], self.masks[item.row]
         if image.ndim == 2:
             image = image[..., None]
         if image.shape[-1] == 1:
             image = np.repeat(image, 3, axis=-1)
-        hidden = None if self.ignore is None else self.ignore[item.index] != 0
+        hidden = None if self.ignore is None else self.ignore[item.row] != 0
         if stored.ndim == 2:
             self._check_values(stored, range(self.top_value + 1))
             if self.ignore_value is not None:

@@ -6,7 +6,6 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -15,7 +14,6 @@ from segjax.data.own.problems import FileProblemError
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 # Pictures by their name that are not read; other files (notes, thumbnails' databases) are none.
 OTHER_SUFFIXES = (".gif", ".webp", ".heic", ".heif", ".avif", ".jp2", ".ppm", ".pgm", ".tga")
 
@@ -86,7 +84,7 @@ def values_of(labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
 
 
-def picture_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
+def picture_size(path: Path) -> tuple[int, int]:
     """Return height and width from the file's header, as ``read_image`` will give them.
 
     Raises:
@@ -96,9 +94,7 @@ def picture_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
         width, height = picture.size
         # Pillow has already turned the size of a TIFF.
         sideways = picture.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
-        if upright and sideways and picture.format != "TIFF":
-            width, height = height, width
-    return height, width
+        return (width, height) if sideways and picture.format != "TIFF" else (height, width)
 
 
 @contextlib.contextmanager
@@ -110,7 +106,8 @@ def _opened(path: Path, *, kind: str, decode: bool = True) -> Iterator[Image.Ima
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
                 if decode:
-                    _check_frames(picture)
+                    if picture.format == "TIFF" and (frames := getattr(picture, "n_frames", 1)) > 1:
+                        raise FileProblemError("several pages", f"{frames} pages")
                     if picture.format == "PNG":
                         # Decoding does not compare the checksums of the pixel data; this does.
                         with Image.open(path, formats=FORMATS) as again:
@@ -128,16 +125,9 @@ def _opened(path: Path, *, kind: str, decode: bool = True) -> Iterator[Image.Ima
         raise FileProblemError(kind, _reason(path, error)) from None
 
 
-def _check_frames(picture: Image.Image) -> None:
-    frames = getattr(picture, "n_frames", 1)
-    if picture.format == "TIFF" and frames > 1:
-        raise FileProblemError("several pages", f"{frames} pages")
-
-
 def _reason(path: Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "the file is empty"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a PNG, JPEG, BMP or TIFF, or damaged at the start"
-    text: Any = " ".join(str(error).split())
-    return text[:100] or type(error).__name__
+    return " ".join(str(error).split())[:100] or type(error).__name__

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from segjax.errors import DataError
 
 NAMES_SHOWN = 5
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A sort of problem: what it is called and what mends it.
 
     ``level``: training refuses an 'error'; the check fails on it and on a 'fault', too; a 'notice'
@@ -133,11 +133,8 @@ def refuse(where: str, problems: Iterable[Problem]) -> None:
     Raises:
       DataError: naming ``where``, at most five files, and what to do.
     """
-    groups = {
-        kind: some for kind, some in by_kind(problems).items() if KINDS[kind].level == "error"
-    }
-    if not groups:
-        return
-    first, *others = groups.values()
-    more = f" [also: {', '.join(KINDS[some[0].kind].headline for some in others)}]"
-    raise DataError(f"{printable(where)}: {describe(first)}{more if others else ''}")
+    groups = by_kind(problem for problem in problems if KINDS[problem.kind].level == "error")
+    if groups:
+        first, *others = groups
+        more = f" [also: {', '.join(KINDS[kind].headline for kind in others)}]" if others else ""
+        raise DataError(f"{printable(where)}: {describe(groups[first])}{more}")

@@ -123,10 +123,8 @@ class _Images:
                 raise BadStreamError(f"{where} has boxes that are not lists by class")
             for item in found.plain():
                 corners = item.plain() if type(item) is nodes.List and item.row < 0 else item
-                if (
-                    type(corners) not in (list, tuple)
-                    or [type(v) is int and 0 <= v < _MAX_SIDE for v in corners] != [True] * 4
-                ):
+                four = type(corners) in (list, tuple) and len(corners) == 4
+                if not four or not all(type(v) is int and 0 <= v < _MAX_SIDE for v in corners):
                     raise BadStreamError(f"{where} has a box that is not [x1, y1, x2, y2]")
                 self.boxes.extend(corners)
                 self.box_row.append(row)
@@ -137,7 +135,8 @@ class _Images:
     def finish(self, result: Any, *, name: str, source: str) -> Dataset:
         """Return the data set that the pickle's own object says the rows form."""
         pair = result.plain() if type(result) is nodes.List and result.row < 0 else result
-        if type(pair) not in (list, tuple) or [type(part) for part in pair] != [nodes.Dict] * 2:
+        two = type(pair) in (list, tuple) and len(pair) == 2
+        if not two or not all(type(part) is nodes.Dict for part in pair):
             raise BadStreamError("it is not [dataset, label_map]")
         label_map = _label_map(pair[1], self.masks.shape[3], self.count)
         rows = _rows(pair[0], self.count)

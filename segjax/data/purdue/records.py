@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from segjax.data.purdue.nodes import LONG_STRING, NAMES, Array, Blob, Dict, Dtype, List, new_tuple
-from segjax.data.purdue.runs import binary_run, text_run
 from segjax.data.purdue.stream import BadStreamError, Stream
 from segjax.data.purdue.unpickle import INSTRUCTIONS, Machine
 
 _RECORD_PARTS = 5  # R, G, B, mask, boxes
+_WINDOW = 1 << 15
+_BININT1, _APPENDS = b"K"[0], b"e"[0]
 
 
 class RecordMachine(Machine):
@@ -67,20 +70,24 @@ class RecordMachine(Machine):
 
     def append(self) -> None:
         """Append the topmost value to the list below."""
-        value, target = self.pop(), self._list()
-        target.append(value)
-        if target.small is None:
-            self._release(target)
-        elif len(target.small) > 8:  # the text protocols have nothing shorter for long lists
+        target = self.append_all([self.pop()])
+        # The text protocols have nothing shorter for long lists.
+        if target.small is not None and len(target.small) > 8:
             values, self.stream.pos = text_run(self.stream.buf, self.stream.pos)
             self._extend(target, values)
 
-    def append_all(self, items: list[Any]) -> None:
-        """Append ``items`` to the list on top of the stack."""
-        target = self._list()
+    def append_all(self, items: list[Any]) -> List:
+        """Append ``items`` to the list on top of the stack, and return that."""
+        target = self.top()
+        if type(target) is not List:
+            raise BadStreamError("something is appended to what is not a list")
         for item in items:
             target.append(item)
-        self._release(target)
+        if len(target.items) == _RECORD_PARTS and type(target.items[3]) is Array:
+            # An image: its pixels need not wait any longer.
+            target.row, target.items, target.closed = self._on_record(target.items), [], True
+            self._held = 0
+        return target
 
     def build(self, state: Any) -> None:
         """Set the state of the array or dtype on top of the stack."""
@@ -102,12 +109,6 @@ class RecordMachine(Machine):
             case _:
                 raise BadStreamError("it sets a state that is not that of a plain array or dtype")
 
-    def _list(self) -> List:
-        target = self.top()
-        if type(target) is not List:
-            raise BadStreamError("something is appended to what is not a list")
-        return target
-
     def _extend(self, target: List, values: bytes) -> None:
         self._hold(len(values))
         target.extend_small(values)
@@ -119,14 +120,6 @@ class RecordMachine(Machine):
                 f"more than {self.stream.limits.held_bytes:,} bytes of it are not part of any image"
             )
 
-    def _release(self, target: List) -> None:
-        """Hand a list over as soon as it is an image: its pixels need not wait any longer."""
-        if len(target.items) == _RECORD_PARTS and type(target.items[3]) is Array:
-            target.row = self._on_record(target.items)
-            target.items = []
-            target.closed = True
-            self._held = 0
-
     instructions: ClassVar = {
         **INSTRUCTIONS,
         b"]": lambda m: m.push_list([]),
@@ -135,3 +128,54 @@ class RecordMachine(Machine):
         b"e": lambda m: m.append_all(m.pop_mark()),
         b"b": lambda m: m.build(m.pop()),
     }
+
+
+def binary_run(buf: bytes, pos: int) -> tuple[bytes, int]:
+    """Parse ``K\\x01K\\x02...e`` at ``pos``, a batch of small ints appended to a list.
+
+    Returns the values and the position behind them; none and ``pos`` if it is something else.
+    """
+    if buf[pos : pos + 1] != b"K":
+        return b"", pos
+    window = np.frombuffer(buf, np.uint8, min(_WINDOW, (len(buf) - pos) & ~1), pos)
+    other = np.flatnonzero(window[0::2] != _BININT1)
+    # A pair that starts with 'e' ends the batch: its other byte belongs to what follows.
+    if not len(other) or window[2 * other[0]] != _APPENDS:
+        return b"", pos
+    end = 2 * int(other[0])
+    return window[1:end:2].tobytes(), pos + end + 1
+
+
+def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
+    """Parse ``I1\\naI2\\naI3\\na...`` at ``pos``, ints appended to a list, as far as it goes.
+
+    It takes only the plain decimal spelling of 0..255 and leaves the rest, such as I01 (which is
+    True), to the interpreter. Returns the values and the position behind them.
+    """
+    if buf[pos : pos + 1] != b"I":
+        return b"", pos
+    end = buf.find(b"aa", pos, pos + _WINDOW)  # of the list, which is appended to another
+    end = end + 1 if end > 0 else buf.rfind(b"\na", pos, pos + _WINDOW) + 2
+    text = np.frombuffer(buf, np.uint8, max(0, end - pos), pos)
+    # Tokens "I" digits "\n" "a"; each ends with its "a".
+    newline = np.flatnonzero(text == 10)
+    begin = np.zeros_like(newline)
+    np.add(newline[:-1], 2, out=begin[1:])
+    digits = newline - begin - 1
+    good = (text[begin] == 73) & (text[newline + 1] == 97) & (digits > 0)
+    ones = text[newline - 1] - np.uint8(48)
+    good &= ones <= 9
+    values = ones.astype(np.uint16)
+    longer = np.flatnonzero(digits > 1)
+    for place, worth in ((2, 10), (3, 100)):
+        at = longer[digits[longer] >= place]
+        digit = text[newline[at] - place] - np.uint8(48)
+        good[at] &= digit <= 9
+        values[at] += digit * np.uint16(worth)
+    # The plain spelling has no zeros in front.
+    found = values[longer]
+    good[longer] &= (digits[longer] == 1 + (found > 9) + (found > 99)) & (found <= 255)
+    count = len(good) if good.all() else int(good.argmin())
+    if not count:
+        return b"", pos
+    return values[:count].astype(np.uint8).tobytes(), pos + int(newline[count - 1]) + 2

@@ -71,18 +71,7 @@ class Gunzip:
         Raises:
           BadStreamError: if the file is truncated, damaged, or unpacks to more than the cap.
         """
-        unpacked_bytes = 0
-        for piece in filter(None, self._members()):
-            unpacked_bytes += len(piece)
-            if unpacked_bytes > self._max_unpacked_bytes:
-                raise BadStreamError(
-                    f"it unpacks to more than {self._max_unpacked_bytes:,} bytes"
-                    " (raise max_unpacked_bytes if you trust it)"
-                )
-            yield piece
-
-    def _members(self) -> Iterator[bytes]:
-        packed = self._packed
+        packed, unpacked_bytes = self._packed, 0
         while packed:
             member = zlib.decompressobj(_GZIP_WINDOW_BITS)
             while not member.eof:
@@ -94,7 +83,14 @@ class Gunzip:
                 if not packed and not piece and not member.eof:
                     raise BadStreamError("the gzip data ends early; the file is truncated")
                 packed = member.unconsumed_tail or member.unused_data or self._read(_PACKED)
-                yield piece
+                unpacked_bytes += len(piece)
+                if unpacked_bytes > self._max_unpacked_bytes:
+                    raise BadStreamError(
+                        f"it unpacks to more than {self._max_unpacked_bytes:,} bytes"
+                        " (raise max_unpacked_bytes if you trust it)"
+                    )
+                if piece:
+                    yield piece
             # Zero bytes between members are padding.
             while packed and not (packed := packed.lstrip(b"\0")):
                 packed = self._read(_PACKED)
@@ -180,10 +176,8 @@ class Stream:
         self.buf = b"".join(parts)
         self.pos = 0
         self._refill_at = max(0, len(self.buf) - _LOOKAHEAD)
-        self.budget = min(
-            self.limits.opcodes,
-            self.limits.opcodes_base + self._unpacked_bytes // _BYTES_PER_OPCODE,
-        )
+        earned = self.limits.opcodes_base + self._unpacked_bytes // _BYTES_PER_OPCODE
+        self.budget = min(self.limits.opcodes, earned)
 
     def take(self, size: int) -> bytes:
         """Return the next ``size`` bytes."""

@@ -129,10 +129,10 @@ def _draw_chunk(
     return rows[np.lexsort((slot[kept], rows[:, 1], rows[:, 0]))]
 
 
-def _tight_boxes(tiles: np.ndarray) -> tuple[np.ndarray, ...]:
-    columns, rows, last = tiles.any(axis=1), tiles.any(axis=2), tiles.shape[1] - 1
-    first = [side.argmax(axis=1) for side in (columns, rows)]
-    return *first, *(last - side[:, ::-1].argmax(axis=1) for side in (columns, rows))
+def _tight_boxes(tiles: np.ndarray) -> list[np.ndarray]:
+    sides, last = [np.asarray(tiles.any(axis=axis)) for axis in (1, 2)], tiles.shape[1] - 1
+    first = [side.argmax(axis=1) for side in sides]
+    return first + [last - side[:, ::-1].argmax(axis=1) for side in sides]
 
 
 def _random_colours(rng: np.random.Generator, count: int) -> np.ndarray:

@@ -45,8 +45,8 @@ class Machine:
 
     instructions: ClassVar[Mapping[bytes, Callable[[Any], None]]]
     names: ClassVar[Mapping[tuple[str, ...], Name]]
-    new_dict: ClassVar[Callable[[], Any]] = dict
-    new_tuple: ClassVar[Callable[[list[Any]], tuple[Any, ...]]] = tuple
+    new_dict: ClassVar[Any] = dict
+    new_tuple: ClassVar[Any] = tuple
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream

@@ -3,7 +3,7 @@ from PIL import Image
 
 from segjax.colours import class_rgb
 from segjax.data.check.__main__ import main
-from tests.data.own.owndata_files import save
+from tests.data.data_files import save
 
 
 def test_the_sheet_shows_masks_in_their_colour(tmp_path):

@@ -9,11 +9,10 @@ from segjax.config import Config
 from segjax.data.check.__main__ import main
 from segjax.data.own.source import open_source, quick_check
 from segjax.errors import DataError
-from tests.data.own.owndata_files import (
+from tests.data.data_files import (
     coco_tables,
     dataset,
     labels,
-    picture,
     save,
     write_coco,
     write_folder,
@@ -36,13 +35,11 @@ def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, capsys):
     root = write_folder(tmp_path / "data", 10)
     code, out, err = run(capsys, root, "--json=report.json")
     assert (code, err) == (0, "")
-    assert "train: 7 images, height x width 16x24" in out
-    assert "val: 1 images" in out
-    assert "test: 2 images" in out
+    for line in ("train: 7 images, height x width 16x24", "val: 1 images", "test: 2 images"):
+        assert line in out
     assert "result: nothing wrong" in out
     with Image.open("contact-sheet.png") as sheet:
-        assert sheet.width > 320
-        assert sheet.height > 320
+        assert min(sheet.size) > 320
     report = json.loads((tmp_path / "here" / "report.json").read_text())
     assert report["failed"] is False
     counted = sum(part["class_pixels"]["dog"] for part in report["splits"].values())
@@ -114,18 +111,13 @@ def test_near_duplicates_on_request(tmp_path, capsys):
 
 def test_coco_npz_and_usage(tmp_path, capsys):
     pytest.importorskip("pycocotools")
-    (tmp_path / "coco").mkdir()
     path = write_coco(tmp_path / "coco", coco_tables(6))
     code, out, _ = run(capsys, path, "--classes=dog", "--sheet=")
     assert code == 0
     assert "dog" in out
     assert "cat" not in out
     assert not (tmp_path / "here" / "contact-sheet.png").exists()
-    np.savez(
-        tmp_path / "a.npz",
-        images=np.stack([picture(i) for i in range(6)]),
-        masks=np.stack([labels(i) for i in range(6)]),
-    )
+    np.savez(tmp_path / "a.npz", images=dataset(6).images, masks=dataset(6).masks)
     assert run(capsys, tmp_path / "a.npz")[0] == 0
     assert run(capsys, f"coco:{path}", "--classes=dgo")[::2] == (
         1,
@@ -133,11 +125,14 @@ def test_coco_npz_and_usage(tmp_path, capsys):
     )
     assert run(capsys, tmp_path / "none")[0] == 1
     (tmp_path / "a.txt").write_text("")
-    assert run(capsys, tmp_path / "a.txt")[0] == 2
-    assert run(capsys, path, path)[0] == 2
-    assert run(capsys, path, "--image_size=20")[0] == 2
-    assert run(capsys, path, "--sheet=no/such/folder.png")[0] == 2
-    assert run(capsys, "--fit=stretch", "x")[0] == 2
+    for wrong in (
+        [tmp_path / "a.txt"],
+        [path, path],
+        [path, "--image_size=20"],
+        [path, "--sheet=no/such/folder.png"],
+        ["--fit=stretch", "x"],
+    ):
+        assert run(capsys, *wrong)[0] == 2
 
 
 def test_purdue_shapes_files(tmp_path, capsys, monkeypatch):

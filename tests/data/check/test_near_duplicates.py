@@ -1,7 +1,7 @@
 import numpy as np
 
 from segjax.data.check.near_duplicates import difference_hash, near_pairs
-from tests.data.own.owndata_files import picture
+from tests.data.data_files import picture
 
 
 def test_noise_does_not_resemble_noise():

@@ -2,7 +2,7 @@ import pytest
 
 from segjax.config import Config
 from segjax.data.check.__main__ import check_source, open_for_check
-from tests.data.own.owndata_files import coco_tables, write_coco
+from tests.data.data_files import coco_tables, write_coco
 
 
 def test_report_counts_ignored_pixels_and_boxes_of_the_file(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 from segjax.config import Config
 from segjax.data.own.source import open_source
 from segjax.errors import ConfigError, DataError
-from tests.data.own.owndata_files import coco_tables, load_coco, picture, save, write_coco
+from tests.data.data_files import coco_tables, load_coco, picture, save, write_coco
 
 pytest.importorskip("pycocotools")
 SIZE = (16, 24)
@@ -19,18 +19,11 @@ def test_polygons_and_run_lengths_become_masks(tmp_path):
     ds = load_coco(write_coco(tmp_path, coco_tables(2)), classes=["dog", "cat"])
     assert dict(ds.label_map) == {"dog": 1, "cat": 1}
     np.testing.assert_array_equal(ds.images[1], picture(2))
-    dog = np.zeros(SIZE, np.uint8)
-    dog[4:12, 10:18] = 1
-    cat = np.zeros(SIZE, np.uint8)
-    cat[3:8, 2] = 1  # five pixels of the third column, from the fourth row
-    np.testing.assert_array_equal(ds.masks[0, ..., 0], dog)
-    np.testing.assert_array_equal(ds.masks[0, ..., 1], cat)
+    expected = np.zeros((*SIZE, 2), np.uint8)
+    expected[4:12, 10:18, 0] = 1
+    expected[3:8, 2, 1] = 1  # five pixels of the third column, from the fourth row
+    np.testing.assert_array_equal(ds.masks[0], expected)
     assert ds.boxes_of(1) == [(0, (10, 4, 17, 11)), (1, (2, 3, 2, 7))]
-
-
-def test_all_used_categories_by_default_in_the_order_of_the_file(tmp_path):
-    path = write_coco(tmp_path, coco_tables(2))
-    assert load_coco(path).class_names == ("cat", "dog")
 
 
 def test_several_polygons_are_one_object(tmp_path):
@@ -61,12 +54,12 @@ def test_small_objects_are_ignored_and_pictures_without_others_left_out(tmp_path
     tables = coco_tables(2)
     del tables["annotations"][0]  # the first picture has its cat of five pixels only
     path = write_coco(tmp_path, tables)
-    ds = load_coco(path, classes=["dog", "cat"], min_object_area=6)
+    ds = load_coco(path, min_object_area=6)
     assert len(ds) == 1
     assert ds.ignore.sum() == 5
-    assert ds.class_names == ("dog", "cat")
-    assert len(load_coco(path, classes=["dog", "cat"], min_object_area=6, keep_empty=True)) == 2
-    assert len(load_coco(path, classes=["dog", "cat"], min_object_area=5)) == 2
+    assert ds.class_names == ("cat", "dog")
+    assert len(load_coco(path, min_object_area=6, keep_empty=True)) == 2
+    assert len(load_coco(path, min_object_area=5)) == 2
     with pytest.raises(DataError, match="no image has an object of cat of at least 6 pixels"):
         load_coco(path, classes=["cat"], min_object_area=6)
 
@@ -74,11 +67,8 @@ def test_small_objects_are_ignored_and_pictures_without_others_left_out(tmp_path
 def test_the_homeworks_recipe(tmp_path):
     """Cake, dog and motorcycle at 256x256, pictures with a single object."""
     tables = coco_tables(3)
-    tables["categories"] = [
-        {"id": 3, "name": "dog"},
-        {"id": 7, "name": "cake"},
-        {"id": 9, "name": "motorcycle"},
-    ]
+    for entry, name in zip(tables["categories"], ("dog", "cake", "motorcycle"), strict=True):
+        entry["name"] = name
     del tables["annotations"][1]  # picture 1: a cake; picture 2: a cake and a dog
     tables["annotations"][4]["category_id"] = 9  # picture 3: a dog and a motorcycle
     path = write_coco(tmp_path, tables)
@@ -97,52 +87,46 @@ def test_the_homeworks_recipe(tmp_path):
     assert len(load_coco(path, **options, single_object=True, min_object_area=20)) == 3
 
 
-def test_other_categories_are_background(tmp_path):
-    ds = load_coco(write_coco(tmp_path, coco_tables(2)), classes=["dog"])
+def test_categories_are_those_in_use_in_the_order_of_the_file_or_the_chosen(tmp_path):
+    path = write_coco(tmp_path, coco_tables(2))
+    assert load_coco(path).class_names == ("cat", "dog")
+    ds = load_coco(path, classes=["dog"])
     assert ds.masks.sum() == 2 * 64
     assert ds.ignore is None
 
 
-def test_pictures_are_found_where_archives_put_them(tmp_path):
-    for image_folder, annotation_folder, name in (
-        ("train2017", "annotations", "instances_train2017.json"),
-        ("images/train2017", "annotations", "instances_train2017.json"),
-        (".", ".", "any.json"),
-        ("images", "annotations", "any.json"),
-    ):
-        root = tmp_path / name / image_folder.replace("/", "_")
-        (root / annotation_folder).mkdir(parents=True)
-        for index in (1, 2, 3):
-            save(root / image_folder / f"p{index}.png", picture(index))
-        path = root / annotation_folder / name
-        path.write_text(json.dumps(coco_tables(3)))
-        assert len(load_coco(path)) == 3
+@pytest.mark.parametrize(
+    ("image_folder", "name"),
+    [
+        ("train2017", "annotations/instances_train2017.json"),
+        ("images/train2017", "annotations/instances_train2017.json"),
+        (".", "any.json"),
+        ("images", "annotations/any.json"),
+    ],
+)
+def test_pictures_are_found_where_archives_put_them(tmp_path, image_folder, name):
+    for index in (1, 2, 3):
+        save(tmp_path / image_folder / f"p{index}.png", picture(index))
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(coco_tables(3)))
+    assert len(load_coco(path)) == 3
     with pytest.raises(DataError, match=r"--images_dir=.*nowhere: no such folder"):
         load_coco(path, images_dir=str(tmp_path / "nowhere"))
 
 
 def test_exported_and_official_folders_have_splits(tmp_path):
-    for split, count in (("train", 5), ("valid", 2), ("test", 3)):
-        tables = coco_tables(count)
-        part = tmp_path / "export" / split
-        for entry in tables["images"]:
-            entry["file_name"] = f"{split}{entry['file_name']}"
-            save(part / entry["file_name"], picture(entry["id"] + 10 * len(split)))
-        (part / "_annotations.coco.json").write_text(json.dumps(tables))
-    counts = [len(load_coco(tmp_path / "export", split=s)) for s in ("train", "val", "test")]
-    assert counts == [5, 2, 3]
-    (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"no train/_annotations.coco.json and no annotations/"):
-        load_coco(tmp_path / "none")
-    (tmp_path / "export" / "val").mkdir()
-    (tmp_path / "export" / "val" / "_annotations.coco.json").write_text("{}")
+        load_coco(tmp_path)
+    for split, count in (("train", 5), ("valid", 2), ("test", 3)):
+        write_coco(tmp_path / split, coco_tables(count), name="_annotations.coco.json")
+    assert [len(load_coco(tmp_path, split=s)) for s in ("train", "val", "test")] == [5, 2, 3]
+    write_coco(tmp_path / "val", coco_tables(1), name="_annotations.coco.json")
     with pytest.raises(DataError, match=r"several files for val: valid/.*, val/"):
-        load_coco(tmp_path / "export")
+        load_coco(tmp_path)
 
 
 def test_separate_files_for_validation_and_test(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
     train = write_coco(tmp_path / "a", coco_tables(5))
     tables = coco_tables(2)
     tables["categories"] = tables["categories"][::-1]  # ids count, not the order
@@ -170,20 +154,26 @@ def test_without_pycocotools_one_line_says_what_to_install(tmp_path, monkeypatch
         load_coco(path)
 
 
-def test_wrong_arguments_and_files(tmp_path):
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": ["dgo"]}, "no class 'dgo'; did you mean 'dog'"),
+        ({"classes": ["Dog"]}, "no class 'Dog'; did you mean 'dog'"),
+        ({"classes": ["zebra"]}, "no class 'zebra'; there are cat, dog, cake"),
+        ({"classes": ["cake"]}, "no image has an object of cake"),
+        ({"min_object_area": -1}, "min_object_area"),
+    ],
+)
+def test_wrong_arguments(tmp_path, settings, message):
     path = write_coco(tmp_path, coco_tables(2))
-    with pytest.raises(DataError, match="no class 'dgo'; did you mean 'dog'"):
-        load_coco(path, classes=["dgo"])
-    with pytest.raises(DataError, match="no class 'Dog'; did you mean 'dog'"):
-        load_coco(path, classes=["Dog"])
-    with pytest.raises(DataError, match="no class 'zebra'; there are cat, dog, cake"):
-        load_coco(path, classes=["zebra"])
-    with pytest.raises(DataError, match="no image has an object of cake"):
-        load_coco(path, classes=["cake"])
-    with pytest.raises(ConfigError, match="min_object_area"):
-        load_coco(path, min_object_area=-1)
+    with pytest.raises((DataError, ConfigError), match=message):
+        load_coco(path, **settings)
+
+
+def test_wrong_files(tmp_path):
+    path = tmp_path / "annotations.json"
     with pytest.raises(DataError, match="no such file"):
-        load_coco(tmp_path / "none.json")
+        load_coco(path)
     for content in ("", "[1, 2]", '{"images": [', "[" * 100000, "\udcff"):
         path.write_text(content, errors="surrogateescape")
         with pytest.raises(DataError, match=r"annotations.json: not (JSON|COCO)"):

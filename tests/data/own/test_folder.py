@@ -9,13 +9,14 @@ from segjax.config import Config
 from segjax.data.own.samples import region_boxes
 from segjax.data.own.source import build_dataset, scan_source
 from segjax.errors import ConfigError, DataError
-from tests.data.own.owndata_files import labels, load_folder, picture, save, write_folder
-
-
-def assert_same(one, two):
-    assert one.class_names == two.class_names
-    for name in ("images", "masks", "boxes", "box_image", "box_class"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+from tests.data.data_files import (
+    assert_same,
+    labels,
+    load_folder,
+    picture,
+    save,
+    write_folder,
+)
 
 
 def test_indexed_masks_become_one_channel_a_class(tmp_path):
@@ -24,22 +25,17 @@ def test_indexed_masks_become_one_channel_a_class(tmp_path):
     assert ds.images.shape == (3, 16, 24, 3)
     for index in range(3):
         np.testing.assert_array_equal(ds.images[index], picture(index))
-        for channel in (0, 1):
-            np.testing.assert_array_equal(
-                ds.masks[index, ..., channel], labels(index) == channel + 1
-            )
+        expected = np.stack([labels(index) == 1, labels(index) == 2], axis=-1)
+        np.testing.assert_array_equal(ds.masks[index], expected)
     assert ds.ignore is None
 
 
 def test_the_layouts_agree(tmp_path):
     indexed = write_folder(tmp_path / "indexed", 4)
     for index, name in enumerate("abcd"):
-        for value, label in ((1, "cat"), (2, "dog")):
-            on = (labels(index) == value).astype(np.uint8)
-            save(
-                tmp_path / "perclass" / "masks" / label / f"{name}.png",
-                on * (255 if value == 1 else 1),
-            )
+        for value, label, on in ((1, "cat", 255), (2, "dog", 1)):
+            mask = (labels(index) == value) * np.uint8(on)
+            save(tmp_path / "perclass" / "masks" / label / f"{name}.png", mask)
         save(tmp_path / "perclass" / "images" / f"{name}.png", picture(index))
         save(tmp_path / "flat" / f"{name}.bmp", picture(index))
         save(tmp_path / "flat" / f"{name}_mask.png", labels(index))
@@ -83,9 +79,7 @@ def test_ignore_value_is_neither_class_nor_background(tmp_path):
 
 
 def test_black_and_white_masks_are_one_class(tmp_path):
-    write_folder(tmp_path, 3, classes=None)
-    for index, name in enumerate("abc"):
-        save(tmp_path / "masks" / f"{name}.png", (labels(index) > 0).astype(np.uint8) * 255)
+    write_folder(tmp_path, 3, classes=None, stored=lambda mask: (mask > 0).astype(np.uint8) * 255)
     ds = load_folder(tmp_path)
     assert ds.class_names == ("foreground",)
     np.testing.assert_array_equal(ds.masks[0, ..., 0], labels(0) > 0)
@@ -102,9 +96,7 @@ def test_classes_are_named_by_value_without_a_file(tmp_path):
 
 
 def test_class_file_with_values_background_and_choice(tmp_path):
-    write_folder(tmp_path, 2, classes=None)
-    save(tmp_path / "masks" / "a.png", labels(0) * 100)
-    save(tmp_path / "masks" / "b.png", labels(1) * 100)
+    write_folder(tmp_path, 2, classes=None, stored=lambda mask: mask * 100)
     (tmp_path / "classes.json").write_text(json.dumps({"bg": 0, "dog": 200, "cat": 100}))
     ds = load_folder(tmp_path)
     assert ds.class_names == ("dog", "cat")
@@ -114,9 +106,7 @@ def test_class_file_with_values_background_and_choice(tmp_path):
     with pytest.raises(DataError, match="no class 'cap'; did you mean 'cat'"):
         load_folder(tmp_path, classes=["cap"])
     (tmp_path / "classes.json").unlink()
-    (tmp_path / "classes.txt").write_text("background\ncat\ndog\n")
-    for name, index in (("a", 0), ("b", 1)):
-        save(tmp_path / "masks" / f"{name}.png", labels(index))
+    write_folder(tmp_path, 2, classes="background\ncat\ndog\n")
     assert load_folder(tmp_path).class_names == ("cat", "dog")
 
 
@@ -174,13 +164,11 @@ def test_split_folders_are_used_as_they_are(tmp_path):
     for split in ("train", "valid", "test"):
         for kind in ("images", "masks"):
             shutil.copytree(tmp_path / "one" / split / kind, tmp_path / "two" / kind / split)
-    counts = [len(load_folder(tmp_path / "one", split=s)) for s in ("train", "val", "test")]
-    assert counts == [4, 2, 3]
     shutil.copy(tmp_path / "one" / "classes.txt", tmp_path / "two")
-    for split in ("train", "val", "test"):
-        assert_same(
-            load_folder(tmp_path / "two", split=split), load_folder(tmp_path / "one", split=split)
-        )
+    for split, count in (("train", 4), ("val", 2), ("test", 3)):
+        ds = load_folder(tmp_path / "one", split=split)
+        assert len(ds) == count
+        assert_same(load_folder(tmp_path / "two", split=split), ds)
 
 
 def test_drawn_splits_depend_on_content_alone(tmp_path):
@@ -188,9 +176,7 @@ def test_drawn_splits_depend_on_content_alone(tmp_path):
     write_folder(tmp_path / "two", 20, names="tsrqponmlkjihgfedcba")
     train, val, test = splits_of(tmp_path / "one")
     assert [len(train), len(val), len(test)] == [14, 2, 4]
-    assert not train & val
-    assert not train & test
-    assert not val & test
+    assert len(train | val | test) == 20
     assert splits_of(tmp_path / "two") == [train, val, test]
     assert len(splits_of(tmp_path / "one", val_share=0.5, test_share=0.25)[1]) == 10
 
@@ -202,9 +188,7 @@ def test_copies_stay_on_one_side(tmp_path):
             shutil.copy(tmp_path / kind / f"{name}.png", tmp_path / kind / f"copy{index}.png")
     for share in (0.1, 0.2, 0.3, 0.4):
         train, val, test = splits_of(tmp_path, val_share=share, test_share=share)
-        assert not train & val
-        assert not train & test
-        assert not val & test
+        assert len(train | val | test) == len(train) + len(val) + len(test) == 12
 
 
 def test_a_missing_test_split_is_drawn_from_train(tmp_path):
@@ -214,17 +198,20 @@ def test_a_missing_test_split_is_drawn_from_train(tmp_path):
     assert sizes == [8, 2, 2]
 
 
-def test_arguments_are_checked(tmp_path):
-    write_folder(tmp_path, 3)
-    for options, message in (
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"fit": "stretch"}, "--fit=stretch"),
         ({"image_size": 20}, "multiple of 8"),
         ({"ignore_value": 300}, "1..255"),
         ({"split": "val", "val_share": 1.5}, "--val_share"),
         ({"split": "val", "val_share": 0.5, "test_share": 0.5}, "leave nothing"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            load_folder(tmp_path, **options)
+    ],
+)
+def test_arguments_are_checked(tmp_path, options, message):
+    write_folder(tmp_path, 3)
+    with pytest.raises(ConfigError, match=message):
+        load_folder(tmp_path, **options)
 
 
 def test_upright_mask_of_a_turned_photo(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import DataError
-from tests.data.own.owndata_files import labels, load, picture
+from tests.data.data_files import Hostile, flipped, labels, load, one_line, picture
 
 
 def arrays(count=6):
@@ -15,7 +15,7 @@ def arrays(count=6):
 
 
 def write(path, **content):
-    np.savez(path, **content)
+    np.savez(path, **{key: value for key, value in content.items() if value is not None})
     return path
 
 
@@ -60,44 +60,35 @@ def test_images_are_resized(path):
     assert load(write(path, **arrays()), image_size=32).images.shape == (6, 32, 32, 3)
 
 
-def wrong(**changes):
-    return lambda: {**arrays(), **changes}
-
-
+A, B, C = 6, 16, 24
 WRONG = [
-    (wrong(images=arrays()["images"] / 255.0), r"images is float64, expected uint8 \(0..255"),
-    (wrong(images=np.zeros((6, 16, 24, 4), np.uint8)), r"images has shape \[6, 16, 24, 4\]"),
-    (wrong(masks=np.zeros((5, 16, 24), np.uint8)), r"masks has shape \[5, 16, 24\], expected \[6"),
-    (wrong(masks=np.zeros((6, 16, 24))), "masks is float64"),
-    (wrong(masks=arrays()["masks"] * 50), "masks go up to 100"),
-    (wrong(class_names=np.array(["cat"])), r"mask values out of range.*image 000000 \(2; exp"),
-    (wrong(class_names=np.array(["cat", "cat"])), "names the class 'cat' twice"),
-    (wrong(class_names=np.array([1, 2])), "class_names must be a list of text"),
-    (wrong(ignore=np.zeros((6, 16), bool)), r"ignore has shape \[6, 16\]"),
-    (wrong(split=np.array(["train"] * 5)), "split must name train, val or test"),
-    (wrong(split=np.array(["dev"] * 6)), "split must name train, val or test"),
-    (lambda: {"images": arrays()["images"]}, "has no array 'masks'; it holds images"),
-    (wrong(masks=np.array([{}] * 6)), "'masks' holds Python objects, which are never unpickled"),
-    (wrong(masks=np.full((6, 16, 24, 2), 3, np.uint8)), r"mask values out of range.*\(3; expected"),
-    (wrong(images=np.zeros((0, 16, 24, 3), np.uint8)), "images is empty"),
+    ({"images": np.zeros((A, B, C, 3))}, r"images is float64, expected uint8 \(0..255"),
+    ({"images": np.zeros((A, B, C, 4), np.uint8)}, r"images has shape \[6, 16, 24, 4\]"),
+    ({"masks": np.zeros((5, B, C), np.uint8)}, r"masks has shape \[5, 16, 24\], expected \[6"),
+    ({"masks": np.zeros((A, B, C))}, "masks is float64"),
+    ({"masks": arrays()["masks"] * 50}, "masks go up to 100"),
+    ({"class_names": ["cat"]}, r"mask values out of range.*image 000000 \(2; exp"),
+    ({"class_names": ["cat", "cat"]}, "names the class 'cat' twice"),
+    ({"class_names": [1, 2]}, "class_names must be a list of text"),
+    ({"ignore": np.zeros((A, B), bool)}, r"ignore has shape \[6, 16\]"),
+    ({"split": ["train"] * 5}, "split must name train, val or test"),
+    ({"split": ["dev"] * A}, "split must name train, val or test"),
+    ({"masks": None}, "has no array 'masks'; it holds images"),
+    ({"masks": np.array([{}] * A)}, "'masks' holds Python objects, which are never unpickled"),
+    ({"masks": np.full((A, B, C, 2), 3, np.uint8)}, r"mask values out of range.*\(3; expected"),
+    ({"images": np.zeros((0, B, C, 3), np.uint8)}, "images is empty"),
 ]
 
 
 @pytest.mark.parametrize(("content", "message"), WRONG, ids=[m[:25] for _, m in WRONG])
 def test_wrong_arrays_have_one_line(path, content, message):
-    with pytest.raises(DataError, match=message) as caught:
-        load(write(path, **content()))
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
+    with one_line(DataError, message, path):
+        load(write(path, **{**arrays(), **content}))
 
 
 def test_a_pickle_inside_never_runs(path, tmp_path):
-    class Trap:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "ran"), "w"))
-
-    trapped = np.array([Trap()], dtype=object)
-    np.savez(path, images=arrays()["images"], masks=trapped)
+    trapped = np.array([Hostile(tmp_path / "ran")], dtype=object)
+    write(path, images=arrays()["images"], masks=trapped)
     with pytest.raises(DataError, match="never unpickled"):
         load(path)
     assert not (tmp_path / "ran").exists()
@@ -111,7 +102,7 @@ def test_damaged_files(path, tmp_path):
         with pytest.raises(DataError, match=r"not a whole .npz file"):
             load(path)
     middle = content.index(b"images.npy") + 2000
-    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    path.write_bytes(flipped(content, middle))
     with pytest.raises(DataError, match="CRC"):
         load(path)
     with pytest.raises(DataError, match="no such file"):

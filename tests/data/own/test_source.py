@@ -6,7 +6,7 @@ import pytest
 from segjax.config import Config
 from segjax.data.own.source import open_source, quick_check
 from segjax.errors import ConfigError, DataError
-from tests.data.own.owndata_files import dataset, write_folder
+from tests.data.data_files import dataset, write_folder
 
 
 def test_open_source_keeps_one_size(tmp_path):

@@ -1,21 +1,45 @@
 """The loader against an independent unpickler, and against files that are wrong or hostile."""
 
+import dataclasses
 import functools
 import gzip
-import hashlib
+import io
 import pickle
 import pickletools
-import struct
+import re
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy._core import multiarray, numeric
 
-from segjax.data import Dataset, Limits, load, synthetic, write_gz
-from segjax.data.purdue.synthetic import _record
+from segjax.data import Limits, load, synthetic, write_gz
+from segjax.data.purdue import records
+from segjax.data.purdue.records import RecordMachine
 from segjax.errors import DataError
-from tests.data.purdue.reference_reader import reference_read
+from tests.data.data_files import Hostile, assert_same, flipped, one_line
+
+
+class ReferenceUnpickler(pickle.Unpickler):
+    """Python's own unpickler with real NumPy classes and an allow-list: the independent reader."""
+
+    def find_class(self, module, name):
+        table = {
+            ("multiarray", "_reconstruct"): multiarray._reconstruct,
+            ("multiarray", "scalar"): multiarray.scalar,
+            ("numeric", "_frombuffer"): numeric._frombuffer,
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
+        }
+        return table[module.rpartition(".")[2], name]
+
+
+def reference_read(path):
+    """Returns ``[dataset, label_map]`` as Python's unpickler sees it."""
+    data = gzip.decompress(path.read_bytes())
+    return ReferenceUnpickler(io.BytesIO(data), encoding="latin1").load()
 
 
 def read(path, **options):
@@ -24,25 +48,17 @@ def read(path, **options):
 
 def assert_same_as_object(ds, whole):
     """Compares a data set with ``[dataset, label_map]``, value by value."""
-    records, label_map = whole
+    whole_records, label_map = whole
     assert dict(ds.label_map) == label_map
-    assert len(ds) == len(records)
+    assert len(ds) == len(whole_records)
     for i in range(len(ds)):
-        r, g, b, mask, boxes = records[i]
+        r, g, b, mask, boxes = whole_records[i]
         rgb = np.array([r, g, b], np.int64).reshape(3, *mask.shape[1:]).transpose(1, 2, 0)
         np.testing.assert_array_equal(ds.images[i], rgb)
         assert mask.dtype == np.uint8
         np.testing.assert_array_equal(ds.masks[i], mask.transpose(1, 2, 0))
         expected = [(c, tuple(map(int, box))) for c, group in boxes.items() for box in group]
         assert ds.boxes_of(i) == expected
-
-
-def assert_same(a, b):
-    for field in ("images", "masks", "boxes", "box_image", "box_class"):
-        left, right = getattr(a, field), getattr(b, field)
-        np.testing.assert_array_equal(left, right)
-        assert left.dtype == right.dtype
-    assert list(a.label_map.items()) == list(b.label_map.items())
 
 
 # Files that are right ---------------------------------------------------------------------------
@@ -66,17 +82,10 @@ def test_writer_round_trip_also_for_the_independent_reader(protocol, small, tmp_
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 def test_numpy_1_module_names(protocol, small, small_object, write_pickle):
     data = pickle.dumps(small_object, protocol=protocol)
-    if protocol == 4:  # length byte in front, and the frame's length
-        old, new = b"\x16numpy._core.multiarray", b"\x15numpy.core.multiarray"
-        assert old in data
-        frame = data.index(b"\x95") + 1
-        data = data.replace(old, new)
-        (size,) = struct.unpack_from("<Q", data, frame)
-        data = data[:frame] + struct.pack("<Q", size - 1) + data[frame + 8 :]
-    else:
-        assert b"numpy._core.multiarray" in data
-        data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    assert_same(read(write_pickle(data)), small)
+    names = b"numpy._core.multiarray", b"numpy.core.multiarray"
+    old, new = (bytes([len(name)]) + name if protocol == 4 else name for name in names)
+    assert old in data
+    assert_same(read(write_pickle(data.replace(old, new))), small)
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -94,9 +103,7 @@ def test_python_2_strings(binary, write_pickle):
         + python_2_string(b"|") + b"NNNI-1\nI-1\nI0\ntbI00\n" + python_2_string(mask) + b"tb"
     )  # fmt: skip
     channel = b"(l" + b"".join(b"I%d\na" % v for v in range(0, 256, 17))
-    boxes = b"(dI0\n(l(lI1\naI0\naI2\naI3\naasI1\n(lI1\naI0\naI2\naI3\na".replace(
-        b"sI1\n(lI1\naI0\naI2\naI3\na", b"sI1\n(ls"
-    )
+    boxes = b"(dI0\n(l(lI1\naI0\naI2\naI3\naasI1\n(ls"
     record = b"(l" + (channel + b"a") * 3 + array + b"a" + boxes + b"a"
     labels = b"(d" + python_2_string(b"a") + b"I50\ns" + python_2_string(b"\xe9") + b"I100\ns"
     ds = read(write_pickle(b"(l(dI0\n" + record + b"sa" + labels + b"a."))
@@ -146,23 +153,17 @@ def test_larger_images_and_several_gzip_members(tmp_path):
     assert_same(read(path), ds)
 
 
-@pytest.mark.parametrize("name", ["train_20", "test_20"])
-def test_real_small_files_against_the_independent_reader(name, real_files):
-    path = getattr(real_files, name)
-    assert_same_as_object(read(path), reference_read(path))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["test", "train"])
-def test_real_large_files_against_the_independent_reader(name, real_files):
+@pytest.mark.parametrize(
+    "name",
+    ["train_20", "test_20", *(pytest.param(n, marks=pytest.mark.slow) for n in ("test", "train"))],
+)
+def test_real_files_against_the_independent_reader(name, real_files):
     path = getattr(real_files, name)
     assert_same_as_object(read(path), reference_read(path))
 
 
 def test_text_runs_equal_the_interpreter(small, tmp_path, monkeypatch):
     """The fast path and the plain interpreter must not differ."""
-    from segjax.data.purdue import records
-
     path = tmp_path / "text.gz"
     write_gz(small[:2], path, protocol=0)
     fast = read(path)
@@ -172,13 +173,6 @@ def test_text_runs_equal_the_interpreter(small, tmp_path, monkeypatch):
 
 
 # Files that are wrong ---------------------------------------------------------------------------
-
-
-def changed(small_object, *, index=0, **parts):
-    records, labels = small_object
-    names = ["r", "g", "b", "mask", "boxes"]
-    record = [parts.get(name, old) for name, old in zip(names, records[index], strict=True)]
-    return [{**records, index: record}, parts.get("labels", labels)]
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
@@ -205,15 +199,13 @@ def changed(small_object, *, index=0, **parts):
     ],
 )
 def test_wrong_content_is_one_line(protocol, change, reason, small_object, write_pickle):
-    path = write_pickle(
-        changed(small_object, index=1, **change(small_object[0][1])), protocol=protocol
-    )
-    with pytest.raises(DataError) as caught:
+    images, labels = small_object
+    parts = dict(zip(("r", "g", "b", "mask", "boxes"), images[1], strict=True))
+    parts |= {"labels": labels, **change(images[0])}
+    labels = parts.pop("labels")
+    path = write_pickle([{**images, 1: [*parts.values()]}, labels], protocol=protocol)
+    with one_line(DataError, re.escape(reason), path):
         read(path)
-    message = str(caught.value)
-    assert reason in message
-    assert str(path) in message
-    assert "\n" not in message
 
 
 def test_keys_must_count_the_images(small_object, write_pickle):
@@ -232,16 +224,6 @@ def test_other_shapes_are_named(write_pickle):
     for other in ([], {}, 7, None, "text", [{}, {}], ([1], [2])):
         with pytest.raises(DataError):
             read(write_pickle(other))
-
-
-class Hostile:
-    """Runs a command when a plain unpickler loads it."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return (open, (str(self.marker), "w"))
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -284,17 +266,7 @@ def test_hostile_pickles_run_nothing(protocol, tmp_path, small_object, write_pic
         (b"(d(lI1\nsa.", "key"),
         (b"(dI1\nI2\nsI1\nI3\ns.", "twice"),
         (b"S'abc\n.", "closing quote"),
-    ],
-)
-def test_hostile_instructions(data, reason, write_pickle):
-    with pytest.raises(DataError, match=reason) as caught:
-        read(write_pickle(data))
-    assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "reason"),
-    [
+        # Bombs meet a limit.
         (b"(" * 200, "marks"),
         (b"N" * 20_000, "stack"),
         (b"(l" + b"I1\na" * 40_000_000, "items|not part of any image|ints"),
@@ -306,23 +278,23 @@ def test_hostile_instructions(data, reason, write_pickle):
         (b"(l" + b"]a" * 600_000 + b".", "instructions"),
     ],
 )
-def test_bombs_meet_a_limit(data, reason, write_pickle):
-    with pytest.raises(DataError, match=reason):
+def test_hostile_instructions(data, reason, write_pickle):
+    with one_line(DataError, reason):
         read(write_pickle(data))
 
 
-def test_held_and_unpacked_bytes_are_capped(small, tmp_path, write_pickle):
-    path = tmp_path / "good.gz"
-    write_gz(small, path, protocol=0)
-    with pytest.raises(DataError, match="unpacks to more than 100,000 bytes"):
-        read(path, limits=Limits(unpacked_bytes=100_000))
-    with pytest.raises(DataError, match="not part of any image"):
-        read(path, limits=Limits(held_bytes=10_000))
-    with pytest.raises(DataError, match="instructions"):
-        read(path, limits=Limits(opcodes=100))
-    bomb = write_pickle(b"I0\n" + b"\0" * 50_000_000)
-    with pytest.raises(DataError):
-        read(bomb)
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(unpacked_bytes=100_000), "unpacks to more than 100,000 bytes"),
+        (Limits(held_bytes=10_000), "not part of any image"),
+        (Limits(opcodes=100), "instructions"),
+    ],
+)
+def test_held_and_unpacked_bytes_are_capped(limits, reason, small, tmp_path, write_pickle):
+    write_gz(small[:4], tmp_path / "good.gz", protocol=0)
+    with pytest.raises(DataError, match=reason):
+        read(tmp_path / "good.gz", limits=limits)
 
 
 def test_sharing_cannot_blow_up_the_arrays(small_object, write_pickle):
@@ -332,31 +304,32 @@ def test_sharing_cannot_blow_up_the_arrays(small_object, write_pickle):
         read(write_pickle([many, small_object[1]]))
 
 
-def test_broken_gzip(small, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda good: b"", "the file is empty"),
+        (lambda good: b"hello", "not a gzip file"),
+        (lambda good: good[:2], "truncated"),
+        (lambda good: good[: len(good) // 2], "truncated"),
+        (lambda good: good[:-5], "truncated"),
+        (lambda good: flipped(good, len(good) - 8), "gzip data is damaged"),
+        (lambda good: good + b"more", "something else behind the gzip data"),
+        (lambda good: good + b"\x1f", "something else behind the gzip data"),
+        (lambda good: gzip.compress(b"I0\n" + b"\0" * 50_000_000), "instruction"),
+    ],
+)
+def test_broken_gzip(damage, reason, small, tmp_path):
     path = tmp_path / "good.gz"
     write_gz(small, path)
-    good = path.read_bytes()
-    cases = {
-        "missing.gz": None,
-        "empty.gz": b"",
-        "text.gz": b"hello",
-        "magic.gz": b"\x1f\x8b",
-        "cut.gz": good[: len(good) // 2],
-        "no-trailer.gz": good[:-5],
-        "crc.gz": good[:-8] + bytes([good[-8] ^ 1]) + good[-7:],
-        "tail.gz": good + b"more",
-        "half-tail.gz": good + b"\x1f",
-    }
-    for name, data in cases.items():
-        other = tmp_path / name
-        if data is not None:
-            other.write_bytes(data)
-        with pytest.raises(DataError) as caught:
-            read(other)
-        assert str(other) in str(caught.value)
-        assert "\n" not in str(caught.value)
-    with pytest.raises(DataError):
-        read(tmp_path)
+    path.write_bytes(damage(path.read_bytes()))
+    with one_line(DataError, reason, path):
+        read(path)
+
+
+def test_what_is_no_file(tmp_path):
+    for path, reason in ((tmp_path / "missing.gz", "No such file"), (tmp_path, "Is a directory")):
+        with one_line(DataError, reason, path):
+            read(path)
 
 
 @functools.cache
@@ -380,9 +353,7 @@ edits = st.lists(
 )
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, deadline=None)
 @given(protocol=st.integers(0, 5), changes=edits)
 def test_any_damage_is_a_data_error_or_a_valid_data_set(protocol, changes, tmp_path_factory):
     data = bytearray(tiny_pickles()[protocol])
@@ -401,21 +372,12 @@ def test_any_damage_is_a_data_error_or_a_valid_data_set(protocol, changes, tmp_p
     path = tmp_path_factory.getbasetemp() / "fuzz.gz"
     path.write_bytes(gzip.compress(bytes(data), 1))
     try:
-        ds = read(path)
+        dataclasses.replace(read(path), check_values=True)  # checks every value again
     except DataError as error:
-        lines = str(error).splitlines()
-        if len(lines) != 1:
-            raise AssertionError(lines) from None
-    else:
-        assert isinstance(ds, Dataset)
-        Dataset(
-            ds.images, ds.masks, ds.boxes, ds.box_image, ds.box_class, ds.label_map, None, "again"
-        )
+        assert len(str(error).splitlines()) == 1  # noqa: PT017, any of a thousand reasons
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, deadline=None)
 @given(values=st.lists(st.integers(0, 255), min_size=48, max_size=48), protocol=st.integers(0, 5))
 def test_every_value_survives(values, protocol, tmp_path_factory):
     mask = np.full((1, 6, 8), 9, np.uint8)
@@ -427,31 +389,18 @@ def test_every_value_survives(values, protocol, tmp_path_factory):
     assert ds.images[0, ..., 1].ravel().tolist() == values[::-1]
 
 
-def test_progress_is_on_stderr_and_only_if_asked(small, tmp_path, capfd):
-    path = tmp_path / "good.gz"
-    write_gz(small, path)
+def test_progress_is_on_stderr_and_only_if_asked(small_object, write_pickle, capfd):
+    path = write_pickle(small_object)
     load(path, cache=False, progress=False)
     assert capfd.readouterr() == ("", "")
     load(path, cache=False, progress=True)
     out, err = capfd.readouterr()
     assert out == ""
-    assert "good.gz" in err
+    assert "file.gz" in err
 
 
 def test_opcode_table_is_what_pickle_knows():
     """Every allowed instruction exists, and none of those that name, call or persist freely."""
-    from segjax.data.purdue.records import RecordMachine
-
     known = {op.code.encode("latin1"): op.name for op in pickletools.opcodes}
     names = {known[code] for code in RecordMachine.instructions}
     assert not names & {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1"}
-
-
-def test_digest_is_that_of_the_file(small, tmp_path):
-    from segjax.data.purdue.format import read_shapes_file
-
-    path = tmp_path / "good.gz"
-    write_gz(small, path)
-    _, digest = read_shapes_file(path)
-    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert len(_record(small, 0)) == 5

@@ -1,9 +1,12 @@
 """Small picture files and COCO tables for the tests of own data, and how they are loaded."""
 
+import contextlib
+import copy
 import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from segjax.config import Config
@@ -32,13 +35,28 @@ def save(path, array):
     return path
 
 
+def flipped(content, place, bit=1):
+    """Bytes with one bit turned."""
+    return content[:place] + bytes([content[place] ^ bit]) + content[place + 1 :]
+
+
+class Hostile:
+    """Makes a file when a plain unpickler loads it."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (open, (str(self.marker), "w"))
+
+
 def write_folder(
-    root, count=10, *, names="abcdefghijklmnopqrst", size=(16, 24), classes="cat\ndog\n"
+    root, count=10, *, names="abcdefghijklmnopqrst", classes="cat\ndog\n", stored=np.array
 ):
-    """Writes images/ and masks/ of class numbers; returns the folder."""
+    """Writes images/ and masks/ of class numbers, ``stored`` so; returns the folder."""
     for index in range(count):
-        save(root / "images" / f"{names[index]}.png", picture(index, size))
-        save(root / "masks" / f"{names[index]}.png", labels(index, size))
+        save(root / "images" / f"{names[index]}.png", picture(index))
+        save(root / "masks" / f"{names[index]}.png", stored(labels(index)))
     if classes:
         (root / "classes.txt").write_text(classes)
     return root
@@ -46,28 +64,20 @@ def write_folder(
 
 def coco_tables(count=6, size=(16, 24)):
     """Tables with one polygon 'dog' and one run-length 'cat' in each of ``count`` pictures."""
-    images, annotations = [], []
-    for index in range(1, count + 1):
-        images.append(
-            {"id": index, "file_name": f"p{index}.png", "height": size[0], "width": size[1]}
-        )
-        counts = [size[0] * 2 + 3, 5, size[0] * size[1] - size[0] * 2 - 8]
-        for number, (category, segmentation, bbox) in enumerate(
-            [
-                (7, [[10, 4, 18, 4, 18, 12, 10, 12]], [10, 4, 8, 8]),
-                (3, {"size": list(size), "counts": counts}, [2, 3, 1, 5]),
-            ]
-        ):
-            annotations.append(
-                {
-                    "id": 10 * index + number,
-                    "image_id": index,
-                    "category_id": category,
-                    "iscrowd": 0,
-                    "bbox": bbox,
-                    "segmentation": segmentation,
-                }
-            )
+    height, width = size
+    counts = [height * 2 + 3, 5, height * width - height * 2 - 8]
+    objects = [
+        (7, [[10, 4, 18, 4, 18, 12, 10, 12]], [10, 4, 8, 8]),
+        (3, {"size": list(size), "counts": counts}, [2, 3, 1, 5]),
+    ]
+    ids = range(1, count + 1)
+    images = [{"id": i, "file_name": f"p{i}.png", "height": height, "width": width} for i in ids]
+    annotations = [
+        {"id": 10 * i + n, "image_id": i, "category_id": category, "iscrowd": 0, "bbox": bbox}
+        | {"segmentation": copy.deepcopy(segmentation)}
+        for i in ids
+        for n, (category, segmentation, bbox) in enumerate(objects)
+    ]
     categories = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}, {"id": 9, "name": "cake"}]
     return {"images": images, "annotations": annotations, "categories": categories}
 
@@ -78,6 +88,23 @@ def write_coco(root, tables, *, name="annotations.json", size=(16, 24)):
         save(root / "images" / entry["file_name"], picture(entry["id"], size))
     (root / name).write_text(json.dumps(tables))
     return root / name
+
+
+def assert_same(one, two):
+    """Compares two data sets, but for their names."""
+    assert list(one.label_map.items()) == list(two.label_map.items())
+    for name in ("images", "masks", "boxes", "box_image", "box_class"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+        assert getattr(one, name).dtype == getattr(two, name).dtype
+
+
+@contextlib.contextmanager
+def one_line(error, message, *names):
+    """Expect an error of one line that matches ``message`` and holds all ``names``."""
+    with pytest.raises(error, match=message) as caught:
+        yield
+    assert "\n" not in str(caught.value)
+    assert all(str(name) in str(caught.value) for name in names)
 
 
 def load(data, split="all", *, classes=(), **settings):
