@@ -99,9 +99,7 @@ def set_fact(**facts):
         ("entry.json", set_fact(files={}), "damaged"),
     ],
 )
-def test_a_damaged_or_stale_entry_is_rebuilt_and_said_so(
-    file, damage, reason, source, small, reader
-):
+def test_a_spoilt_entry_is_rebuilt_and_said_so(file, damage, reason, source, small, reader):
     reader(source)
     damage(entry_of(reader) / file)
     assert_same(reader(source), small)

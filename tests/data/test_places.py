@@ -1,6 +1,5 @@
 """Where data lives, by each system's own custom."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -27,4 +26,3 @@ def test_folders_follow_each_system(monkeypatch, tmp_path):
     assert data_folder() == tmp_path / "mine" / "data"
     monkeypatch.setenv("SEGJAX_DATAROOT", str(tmp_path / "data"))
     assert data_folder() == tmp_path / "data"
-    assert os.environ["SEGJAX_DATAROOT"]

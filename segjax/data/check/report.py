@@ -82,8 +82,8 @@ class Report:
             lines += ["", f"{split}: {part.images} images, height x width {_sizes_text(part)}"]
             lines += _class_lines(part, self.class_names)
         lines.append("")
-        for some in by_kind(self.problems).values():
-            lines.append(f"{KINDS[some[0].kind].level}: {describe(some)}")
+        groups = by_kind(self.problems)
+        lines += [f"{KINDS[kind].level}: {describe(some)}" for kind, some in groups.items()]
         counts = Counter(KINDS[problem.kind].level for problem in self.problems)
         words = [f"{n} {level}{'s' * (n > 1)}" for level, n in sorted(counts.items())]
         lines.append(f"result: {', '.join(words) or 'nothing wrong'}")

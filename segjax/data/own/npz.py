@@ -39,7 +39,7 @@ class ArraySource(Source):
     """Arrays in memory.
 
     Attributes:
-      images: uint8 [N, H, W, 3], or grey as [N, H, W, 1] or [N, H, W].
+      images: uint8 [N, H, W, 3], or grey as [N, H, W, 1].
       masks: [N, H, W] of class numbers up to ``top_value``, or [N, H, W, C] of 0 and ``top_value``.
       channels: the file's channel of each class.
       ignore: bool [N, H, W], or None.
@@ -64,10 +64,7 @@ class ArraySource(Source):
     def read(self, item: ArrayItem) -> Sample:
         """Return one image with its masks."""
         image, stored = self.images[item.row], self.masks[item.row]
-        if image.ndim == 2:
-            image = image[..., None]
-        if image.shape[-1] == 1:
-            image = np.repeat(image, 3, axis=-1)
+        image = np.repeat(image, 3 // image.shape[-1], axis=-1)  # grey becomes three channels
         hidden = None if self.ignore is None else self.ignore[item.row] != 0
         if stored.ndim == 2:
             self._check_values(stored, range(self.top_value + 1))
@@ -85,9 +82,8 @@ class ArraySource(Source):
         values = values_of(stored).astype(np.int64)
         wrong = [int(v) for v in values if v not in allowed and v != self.ignore_value]
         if wrong:
-            raise FileProblemError(
-                "mask values", f"{some_names(wrong)}; expected {allowed[0]} to {allowed[-1]}"
-            )
+            detail = f"{some_names(wrong)}; expected {allowed[0]} to {allowed[-1]}"
+            raise FileProblemError("mask values", detail)
 
 
 def scan_npz(path: str, config: Config) -> ArraySource:
@@ -137,7 +133,7 @@ def scan_npz(path: str, config: Config) -> ArraySource:
         class_names=chosen,
         splits=_splits(arrays.get("split"), len(images), where),
         notes=notes,
-        images=images,
+        images=images.reshape(*images.shape[:3], -1),
         masks=masks,
         channels=tuple(names.index(name) for name in chosen),
         top_value=expected if numbered else 255 if masks.max(initial=0) == 255 else 1,

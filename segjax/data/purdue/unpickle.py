@@ -168,10 +168,6 @@ class Machine:
             raise BadStreamError("its pickle protocol is newer than 5")
 
 
-def _fixed(size: int) -> Callable[[Stream], bytes]:
-    return methodcaller("take", size)
-
-
 def _sized(width: int) -> Callable[[Stream], bytes]:
     return lambda stream: stream.take(stream.integer(width))
 
@@ -211,12 +207,12 @@ _escaped = methodcaller("decode", "raw-unicode-escape")
 _LITERALS: dict[bytes, tuple[Callable[[Stream], bytes], Callable[[bytes], Any], str]] = {
     b"I": (Stream.short_line, _int_or_bool, ""),
     b"L": (Stream.short_line, lambda line: _decimal(line.removesuffix(b"L")), ""),
-    b"J": (_fixed(4), _signed, ""),
-    b"K": (_fixed(1), _unsigned, ""),
-    b"M": (_fixed(2), _unsigned, ""),
+    b"J": (methodcaller("take", 4), _signed, ""),
+    b"K": (methodcaller("take", 1), _unsigned, ""),
+    b"M": (methodcaller("take", 2), _unsigned, ""),
     b"\x8a": (_long_int, _signed, ""),
     b"F": (Stream.short_line, float, "a number is not a number"),
-    b"G": (_fixed(8), lambda data: struct.unpack(">d", data)[0], ""),
+    b"G": (methodcaller("take", 8), lambda data: struct.unpack(">d", data)[0], ""),
     b"S": (Stream.line, _unquoted, "a string holds a wrong escape"),
     b"T": (_sized(4), _latin1, ""),
     b"U": (_sized(1), _latin1, ""),

@@ -59,7 +59,9 @@ def test_small_objects_are_ignored_and_pictures_without_others_left_out(tmp_path
     assert ds.ignore.sum() == 5
     assert ds.class_names == ("cat", "dog")
     assert len(load_coco(path, min_object_area=6, keep_empty=True)) == 2
-    assert len(load_coco(path, min_object_area=5)) == 2
+    ds = load_coco(path, min_object_area=5)
+    assert len(ds) == 2
+    assert ds.ignore is None
     with pytest.raises(DataError, match="no image has an object of cat of at least 6 pixels"):
         load_coco(path, classes=["cat"], min_object_area=6)
 

@@ -266,6 +266,11 @@ def test_hostile_pickles_run_nothing(protocol, tmp_path, small_object, write_pic
         (b"(d(lI1\nsa.", "key"),
         (b"(dI1\nI2\nsI1\nI3\ns.", "twice"),
         (b"S'abc\n.", "closing quote"),
+        (
+            b"cnumpy.core.numeric\n_frombuffer\n(S'abc'\ncnumpy\ndtype\n(S'u1'\nI0\nI1\ntR(I2\nt"
+            b"S'C'\ntR.",
+            "3 bytes instead of 2",
+        ),
         # Bombs meet a limit.
         (b"(" * 200, "marks"),
         (b"N" * 20_000, "stack"),
@@ -278,7 +283,7 @@ def test_hostile_pickles_run_nothing(protocol, tmp_path, small_object, write_pic
         (b"(l" + b"]a" * 600_000 + b".", "instructions"),
     ],
 )
-def test_hostile_instructions(data, reason, write_pickle):
+def test_hostile_bytes_are_refused_in_one_line(data, reason, write_pickle):
     with one_line(DataError, reason):
         read(write_pickle(data))
 
