@@ -61,8 +61,10 @@ def test_classes_may_overlap_and_be_absent_with_a_folder_for_each(tmp_path):
     assert ds.class_names == ("cat", "dog")
     np.testing.assert_array_equal(ds.masks[0], 1)
     np.testing.assert_array_equal(ds.masks[1], np.stack([both, both * 0], axis=-1))
-    assert ds.ignore.sum() == 1
-    assert ds.ignore[1, 0, 0]
+    assert np.argwhere(ds.ignore).tolist() == [[1, 0, 0]]
+    (tmp_path / "masks" / "cat" / "b.png").unlink()
+    with pytest.raises(DataError, match=r"no mask for the image: images/b.png"):
+        load_folder(tmp_path)
 
 
 def test_ignore_value_is_neither_class_nor_background(tmp_path):

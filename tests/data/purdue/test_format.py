@@ -249,6 +249,7 @@ def test_hostile_pickles_run_nothing(protocol, tmp_path, small_object, write_pic
         (b"\x80\x02\x82\x01.", "not allowed"),
         (b"cnumpy\nndarray\n(tR.", "calls ndarray"),
         (b"cnumpy\ndtype\n(S'O8'\nI0\nI1\ntR.", "wrong arguments"),
+        (b"cnumpy.core.multiarray\n_reconstruct\n(I1\nI2\nI3\ntR.", "wrong arguments"),
         (b"\x80\x06N.", "newer than 5"),
         (b"N", "ends early"),
         (b"", "ends early"),

@@ -187,7 +187,7 @@ def test_recolour_changes_colours_and_nothing_else(which, request):
     np.testing.assert_array_equal(ds.images, before)
     on = ds.masks.any(axis=-1)
     assert not new[~on].any()
-    assert new[on].any(axis=-1).all()
+    assert new[on][:, 1].all(), "no object may be black"
     for i in range(0, 200, 10):
         old = ds.images[i][on[i]].astype(int) @ [65536, 256, 1]
         now = new[i][on[i]].astype(int) @ [65536, 256, 1]
