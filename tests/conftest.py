@@ -38,8 +38,6 @@ LENIENT = (
     *("docs", "scripts"),
     # the libraries that segjax is compared with do it
     *("goldens", "oracles", "parity"),
-    # losses of weighted classes and of ranks do it
-    *("losses", "dlstudio/test_floors", "training/test_class_weights"),
 )
 
 

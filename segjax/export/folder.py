@@ -122,7 +122,7 @@ def export_one(
                 f"{limit:.3g}; it was not exported"
             )
         differences[str(batch)] = difference
-        own = strongest(wanted, exclusive=trained.exclusive)
+        own = strongest(wanted, multiclass=trained.multiclass)
         labels_differ = max(labels_differ, float((labels != own).mean()))
     if labels_differ > LABELS_MAY_DIFFER + tolerance:
         raise CheckpointError(

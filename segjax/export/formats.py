@@ -77,7 +77,7 @@ def write_program(trained: Trained, path: Path, size: tuple[int, int]) -> None:
     @jax.jit
     def network(images: jax.Array) -> dict[str, jax.Array]:
         scores = trained.scores(variables, images)
-        return {"scores": scores, "labels": strongest(scores, exclusive=trained.exclusive)}
+        return {"scores": scores, "labels": strongest(scores, multiclass=trained.multiclass)}
 
     shape = export.symbolic_shape(f"batch, {size[0]}, {size[1]}, 3")
     images = jax.ShapeDtypeStruct(shape, jnp.uint8)
@@ -174,7 +174,7 @@ def _own_network(trained: Trained, variables: Any) -> Run:
 
     def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores = np.asarray(scores_of(variables, images))
-        return scores, strongest(scores, exclusive=trained.exclusive)
+        return scores, strongest(scores, multiclass=trained.multiclass)
 
     return run
 

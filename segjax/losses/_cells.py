@@ -53,7 +53,7 @@ class OverlapOptions(CellOptions, total=False):
 
 
 def reduce_cells(
-    cells: Float[Array, "*cells"], weights: Float[Array, "*cells"] | None, reduction: Reduction
+    cells: Float[Array, "*cells"], weights: Float[Array, "*cells"] | None, reduction: str
 ) -> Array:
     """Reduce a loss that has one value per cell (pixel, sample or class).
 

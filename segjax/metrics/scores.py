@@ -233,7 +233,7 @@ def accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
     """Return the share of pixels judged right, (tp + tn) / (tp + fp + fn + tn), in [0, 1].
 
     Per class, on or off. High by itself where most pixels are background. The pixel accuracy of
-    exclusive classes, background included, is ``recall(counts, average='micro')``. As with
+    multiclass labels, background included, is ``recall(counts, average='micro')``. As with
     :func:`specificity`, ``absent`` only acts where no pixel is valid.
     """
     return tp + tn, tp + fp + fn + tn

@@ -174,7 +174,7 @@ class Predictor:
         if scores.shape[:2] != begun.size:
             maps = [_resized(channel, begun.size) for channel in np.moveaxis(scores, -1, 0)]
             scores = np.stack(maps, axis=-1)
-        labels = strongest(scores, exclusive=self.trained.exclusive)
+        labels = strongest(scores, multiclass=self.trained.multiclass)
         return Prediction(labels, scores, self.class_names)
 
 

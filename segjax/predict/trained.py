@@ -51,7 +51,7 @@ class Trained:
     step: int | None
 
     @property
-    def exclusive(self) -> bool:
+    def multiclass(self) -> bool:
         """Whether the classes and the background share one distribution (softmax)."""
         return self.objective.reads == "softmax"
 
@@ -137,14 +137,14 @@ def which_of(text: str) -> Which:
     raise ConfigError(f"--which={text}: give best, newest or the number of a step")
 
 
-def strongest(scores: Any, *, exclusive: bool) -> Any:
+def strongest(scores: Any, *, multiclass: bool) -> Any:
     """Turn scores [..., C] into labels uint8 [...]: 0 background, else channel + 1.
 
     A class counts above one half, and of several the strongest wins. Exclusive classes compete
     with the background, whose probability is what they leave of 1. NumPy's or JAX's arrays.
     """
     where = jnp.where if isinstance(scores, jax.Array) else np.where
-    floor = 1.0 - scores.sum(-1) if exclusive else 0.5
+    floor = 1.0 - scores.sum(-1) if multiclass else 0.5
     return where(scores.max(-1) > floor, scores.argmax(-1) + 1, 0).astype(np.uint8)
 
 

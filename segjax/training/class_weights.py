@@ -14,7 +14,7 @@ def balanced_class_weights(
     masks: np.ndarray,
     *,
     rule: str = "balanced",
-    exclusive: bool = False,
+    multiclass: bool = False,
     ignore: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return one weight per class, larger for rarer classes, with a mean of 1.
@@ -27,7 +27,7 @@ def balanced_class_weights(
     Args:
       masks: uint8 [N, H, W, C], 0 or the class value.
       rule: 'balanced' or 'median'.
-      exclusive: count as a softmax loss sees it: background first, so C + 1 weights, and of
+      multiclass: count as a softmax loss sees it: background first, so C + 1 weights, and of
         overlapping classes the last wins.
       ignore: bool [N, H, W], pixels that do not count; or None.
 
@@ -46,14 +46,14 @@ def balanced_class_weights(
         raise ConfigError(f"masks of shape {masks.shape}: must be [N, H, W, C]")
     if ignore is not None and ignore.shape != masks.shape[:3]:
         raise ConfigError(f"ignore of shape {ignore.shape}: must be {masks.shape[:3]}")
-    classes = masks.shape[-1] + exclusive
+    classes = masks.shape[-1] + multiclass
     own = np.zeros(classes)  # pixels of each class
     room = np.zeros(classes)  # pixels of the images that show it
-    for pixels, counted in _per_image(masks, exclusive=exclusive, ignore=ignore):
+    for pixels, counted in _per_image(masks, multiclass=multiclass, ignore=ignore):
         own += pixels.sum(axis=0)
         room += ((pixels > 0) * counted[:, None]).sum(axis=0)
     seen = own > 0
-    if not seen[int(exclusive) :].any():
+    if not seen[int(multiclass) :].any():
         raise DataError("class weights: the training masks have no pixel of any class")
     # Dividing by the mean cancels the median of the paper's formula; 'balanced' is without room.
     rarity = (room if rule == "median" else np.ones(classes))[seen] / own[seen]
@@ -78,19 +78,19 @@ def resolve_class_weights(
     rule = str(resolved.get("loss_class_weights", "")).strip()
     if rule in CLASS_WEIGHT_RULES:
         weights = balanced_class_weights(
-            masks, rule=rule, exclusive=reads == "softmax", ignore=ignore
+            masks, rule=rule, multiclass=reads == "softmax", ignore=ignore
         )
         resolved["loss_class_weights"] = ",".join(f"{weight:.6g}" for weight in weights)
     return resolved
 
 
 def _per_image(
-    masks: np.ndarray, *, exclusive: bool, ignore: np.ndarray | None
+    masks: np.ndarray, *, multiclass: bool, ignore: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield for some images at a time the pixels of each class [n, C] and those that count [n]."""
     for at in range(0, len(masks), CHUNK_IMAGES):
         present = masks[at : at + CHUNK_IMAGES] > 0
-        if exclusive:
+        if multiclass:
             # Background, then the classes; a class yields to those after it.
             later = np.logical_or.accumulate(present[..., ::-1], axis=-1)[..., ::-1]
             alone = present.copy()

@@ -22,8 +22,8 @@ class Objective:
 
     Attributes:
       name: the loss's name.
-      reads: 'values' (regression), 'sigmoid' (independent classes) or 'softmax' (exclusive
-        classes, background as channel 0).
+      reads: 'values' (regression), 'sigmoid' (multilabel) or 'softmax' (multiclass,
+        background as channel 0).
       class_values: mask value per class, in channel order.
       unit_targets: regress to 0 and 1 instead of the class values.
       loss_of: (outputs, targets, *, valid, step) -> scalar.

@@ -21,10 +21,10 @@ def test_a_run_with_an_average_predicts_with_it(unet_run):
 
 def test_labels_are_the_strongest_class_above_one_half():
     scores = np.array([[0.4, 0.3], [0.6, 0.9], [0.9, 0.6], [0.5, 0.1]], np.float32)
-    assert strongest(scores, exclusive=False).tolist() == [0, 2, 1, 0]
+    assert strongest(scores, multiclass=False).tolist() == [0, 2, 1, 0]
     # With 0.4 and 0.3 the background has 0.3: the first class is the likeliest of the three.
     shared = np.array([[0.4, 0.3], [0.3, 0.2]], np.float32)
-    assert strongest(shared, exclusive=True).tolist() == [1, 0]
+    assert strongest(shared, multiclass=True).tolist() == [1, 0]
 
 
 def test_a_damaged_run_is_refused(unet_run, tmp_path):

@@ -31,29 +31,29 @@ def test_weights_by_hand():
     np.testing.assert_allclose(balanced_class_weights(masks, rule="median"), [4 / 3, 2 / 3])
     # With a background, and the last class winning: 27 of it, 8 and 5.
     rarity = 1 / np.array([27, 8, 5])
-    got = balanced_class_weights(masks_of(), exclusive=True)
+    got = balanced_class_weights(masks_of(), multiclass=True)
     np.testing.assert_allclose(got, rarity / rarity.mean())
     # A class without a pixel.
     masks = np.concatenate([masks_of(), np.zeros((2, 4, 5, 1), np.uint8)], axis=-1)
     np.testing.assert_allclose(balanced_class_weights(masks), [2 / 3, 4 / 3, 1])
 
 
-def test_exclusive_counts_are_those_of_the_labels():
+def test_multiclass_counts_are_those_of_the_labels():
     rng = np.random.default_rng(0)
     masks = (rng.random((6, 8, 8, 4)) < [0.3, 0.2, 0.5, 0.1]).astype(np.uint8) * 50
     labels = np.max((masks > 0) * np.arange(1, 5), axis=-1)
     rarity = 1 / np.bincount(labels.ravel(), minlength=5)
-    got = balanced_class_weights(masks, exclusive=True)
+    got = balanced_class_weights(masks, multiclass=True)
     np.testing.assert_allclose(got, rarity / rarity.mean())
 
 
 @pytest.mark.parametrize("rule", ["balanced", "median"])
-@pytest.mark.parametrize("exclusive", [False, True])
-def test_ignored_pixels_do_not_count(rule, exclusive):
+@pytest.mark.parametrize("multiclass", [False, True])
+def test_ignored_pixels_do_not_count(rule, multiclass):
     masks = masks_of()
     ignore = np.zeros((2, 4, 5), bool)
     ignore[:, 0] = True
-    options = {"rule": rule, "exclusive": exclusive}
+    options = {"rule": rule, "multiclass": multiclass}
     spoiled = masks.copy()
     spoiled[:, 0] = 50
     np.testing.assert_allclose(
@@ -80,7 +80,7 @@ def test_mask_values_do_not_matter():
     ("masks", "options", "error", "said"),
     [
         (np.zeros((1, 4, 4, 2), np.uint8), {}, DataError, "no pixel of any class"),
-        (np.zeros((1, 4, 4, 2)), {"exclusive": True}, DataError, "no pixel of any class"),
+        (np.zeros((1, 4, 4, 2)), {"multiclass": True}, DataError, "no pixel of any class"),
         (masks_of(), {"rule": "even"}, ConfigError, "'even': choose one of balanced, median"),
         (masks_of()[0], {}, ConfigError, r"must be \[N, H, W, C\]"),
         (masks_of(), {"ignore": np.zeros((2, 4), bool)}, ConfigError, r"must be \(2, 4, 5\)"),

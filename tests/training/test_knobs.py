@@ -221,7 +221,7 @@ def test_class_weights_of_the_data_reach_the_loss(tmp_path):
         make_program(config, splits)
         for config in (plain, plain.replace(loss_params={"loss_class_weights": "median"}))
     )
-    expected = balanced_class_weights(splits.train.masks, rule="median", exclusive=True)
+    expected = balanced_class_weights(splits.train.masks, rule="median", multiclass=True)
     given = np.array(weighted.loss_params["loss_class_weights"].split(","), float)
     np.testing.assert_allclose(given, expected, rtol=1e-5)
     outputs = np.random.default_rng(0).normal(size=(2, 64, 64, 6)).astype(np.float32)
