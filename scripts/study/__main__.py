@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.study.plan import SCALES, runs_of, scale_of
+from scripts.study.plan import SCALES, runs_of
 from segjax.errors import ConfigError, SegjaxError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ def study(given: argparse.Namespace) -> int:
     """Do what the command line says."""
     from scripts.study.execute import Study, execute, listing
 
-    scale = scale_of(given.scale)
+    scale = SCALES[given.scale]
     folder = given.runs / scale.name
     plan = Study(scale, runs_of(scale, folder=folder), folder)
     if given.list:
@@ -70,7 +70,7 @@ def study(given: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error}; the page needs: pip install -e '.[study]'") from None
     if given.page:
-        page.write_again(scale.name, given.docs, say=print_now)
+        page.write_again(given.scale, given.docs, say=print_now)
         return 0
     ask = {"only": given.only, "max_runs": given.max_runs, "vectorised": given.vectorised}
     if not given.no_train and not execute(plan, **ask, say=print_now):

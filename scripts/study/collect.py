@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from scripts.study.execute import Study
-from scripts.study.floors import facts, loss_floor, window_amplitudes
+from scripts.study.floors import facts, loss_floor
 from scripts.study.measure import measures_of, rounded
 from scripts.study.plan import BALANCES, Run, balance_file
 from segjax.data import Dataset, load
 from segjax.data.splits import load_splits
 from segjax.files import write_text
+from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.runs.folder import RunFolder
 
 CURVE_POINTS = 60
 CURVE_PARTS = {"1", "2", "3", "anchor"}
-REDS_LIKE_A_DISK = 11
 
 
 def collect(study: Study) -> dict[str, Any]:
@@ -25,9 +25,11 @@ def collect(study: Study) -> dict[str, Any]:
     done = study.done()
     if not done:
         return {}
-    splits = load_splits(study.runs[0].config, say=lambda line: None)
-    every = study.runs[0].config.replace(train_images=0, val_images=0)
+    first = study.runs[0].config
+    splits = load_splits(first, say=lambda line: None)
+    every = first.replace(train_images=0, val_images=0)
     base = load_splits(every, say=lambda line: None).train
+    drawn = {name: balance_file(study.folder, name, "train") for name in BALANCES}
     summary: dict[str, Any] = {
         "scale": study.scale.name,
         "about": study.scale.about,
@@ -36,16 +38,17 @@ def collect(study: Study) -> dict[str, Any]:
         "missing": [run.name for run in study.runs if run not in done],
         "environments": environments(study, done),
         "classes": list(splits.test.class_names),
-        "class_values": list(splits.test.class_values),
-        "windows": [
-            [low, high if np.isfinite(high) else None] for low, high in window_amplitudes()
+        "windows": [  # in multiples of the mask value
+            [low / value, high / value if np.isfinite(high) else None]
+            for value, (low, high) in DLSTUDIO_WINDOWS.items()
         ],
         "floors": {
             "all training images": facts(base.masks),
             "training images used": facts(splits.train.masks),
             "test images": facts(splits.test.masks),
         },
-        "balance": {"files": balance(base), **drawn_balances(study)},
+        "balance": {"files": balance(base)}
+        | {name: balance(load(f, progress=False)) for name, f in drawn.items() if f.exists()},
         "runs": {},
     }
     bounds: dict[tuple[Any, ...], float | None] = {}
@@ -74,42 +77,32 @@ def environments(study: Study, done: list[Run]) -> list[dict[str, Any]]:
 
 def row_of(study: Study, run: Run, *, floor: float | None) -> dict[str, Any]:
     """Return what the page needs of one run."""
-    folder = RunFolder(study.path_of(run))
+    folder, config = RunFolder(study.path_of(run)), run.config
     results, records = folder.results(), folder.records()
-    config, test = run.config, results["test"]
-    train = [record["loss"] for record in records if record["kind"] == "train"]
+    train = [record for record in records if record["kind"] == "train"]
     of_config = ("loss", "head", "depth", "targets", "epochs", "batch_size", "seed")
-    of_results = ("steps", "train_images", "train_seconds", "parameters")
     row: dict[str, Any] = {
         "group": run.group,
         "parts": list(run.parts),
         **{name: getattr(config, name) for name in of_config},
         "dice_scale": config.loss_params.get("dice_scale"),
-        **{name: results[name] for name in of_results},
-        "test_loss": test["loss"],
+        **{name: results[name] for name in ("steps", "train_images", "train_seconds")},
         "floor": floor,
         "val_miou": max((r["val_miou"] for r in records if "val_miou" in r), default=None),
-        "last_loss": train[-1],
+        "last_loss": train[-1]["loss"],
     }
     for reading in ("half", "windows"):
-        if reading in test:
-            scores = test[reading]
-            row[reading] = {
-                "iou": scores["per_class"]["iou"],
-                "dice": scores["per_class"]["dice"],
-                "miou": scores["mean"]["iou"],
-                "mdice": scores["mean"]["dice"],
-                "accuracy": scores["pixel_accuracy"],
-            }
+        if scores := results["test"].get(reading):
+            each, mean = scores["per_class"], scores["mean"]
+            row[reading] = {"iou": each["iou"], "dice": each["dice"]}
+            row[reading] |= {"miou": mean["iou"], "mdice": mean["dice"]}
     if CURVE_PARTS & set(run.parts):
-        row["curve"] = curve(records)
-    row["measured"] = measures_of(study.path_of(run))
-    return row
+        row["curve"] = curve(train)
+    return {**row, "measured": measures_of(folder.path)}
 
 
-def curve(records: list[dict[str, Any]], *, points: int = CURVE_POINTS) -> dict[str, list[float]]:
-    """Return a run's mean losses; where there are many, means of neighbours."""
-    train = [r for r in records if r["kind"] == "train"]
+def curve(train: list[dict[str, Any]], *, points: int = CURVE_POINTS) -> dict[str, list[float]]:
+    """Return the mean losses of a run's training records; of many, means of neighbours."""
     every = -(-len(train) // points)
     groups = [train[at : at + every] for at in range(0, len(train), every)]
     return {
@@ -122,32 +115,14 @@ def curve(records: list[dict[str, Any]], *, points: int = CURVE_POINTS) -> dict[
 
 
 def balance(data: Dataset) -> dict[str, Any]:
-    """Measure how even the classes are: pixels, objects, images; and the red of disks."""
-    on = data.masks > 0
-    reds = [
-        float(np.mean(data.images[..., 0][on[..., c] & (on.sum(-1) == 1)] <= REDS_LIKE_A_DISK))
-        if on[..., c].any()
-        else None
-        for c in range(data.num_classes)
-    ]
+    """Measure how even the classes are, in pixels and objects, and how often they overlap."""
+    classes = (data.masks > 0).sum(-1)
     return {
         "images": len(data),
-        "pixels": on.mean((0, 1, 2)).tolist(),
-        "foreground": float(on.any(-1).mean()),
+        "pixels": (data.masks > 0).mean((0, 1, 2)).tolist(),
+        "foreground": float((classes > 0).mean()),
         "objects": np.bincount(data.box_class, minlength=data.num_classes).tolist(),
-        "in_images": on.any((1, 2)).mean(0).tolist(),
-        "overlapping_images": float((on.sum(-1) > 1).any((1, 2)).mean()),
-        "low_red": reds,
-    }
-
-
-def drawn_balances(study: Study) -> dict[str, Any]:
-    """Measure the drawn scenes of each class balance."""
-    files = {name: balance_file(study.folder, name, "train") for name in BALANCES}
-    return {
-        name: {"probabilities": list(BALANCES[name]), **balance(load(file, progress=False))}
-        for name, file in files.items()
-        if file.exists()
+        "overlapping_images": float((classes > 1).any((1, 2)).mean()),
     }
 
 

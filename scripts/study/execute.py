@@ -16,8 +16,6 @@ from segjax.errors import ConfigError, Say
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 
-State = Literal["done", "begun", "missing"]
-
 SECONDS_PER_UNIT = 0.15  # until a run of this study has been timed
 WAIT_S = 20.0
 MOST_AT_ONCE = 24
@@ -37,7 +35,7 @@ class Study:
         """Return the folder of a run."""
         return self.folder / run.name
 
-    def state_of(self, run: Run) -> State:
+    def state_of(self, run: Run) -> Literal["done", "begun", "missing"]:
         """Tell how far a run is; ConfigError if its folder holds other settings than the plan."""
         path = self.path_of(run)
         if not (path / CONFIG_FILE).exists():
@@ -56,10 +54,6 @@ class Study:
         """Return the finished runs."""
         return [run for run in self.runs if self.state_of(run) == "done"]
 
-    def left(self, only: str = "") -> list[Run]:
-        """Return the runs that are not finished and whose name matches ``only``."""
-        return [run for run in self.named(only) if self.state_of(run) != "done"]
-
     def named(self, only: str) -> list[Run]:
         """Return the runs in whose name the regular expression ``only`` is found."""
         try:
@@ -67,7 +61,11 @@ class Study:
         except re.error as error:
             raise ConfigError(f"--only={only}: no regular expression ({error})") from None
 
-    def seconds_left(self, runs: Sequence[Run]) -> float:
+    def left(self, only: str) -> list[Run]:
+        """Return those ``named`` that are not finished."""
+        return [run for run in self.named(only) if self.state_of(run) != "done"]
+
+    def time_for(self, runs: Sequence[Run]) -> str:
         """Estimate how long runs take, by what the finished ones took."""
         took = cost = 0.0
         for run in self.done():
@@ -76,17 +74,15 @@ class Study:
             if seconds > 0:
                 took, cost = took + seconds, cost + cost_of(self.scale, run)
         rate = took / cost if cost else SECONDS_PER_UNIT
-        return rate * sum(cost_of(self.scale, run) for run in runs)
+        return clock(rate * sum(cost_of(self.scale, run) for run in runs))
 
 
-def listing(study: Study, only: str = "") -> list[str]:
+def listing(study: Study, only: str) -> list[str]:
     """Return a line for each run, and one with what is left."""
-    chosen = study.named(only)
+    chosen, left = study.named(only), study.left(only)
     lines = [f"{study.state_of(run):8} parts {','.join(run.parts):7} {run.name}" for run in chosen]
-    left = study.left(only)
-    ahead = clock(study.seconds_left(left)) if left else "nothing"
-    lines.append(f"{len(chosen) - len(left)} of {len(chosen)} runs done; left: {ahead}")
-    return lines
+    ahead = study.time_for(left) if left else "nothing"
+    return [*lines, f"{len(chosen) - len(left)} of {len(chosen)} runs done; left: {ahead}"]
 
 
 def execute(
@@ -119,7 +115,7 @@ def execute(
                 ]
                 if run not in mine:
                     continue
-                ahead = clock(study.seconds_left(study.left(only)))
+                ahead = study.time_for(study.left(only))
                 names = ", ".join(mate.name for mate in mine)
                 say(f"{names}: starting; all that is left takes about {ahead}")
                 ended = train(study, mine, say=say)
@@ -163,7 +159,9 @@ def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
             say(f"{entry.name}: {told[-1]}")
             return False
         keep_measures(study.path_of(entry), entry)
-        say(f"{entry.name}: {line_of(result.results)}")
+        test = result.results["test"]
+        miou = test["half"]["mean"]["iou"]
+        say(f"{entry.name}: test loss {test['loss']:.4g}, mean IoU {miou:.3f}")
     say(f"{len(runs)} done in {clock(time.perf_counter() - started)}")
     return True
 
@@ -173,27 +171,15 @@ def mates_of(study: Study, run: Run, left: Sequence[Run]) -> list[Run]:
 
     They share their data and network and are all at their beginning; what is begun goes alone.
     """
+    plain = {name: getattr(Config(), name) for name in OWN_SETTINGS}
+
+    def shared(of: Run) -> Any:
+        return of.config.replace(**plain), spec(of.config.loss).reads == "softmax"
+
     if study.state_of(run) == "begun":
         return [run]
-    mates = [
-        other
-        for other in left
-        if study.state_of(other) == "missing" and shared_settings(other) == shared_settings(run)
-    ]
-    return mates[:MOST_AT_ONCE]
-
-
-def shared_settings(run: Run) -> tuple[Config, bool]:
-    """Return what runs in one program have in common."""
-    plain = Config()
-    own = {name: getattr(plain, name) for name in OWN_SETTINGS}
-    return run.config.replace(**own), spec(run.config.loss).reads == "softmax"
-
-
-def line_of(results: dict[str, Any]) -> str:
-    """Return a run's score in a phrase."""
-    half = results["test"]["half"]
-    return f"test loss {results['test']['loss']:.4g}, mean IoU {half['mean']['iou']:.3f}"
+    missing = (other for other in left if study.state_of(other) == "missing")
+    return [other for other in missing if shared(other) == shared(run)][:MOST_AT_ONCE]
 
 
 def draw_balances(study: Study, *, say: Say) -> None:
@@ -206,12 +192,8 @@ def draw_balances(study: Study, *, say: Say) -> None:
                     continue
                 file.parent.mkdir(parents=True, exist_ok=True)
                 say(f"drawing {file.name}")
-                scenes = synthetic(
-                    study.scale.generated[index],
-                    seed=GENERATOR_SEED + index,
-                    class_probs=probabilities,
-                )
-                write_gz(scenes, file)
+                count, seed = study.scale.generated[index], GENERATOR_SEED + index
+                write_gz(synthetic(count, seed=seed, class_probs=probabilities), file)
 
 
 @contextlib.contextmanager

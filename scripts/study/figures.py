@@ -3,7 +3,7 @@
 Each maker returns None while runs that it needs are missing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,7 +14,16 @@ from matplotlib.figure import Figure
 from scripts.study.execute import Study
 from scripts.study.floors import Reach
 from scripts.study.measure import predict_values
-from scripts.study.numbers import ALL, BY_HEART, LOSS_TITLES, REPORT, Numbers
+from scripts.study.numbers import (
+    ALL,
+    BY_HEART,
+    LOSS_TITLES,
+    MIOU,
+    REPORT,
+    SCALES_OF_DICE,
+    Numbers,
+    Sweep,
+)
 from scripts.study.plan import Run
 from segjax import plots
 from segjax.colours import class_colour
@@ -30,7 +39,7 @@ HEADS = {
 }
 PLAIN_LEGEND = {"fontsize": 9, "edgecolor": "none"}
 SHOWN_IMAGES = 3
-SHOWN_CLASSES = 3  # the first test images with at least so many classes
+SHOWN_CLASSES = 3  # of an image worth showing, at least
 CLOSE_UP = 28  # pixels
 
 
@@ -54,16 +63,25 @@ def _floor(panel: Axes, floor: float, *, label: str) -> None:
     panel.axhline(floor, color="black", linestyle=":", linewidth=1.4, label=label)
 
 
+def _means(
+    panel: Axes, where: Any, values: Iterable[Sequence[float]], *, bars: bool = True, **style: Any
+) -> None:
+    """Draw the mean of each row of values and, with bars, their standard deviation, 0 of one."""
+    rows = list(values)
+    means = [float(np.mean(row)) for row in rows]
+    deviations = [float(np.std(row, ddof=1)) if len(row) > 1 else 0.0 for row in rows]
+    panel.errorbar(where, means, yerr=deviations if bars else None, capsize=3, **style)
+
+
 def report_curves(numbers: Numbers) -> Figure | None:
     """Draw Figure 1: the four losses normalised, and beside them as they are, with floors."""
-    found = {LOSS_TITLES[name]: numbers.first(f"{name}-dlstudio") for name in REPORT}
-    runs = {title: run for title, run in found.items() if run is not None}
+    runs = {LOSS_TITLES[n]: run for n in REPORT for run in numbers.group(f"{n}-dlstudio")[:1]}
     if len(runs) < len(REPORT):
         return None
     return plots.normalised_losses_figure(
         {title: run["curve"]["loss"] for title, run in runs.items()},
-        floors={title: run["floor"] for title, run in runs.items() if run["floor"] is not None},
-        steps_per_point=[run["curve"]["step"][0] for run in runs.values()][-1],
+        floors={title: run["floor"] for title, run in runs.items()},
+        steps_per_point=runs[LOSS_TITLES[REPORT[-1]]]["curve"]["step"][0],
         title="DLStudio's recipe and output layer: running means of the training loss",
     )
 
@@ -79,11 +97,9 @@ def head_curves(numbers: Numbers) -> Figure | None:
             if not runs:
                 return None
             _curve(panel, runs, head, label=f"{label} (n = {len(runs)})")
-        title = LOSS_TITLES[name]
-        for floor in numbers.values(f"{name}-dlstudio", "floor")[:1]:
-            _floor(panel, floor, label="floor of DLStudio's")
-            title = f"{title} (floor {floor:.4g})"
-        panel.set_title(title, fontsize=11, loc="left")
+        floor = numbers.group(f"{name}-dlstudio")[0]["floor"]
+        _floor(panel, floor, label="floor of DLStudio's")
+        panel.set_title(f"{LOSS_TITLES[name]} (floor {floor:.4g})", fontsize=11, loc="left")
         panel.set(xlabel="iterations", ylabel="training loss (running mean)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=3, fontsize=10, edgecolor="none", loc="outside upper left")
@@ -95,13 +111,13 @@ def by_heart_curves(numbers: Numbers) -> Figure | None:
     """Draw how near a few images learned by heart come to the floors."""
     figure = _figure(10, 3.6)
     for panel, name in zip(figure.subplots(1, 3), BY_HEART, strict=True):
-        run = numbers.first(f"by-heart-{name}-dlstudio")
-        if run is None:
+        if not numbers.group(f"by-heart-{name}-dlstudio"):
             return None
         for head, (*_, label) in HEADS.items():
             if runs := numbers.group(f"by-heart-{name}-{head}"):
                 _curve(panel, runs[:1], head, label=label)
-        _floor(panel, run["floor"], label=f"floor {run['floor']:.4g}")
+        floor = numbers.group(f"by-heart-{name}-dlstudio")[0]["floor"]
+        _floor(panel, floor, label=f"floor {floor:.4g}")
         panel.set_ylim(bottom=0)
         panel.set_title(LOSS_TITLES[name], fontsize=11, loc="left")
         panel.set(xlabel="iterations", ylabel="training loss (mean of an epoch)")
@@ -125,7 +141,7 @@ def pull(numbers: Numbers) -> Figure:
         (1, 400, "-.", PURPLE),
     )
     for (mse, dice, dash, colour), name in zip(styles, REPORT, strict=True):
-        loss = np.array([mse * reach.mse(a) + dice * reach.dice(a) for a in at])
+        loss = reach.loss(at, mse=mse, dice=dice)
         best, where = reach.best(mse=mse, dice=dice)
         label = f"{LOSS_TITLES[name]}: lowest at {where:.2f}"
         top.plot(at, loss / loss[0], linestyle=dash, color=colour, linewidth=1.8, label=label)
@@ -164,14 +180,11 @@ def object_recall(numbers: Numbers) -> Figure | None:
     for panel, (by, (title, ticks)) in zip(panels, labels.items(), strict=True):
         for index, (group, colour, marker, label) in enumerate(groups):
             found = numbers.values(group, "measured", "shapes", f"recall_by_{by}")
-            if not found:
-                continue
-            values = np.array(found, float)
-            deviation = values.std(0, ddof=1) if len(values) > 1 else None
-            where = np.arange(values.shape[1]) + 0.08 * (index - 1.5)
-            panel.errorbar(where, values.mean(0), yerr=deviation, color=colour, marker=marker,
-                           linestyle="none", markersize=7, capsize=3,
-                           label=f"{label} (n = {len(values)})")  # fmt: skip
+            if found:
+                where = np.arange(len(ticks)) + 0.08 * (index - 1.5)
+                style = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 7}
+                style["label"] = f"{label} (n = {len(found)})"
+                _means(panel, where, np.array(found, float).T, bars=len(found) > 1, **style)
         panel.set_xticks(range(len(ticks)), ticks)
         panel.set(xlabel=title, ylim=(-0.02, 1))
     panels[0].set_ylabel("objects found (IoU in the box >= 0.5)")
@@ -186,14 +199,16 @@ def guesses(numbers: Numbers) -> Figure | None:
     """Draw mean IoU against the length of training, the depth, and the scale of Dice."""
     figure = _figure(10, 4.0)
     axes = figure.subplots(1, 3, sharey=True)
-    scales = {head: numbers.scale_sweep(head) for head in HEADS}
-    ran = [s for sweep in scales.values() for s, values in sweep if values]
-    ticks = [s for s, _ in scales["dense"] if s in ran]
+    scales = {
+        head: [numbers.values(f"{name}-{head}", *MIOU) for name in SCALES_OF_DICE.values()]
+        for head in HEADS
+    }
+    ran = np.flatnonzero([any(of_scale) for of_scale in zip(*scales.values(), strict=True)])
     for head in HEADS:
         _sweep(axes[0], numbers.epochs_sweep(head), head)
         _sweep(axes[1], numbers.depth_sweep(head), head)
-        _sweep(axes[2], [(ticks.index(s), v) for s, v in scales[head] if s in ticks], head)
-        axes[2].set_xticks(range(len(ticks)), ticks)
+        _sweep(axes[2], [(at, scales[head][row]) for at, row in enumerate(ran)], head)
+        axes[2].set_xticks(range(len(ran)), [list(SCALES_OF_DICE)[row] for row in ran])
     axes[0].set(xlabel="epochs, Dice alone", ylabel="mean IoU on the test images")
     axes[0].set_ylim(bottom=0)
     axes[1].set_xlabel("depth, MSE")
@@ -205,16 +220,14 @@ def guesses(numbers: Numbers) -> Figure | None:
     return figure
 
 
-def _sweep(axes: Axes, points: list[tuple[float, list[float]]], head: str) -> None:
-    points = [point for point in points if point[1]]
-    if not points:
+def _sweep(axes: Axes, points: Sweep, head: str) -> None:
+    ran = [point for point in points if point[1]]
+    if not ran:
         return
     colour, dash, marker, label = HEADS[head]
-    where = [at for at, _ in points]
-    means = [float(np.mean(values)) for _, values in points]
-    deviations = [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for _, v in points]
-    axes.errorbar(where, means, yerr=deviations, color=colour, marker=marker, capsize=3,
-                  linewidth=1.5, linestyle=dash, label=label)  # fmt: skip
+    where, values = zip(*ran, strict=True)
+    style = {"color": colour, "marker": marker, "linestyle": dash, "label": label}
+    _means(axes, where, values, linewidth=1.5, **style)
     axes.set_xticks(where)
 
 
@@ -282,13 +295,6 @@ def first_runs(study: Study, groups: Sequence[str]) -> list[Run] | None:
     return found if len(found) == len(groups) else None
 
 
-def rich_images(data: Dataset) -> np.ndarray:
-    """Return the indices of the images to show."""
-    classes = (data.masks > 0).any(axis=(1, 2)).sum(axis=-1)
-    found = np.flatnonzero(classes >= SHOWN_CLASSES)
-    return (found if len(found) else np.arange(len(data)))[:SHOWN_IMAGES]
-
-
 def shown_values(study: Study, run: Run, data: Dataset, rows: Sequence[int]) -> np.ndarray:
     """Return a run's outputs for some images, from batches as the test has them."""
     trained = load_trained(study.path_of(run))
@@ -306,20 +312,35 @@ def four_losses(study: Study, head: str) -> Figure | None:
     if runs is None:
         return None
     data = load_splits(study.runs[0].config, say=lambda line: None).test
-    rows = rich_images(data)
-    shown = data.subset(rows)
+    rows = rich_images(data, SHOWN_IMAGES)
     names = {"dlstudio": "DLStudio's output layer", "dense": "the dense output layer"}
-    return plots.comparison_figure(
-        shown.images,
-        shown.masks,
+    return comparison(
+        data.subset(rows),
         {
             LOSS_TITLES[name]: shown_values(study, run, data, rows.tolist())
             for name, run in zip(REPORT, runs, strict=True)
         },
+        title=f"The same test images under the four losses, {names[head]}",
+    )
+
+
+def rich_images(data: Dataset, count: int) -> np.ndarray:
+    """Return the indices of the images to show: the first with three classes or more."""
+    classes = (data.masks > 0).any(axis=(1, 2)).sum(axis=-1)
+    found = np.flatnonzero(classes >= SHOWN_CLASSES)
+    return (found if len(found) else np.arange(len(data)))[:count]
+
+
+def comparison(shown: Dataset, values: dict[str, np.ndarray], *, title: str) -> Figure:
+    """Draw images, their masks, and what several networks, by title, make of them."""
+    return plots.comparison_figure(
+        shown.images,
+        shown.masks,
+        values,
         class_names=shown.class_names,
         class_values=shown.class_values,
         boxes=[shown.boxes_of(index) for index in range(len(shown))],
-        title=f"The same test images under the four losses, {names[head]}",
+        title=title,
     )
 
 
@@ -336,8 +357,10 @@ def close_up(study: Study) -> Figure | None:
         return None
     data = load_splits(runs[0].config, say=lambda line: None).train
     index, channel, (x1, y1, x2, y2) = largest_object(data)
-    top = int(np.clip((y1 + y2 - CLOSE_UP) // 2, 0, data.masks.shape[1] - CLOSE_UP)) // 2 * 2
-    left = int(np.clip((x1 + x2 - CLOSE_UP) // 2, 0, data.masks.shape[2] - CLOSE_UP)) // 2 * 2
+    top, left = (  # even, as the computed pixels are
+        int(np.clip((low + high - CLOSE_UP) // 2, 0, size - CLOSE_UP)) // 2 * 2
+        for low, high, size in zip((y1, x1), (y2, x2), data.masks.shape[1:3], strict=True)
+    )
     part = np.s_[top : top + CLOSE_UP, left : left + CLOSE_UP]
     pictures = {"truth": data.masks[index][..., channel][part].astype(float)}
     for run in runs:
@@ -366,12 +389,13 @@ def close_up(study: Study) -> Figure | None:
 
 def largest_object(data: Dataset) -> tuple[int, int, tuple[int, ...]]:
     """Return the image, the channel and the box of the object with the most pixels."""
-    best: tuple[int, int, int, tuple[int, ...]] = (0, 0, 0, (0, 0, 0, 0))
+    found = []
     for index in range(len(data)):
-        for channel, (x1, y1, x2, y2) in data.boxes_of(index):
-            pixels = int(np.count_nonzero(data.masks[index, y1 : y2 + 1, x1 : x2 + 1, channel]))
-            best = max(best, (pixels, index, channel, (int(x1), int(y1), int(x2), int(y2))))
-    return best[1:]
+        for channel, box in data.boxes_of(index):
+            x1, y1, x2, y2 = (int(edge) for edge in box)
+            pixels = np.count_nonzero(data.masks[index, y1 : y2 + 1, x1 : x2 + 1, channel])
+            found.append((pixels, index, channel, (x1, y1, x2, y2)))
+    return max(found)[1:]
 
 
 FIGURES: dict[str, Callable[[Numbers], Figure | None]] = {

@@ -49,24 +49,23 @@ def measure(folder: Path, run: Run) -> dict[str, Any]:
     data = splits.train if "2" in run.parts else splits.test  # part 2 learns its images by heart
     trained = load_trained(folder)
     values = predict_values(trained, data.images)
-    found: dict[str, Any] = {
-        "outputs": outputs(values, data, head=config.head),
-        "shapes": shapes(values, data),
-    }
+    found = {"outputs": outputs(values, data, head=config.head), "shapes": shapes(values, data)}
     if "6" in run.parts:
         found["leak"] = leak(trained, data)
     if run.checked_epochs:
-        found["after_epochs"] = {
-            str(epochs): scores_after(folder, epochs, data) for epochs in run.checked_epochs
-        }
+        found["after_epochs"] = {}
+    for epochs in run.checked_epochs:
+        step = RunFolder(folder).results()["steps"] * epochs // config.epochs
+        then = predict_values(load_trained(folder, which=step), data.images)
+        iou = metrics.iou(_counts(half_value(then, data), data), average="macro")
+        found["after_epochs"][str(epochs)] = {"mean_iou": float(iou)}
     return found
 
 
 def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
     """Return outputs on the scale of the mask values, float32 [N, H, W, C], as the run tests."""
-    config = trained.config
-    predict = make_predict(trained.model, trained.objective, stats=config.eval_stats)
-    size = eval_batch_size(config)
+    predict = make_predict(trained.model, trained.objective, stats=trained.config.eval_stats)
+    size = eval_batch_size(trained.config)
     parts = [
         np.asarray(predict(trained.variables, images[start : start + size]))
         for start in range(0, len(images), size)
@@ -74,75 +73,46 @@ def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def written(shape: tuple[int, int], head: str) -> np.ndarray:
-    """Return bool [H, W]: the pixels that an output layer computes."""
-    found = np.full(shape, head == "dense")
-    found[::2, ::2] = True
-    return found
+def half_value(values: np.ndarray, data: Dataset) -> np.ndarray:
+    """Return where outputs pass half of a class's mask value, bool [N, H, W, C]."""
+    return np.asarray(half_value(jnp.asarray(values), data.class_values))
+
+
+def _counts(on: np.ndarray, data: Dataset) -> metrics.Counts:
+    return metrics.count(on, data.masks > 0).to_host()
 
 
 def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
-    """Measure raw outputs: errors over the whole set, amplitudes, and what the windows read."""
-    truth, computed = data.masks > 0, written(data.masks.shape[1:3], head)
-    target, scale = data.masks.astype(np.float64), np.array(data.class_values, np.float64)
-    rest, here, aim = values[:, ~computed], values[:, computed], target[:, computed]
-    found: dict[str, Any] = {
-        "mse": float(np.mean((values - target) ** 2)),
-        "dice_as_one_batch": _dice(values, target),
-        "amplitude_all": _amplitude(here, aim),
-        "amplitude": [
-            _amplitude(here[..., c], aim[..., c]) if aim[..., c].any() else None
-            for c in range(len(scale))
-        ],
-        "constant": [],
-        "constant_range": [],
-        "windows": [],
-    }
-    if rest.size:
-        found["constant"] = [float(rest[..., c].mean() / value) for c, value in enumerate(scale)]
-        found["constant_range"] = [float(np.ptp(rest[..., c])) for c in range(len(scale))]
+    """Measure raw outputs where an output layer computes them, and how constant the others are."""
+    computed = np.full(data.masks.shape[1:3], head == "dense")
+    computed[::2, ::2] = True
+    here, aim = values[:, computed], data.masks[:, computed].astype(np.float64)
+    amplitude = (here.astype(np.float64) * aim).sum() / (aim**2).sum()  # by least squares
+    rest, windows = values[:, ~computed], []
     if windows_apply(data.class_values):
         for c, (low, high) in enumerate(DLSTUDIO_WINDOWS.values()):
-            inside = here[..., c][truth[:, computed, c]]
+            inside = here[..., c][aim[..., c] > 0]
             shares = (inside <= low, (inside > low) & (inside < high), inside >= high)
-            found["windows"].append([_share(share) for share in shares])
-    return found
-
-
-def _share(chosen: np.ndarray) -> float | None:
-    return float(chosen.mean()) if chosen.size else None
-
-
-def _dice(values: np.ndarray, target: np.ndarray) -> float:
-    values = values.astype(np.float64)
-    return float(1 - 2 * (values * target).sum() / ((values**2).sum() + (target**2).sum()))
-
-
-def _amplitude(values: np.ndarray, target: np.ndarray) -> float:
-    """Return a in the least-squares fit of a * target to the values."""
-    return float((values.astype(np.float64) * target).sum() / (target**2).sum())
+            windows.append([float(share.mean()) if share.size else None for share in shares])
+    return {
+        "amplitude_all": float(amplitude),
+        "constant_range": np.ptp(rest, axis=(0, 1)).tolist() if rest.size else [],
+        "windows": windows,
+    }
 
 
 def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
     """Measure outlines and single objects under the half-value threshold."""
-    on = np.asarray(half_value(jnp.asarray(values), data.class_values))
+    on = half_value(values, data)
     near = metrics.boundary_count(on, data.masks, tolerance=BOUNDARY_TOLERANCE)
-    objects = metrics.match_objects(
-        on,
-        data.masks,
-        data.boxes,
-        box_image=data.box_image,
-        box_class=data.box_class,
-        images=data.images,
-    )
     found: dict[str, Any] = {
-        "boundary_f1": metrics.boundary_f1(near).tolist(),
         "boundary_f1_mean": float(metrics.boundary_f1(near, average="macro")),
     }
+    boxes = {"box_image": data.box_image, "box_class": data.box_class}
+    objects = metrics.match_objects(on, data.masks, data.boxes, **boxes, images=data.images)
     for by in ("size", "hidden"):
         counted = metrics.count_objects(objects, by=by)
         found[f"recall_by_{by}"] = metrics.object_recall(counted, average="micro").tolist()
-        found[f"objects_by_{by}"] = counted.number.sum(axis=-1).tolist()
     return found
 
 
@@ -156,19 +126,13 @@ def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
     }
     others = only_others(data.masks, disk)
     for name, images in scenes.items():
-        on, counts = _counted(predict_values(trained, images), data)
+        on = half_value(predict_values(trained, images), data)
         found[name] = {
-            "iou": metrics.iou(counts, average="none").tolist(),
+            "iou": metrics.iou(_counts(on, data), average="none").tolist(),
             # Of the pixels of other shapes, those called disk.
             "false_disk": float(on[..., disk][others].mean()),
         }
     return found
-
-
-def _counted(values: np.ndarray, data: Dataset) -> tuple[np.ndarray, metrics.Counts]:
-    """Return where the outputs say that a class is, bool [N, H, W, C], and what that scores."""
-    on = np.asarray(half_value(jnp.asarray(values), data.class_values))
-    return on, metrics.count(on, data.masks > 0).to_host()
 
 
 def only_others(masks: np.ndarray, disk: int) -> np.ndarray:
@@ -180,34 +144,12 @@ def plant_red(images: np.ndarray, masks: np.ndarray, *, disk: int, seed: int) ->
     """Return the scenes with a disk's red value (5 to 11) given to every object that is no disk."""
     planted = images.copy()
     rng = np.random.default_rng(seed)
-    others = only_others(masks, disk)
-    image, row, column = np.nonzero(others)
+    image, row, column = np.nonzero(only_others(masks, disk))
     colour = images[image, row, column].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1], np.int64)
     _, objects = np.unique((image << 24) | colour, return_inverse=True)
     red = rng.integers(*DISK_REDS, objects.max(initial=0) + 1, endpoint=True)
     planted[image, row, column, 0] = red[objects]
     return planted
-
-
-def scores_after(folder: Path, epochs: int, test: Dataset) -> dict[str, Any]:
-    """Test a run's checkpoint at the end of an earlier epoch."""
-    results = RunFolder(folder).results()
-    step = results["steps"] * epochs // results["config"]["epochs"]
-    trained = load_trained(folder, which=step)
-    values = predict_values(trained, test.images)
-    _, counts = _counted(values, test)
-    size = eval_batch_size(trained.config)
-    batches = [slice(at, at + size) for at in range(0, len(values), size)]
-    losses = [
-        trained.objective.loss(jnp.asarray(values[rows]), jnp.asarray(test.masks[rows]))
-        for rows in batches
-    ]
-    return {
-        "loss": float(np.mean(losses)),
-        "iou": metrics.iou(counts, average="none").tolist(),
-        "mean_iou": float(metrics.iou(counts, average="macro")),
-        "amplitude_all": outputs(values, test, head=trained.config.head)["amplitude_all"],
-    }
 
 
 def rounded(value: Any) -> Any:

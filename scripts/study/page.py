@@ -10,6 +10,7 @@ import functools
 import html
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from scripts.study.collect import collect, write_summary
 from scripts.study.execute import Say, Study
 from scripts.study.figures import FIGURES, PICTURES
 from scripts.study.measure import keep_measures, measures_of
-from scripts.study.numbers import ALL, CLAIMS, MissingRunsError, Numbers
+from scripts.study.numbers import ALL, CLAIMS, MIOU, MissingRunsError, Numbers
 from scripts.study.tables import NOT_RUN, TABLES, Rows
 from segjax import plots
 from segjax.errors import ConfigError
@@ -43,12 +44,7 @@ def results_file(docs: Path, scale: str) -> Path:
     return docs / "results" / f"study-{scale}.json"
 
 
-def figure_file(docs: Path, scale: str, name: str) -> Path:
-    """Return where a figure of a scale's page lies."""
-    return docs / "figures" / page_name(scale) / f"{name}.png"
-
-
-def document(study: Study, docs: Path, *, say: Say) -> list[Path]:
+def document(study: Study, docs: Path, *, say: Say) -> None:
     """Measure the finished runs, write their numbers, all figures and the page."""
     todo = [run for run in study.done() if measures_of(study.path_of(run)) is None]
     for index, run in enumerate(todo, 1):
@@ -61,34 +57,29 @@ def document(study: Study, docs: Path, *, say: Say) -> list[Path]:
     write_summary(summary, file)
     say(f"numbers: {file}")
     draw(PICTURES, study, docs, study.scale.name)
-    return write_documents(summary, docs, say=say)
+    write_again(study.scale.name, docs, say=say)
 
 
-def write_again(scale: str, docs: Path, *, say: Say) -> list[Path]:
-    """Write the page from the committed numbers; ConfigError if there are none."""
+def write_again(scale: str, docs: Path, *, say: Say) -> None:
+    """Write the page and the figures that need numbers only; ConfigError without the numbers."""
     file = results_file(docs, scale)
     if not file.exists():
         raise ConfigError(f"{file}: no such file; run the study first")
-    return write_documents(json.loads(file.read_text(encoding="utf-8")), docs, say=say)
-
-
-def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale: str) -> None:
-    """Draw and save the figures whose runs are there."""
-    for name, make in makers.items():
-        if (figure := make(source)) is not None:
-            plots.save(figure, figure_file(docs, scale, name), max_bytes=MAX_FIGURE_BYTES)
-
-
-def write_documents(summary: dict[str, Any], docs: Path, *, say: Say) -> list[Path]:
-    """Draw the figures that need numbers only, and write the page; return its two files."""
-    numbers, scale = Numbers(summary), summary["scale"]
+    numbers = Numbers(json.loads(file.read_text(encoding="utf-8")))
     draw(FIGURES, numbers, docs, scale)
     text = fill(TEMPLATE.read_text(encoding="utf-8"), numbers, docs=docs)
     pages = [docs / f"{page_name(scale)}.{kind}" for kind in ("md", "html")]
     for page, content in zip(pages, (text, to_html(text, folder=docs)), strict=True):
         write_text(page, content)
     say("page: " + ", ".join(map(str, pages)))
-    return pages
+
+
+def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale: str) -> None:
+    """Draw and save the figures whose runs are there."""
+    for name, make in makers.items():
+        if (figure := make(source)) is not None:
+            file = docs / "figures" / page_name(scale) / f"{name}.png"
+            plots.save(figure, file, max_bytes=MAX_FIGURE_BYTES)
 
 
 def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
@@ -104,10 +95,9 @@ def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
     """
 
     def figure(name: str, caption: str) -> str:
-        file, caption = figure_file(docs, numbers.summary["scale"], name), " ".join(caption.split())
-        if not file.exists():
-            return f"*(No figure yet: {caption})*"
-        return f"![{caption}]({file.relative_to(docs).as_posix()})"
+        file, caption = f"figures/{page_name(numbers.summary['scale'])}/{name}.png", one(caption)
+        found = (docs / file).exists()
+        return f"![{caption}]({file})" if found else f"*(No figure yet: {caption})*"
 
     made = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
@@ -126,19 +116,19 @@ def names_of(numbers: Numbers) -> dict[str, Any]:
     need = numbers.need
     environments = numbers.summary["environments"]
 
-    def false_disk(group: str, scene: str) -> str:
-        return plus_minus([100 * share for share in numbers.false_disks(group, scene)], 1)
-
     def disk_iou(group: str, scene: str) -> str:
         disk = numbers.classes.index("disk")
         return plus_minus(need(group, "measured", "leak", scene, "iou", disk))
+
+    def false_disk(group: str, scene: str) -> str:
+        return plus_minus([100 * share for share in numbers.false_disks(group, scene)], 1)
 
     def ranked(place: int, by: str = "") -> str | None:
         rows = numbers.ranking()
         return (plus_minus(rows[place][1][by]) if by else rows[place][0]) if rows else None
 
     in_words: dict[str, Callable[..., Any]] = {
-        "miou": lambda group: plus_minus(need(group, "half", "miou")),
+        "miou": lambda group: plus_minus(need(group, *MIOU)),
         "last": lambda group, digits: plus_minus(need(group, "last_loss"), digits),
         "floor": lambda group, digits: plus_minus(need(group, "floor")[:1], digits),
         "amplitude": lambda group: plus_minus(
@@ -154,14 +144,12 @@ def names_of(numbers: Numbers) -> dict[str, Any]:
     return {
         "study": numbers.summary,
         "floors": numbers.floors[ALL],
-        "floor_sets": " | ".join(
-            f"{name} ({of['images']:,})" for name, of in numbers.floors.items()
-        ),
+        "floor_sets": " | ".join(f"{name} ({f['images']:,})" for name, f in numbers.floors.items()),
         "balance": numbers.summary["balance"]["files"],
         "classes": " | ".join(numbers.classes),
         "devices": "; ".join(sorted({entry["device"] for entry in environments})),
         "commits": ", ".join(dict.fromkeys(f"`{entry['commit']}`" for entry in environments)),
-        "scale_note": scale_note(numbers),
+        "scale_note": scale_note(numbers.summary),
         "missing": MISSING.format("sentence"),
         "table": with_note,
         **{f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES},
@@ -177,6 +165,11 @@ def _or_none(ask: Callable[..., Any], *arguments: Any) -> Any:
         return None
 
 
+def one(text: str) -> str:
+    """Write a paragraph as one line."""
+    return " ".join(text.split())
+
+
 def with_note(head: str, rows: Rows, note: str) -> str:
     """Write a table and what every reader has to know about it.
 
@@ -189,22 +182,20 @@ def with_note(head: str, rows: Rows, note: str) -> str:
         return MISSING.format("table")
     titles = head.split(" | ")
     filled = [row + [""] * (len(titles) - len(row)) for row in rows]
-    note = " ".join(note.split())
-    return "\n".join([*table(titles, filled, rule="---:"), "", f"<small>{note}</small>"])
+    return "\n".join([*table(titles, filled, rule="---:"), "", f"<small>{one(note)}</small>"])
 
 
-def scale_note(numbers: Numbers) -> str:
+def scale_note(summary: dict[str, Any]) -> str:
     """Return the sentence on scale, device and versions that each table of trained runs carries."""
-    runs: dict[tuple[str, str], int] = {}
-    for entry in numbers.summary["environments"]:  # those that differ in their commit only are one
+    runs: Counter[tuple[str, str]] = Counter()
+    for entry in summary["environments"]:  # those that differ in their commit only are one
         versions = f"jax {entry['versions']['jax']}, Python {entry['versions']['python']}"
-        where = (f"{entry['device']}, {entry['cpu_cores']} cores", versions)
-        runs[where] = runs.get(where, 0) + entry["runs"]
+        runs[f"{entry['device']}, {entry['cpu_cores']} cores", versions] += entry["runs"]
     places = "; ".join(
         f"{place} ({count} runs, other programs running), {versions}"
         for (place, versions), count in runs.items()
     )
-    return f"Scale `{numbers.summary['scale']}`: {numbers.summary['about']}. {places}."
+    return f"Scale `{summary['scale']}`: {summary['about']}. {places}."
 
 
 def to_html(text: str, *, folder: Path) -> str:

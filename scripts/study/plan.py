@@ -13,7 +13,6 @@ Parts, as the page numbers them:
 """
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -129,34 +128,6 @@ class Run:
         return f"{self.group}-seed{self.config.seed}"
 
 
-def scale_of(name: str) -> Scale:
-    """Return a scale by name; ConfigError if there is none."""
-    if name not in SCALES:
-        raise ConfigError(f"--scale={name}: choose one of {', '.join(SCALES)}")
-    return SCALES[name]
-
-
-def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
-    """Return the runs of a scale in the order in which to run them.
-
-    Args:
-      scale: one of ``SCALES``.
-      folder: where the study keeps its runs; drawn data lies in its ``data``.
-    """
-    found = [
-        *_report_runs(scale),
-        *_by_heart_runs(scale),
-        *_anchor_runs(scale),
-        *_guess_runs(scale, folder),
-        *_library_runs(scale),
-        *_leak_runs(scale),
-    ]
-    names = [run.name for run in found]
-    if len(set(names)) != len(names):
-        raise ConfigError(f"two runs of the study have one name: {sorted(names)}")
-    return sorted(found, key=lambda run: run.order)
-
-
 def dlstudio_recipe(scale: Scale, **changes: Any) -> Config:
     """Return DLStudio's settings at this scale, with ``changes``."""
     settings = {**scale.settings, "epochs": scale.epochs, "seed": scale.seeds[0], "progress": "off"}
@@ -171,124 +142,94 @@ def library_recipe(scale: Scale, **changes: Any) -> Config:
     return quick.get_config().replace(**{**mine, "val_images": scale.held_out, **changes})
 
 
-def _seeds(scale: Scale, part: str, first: int, later: int) -> Iterator[tuple[int, int]]:
-    """Yield each seed of a part and the order of its runs: the first early, the others late."""
-    seeds = scale.seeds if part in scale.spread_parts else scale.seeds[:1]
-    for index, seed in enumerate(seeds):
-        yield seed, first if index == 0 else later + index
+def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
+    """Return the runs of a scale in the order in which to run them.
 
+    Args:
+      scale: one of ``SCALES``.
+      folder: where the study keeps its runs; drawn data lies in its ``data``.
+    """
+    found: list[Run] = []
 
-def _report_runs(scale: Scale) -> Iterator[Run]:
+    def add(group: str, parts: str, order: int, *, later: int = 0, **changes: Any) -> None:
+        """Add a group: its first seed at ``order``, the others after ``later`` if it is given."""
+        recipe = library_recipe if group.startswith("library-") else dlstudio_recipe
+        checked, several = changes.pop("checked", ()), later and parts[0] in scale.spread_parts
+        for index, seed in enumerate(scale.seeds if several else scale.seeds[:1]):
+            config = recipe(scale, **{"seed": seed, **changes})
+            when = later + index if index else order
+            found.append(Run(group, tuple(parts.split()), config, when, checked))
+
+    heads = ("dlstudio", "dense")
+    throughout = {"head": "dense", "upsampling": "dense"}
     # The later seeds of the dense head come first: part 3 is the one that asks for a spread.
     for head, part, later in (("dlstudio", "1", 55), ("dense", "3", 50)):
         for name, loss in REPORT_LOSSES.items():
-            for seed, order in _seeds(scale, part, 0, later):
-                config = dlstudio_recipe(scale, seed=seed, head=head, **loss)
-                parts = (part, "4", "6") if name == "mse" else (part, "4")
-                yield Run(f"{name}-{head}", parts, config, order)
-    throughout = {"head": "dense", "upsampling": "dense"}
-    for name in scale.dense_throughout:
-        # Only MSE's is compared over seeds.
-        for seed, order in _seeds(scale, "3" if name == "mse" else "", 6, 60):
-            config = dlstudio_recipe(scale, seed=seed, **throughout, **REPORT_LOSSES[name])
-            yield Run(f"{name}-dense-inside", ("3",), config, order)
+            parts = f"{part} 4 6" if name == "mse" else f"{part} 4"
+            add(f"{name}-{head}", parts, 0, later=later, head=head, **loss)
+    for name in scale.dense_throughout:  # only MSE's is compared over seeds
+        later = 60 if name == "mse" else 0
+        add(f"{name}-dense-inside", "3", 6, later=later, **throughout, **REPORT_LOSSES[name])
 
-
-def _by_heart_runs(scale: Scale) -> Iterator[Run]:
     images, epochs = scale.by_heart
-    settings = {
+    few = {
         "depth": min(4, scale.settings["depth"]),
         "train_images": images,
         "epochs": epochs,
         "log_steps": images // 4,
-        # Only the output layer is to be in the way.
-        "upsampling": "dense",
+        "upsampling": "dense",  # only the output layer is to be in the way
         "optimizer": "adamw",
         "learning_rate": 1e-2,
         "schedule": "onecycle",
         "input_range": "unit",
     }
     for name in ("mse", "dice", "combo400"):
-        config = dlstudio_recipe(scale, **{**settings, **REPORT_LOSSES[name]})
-        yield Run(f"by-heart-{name}-dlstudio", ("2",), config, 1)
-    config = dlstudio_recipe(scale, **settings, head="dense")
-    yield Run("by-heart-mse-dense", ("2",), config, 1)
+        add(f"by-heart-{name}-dlstudio", "2", 1, **few, **REPORT_LOSSES[name])
+    add("by-heart-mse-dense", "2", 1, **few, head="dense")
 
+    if scale.anchor is not None:
+        add("anchor-mse-dlstudio", "anchor", 8, **scale.anchor, epochs=1)
+        add("anchor-mse-dense", "anchor 6", 8, **scale.anchor, epochs=1, **throughout)
 
-def _anchor_runs(scale: Scale) -> Iterator[Run]:
-    if scale.anchor is None:
-        return
-    base = {**scale.anchor, "epochs": 1}
-    yield Run("anchor-mse-dlstudio", ("anchor",), dlstudio_recipe(scale, **base), 8)
-    dense = dlstudio_recipe(scale, head="dense", upsampling="dense", **base)
-    yield Run("anchor-mse-dense", ("anchor", "6"), dense, 8)
-
-
-def _guess_runs(scale: Scale, folder: Path) -> Iterator[Run]:
-    seed = scale.seeds[0]
-    heads = ("dlstudio", "dense")
     most = max(scale.longer)
     for head in heads:
         # Under a constant learning rate a longer run passes through the states of shorter ones.
         epochs = most * scale.epochs
-        config = dlstudio_recipe(
-            scale, loss="dice", head=head, epochs=epochs, keep_checkpoints=epochs
-        )
         checked = tuple(factor * scale.epochs for factor in scale.longer if factor != most)
-        yield Run(f"dice-{head}-epochs-x{most}", ("4",), config, 28, checked)
+        longer = {"epochs": epochs, "keep_checkpoints": epochs, "checked": checked}
+        add(f"dice-{head}-epochs-x{most}", "4", 28, loss="dice", head=head, **longer)
     for head in heads:
         for depth in scale.depths:
-            config = dlstudio_recipe(scale, head=head, depth=depth)
-            yield Run(f"mse-{head}-depth{depth}", ("4",), config, 14 + depth)
+            add(f"mse-{head}-depth{depth}", "4", 14 + depth, head=head, depth=depth)
     for value in scale.dice_scales:
         for head in heads:
             loss = {"loss": "combo", "loss_params": {"dice_scale": value}}
-            config = dlstudio_recipe(scale, head=head, **loss)
-            yield Run(f"combo{value:g}-{head}", ("4",), config, 11)
-    for name, loss in REPORT_LOSSES.items():
-        if name != "combo400":
-            config = dlstudio_recipe(scale, head="dense", targets="unit", **loss)
-            yield Run(f"{name}-dense-unit", ("4",), config, 10)
-    config = dlstudio_recipe(scale, loss="dice", targets="unit")
-    yield Run("dice-dlstudio-unit", ("4",), config, 10)
+            add(f"combo{value:g}-{head}", "4", 11, head=head, **loss)
+    for name in ("mse", "dice", "combo20"):
+        add(f"{name}-dense-unit", "4", 10, head="dense", targets="unit", **REPORT_LOSSES[name])
+    add("dice-dlstudio-unit", "4", 10, targets="unit", loss="dice")
     for balance in BALANCES:
-        files = {
-            "data": "purdue",
-            "train_file": str(balance_file(folder, balance, "train")),
-            "test_file": str(balance_file(folder, balance, "test")),
-            "train_images": 0,
-        }
+        train, test = (str(balance_file(folder, balance, split)) for split in ("train", "test"))
+        drawn = {"data": "purdue", "train_file": train, "test_file": test, "train_images": 0}
         for name in ("mse", "combo400"):
-            loss = REPORT_LOSSES[name]
-            config = dlstudio_recipe(scale, head="dense", seed=seed, **loss, **files)
-            yield Run(f"{name}-dense-{balance}", ("4",), config, 13)
+            add(f"{name}-dense-{balance}", "4", 13, head="dense", **drawn, **REPORT_LOSSES[name])
 
-
-def _library_runs(scale: Scale) -> Iterator[Run]:
     for name in scale.losses:
-        for seed, order in _seeds(scale, "5", 5, 70):
-            targets = {"targets": "unit"} if name == "mse" else {}
-            config = library_recipe(scale, loss=name, seed=seed, **targets)
-            parts = ("5", "6") if name == "bce" else ("5",)
-            yield Run(f"library-{name}", parts, config, order)
+        targets = {"targets": "unit"} if name == "mse" else {}
+        parts = "5 6" if name == "bce" else "5"
+        add(f"library-{name}", parts, 5, later=70, loss=name, **targets)
+    add("library-bce-recolour", "6", 7, later=65, loss="bce", augment="recolour")
+    add("mse-dense-recolour", "6", 7, head="dense", augment="recolour")
 
-
-def _leak_runs(scale: Scale) -> Iterator[Run]:
-    for seed, order in _seeds(scale, "6", 7, 65):
-        config = library_recipe(scale, loss="bce", augment="recolour", seed=seed)
-        yield Run("library-bce-recolour", ("6",), config, order)
-    config = dlstudio_recipe(scale, head="dense", augment="recolour")
-    yield Run("mse-dense-recolour", ("6",), config, 7)
+    names = [run.name for run in found]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"two runs of the study have one name: {sorted(names)}")
+    return sorted(found, key=lambda run: run.order)
 
 
 def balance_file(folder: Path, balance: str, split: str) -> Path:
     """Return where drawn scenes of a class balance lie."""
     return folder / "data" / f"{balance}-{split}.gz"
-
-
-def steps_of(config: Config, train_images: int) -> int:
-    """Return the steps of a run on so many training images."""
-    return config.epochs * (train_images // config.batch_size)
 
 
 def train_images_of(scale: Scale, config: Config) -> int:
@@ -306,5 +247,6 @@ def cost_of(scale: Scale, run: Run) -> float:
     A step's time is linear in the depth; the constant is the layers that every depth has. A run
     adds its start, its test and its figures.
     """
-    steps = steps_of(run.config, train_images_of(scale, run.config))
-    return steps * run.config.batch_size / 4 * (run.config.depth + 2.3) / 6.3 + 200
+    size = run.config.batch_size
+    images = run.config.epochs * (train_images_of(scale, run.config) // size) * size
+    return images / 4 * (run.config.depth + 2.3) / 6.3 + 200

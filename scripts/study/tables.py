@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.docs.markdown import plus_minus
-from scripts.study.numbers import BY_HEART, LOSS_TITLES, REPORT, Numbers
+from scripts.study.numbers import BY_HEART, LOSS_TITLES, MIOU, REPORT, Numbers
 
 # From elsewhere: the report's own losses, and DLStudio's under PyTorch.
 REPORTED = json.loads(Path(__file__).with_name("reported.json").read_text(encoding="utf-8"))
@@ -26,9 +26,9 @@ def scored(numbers: Numbers, titles: dict[str, str], *columns: Column) -> Rows:
     return rows
 
 
-def per_class(numbers: Numbers, *column: str) -> list[Column]:
-    """Return the columns of a score of each class."""
-    return [(*column, index) for index in range(len(numbers.classes))]
+def per_class(numbers: Numbers, key: str) -> list[Column]:
+    """Return the columns of a score of each class, half-value threshold."""
+    return [("half", key, index) for index in range(len(numbers.classes))]
 
 
 def reproduction(numbers: Numbers) -> Rows:
@@ -44,7 +44,7 @@ def reproduction(numbers: Numbers) -> Rows:
                 plus_minus(numbers.values(group, "curve", "loss", 0), digits),
                 plus_minus(numbers.values(group, "last_loss"), digits),
                 f"{runs[0]['floor']:.{digits}f}",
-                plus_minus(numbers.values(group, "half", "miou")),
+                plus_minus(numbers.values(group, *MIOU)),
                 plus_minus(numbers.values(group, "windows", "miou")),
             ]
         rows.append(row if runs else [*row, "0", NOT_RUN])
@@ -57,18 +57,18 @@ def anchors(numbers: Numbers) -> Rows:
     told = REPORTED["dlstudio_in_pytorch"]
     for head, losses in told["losses"].items():
         rows.append([f"{HEAD_TITLES[head]}, DLStudio in PyTorch", *map(str, losses)])
-        run = numbers.first(f"anchor-mse-{head}")
-        means = means_of(run, told["steps"])[: len(losses)] if run else []
-        cells = [f"{mean:.0f}" for mean in means] if run else [NOT_RUN]
+        curves = numbers.values(f"anchor-mse-{head}", "curve")
+        means = means_of(curves[0], told["steps"])[: len(losses)] if curves else []
+        cells = [f"{mean:.0f}" for mean in means] if curves else [NOT_RUN]
         rows.append([f"**{HEAD_TITLES[head]}, segjax**", *cells])
     return rows
 
 
-def means_of(run: dict[str, Any], steps: int) -> list[float]:
-    """Return the means of a run's curve over each so many steps, as far as they are whole."""
+def means_of(curve: dict[str, Any], steps: int) -> list[float]:
+    """Return the means of a curve over each so many steps, as far as they are whole."""
     found: list[float] = []
     total, before, filled = 0.0, 0, 0
-    for step, loss in zip(run["curve"]["step"], run["curve"]["loss"], strict=True):
+    for step, loss in zip(curve["step"], curve["loss"], strict=True):
         total, filled, before = total + loss * (step - before), filled + step - before, step
         if filled >= steps:
             found.append(total / filled)
@@ -101,15 +101,15 @@ def windows(numbers: Numbers) -> Rows:
     titles = {f"by-heart-{name}": f"{LOSS_TITLES[name]}, by heart" for name in ("mse", "dice")}
     rows = []
     for name, title in (titles | {name: LOSS_TITLES[name] for name in BY_HEART}).items():
-        shares = numbers.values(f"{name}-dlstudio", "measured", "outputs", "windows")
-        row = [title, NOT_RUN]
-        if shares:
-            found = numbers.values(f"{name}-dlstudio", "measured", "outputs", "amplitude_all")
-            row = [f"{title} (n = {len(shares)})", plus_minus(found, 2)]
-            for of_class in zip(*shares, strict=True):
-                parts = zip(*of_class, strict=True) if of_class[0][0] is not None else ()
-                row.append(" / ".join(f"{100 * sum(p) / len(p):.0f}" for p in parts) or "-")
-        rows.append(row)
+        found = numbers.values(f"{name}-dlstudio", "measured", "outputs")
+        row = [
+            f"{title} (n = {len(found)})",
+            plus_minus([run["amplitude_all"] for run in found], 2),
+        ]
+        for of_class in zip(*(run["windows"] for run in found), strict=True):
+            parts = zip(*of_class, strict=True) if of_class[0][0] is not None else ()
+            row.append(" / ".join(f"{100 * sum(p) / len(p):.0f}" for p in parts) or "-")
+        rows.append(row if found else [title, NOT_RUN])
     return rows
 
 
@@ -120,12 +120,15 @@ def fix(numbers: Numbers, key: str) -> Rows:
         for loss in REPORT
         for head in HEAD_TITLES
     }
-    for loss in REPORT:
-        if numbers.planned(group := f"{loss}-dense-inside"):
-            titles[group] = f"{LOSS_TITLES[loss]}, dense throughout"
-    classes = per_class(numbers, "half", key)
+    left = {run.rpartition("-seed")[0] for run in numbers.summary["missing"]}
+    planned = numbers.groups.keys() | left  # not every scale has all
+    titles |= {
+        group: f"{LOSS_TITLES[loss]}, dense throughout"
+        for loss in REPORT
+        if (group := f"{loss}-dense-inside") in planned
+    }
     boundary = ("measured", "shapes", "boundary_f1_mean")
-    return scored(numbers, titles, ("half", f"m{key}"), *classes, boundary)
+    return scored(numbers, titles, ("half", f"m{key}"), *per_class(numbers, key), boundary)
 
 
 def balance(numbers: Numbers) -> Rows:
@@ -153,7 +156,7 @@ def balance_runs(numbers: Numbers) -> Rows:
         for name in ("mse", "combo400")
         for kind, title in (("uniform", "even"), ("skewed", "skewed"))
     }
-    return scored(numbers, titles, ("half", "miou"), *per_class(numbers, "half", "iou"))
+    return scored(numbers, titles, MIOU, *per_class(numbers, "iou"))
 
 
 def guesses(numbers: Numbers) -> Rows:
@@ -167,7 +170,7 @@ def guesses(numbers: Numbers) -> Rows:
     rows = []
     for group, title in titles.items():
         found = [
-            numbers.values(group.format(head), "half", "miou") or _passed(numbers, group, head)
+            numbers.values(group.format(head), *MIOU) or _passed(numbers, group, head)
             for head in HEAD_TITLES
         ]
         if any(found):
@@ -178,10 +181,10 @@ def guesses(numbers: Numbers) -> Rows:
 
 def _passed(numbers: Numbers, group: str, head: str) -> list[float]:
     """Return the score that a longer run had when it passed the end of a shorter one."""
-    base = numbers.first(f"dice-{head}")
-    if base is None or "-epochs-x" not in group:
+    base = numbers.group(f"dice-{head}")
+    if not base or "-epochs-x" not in group:
         return []
-    wanted = int(group.rpartition("x")[2]) * base["epochs"]
+    wanted = int(group.rpartition("x")[2]) * base[0]["epochs"]
     sweep = numbers.epochs_sweep(head)
     return [score for epochs, scores in sweep if epochs == wanted for score in scores]
 
@@ -189,8 +192,7 @@ def _passed(numbers: Numbers, group: str, head: str) -> list[float]:
 def ranking(numbers: Numbers) -> Rows:
     """Return the library's losses by their validation score."""
     titles = {f"library-{name}": f"`{name}`" for name, _ in numbers.ranking()}
-    columns = (("val_miou",), ("half", "miou"), *per_class(numbers, "half", "iou"))
-    rows = scored(numbers, titles, *columns)
+    rows = scored(numbers, titles, ("val_miou",), MIOU, *per_class(numbers, "iou"))
     return [[str(place), *row] for place, row in enumerate(rows, 1)]
 
 
@@ -199,18 +201,18 @@ def colour_leak(numbers: Numbers) -> Rows:
     disk = numbers.classes.index("disk")
     rows = []
     for title, found in numbers.leak_rows():
-        row = [title, str(len(found))]
-        if found:
-            plain, new = (
-                [run[scene]["iou"] for run in found] for scene in ("as_they_are", "recoloured")
-            )
-            row += [plus_minus([sum(iou) / len(iou) for iou in ious]) for ious in (plain, new)]
-            row += [plus_minus([iou[disk] for iou in ious]) for ious in (plain, new)]
-            row += [
-                plus_minus([100 * run[scene]["false_disk"] for run in found], 1)
-                for scene in ("as_they_are", "planted")
-            ]
-        rows.append(row if found else [*row, NOT_RUN])
+        plain, new, red = (
+            [run[scene] for run in found] for scene in ("as_they_are", "recoloured", "planted")
+        )
+        cells = [
+            *(
+                plus_minus([sum(s["iou"]) / len(s["iou"]) for s in scenes])
+                for scenes in (plain, new)
+            ),
+            *(plus_minus([scene["iou"][disk] for scene in scenes]) for scenes in (plain, new)),
+            *(plus_minus([100 * s["false_disk"] for s in scenes], 1) for scenes in (plain, red)),
+        ]
+        rows.append([title, str(len(found)), *(cells if found else [NOT_RUN])])
     return rows
 
 

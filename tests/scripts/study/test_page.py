@@ -47,8 +47,8 @@ def test_html_has_tables_lists_code_and_escapes(tmp_path):
 
 
 def test_means_over_steps_are_whole_ones():
-    run = {"curve": {"step": [2, 4, 6, 8, 10], "loss": [1.0, 3.0, 5.0, 7.0, 9.0]}}
-    assert means_of(run, 4) == [2.0, 6.0]
+    curve = {"step": [2, 4, 6, 8, 10], "loss": [1.0, 3.0, 5.0, 7.0, 9.0]}
+    assert means_of(curve, 4) == [2.0, 6.0]
 
 
 def test_page_and_figures_come_from_the_numbers_alone(committed, tmp_path):
