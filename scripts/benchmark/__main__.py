@@ -151,7 +151,8 @@ def main() -> None:
             for dtype in args.dtypes
         }
         report["forward_flops"] = {
-            str(depth): side.ask(ours.flops, depth=depth)["forward_flops"] for depth in args.depths
+            str(depth): side.ask(ours.size_of, depth=depth)["forward_flops"]
+            for depth in args.depths
         }
     files = fetch()
     if "network" in args.parts:
@@ -164,8 +165,7 @@ def main() -> None:
                     report["network"] += measure_network(depth, batch, dtype, rounds, others)
     if "load" in args.parts:
         print("loading the training file", flush=True)
-        train = files.train
-        report["load"] = measure_loads(train, 2, with_theirs)
+        report["load"] = measure_loads(files.train, 2, with_theirs)
     if "job" in args.parts:
         print(f"data file to the end of an epoch of {args.job_images:,} images", flush=True)
         report |= {"job_depth": args.job_depth, "job_images": args.job_images}

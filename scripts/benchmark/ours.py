@@ -65,9 +65,7 @@ def build(depth: int, batch: int, dtype: str, size: int = 64, devices: int = 1) 
         at = int(random.integers(0, len(images) - batch + 1))
         jax.block_until_ready(apply(held["state"], arrays["images"][at : at + batch]))
 
-    started = time.perf_counter()
-    step()
-    first = time.perf_counter() - started
+    [first] = worker.clock(step, 1)
     forward()
     built.update(step=step, forward=forward, per_call=per_call)
     return {"first_step": first}
@@ -77,14 +75,9 @@ def measure(kind: str, count: int) -> Answer:
     """Return seconds a step, one number a call, and the process's peak memory."""
     import jax
 
-    per_call = built["per_call"] if kind == "step" else 1
-    seconds = [s / per_call for s in worker.clock(built[kind], count)]
+    found = worker.clocked(built[kind], count, built["per_call"] if kind == "step" else 1)
     stats = jax.devices()[0].memory_stats() or {}
-    return {
-        "seconds": seconds,
-        "peak_bytes": worker.peak_bytes(),
-        "device_bytes": stats.get("peak_bytes_in_use"),
-    }
+    return found | {"device_bytes": stats.get("peak_bytes_in_use")}
 
 
 def matmul(size: int, dtype: str, count: int) -> Answer:
@@ -101,20 +94,19 @@ def matmul(size: int, dtype: str, count: int) -> Answer:
     return {"flops_a_second": 2 * size**3 / best}
 
 
-def flops(depth: int) -> Answer:
-    """Return the additions and multiplications of one image's forward pass, as --summary counts."""
+def size_of(depth: int) -> Answer:
+    """Return a network's operations and the numbers it learns, which devices exchange a step.
+
+    Operations: additions and multiplications of one image's forward pass, as --summary counts.
+    """
     from segjax.networks.munet import MUnet
     from segjax.networks.summary import layers_of
 
-    return {"forward_flops": sum(layer.flops for layer in layers_of(MUnet(depth=depth)))}
-
-
-def parameters(depth: int) -> Answer:
-    """Return how many numbers a network learns, which is what devices exchange a step."""
-    from segjax.networks.munet import MUnet
-    from segjax.networks.summary import layers_of
-
-    return {"parameters": sum(layer.parameters for layer in layers_of(MUnet(depth=depth)))}
+    layers = layers_of(MUnet(depth=depth))
+    return {
+        "forward_flops": sum(layer.flops for layer in layers),
+        "parameters": sum(layer.parameters for layer in layers),
+    }
 
 
 def load(file: str, cache_dir: str, cached: bool) -> Answer:

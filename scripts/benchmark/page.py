@@ -30,14 +30,14 @@ def quartiles(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({low:.2f} to {high:.2f})"
 
 
-def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
-    """Return how many times faster ours was, turn by turn."""
-    return [a / b for a, b in zip(theirs, ours, strict=True)]
+def quotients(one: Sequence[float], other: Sequence[float]) -> str:
+    """Return ``quartiles`` of ``one`` over ``other``, turn by turn."""
+    return quartiles([a / b for a, b in zip(one, other, strict=True)])
 
 
 def gigabytes(count: float | None) -> str:
     """Return bytes as gigabytes, or a dash."""
-    return "-" if count is None else f"{count / 1e9:.2f}"
+    return f"{count / 1e9:.2f}" if count else "-"
 
 
 def network_table(report: dict[str, Any]) -> list[str]:
@@ -51,34 +51,38 @@ def network_table(report: dict[str, Any]) -> list[str]:
         ours = row["seconds"]["segjax"]
         images = row["batch"] / statistics.median(ours)
         flops = images * report["forward_flops"][str(row["depth"])] * PASSES[row["kind"]]
-        cells = [KINDS[row["kind"]], row["depth"], row["batch"], row["dtype"], len(ours)]
-        cells += [f"{images:,.0f}" if images >= 100 else f"{images:.1f}", f"{flops / 1e9:,.0f}"]
-        cells.append(f"{flops / report['matmul'][row['dtype']]:.0%}")
-        cells += [quartiles(ratios(row["seconds"][mode], ours)) for mode in modes]
-        cells.append(f"{row['first_step']['segjax']:.1f}")
-        for name in ("segjax", *modes):
-            cells.append(gigabytes(row["device_bytes"][name] or row["peak_bytes"][name]))
-        rows.append(cells)
+        rows.append(
+            [
+                *(KINDS[row["kind"]], row["depth"], row["batch"], row["dtype"], len(ours)),
+                f"{images:,.0f}" if images >= 100 else f"{images:.1f}",
+                f"{flops / 1e9:,.0f}",
+                f"{flops / report['matmul'][row['dtype']]:.0%}",
+                *(quotients(row["seconds"][mode], ours) for mode in modes),
+                f"{row['first_step']['segjax']:.1f}",
+                *(
+                    gigabytes(row["device_bytes"][name] or row["peak_bytes"][name])
+                    for name in ("segjax", *modes)
+                ),
+            ]
+        )
     return table(head, rows)
 
 
 def load_table(report: dict[str, Any]) -> list[str]:
     """Return the table of reading the training file."""
     rows = report["load"]
-    with_pickle = "pickle" in rows[0]
-    lines = []
     names = {"first": "first load", "later": "later load", "pickle": "pickle, as DLStudio"}
-    for name, title in names.items():
-        if name not in rows[0]:
-            continue
-        seconds = [row[name]["seconds"] for row in rows]
-        peak = max(row[name]["peak_bytes"] or 0 for row in rows)
-        cells = [title, len(rows), quartiles(seconds), gigabytes(peak or None), "", ""]
-        if with_pickle and name != "pickle":
-            cells[4] = quartiles([row[name]["seconds"] / row["pickle"]["seconds"] for row in rows])
-            most = max(row["pickle"]["peak_bytes"] or 0 for row in rows)
-            cells[5] = f"{peak / most:.0%}" if most else "-"
-        lines.append(cells)
+    seconds = {name: [row[name]["seconds"] for row in rows] for name in rows[0]}
+    peaks = {name: max(row[name]["peak_bytes"] or 0 for row in rows) for name in rows[0]}
+    lines = []
+    for name in filter(seconds.__contains__, names):
+        against = ["", ""]
+        if name != "pickle" and "pickle" in seconds:
+            most = peaks["pickle"]
+            share = f"{peaks[name] / most:.0%}" if most else "-"
+            against = [quotients(seconds[name], seconds["pickle"]), share]
+        spread = quartiles(seconds[name])
+        lines.append([names[name], len(rows), spread, gigabytes(peaks[name]), *against])
     head = ["training file", "n", "s", "memory, GB", "seconds of pickle's", "memory of pickle's"]
     return table(head, lines)
 
@@ -91,16 +95,12 @@ def job_table(report: dict[str, Any]) -> list[str]:
         "warm": "segjax, data and programs cached",
         "dlstudio": "DLStudio",
     }
+    seconds = {name: [row[name]["seconds"] for row in rows] for name in rows[0]}
     lines = []
-    for name, title in names.items():
-        if name not in rows[0]:
-            continue
-        cells = [title, str(len(rows)), quartiles([row[name]["seconds"] for row in rows]), ""]
-        if "dlstudio" in rows[0] and name != "dlstudio":
-            cells[3] = quartiles(
-                [row["dlstudio"]["seconds"] / row[name]["seconds"] for row in rows]
-            )
-        lines.append(cells)
+    for name in filter(seconds.__contains__, names):
+        compared = name != "dlstudio" and "dlstudio" in seconds
+        faster = quotients(seconds["dlstudio"], seconds[name]) if compared else ""
+        lines.append([names[name], len(rows), quartiles(seconds[name]), faster])
     return table(["data file to end of epoch", "n", "s", "times as fast as DLStudio"], lines)
 
 
@@ -124,15 +124,12 @@ def section(report: dict[str, Any], file: Path) -> list[str]:
     if "load" in report:
         lines += ["", *load_table(report)]
     if "job" in report:
-        steps = report["job"][0]["cold"]["steps"]
-        lines += [
-            "",
-            f"Depth {report['job_depth']}, {steps:,} steps of 4 on the file of "
-            f"{report.get('job_images', 1000):,} images, from the start of the process: imports, "
-            "reading, compiling, training, a checkpoint.",
-            "",
-            *job_table(report),
-        ]
+        steps, images = report["job"][0]["cold"]["steps"], report.get("job_images", 1000)
+        job = (
+            f"Depth {report['job_depth']}, {steps:,} steps of 4 on the file of {images:,} images, "
+            "from the start of the process: imports, reading, compiling, training, a checkpoint."
+        )
+        lines += ["", job, "", *job_table(report)]
     return lines
 
 

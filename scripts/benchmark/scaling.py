@@ -89,7 +89,7 @@ def measure(depth: int, dtype: str) -> dict[str, Any]:
         "simulated": simulated,
         "depth": depth,
         "dtype": dtype,
-        "parameters": ask_once(ours.parameters, depth=depth)["parameters"],
+        "parameters": ask_once(ours.size_of, depth=depth)["parameters"],
         "points": measured,
     }
 
@@ -133,7 +133,17 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> list[str]:
     heading = f"{about['device']}, depth {report['depth']}, {report['dtype']}"
     fixed, work = 1e3 * model["fixed"], 1e3 * model["work"]
     link, exchanged = model["link_bytes_a_second"] / 1e9, 4e-6 * report["parameters"]
-    lines = [
+    rows = []
+    for point in report["points"]:
+        shown = point | ({"devices": 1} if report["simulated"] else {})  # the cores are the same
+        devices = str(point["devices"])
+        if report["simulated"] and point["devices"] > 1:
+            devices += " simulated"
+        by_model = point["batch"] / predict(report, shown)
+        rows.append([point["size"], point["batch"], devices, rates(point), f"{by_model:.3g}"])
+    shared = ["", "Simulated devices share the cores: they show what sharing a batch costs."]
+    more = [[n, *(f"{beyond(report, each, n):,.0f}" for each in BATCHES_BEYOND)] for n in BEYOND]
+    return [
         f"### {heading}",
         "",
         f"![Images a second over the batch, and over devices](figures/{figure.name})",
@@ -143,32 +153,14 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> list[str]:
         "for each 64x64 pixels of a batch, fitted to the rows of one device. Data: "
         f"`{file.resolve().relative_to(ROOT).as_posix()}`.",
         "",
-    ]
-    rows = []
-    for point in report["points"]:
-        shown = point | ({"devices": 1} if report["simulated"] else {})  # the cores are the same
-        devices = str(point["devices"])
-        if report["simulated"] and point["devices"] > 1:
-            devices += " simulated"
-        by_model = point["batch"] / predict(report, shown)
-        rows.append([point["size"], point["batch"], devices, rates(point), f"{by_model:.3g}"])
-    lines += table(["image size", "batch", "devices", "images/s", "by the model"], rows)
-    if report["simulated"]:
-        lines += ["", "Simulated devices share the cores: they show what sharing a batch costs."]
-    lines += [
+        *table(["image size", "batch", "devices", "images/s", "by the model"], rows),
+        *(shared if report["simulated"] else []),
         "",
         f"Modelled, not measured: so many machines or devices like this one, {link:g} GB/s between "
         f"them; they exchange {exchanged:.1f} MB of gradients a step. 64x64 pixels:",
         "",
-        *table(
-            ["devices", *(f"{each} images each: images/s" for each in BATCHES_BEYOND)],
-            [
-                [count, *(f"{beyond(report, each, count):,.0f}" for each in BATCHES_BEYOND)]
-                for count in BEYOND
-            ],
-        ),
+        *table(["devices", *(f"{each} images each: images/s" for each in BATCHES_BEYOND)], more),
     ]
-    return lines
 
 
 def beyond(report: dict[str, Any], each: int, devices: int) -> float:
@@ -202,11 +194,8 @@ def draw(report: dict[str, Any], figure: Path) -> None:
         line = [beyond(report, each, devices) for devices in BEYOND]
         right.plot(BEYOND, line, "--", color=f"C{index}", label=f"{each} images each")
     if not report["simulated"]:
-        points = [
-            p
-            for p in report["points"]
-            if {"size": 64, "batch": SHARED["batch"]}.items() <= p.items()
-        ]
+        of_shared = {"size": 64, "batch": SHARED["batch"]}.items()
+        points = [p for p in report["points"] if of_shared <= p.items()]
         shared = [p["batch"] / statistics.median(p["seconds"]) for p in points]
         right.plot([p["devices"] for p in points], shared, "ko", label="16 images in all, measured")
     right.set(xscale="log", yscale="log", xlabel="devices", title="More devices, modelled")

@@ -62,38 +62,30 @@ def build(depth: int, batch: int, dtype: str, mode: str) -> Answer:
         with torch.no_grad(), cast:
             run(x)
 
-    def waiting(call: Any, calls: int) -> Any:
-        def several() -> None:
-            for _ in range(calls):
-                call()
-            if cuda:
-                torch.cuda.synchronize()
-
-        return several
+    def several(call: Any, calls: int) -> None:
+        for _ in range(calls):
+            call()
+        if cuda:
+            torch.cuda.synchronize()
 
     per_call = 50 if cuda else 1
-    started = time.perf_counter()
-    waiting(step, 1)()
-    first = time.perf_counter() - started
+    [first] = worker.clock(lambda: several(step, 1), 1)
     for _ in range(2):
-        waiting(step, 1)()
-        waiting(forward, 1)()
-    built.update(step=waiting(step, per_call), forward=waiting(forward, per_call))
+        several(step, 1)
+        several(forward, 1)
+    built["step"] = lambda: several(step, per_call)
+    built["forward"] = lambda: several(forward, per_call)
     built["per_call"] = per_call
-    return {"first_step": first, "platform": device.type, "threads": torch.get_num_threads()}
+    return {"first_step": first}
 
 
 def measure(kind: str, count: int) -> Answer:
     """Return seconds a step, one number a call, and the process's peak memory."""
     import torch
 
-    seconds = [s / built["per_call"] for s in worker.clock(built[kind], count)]
-    cuda = torch.cuda.is_available()
-    return {
-        "seconds": seconds,
-        "peak_bytes": worker.peak_bytes(),
-        "device_bytes": torch.cuda.max_memory_allocated() if cuda else None,
-    }
+    found = worker.clocked(built[kind], count, built["per_call"])
+    most = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+    return found | {"device_bytes": most}
 
 
 def load(file: str) -> Answer:

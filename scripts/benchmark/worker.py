@@ -71,6 +71,12 @@ def clock(call: Callable[[], Any], count: int) -> list[float]:
     return seconds
 
 
+def clocked(call: Callable[[], Any], count: int, per_call: int) -> Answer:
+    """Return seconds a step, one number a call of ``per_call`` steps, and the peak memory."""
+    seconds = [taken / per_call for taken in clock(call, count)]
+    return {"seconds": seconds, "peak_bytes": peak_bytes()}
+
+
 def peak_bytes() -> int | None:
     """Return the most memory that this process has held, or None where the system cannot say."""
     try:

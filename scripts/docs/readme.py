@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scripts.docs.markdown import plus_minus, replace_between, same_settings, table
+from scripts.study.figures import comparison, rich_images
 from scripts.study.measure import predict_values
 from segjax import plots
 from segjax.data.splits import load_splits
@@ -28,7 +27,7 @@ from segjax.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- numbers: scripts/docs/readme.py -->", "<!-- end of numbers -->"
-SHOWN_IMAGES, SHOWN_CLASSES = 4, 3  # the first test images with at least so many classes
+SHOWN_IMAGES = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,19 +115,13 @@ def heads_figure(folders: dict[str, Path]) -> Any:
     """Draw the same test images as two runs see them."""
     titles = {"dlstudio": "DLStudio's output layer", "dense": "the repaired one"}
     test = load_splits(RunFolder(folders["dense"]).config()).test
-    classes = (test.masks > 0).any(axis=(1, 2)).sum(axis=-1)
-    shown = test.subset(np.flatnonzero(classes >= SHOWN_CLASSES)[:SHOWN_IMAGES])
-    return plots.comparison_figure(
-        shown.images,
-        shown.masks,
-        {
-            title: predict_values(load_trained(folders[name]), shown.images)
-            for name, title in titles.items()
-        },
-        class_names=shown.class_names,
-        class_values=shown.class_values,
-        boxes=[shown.boxes_of(index) for index in range(len(shown))],
-        title="The same network, data and steps under two output layers",
+    shown = test.subset(rich_images(test, SHOWN_IMAGES))
+    values = {
+        title: predict_values(load_trained(folders[name]), shown.images)
+        for name, title in titles.items()
+    }
+    return comparison(
+        shown, values, title="The same network, data and steps under two output layers"
     )
 
 
