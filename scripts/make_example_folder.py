@@ -93,39 +93,30 @@ PICTURES: dict[str, Callable[[], Example]] = {"tissue": make_tissue, "coins": ma
 
 def write_indexed(example: Example, folder: Path) -> None:
     """Write images/, masks/ with one indexed PNG an image, and classes.txt."""
-    _write_images(example, folder / "images")
-    (folder / "masks").mkdir()
-    for name, labels in zip(example.names, example.labels, strict=True):
-        mask = Image.fromarray(labels)
-        mask.putpalette([0, 0, 0, 86, 180, 233, 230, 159, 0])
-        mask.save(folder / "masks" / f"{name}.png")
-    _write_classes(example, folder)
+    palette = [0, 0, 0, 86, 180, 233, 230, 159, 0]
+    _write_images(example, folder / "images", classes=folder)
+    _write_pngs(example.names, example.labels, folder / "masks", palette=palette)
 
 
 def write_per_class(example: Example, folder: Path) -> None:
     """Write images/ and masks/CLASS/ with black and white PNGs of the classes an image shows."""
-    _write_images(example, folder / "images")
+    _write_images(example, folder / "images", classes=folder)
     for value, class_name in enumerate(example.classes, start=1):
-        (folder / "masks" / class_name).mkdir(parents=True)
-        for name, labels in zip(example.names, example.labels, strict=True):
-            on = labels == value
-            if on.any() or value == 1:
-                mask = Image.fromarray(on.astype(np.uint8) * 255)
-                mask.save(folder / "masks" / class_name / f"{name}.png")
-    _write_classes(example, folder)
+        on = example.labels == value
+        shown = on.any((1, 2)) | (value == 1)
+        names = [name for name, is_shown in zip(example.names, shown, strict=True) if is_shown]
+        _write_pngs(names, on[shown].astype(np.uint8) * 255, folder / "masks" / class_name)
 
 
 def write_flat(example: Example, folder: Path) -> None:
     """Write NAME.png beside NAME_mask.png, and classes.txt."""
-    _write_images(example, folder)
-    for name, labels in zip(example.names, example.labels, strict=True):
-        Image.fromarray(labels).save(folder / f"{name}_mask.png")
-    _write_classes(example, folder)
+    _write_images(example, folder, classes=folder)
+    _write_pngs([f"{name}_mask" for name in example.names], example.labels, folder)
 
 
 def write_coco(example: Example, folder: Path) -> None:
     """Write images/ and annotations.json with the run lengths of every object."""
-    _write_images(example, folder / "images")
+    _write_images(example, folder / "images", classes=None)
     height, width = example.labels.shape[1:]
     images = [
         {"id": index, "file_name": f"{name}.png", "height": height, "width": width}
@@ -217,14 +208,21 @@ def _cut(
     return Example(classes, names, cut(picture), cut(labels), cut(objects))
 
 
-def _write_images(example: Example, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for name, image in zip(example.names, example.images, strict=True):
-        Image.fromarray(image).save(folder / f"{name}.png")
+def _write_images(example: Example, folder: Path, *, classes: Path | None) -> None:
+    _write_pngs(example.names, example.images, folder)
+    if classes:
+        (classes / "classes.txt").write_text("\n".join(example.classes) + "\n")
 
 
-def _write_classes(example: Example, folder: Path) -> None:
-    (folder / "classes.txt").write_text("\n".join(example.classes) + "\n")
+def _write_pngs(
+    names: Sequence[str], arrays: np.ndarray, folder: Path, palette: Sequence[int] = ()
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in zip(names, arrays, strict=True):
+        picture = Image.fromarray(array)
+        if palette:
+            picture.putpalette(palette)
+        picture.save(folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -43,10 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     summary = {name: summarise(folders) for name, folders in groups.items()}
     for name in chosen.untimed:
         summary[name]["train_seconds"] = None
-    speedrun = json.loads((ROOT / "docs" / "results" / "speedrun.json").read_text("utf-8"))
-    target = ROOT / "docs" / "results" / "quick.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_text(target, json.dumps(summary, indent=2) + "\n")
+    results = ROOT / "docs" / "results"
+    speedrun = json.loads((results / "speedrun.json").read_text("utf-8"))
+    write_text(results / "quick.json", json.dumps(summary, indent=2) + "\n")
     readme = ROOT / "README.md"
     text, block = readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary, speedrun))
     write_text(readme, replace_between(text, BEGIN, END, block))

@@ -115,10 +115,8 @@ def compile_seconds(records: Sequence[Mapping[str, Any]]) -> float:
 
 def seconds_to_goal(records: Sequence[Mapping[str, Any]], goal: float) -> float | None:
     """Return the clock at the end of the first epoch that validated at ``goal``, or None."""
-    for record in records:
-        if record["kind"] == "validation" and record["val_miou"] >= goal:
-            return float(record["seconds"])
-    return None
+    validated = (record for record in records if record["kind"] == "validation")
+    return next((float(r["seconds"]) for r in validated if r["val_miou"] >= goal), None)
 
 
 def lines_of(summary: Mapping[str, Any], recipe: str) -> list[str]:

@@ -21,11 +21,7 @@ BEGIN, END = "<!-- mutations: begin -->", "<!-- mutations: end -->"
 # Depth 8 is the least at which every row of blocks has members, and blocks run twice.
 GROUPS = {
     "goldens": ["tests/goldens", "-k", "8-True and (passes or mse)"],
-    "parity": [
-        "tests/parity/test_parity_network.py",
-        "-k",
-        "one_pass and 8-True",
-    ],
+    "parity": ["tests/parity/test_parity_network.py", "-k", "one_pass and 8-True"],
     "layers and network": [
         "tests/networks/test_layers.py",
         "tests/networks/test_munet.py",

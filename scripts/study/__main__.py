@@ -13,6 +13,7 @@ It resumes where it stopped; several processes may share the work. The page need
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def study(given: argparse.Namespace) -> int:
     """Do what the command line says."""
     from scripts.study.execute import Study, execute, listing
 
-    scale = SCALES[given.scale]
+    scale, say = SCALES[given.scale], functools.partial(print, flush=True)  # a log shows it at once
     folder = given.runs / scale.name
     plan = Study(scale, runs_of(scale, folder=folder), folder)
     if given.list:
@@ -70,21 +71,16 @@ def study(given: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error}; the page needs: pip install -e '.[study]'") from None
     if given.page:
-        page.write_again(given.scale, given.docs, say=print_now)
+        page.write_again(given.scale, given.docs, say=say)
         return 0
     ask = {"only": given.only, "max_runs": given.max_runs, "vectorised": given.vectorised}
-    if not given.no_train and not execute(plan, **ask, say=print_now):
+    if not given.no_train and not execute(plan, **ask, say=say):
         return 3
     from segjax.training import backend
 
     backend.prepare()
-    page.document(plan, given.docs, say=print_now)
+    page.document(plan, given.docs, say=say)
     return 0
-
-
-def print_now(line: str) -> None:
-    """Print a line at once, so that a log shows where the study is."""
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Each maker returns None while runs that it needs are missing.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,16 +14,7 @@ from matplotlib.figure import Figure
 from scripts.study.execute import Study
 from scripts.study.floors import Reach
 from scripts.study.measure import predict_values
-from scripts.study.numbers import (
-    ALL,
-    BY_HEART,
-    LOSS_TITLES,
-    MIOU,
-    REPORT,
-    SCALES_OF_DICE,
-    Numbers,
-    Sweep,
-)
+from scripts.study.numbers import ALL, BY_HEART, LOSS_TITLES, MIOU, REPORT, SCALES_OF_DICE, Numbers
 from scripts.study.plan import Run
 from segjax import plots
 from segjax.colours import class_colour
@@ -39,7 +30,6 @@ HEADS = {
 }
 PLAIN_LEGEND = {"fontsize": 9, "edgecolor": "none"}
 SHOWN_IMAGES = 3
-SHOWN_CLASSES = 3  # of an image worth showing, at least
 CLOSE_UP = 28  # pixels
 
 
@@ -59,17 +49,16 @@ def _curve(panel: Axes, runs: Sequence[dict[str, Any]], head: str, *, label: str
         panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
 
 
-def _floor(panel: Axes, floor: float, *, label: str) -> None:
-    panel.axhline(floor, color="black", linestyle=":", linewidth=1.4, label=label)
+def _floor(panel: Axes, run: dict[str, Any], title: str, *, label: str) -> None:
+    """Draw a run's floor; close the panel with its title."""
+    panel.axhline(run["floor"], color="black", linestyle=":", linewidth=1.4, label=label)
+    panel.set_title(title, fontsize=11, loc="left")
 
 
-def _means(
-    panel: Axes, where: Any, values: Iterable[Sequence[float]], *, bars: bool = True, **style: Any
-) -> None:
+def _means(panel: Axes, where: Any, values: Any, *, bars: bool = True, **style: Any) -> None:
     """Draw the mean of each row of values and, with bars, their standard deviation, 0 of one."""
-    rows = list(values)
-    means = [float(np.mean(row)) for row in rows]
-    deviations = [float(np.std(row, ddof=1)) if len(row) > 1 else 0.0 for row in rows]
+    means = [float(np.mean(row)) for row in values]
+    deviations = [float(np.std(row, ddof=1)) if len(row) > 1 else 0.0 for row in values]
     panel.errorbar(where, means, yerr=deviations if bars else None, capsize=3, **style)
 
 
@@ -97,9 +86,9 @@ def head_curves(numbers: Numbers) -> Figure | None:
             if not runs:
                 return None
             _curve(panel, runs, head, label=f"{label} (n = {len(runs)})")
-        floor = numbers.group(f"{name}-dlstudio")[0]["floor"]
-        _floor(panel, floor, label="floor of DLStudio's")
-        panel.set_title(f"{LOSS_TITLES[name]} (floor {floor:.4g})", fontsize=11, loc="left")
+        [base, *_] = numbers.group(f"{name}-dlstudio")
+        title = f"{LOSS_TITLES[name]} (floor {base['floor']:.4g})"
+        _floor(panel, base, title, label="floor of DLStudio's")
         panel.set(xlabel="iterations", ylabel="training loss (running mean)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, ncols=3, fontsize=10, edgecolor="none", loc="outside upper left")
@@ -111,15 +100,14 @@ def by_heart_curves(numbers: Numbers) -> Figure | None:
     """Draw how near a few images learned by heart come to the floors."""
     figure = _figure(10, 3.6)
     for panel, name in zip(figure.subplots(1, 3), BY_HEART, strict=True):
-        if not numbers.group(f"by-heart-{name}-dlstudio"):
+        if not (faithful := numbers.group(f"by-heart-{name}-dlstudio")):
             return None
         for head, (*_, label) in HEADS.items():
             if runs := numbers.group(f"by-heart-{name}-{head}"):
                 _curve(panel, runs[:1], head, label=label)
-        floor = numbers.group(f"by-heart-{name}-dlstudio")[0]["floor"]
-        _floor(panel, floor, label=f"floor {floor:.4g}")
+        label = f"floor {faithful[0]['floor']:.4g}"
+        _floor(panel, faithful[0], LOSS_TITLES[name], label=label)
         panel.set_ylim(bottom=0)
-        panel.set_title(LOSS_TITLES[name], fontsize=11, loc="left")
         panel.set(xlabel="iterations", ylabel="training loss (mean of an epoch)")
         panel.legend(**PLAIN_LEGEND, framealpha=0.85)
     return figure
@@ -199,10 +187,8 @@ def guesses(numbers: Numbers) -> Figure | None:
     """Draw mean IoU against the length of training, the depth, and the scale of Dice."""
     figure = _figure(10, 4.0)
     axes = figure.subplots(1, 3, sharey=True)
-    scales = {
-        head: [numbers.values(f"{name}-{head}", *MIOU) for name in SCALES_OF_DICE.values()]
-        for head in HEADS
-    }
+    names = SCALES_OF_DICE.values()
+    scales = {head: [numbers.values(f"{n}-{head}", *MIOU) for n in names] for head in HEADS}
     ran = np.flatnonzero([any(of_scale) for of_scale in zip(*scales.values(), strict=True)])
     for head in HEADS:
         _sweep(axes[0], numbers.epochs_sweep(head), head)
@@ -220,7 +206,7 @@ def guesses(numbers: Numbers) -> Figure | None:
     return figure
 
 
-def _sweep(axes: Axes, points: Sweep, head: str) -> None:
+def _sweep(axes: Axes, points: list[tuple[float, list[float]]], head: str) -> None:
     ran = [point for point in points if point[1]]
     if not ran:
         return
@@ -234,21 +220,21 @@ def _sweep(axes: Axes, points: Sweep, head: str) -> None:
 @mpl.rc_context(STYLE)
 def ranking(numbers: Numbers) -> Figure | None:
     """Draw the library's losses by validation score, with the test's beside it."""
-    rows = numbers.ranking()
-    if not rows:
+    if not (rows := numbers.ranking()):
         return None
     figure = _figure(8, 1.1 + 0.42 * len(rows))
     axes = figure.subplots()
+    shown = (
+        ("val", -0.13, BLUE, "o", "validation (what ranks)"),
+        ("test", 0.13, ORANGE, "s", "test"),
+    )
     for index, (_, runs) in enumerate(rows):
-        for shift, key, colour, marker, label in (
-            (-0.13, "val", BLUE, "o", "validation (what ranks)"),
-            (0.13, "test", ORANGE, "s", "test"),
-        ):
+        for key, shift, colour, marker, label in shown:
             values, at = runs[key], index + shift
-            axes.plot(values, [at] * len(values), marker=marker, linestyle="none",
-                      color=colour, alpha=0.45, markersize=6)  # fmt: skip
-            axes.plot([np.mean(values)] * 2, [at - 0.12, at + 0.12], color=colour, linewidth=3,
-                      label=None if index else label)  # fmt: skip
+            points = {"marker": marker, "linestyle": "none", "alpha": 0.45, "markersize": 6}
+            axes.plot(values, [at] * len(values), color=colour, **points)
+            bar = {"linewidth": 3, "label": None if index else label}
+            axes.plot([np.mean(values)] * 2, [at - 0.12, at + 0.12], color=colour, **bar)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
     axes.set_xlabel("mean IoU (bars: means; points: seeds)")
@@ -266,19 +252,18 @@ def colour_leak(numbers: Numbers) -> Figure | None:
     disk = numbers.classes.index("disk")
     figure = _figure(10, 1.5 + 0.55 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True)
-    changes = (
-        (left, "recoloured", ORANGE, "recoloured", lambda leak: leak["iou"][disk]),
-        (right, "planted", PURPLE, "with a disk's red", lambda leak: 100 * leak["false_disk"]),
+    plain = ("as_they_are", BLUE, "as they are")
+    new, red = ("recoloured", ORANGE, "recoloured"), ("planted", PURPLE, "with a disk's red")
+    changes: tuple[tuple[Axes, tuple[str, str, str], Callable[[Any], float]], ...] = (
+        (left, new, lambda scene: scene["iou"][disk]),
+        (right, red, lambda scene: 100 * scene["false_disk"]),
     )
-    for panel, changed, changed_colour, changed_label, score in changes:
+    for panel, changed, score in changes:
         for index, (_, found) in enumerate(rows):
-            for shift, scene, colour, label in (
-                (-0.2, "as_they_are", BLUE, "as they are"),
-                (0.2, changed, changed_colour, changed_label),
-            ):
+            for shift, (scene, colour, label) in ((-0.2, plain), (0.2, changed)):
                 mean = np.mean([score(leak[scene]) for leak in found])
-                panel.barh(index + shift, mean, height=0.36, color=colour,
-                           label=None if index else label)  # fmt: skip
+                style = {"color": colour, "label": None if index else label}
+                panel.barh(index + shift, mean, height=0.36, **style)
         panel.grid(axis="y", visible=False)
         panel.legend(**PLAIN_LEGEND)
     left.set_yticks(range(len(rows)), [f"{name} (n = {len(found)})" for name, found in rows])
@@ -327,7 +312,7 @@ def four_losses(study: Study, head: str) -> Figure | None:
 def rich_images(data: Dataset, count: int) -> np.ndarray:
     """Return the indices of the images to show: the first with three classes or more."""
     classes = (data.masks > 0).any(axis=(1, 2)).sum(axis=-1)
-    found = np.flatnonzero(classes >= SHOWN_CLASSES)
+    found = np.flatnonzero(classes >= 3)
     return (found if len(found) else np.arange(len(data)))[:count]
 
 

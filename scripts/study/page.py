@@ -83,15 +83,9 @@ def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale
 
 
 def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
-    """Return the page as Markdown.
+    """Return the page as Markdown, with the figures that there are in the folder ``docs``.
 
-    Args:
-      template: as the module says.
-      numbers: what fills it.
-      docs: the page's folder, with the figures that there are.
-
-    Raises:
-      ConfigError: the template names something that does not exist, or is no template.
+    ConfigError: the template names something that does not exist, or is no template.
     """
 
     def figure(name: str, caption: str) -> str:
@@ -173,10 +167,7 @@ def one(text: str) -> str:
 def with_note(head: str, rows: Rows, note: str) -> str:
     """Write a table and what every reader has to know about it.
 
-    Args:
-      head: the headings, with ' | ' between them.
-      rows: cells; a row that ends early goes on with empty ones.
-      note: in one paragraph.
+    Headings have ' | ' between them; a row that ends early goes on with empty cells.
     """
     if not rows:
         return MISSING.format("table")

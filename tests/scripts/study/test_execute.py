@@ -4,19 +4,19 @@ import pytest
 
 from scripts.study import execute as running
 from scripts.study.execute import Study, claim, execute, listing, mates_of
-from scripts.study.plan import (
-    SCALES,
-    runs_of,
-)
+from scripts.study.plan import SCALES, runs_of
 from segjax.errors import ConfigError
 from segjax.runs.folder import RESULTS_FILE, RunFolder, open_run
 
 
+def study_of(scale, folder):
+    return Study(SCALES[scale], runs_of(SCALES[scale], folder=folder), folder)
+
+
 def test_runs_of_one_program_share_all_but_loss_and_seed(tmp_path):
-    scale = SCALES["full"]
-    study = Study(scale, runs_of(scale, folder=tmp_path), tmp_path)
+    study = study_of("full", tmp_path)
     mates = mates_of(study, study.runs[0], study.runs)
-    assert len(mates) > 4 * len(scale.seeds) - 1
+    assert len(mates) > 4 * len(study.scale.seeds) - 1
     for name in ("head", "upsampling", "depth", "epochs", "train_file", "targets", "augment"):
         assert len({getattr(run.config, name) for run in mates}) == 1
     exclusive = next(run for run in study.runs if run.config.loss == "ce")
@@ -35,8 +35,7 @@ def test_a_claimed_run_is_left_to_its_holder(tmp_path):
 
 
 def test_changed_plan_is_refused(tmp_path):
-    scale = SCALES["smoke"]
-    study = Study(scale, runs_of(scale, folder=tmp_path), tmp_path)
+    study = study_of("smoke", tmp_path)
     run = study.runs[0]
     open_run(RunFolder(study.path_of(run)), run.config.replace(depth=8))
     with pytest.raises(ConfigError, match="the plan has changed"):
@@ -44,8 +43,7 @@ def test_changed_plan_is_refused(tmp_path):
 
 
 def test_the_plan_is_run_in_its_order_and_as_far_as_it_is_asked_to(tmp_path, monkeypatch):
-    scale = SCALES["smoke"]
-    study = Study(scale, runs_of(scale, folder=tmp_path), tmp_path)
+    study = study_of("smoke", tmp_path)
     trained, said = [], []
 
     def train(study, runs, *, say):

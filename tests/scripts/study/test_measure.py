@@ -50,16 +50,10 @@ def test_the_largest_object_and_short_numbers():
         for n in range(len(scenes))
         for c, b in scenes.boxes_of(n)
     )
-    assert rounded({"a": [1.23456789, float("nan"), 2], "b": "x"}) == {
-        "a": [1.23457, None, 2],
-        "b": "x",
-    }
-    assert [clock(s) for s in (20, 100, 5400, 7260)] == [
-        "20 s",
-        "2 min",
-        "1 h 30 min",
-        "2 h 01 min",
-    ]
+    short = {"a": [1.23457, None, 2], "b": "x"}
+    assert rounded({"a": [1.23456789, float("nan"), 2], "b": "x"}) == short
+    written = ["20 s", "2 min", "1 h 30 min", "2 h 01 min"]
+    assert [clock(seconds) for seconds in (20, 100, 5400, 7260)] == written
 
 
 def test_a_curve_of_many_points_is_means_of_neighbours():
@@ -67,10 +61,7 @@ def test_a_curve_of_many_points_is_means_of_neighbours():
         {"kind": "train", "step": 10 * n, "loss": float(n), "mean_over": 10 if n < 4 else 30}
         for n in range(1, 5)
     ]
-    assert curve(records, points=2) == {
-        "step": [20, 40],
-        "loss": [1.5, 3.75],
-    }
+    assert curve(records, points=2) == {"step": [20, 40], "loss": [1.5, 3.75]}
 
 
 def test_balance_counts_pixels_objects_and_images():

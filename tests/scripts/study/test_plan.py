@@ -6,7 +6,6 @@ from configs import quick
 from scripts.study.plan import (
     SCALES,
     cost_of,
-    dlstudio_recipe,
     library_recipe,
     runs_of,
     train_images_of,
@@ -29,13 +28,7 @@ def test_each_scale_plans_all_parts_once(name, tmp_path):
         assert {run.config.seed for run in mse} == set(seeds)
 
 
-def test_full_scale_is_the_reports_recipe():
-    config = dlstudio_recipe(SCALES["full"], loss="combo", loss_params={"dice_scale": 400.0})
-    told = Config(loss="combo", loss_params={"dice_scale": 400.0}, progress="off")
-    assert config == told
-
-
-def test_full_scale_has_the_four_losses_under_both_repairs_once(tmp_path):
+def test_full_scale_is_the_reports_recipe_under_both_repairs_once(tmp_path):
     runs = {run.name: run for run in runs_of(SCALES["full"], folder=tmp_path)}
     losses = {
         "mse": {},
