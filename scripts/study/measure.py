@@ -108,7 +108,7 @@ def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {
         "boundary_f1_mean": float(metrics.boundary_f1(near, average="macro")),
     }
-    boxes = {"box_image": data.box_image, "box_class": data.box_class}
+    boxes: dict[str, Any] = {"box_image": data.box_image, "box_class": data.box_class}
     objects = metrics.match_objects(on, data.masks, data.boxes, **boxes, images=data.images)
     for by in ("size", "hidden"):
         counted = metrics.count_objects(objects, by=by)

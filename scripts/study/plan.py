@@ -161,7 +161,7 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
             found.append(Run(group, tuple(parts.split()), config, when, checked))
 
     heads = ("dlstudio", "dense")
-    throughout = {"head": "dense", "upsampling": "dense"}
+    throughout: dict[str, Any] = {"head": "dense", "upsampling": "dense"}
     # The later seeds of the dense head come first: part 3 is the one that asks for a spread.
     for head, part, later in (("dlstudio", "1", 55), ("dense", "3", 50)):
         for name, loss in REPORT_LOSSES.items():
@@ -172,7 +172,7 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
         add(f"{name}-dense-inside", "3", 6, later=later, **throughout, **REPORT_LOSSES[name])
 
     images, epochs = scale.by_heart
-    few = {
+    few: dict[str, Any] = {
         "depth": min(4, scale.settings["depth"]),
         "train_images": images,
         "epochs": epochs,
@@ -196,7 +196,7 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
         # Under a constant learning rate a longer run passes through the states of shorter ones.
         epochs = most * scale.epochs
         checked = tuple(factor * scale.epochs for factor in scale.longer if factor != most)
-        longer = {"epochs": epochs, "keep_checkpoints": epochs, "checked": checked}
+        longer: dict[str, Any] = {"epochs": epochs, "keep_checkpoints": epochs, "checked": checked}
         add(f"dice-{head}-epochs-x{most}", "4", 28, loss="dice", head=head, **longer)
     for head in heads:
         for depth in scale.depths:
@@ -210,12 +210,17 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
     add("dice-dlstudio-unit", "4", 10, targets="unit", loss="dice")
     for balance in BALANCES:
         train, test = (str(balance_file(folder, balance, split)) for split in ("train", "test"))
-        drawn = {"data": "purdue", "train_file": train, "test_file": test, "train_images": 0}
+        drawn: dict[str, Any] = {
+            "data": "purdue",
+            "train_file": train,
+            "test_file": test,
+            "train_images": 0,
+        }
         for name in ("mse", "combo400"):
             add(f"{name}-dense-{balance}", "4", 13, head="dense", **drawn, **REPORT_LOSSES[name])
 
     for name in scale.losses:
-        targets = {"targets": "unit"} if name == "mse" else {}
+        targets: dict[str, Any] = {"targets": "unit"} if name == "mse" else {}
         parts = "5 6" if name == "bce" else "5"
         add(f"library-{name}", parts, 5, later=70, loss=name, **targets)
     add("library-bce-recolour", "6", 7, later=65, loss="bce", augment="recolour")
