@@ -212,7 +212,7 @@ def _sweep(axes: Axes, points: list[tuple[float, list[float]]], head: str) -> No
         return
     colour, dash, marker, label = HEADS[head]
     where, values = zip(*ran, strict=True)
-    style: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dash, "label": label}
+    style: Any = {"color": colour, "marker": marker, "linestyle": dash, "label": label}
     _means(axes, where, values, linewidth=1.5, **style)
     axes.set_xticks(where)
 
@@ -231,14 +231,9 @@ def ranking(numbers: Numbers) -> Figure | None:
     for index, (_, runs) in enumerate(rows):
         for key, shift, colour, marker, label in shown:
             values, at = runs[key], index + shift
-            points: dict[str, Any] = {
-                "marker": marker,
-                "linestyle": "none",
-                "alpha": 0.45,
-                "markersize": 6,
-            }
+            points: Any = {"marker": marker, "linestyle": "none", "alpha": 0.45, "markersize": 6}
             axes.plot(values, [at] * len(values), color=colour, **points)
-            bar: dict[str, Any] = {"linewidth": 3, "label": None if index else label}
+            bar: Any = {"linewidth": 3, "label": None if index else label}
             axes.plot([np.mean(values)] * 2, [at - 0.12, at + 0.12], color=colour, **bar)
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.invert_yaxis()
@@ -267,7 +262,7 @@ def colour_leak(numbers: Numbers) -> Figure | None:
         for index, (_, found) in enumerate(rows):
             for shift, (scene, colour, label) in ((-0.2, plain), (0.2, changed)):
                 mean = np.mean([score(leak[scene]) for leak in found])
-                style: dict[str, Any] = {"color": colour, "label": None if index else label}
+                style: Any = {"color": colour, "label": None if index else label}
                 panel.barh(index + shift, mean, height=0.36, **style)
         panel.grid(axis="y", visible=False)
         panel.legend(**PLAIN_LEGEND)
