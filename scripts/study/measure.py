@@ -16,8 +16,8 @@ from segjax.files import write_text
 from segjax.predict.trained import Trained, load_trained
 from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.runs.folder import RunFolder
+from segjax.training import objective
 from segjax.training.evaluate import make_predict
-from segjax.training.objective import half_value, windows_apply
 from segjax.training.program import eval_batch_size
 
 MEASURES_FILE = "study.json"
@@ -75,7 +75,7 @@ def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
 
 def half_value(values: np.ndarray, data: Dataset) -> np.ndarray:
     """Return where outputs pass half of a class's mask value, bool [N, H, W, C]."""
-    return np.asarray(half_value(jnp.asarray(values), data.class_values))
+    return np.asarray(objective.half_value(jnp.asarray(values), data.class_values))
 
 
 def _counts(on: np.ndarray, data: Dataset) -> metrics.Counts:
@@ -89,7 +89,7 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
     here, aim = values[:, computed], data.masks[:, computed].astype(np.float64)
     amplitude = (here.astype(np.float64) * aim).sum() / (aim**2).sum()  # by least squares
     rest, windows = values[:, ~computed], []
-    if windows_apply(data.class_values):
+    if objective.windows_apply(data.class_values):
         for c, (low, high) in enumerate(DLSTUDIO_WINDOWS.values()):
             inside = here[..., c][aim[..., c] > 0]
             shares = (inside <= low, (inside > low) & (inside < high), inside >= high)
