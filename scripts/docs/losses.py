@@ -392,7 +392,6 @@ def main() -> None:
         text = replace_between(text, begin, end, "\n".join(SECTIONS[part]()))
     page.write_text(text)
     if not sys.argv[1:]:
-        FIGURES.mkdir(parents=True, exist_ok=True)
         for name in re.findall(r"^### .*: `(\w+)`$", text, re.MULTILINE):
             print("drew", draw(name), flush=True)
 
