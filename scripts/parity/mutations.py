@@ -57,8 +57,8 @@ MUTATIONS = (
     Mutation(
         "an unflipped transposed kernel",
         "segjax/dlstudio/layout.py",
-        "return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]",
-        "return weight",
+        "value = np.flip(value, sides)",
+        "pass",
     ),
     Mutation(
         "save2 taken before its batch norm",

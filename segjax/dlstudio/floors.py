@@ -8,6 +8,7 @@ error, Dice and intersection over union follow in closed form.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,21 +66,19 @@ def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors
         raise ConfigError(f"head={head!r}: choose one of dlstudio, dense")
     if masks.ndim != 4:
         raise DataError(f"masks have shape {masks.shape}; floors are of masks [N, H, W, C]")
-    even, other = _sums(masks, head)
-    pixels = masks.shape[0] * masks.shape[1] * masks.shape[2]
-    values = pixels * masks.shape[3]
+    written = _even_pixels(masks.shape[1:3]) | (head == "dense")
+    even, other = _sums(masks, written), _sums(masks, ~written)
+    pixels = even.pixels + other.pixels
     energy = float((even.squares + other.squares).sum())
     if energy == 0:
         raise DataError("all masks are empty: nothing to segment")
     explained = float(even.squares.sum())  # |P t|^2 without and with the constants
-    projected = explained
-    if other.pixels:
-        projected += float((other.totals**2).sum()) / other.pixels
+    projected = explained + float((other.totals**2).sum()) / max(other.pixels, 1)
     totals = even.totals + other.totals
     return Floors(
-        mse=(energy - projected) / values,
-        mse_all_zero=energy / values,
-        mse_best_constant=(energy - float((totals**2).sum()) / pixels) / values,
+        mse=(energy - projected) / masks.size,
+        mse_all_zero=energy / masks.size,
+        mse_best_constant=(energy - float((totals**2).sum()) / pixels) / masks.size,
         dice=1 - (projected / energy) ** 0.5,
         dice_zero_bias=1 - (explained / energy) ** 0.5,
         dice_at_mask_value=1 - 2 * explained / (explained + energy),
@@ -96,8 +95,7 @@ def best_outputs(masks: np.ndarray) -> np.ndarray:
     return outputs
 
 
-@dataclass
-class _Sums:
+class _Sums(NamedTuple):
     pixels: int
     totals: np.ndarray  # per channel: sum of values
     squares: np.ndarray  # sum of squares
@@ -110,21 +108,12 @@ def _even_pixels(size: tuple[int, int]) -> np.ndarray:
     return even
 
 
-def _sums(masks: np.ndarray, head: Head) -> tuple[_Sums, _Sums]:
-    written = _even_pixels(masks.shape[1:3])
-    if head == "dense":
-        written[:] = True
-    parts = []
-    for chosen in (written, ~written):
-        zeros = np.zeros(masks.shape[3])
-        part = _Sums(int(chosen.sum()) * len(masks), zeros, zeros.copy(), zeros.copy())
-        for start in range(0, len(masks), CHUNK):
-            chunk = masks[start : start + CHUNK][:, chosen].astype(np.float64)
-            part.totals += chunk.sum((0, 1))
-            part.squares += np.square(chunk).sum((0, 1))
-            part.counts += np.count_nonzero(chunk, axis=(0, 1))
-        parts.append(part)
-    return parts[0], parts[1]
+def _sums(masks: np.ndarray, chosen: np.ndarray) -> _Sums:
+    sums = np.zeros((3, masks.shape[3]))
+    for start in range(0, len(masks), CHUNK):
+        chunk = masks[start : start + CHUNK][:, chosen].astype(np.float64)
+        sums += [part.sum((0, 1)) for part in (chunk, np.square(chunk), chunk != 0)]
+    return _Sums(int(chosen.sum()) * len(masks), *sums)
 
 
 def _best_iou(even: _Sums, other: _Sums) -> np.ndarray:

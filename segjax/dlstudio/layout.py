@@ -76,19 +76,24 @@ class Tensor(NamedTuple):
 
     def to_segjax(self, value: np.ndarray) -> np.ndarray:
         """Return a copy laid out as segjax does: kernels [k, k, I, O]."""
-        if self.layer.kind == "norm" or self.part == "bias":
-            return value.copy()
-        if self.layer.kind == "conv":
-            return np.ascontiguousarray(value.transpose(2, 3, 1, 0))
-        return np.ascontiguousarray(_turned(value).transpose(2, 3, 0, 1))
+        return self._laid_out(value, (2, 3, 1, 0), sides=(2, 3))
 
     def to_torch(self, value: np.ndarray) -> np.ndarray:
         """Return a copy laid out as PyTorch does: kernels [O, I, k, k], transposed [I, O, k, k]."""
+        return self._laid_out(value, (3, 2, 0, 1), sides=(0, 1))
+
+    def _laid_out(
+        self, value: np.ndarray, axes: tuple[int, ...], *, sides: tuple[int, int]
+    ) -> np.ndarray:
         if self.layer.kind == "norm" or self.part == "bias":
             return value.copy()
-        if self.layer.kind == "conv":
-            return np.ascontiguousarray(value.transpose(3, 2, 0, 1))
-        return np.ascontiguousarray(_turned(value.transpose(2, 3, 0, 1)))
+        if self.layer.kind == "transposed":
+            # segjax stores the convolution that it amounts to, which has the kernel turned; 2x2
+            # taps with stride 2 do not overlap and are stored as they are.
+            axes = (2, 3, 0, 1)
+            if self.layer.size != 2:
+                value = np.flip(value, sides)
+        return value.transpose(axes).copy()
 
     def initial(self, random: np.random.Generator, dtype: Any) -> np.ndarray:
         """Draw the value that PyTorch initialises it with."""
@@ -110,11 +115,7 @@ def layers(kind: Kind) -> Iterator[Layer]:
         return Layer(name, "norm", channels, channels, 0, runs)
 
     def block(
-        name: str,
-        inputs: int,
-        outputs: int,
-        resampler: str | None = None,
-        runs: bool = True,
+        name: str, inputs: int, outputs: int, resampler: str = "", runs: bool = True
     ) -> Iterator[Layer]:
         # 'DN' is in the names of the left arm's blocks only.
         form: Literal["conv", "transposed"] = "conv" if "DN" in name else "transposed"
@@ -129,24 +130,19 @@ def layers(kind: Kind) -> Iterator[Layer]:
             yield Layer(f"{name}.{resampler}", form, inputs, outputs, size, runs)
 
     yield Layer("conv_in", "conv", 3, 64, 3, True)
-    yield norm("bn1DN", 64)
-    yield norm("bn2DN", 128)
-    for i in range(half):
-        yield from block(f"skip64DN_arr.{i}", 64, 64)
-    yield from block("skip64dsDN", 64, 64, "downsampler")
-    yield from block("skip64to128DN", 64, 128)
-    for i in range(half):
-        yield from block(f"skip128DN_arr.{i}", 128, 128)
-    yield from block("skip128dsDN", 128, 128, "downsampler")
-    yield norm("bn1UP", 128)
-    yield norm("bn2UP", 64)
-    for i in range(half):
-        yield from block(f"skip64UP_arr.{i}", 64, 64)
-    yield from block("skip64usUP", 64, 64, "upsampler")
-    yield from block("skip128to64UP", 128, 64)
-    for i in range(half):
-        yield from block(f"skip128UP_arr.{i}", 128, 128, runs=i < early)
-    yield from block("skip128usUP", 128, 128, "upsampler")
+    for arm, to, resampler, first, last in (
+        ("DN", "ds", "downsampler", 64, 128),
+        ("UP", "us", "upsampler", 128, 64),
+    ):
+        yield norm(f"bn1{arm}", first)
+        yield norm(f"bn2{arm}", last)
+        for i in range(half):
+            yield from block(f"skip64{arm}_arr.{i}", 64, 64)
+        yield from block(f"skip64{to}{arm}", 64, 64, resampler)
+        yield from block(f"skip{first}to{last}{arm}", first, last)
+        for i in range(half):
+            yield from block(f"skip128{arm}_arr.{i}", 128, 128, runs=arm == "DN" or i < early)
+        yield from block(f"skip128{to}{arm}", 128, 128, resampler)
     yield Layer("conv_out", "transposed", 64, kind.num_classes, HEAD_SIZES[kind.head], True)
 
 
@@ -155,11 +151,3 @@ def tensors(kind: Kind) -> Iterator[Tensor]:
     for layer in layers(kind):
         for part, shape in layer.shapes().items():
             yield Tensor(layer, part, shape)
-
-
-def _turned(weight: np.ndarray) -> np.ndarray:
-    """Flip a transposed kernel [I, O, k, k]: segjax stores the convolution it amounts to.
-
-    2x2 taps with stride 2 do not overlap and are stored as they are.
-    """
-    return weight if weight.shape[-1] == 2 else weight[:, :, ::-1, ::-1]

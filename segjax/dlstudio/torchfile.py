@@ -7,6 +7,7 @@ needs and refuses every other one, so no file can name a function to call.
 """
 
 import contextlib
+import math
 import os
 import pickletools
 import struct
@@ -97,9 +98,7 @@ def _read_archive(archive: zipfile.ZipFile) -> StateDict:
             raise _RefusalError(f"{name} is compressed or larger than {limit} bytes")
         return archive.read(info)
 
-    order = "<"
-    if root + "byteorder" in members and read("byteorder", 16) == b"big":
-        order = ">"
+    order = ">" if root + "byteorder" in members and read("byteorder", 16) == b"big" else "<"
     tensors = _interpret(read("data.pkl", MAX_DESCRIPTION_BYTES))
     stored: dict[_Storage, np.ndarray] = {}
     budget = MAX_TENSOR_BYTES
@@ -126,12 +125,9 @@ def _strided(name: str, tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     last = tensor.offset + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
     if count and last >= values.size:
         raise _RefusalError(f"damaged: {name} reaches beyond its {values.size} values")
-    view = np.lib.stride_tricks.as_strided(
-        values[tensor.offset :],
-        shape,
-        tuple(step * values.itemsize for step in strides),
-        writeable=False,
-    )
+    steps = tuple(step * values.itemsize for step in strides)
+    start = values[tensor.offset :]
+    view = np.lib.stride_tricks.as_strided(start, shape, steps, writeable=False)
     return view.astype(values.dtype.newbyteorder("="), order="C", copy=True)
 
 
@@ -173,17 +169,15 @@ def _rebuilt(args: tuple[Any, ...]) -> _Tensor | None:
     return None
 
 
-def _parameter(args: tuple[Any, ...]) -> _Tensor | None:
-    return args[0] if args and isinstance(args[0], _Tensor) else None
-
-
 class _StateDictMachine(Machine):
     """Runs a state_dict's description; makes ``_Tensor`` of what would be PyTorch's."""
 
     names: ClassVar = {
         ("collections", "OrderedDict"): Name("OrderedDict", lambda args: None if args else {}),
         ("torch._utils", "_rebuild_tensor_v2"): Name("tensor", _rebuilt),
-        ("torch._utils", "_rebuild_parameter"): Name("parameter", _parameter),
+        ("torch._utils", "_rebuild_parameter"): Name(
+            "parameter", lambda args: args[0] if args and isinstance(args[0], _Tensor) else None
+        ),
         **{("torch", name): Name(name) for name in STORAGES},
     }
     instructions: ClassVar = {
@@ -205,11 +199,10 @@ class _StateDictMachine(Machine):
 
     def no_instruction(self, code: bytes) -> Exception:
         """Return the refusal of an instruction, or that there is no such one."""
-        names = {op.code: op.name for op in pickletools.opcodes}
-        name = names.get(code.decode("latin1"))
-        if name is None:
-            return BadStreamError("no instruction")
-        return _RefusalError(f"its description uses the instruction {name}; refused")
+        for known in pickletools.opcodes:
+            if known.code == code.decode("latin1"):
+                return _RefusalError(f"its description uses the instruction {known.name}; refused")
+        return BadStreamError("no instruction")
 
     def no_name(self, *path: str) -> Exception:
         """Return the refusal of a name."""
@@ -236,9 +229,8 @@ def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndar
             _put(archive, "data.pkl", _describe(tensors, names))
             _put(archive, "byteorder", sys.byteorder.encode())
             for index, value in enumerate(tensors.values()):
-                _put(
-                    archive, f"data/{index}", value.astype(value.dtype.newbyteorder("=")).tobytes()
-                )
+                native = value.astype(value.dtype.newbyteorder("="))
+                _put(archive, f"data/{index}", native.tobytes())
             _put(archive, "version", b"3\n")
         os.replace(partial, path)
     except OSError as error:
@@ -262,23 +254,17 @@ def _describe(tensors: Mapping[str, np.ndarray], names: Mapping[str, str]) -> by
     empty_dict = b"ccollections\nOrderedDict\n)R"
     items = []
     for index, (name, value) in enumerate(tensors.items()):
-        strides = tuple(
-            int(np.prod(value.shape[axis + 1 :], dtype=np.int64)) for axis in range(value.ndim)
-        )
+        strides = [math.prod(value.shape[axis + 1 :]) for axis in range(value.ndim)]
         storage = f"ctorch\n{names[value.dtype.str[1:]]}\n".encode()
         key = (_text("storage"), storage, _text(str(index)), _text("cpu"), _number(value.size))
-        items.append(
-            _text(name)
-            + b"ctorch._utils\n_rebuild_tensor_v2\n("
-            + _tuple(key)
-            + b"Q"
-            + _number(0)
-            + _tuple(_number(side) for side in value.shape)
-            + _tuple(_number(step) for step in strides)
-            + b"\x89"
-            + empty_dict
-            + b"tR"
-        )
+        items += [
+            _text(name),
+            b"ctorch._utils\n_rebuild_tensor_v2\n(" + _tuple(key) + b"Q",
+            _number(0),
+            _tuple(map(_number, value.shape)),
+            _tuple(map(_number, strides)),
+            b"\x89" + empty_dict + b"tR",
+        ]
     return b"\x80\x02" + empty_dict + b"(" + b"".join(items) + b"u."
 
 

@@ -11,24 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from segjax.dlstudio.layout import (
-    COUNTER,
-    HEAD_SIZES,
-    ROW,
-    UPSAMPLER_SIZES,
-    Head,
-    Kind,
-    Tensor,
-    tensors,
-)
+from segjax.dlstudio import layout
+from segjax.dlstudio.layout import Head, Kind, Tensor, tensors
 from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
 Variables = dict[str, Any]
 
-_HEADS = {size: head for head, size in HEAD_SIZES.items()}
-_UPSAMPLERS = {size: kind for kind, size in UPSAMPLER_SIZES.items()}
+_HEADS = {size: head for head, size in layout.HEAD_SIZES.items()}
+_UPSAMPLERS = {size: kind for kind, size in layout.UPSAMPLER_SIZES.items()}
 
 
 @dataclass(frozen=True)
@@ -77,14 +69,17 @@ def from_state_dict(
     kind = _recognise(where, arrays)
     expected = list(tensors(kind))
     _check(where, arrays, expected)
-    variables: Variables = {"params": {}, "batch_stats": {}}
+    variables: Variables = {}
     extra: Arrays = {}
     for tensor in expected:
         place, value = tensor.place(), arrays[tensor.name]
         if place is None:
             extra[tensor.name] = value.copy()
         else:
-            _store(variables, place, tensor.to_segjax(value))
+            node = variables
+            for step in place[:-1]:
+                node = node.setdefault(step, {})
+            node[place[-1]] = tensor.to_segjax(value)
     if skip_connections is None:
         skip_connections = recognise_skip_connections(arrays, depth=kind.depth)
         if skip_connections is None:
@@ -119,11 +114,11 @@ def to_arrays(
             result[name] = tensor.initial(random, dtype)
         if result[name].shape != tensor.shape:
             raise CheckpointError(f"{name}: shape {result[name].shape} instead of {tensor.shape}")
-    unknown = [name for name in extra if name not in result]
-    if unknown:
-        raise CheckpointError(
-            f"extra tensor {unknown[0]!r} has no place in a depth-{kind.depth} mUnet"
-        )
+    for name in extra:
+        if name not in result:
+            raise CheckpointError(
+                f"extra tensor {name!r} has no place in a depth-{kind.depth} mUnet"
+            )
     return result
 
 
@@ -190,7 +185,9 @@ def recognise_skip_connections(state_dict: Mapping[str, Any], *, depth: int) -> 
 
 
 def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
-    rows = [int(m[2]) for name in arrays if (m := ROW.match(name)) and m[1] == "skip64DN_arr"]
+    rows = [
+        int(m[2]) for name in arrays if (m := layout.ROW.match(name)) and m[1] == "skip64DN_arr"
+    ]
     out, up = arrays.get("conv_out.weight"), arrays.get("skip64usUP.upsampler.weight")
     if not rows or out is None or out.ndim != 4 or up is None or up.ndim != 4:
         hint = ""
@@ -207,10 +204,8 @@ def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
 
 def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Tensor]) -> None:
     shapes = {tensor.name: tensor.shape for tensor in expected}
-    missing = [name for name in shapes if name not in arrays]
-    unknown = [name for name in arrays if name not in shapes]
-    for what, names in (("missing", missing), ("unknown", unknown)):
-        if names:
+    for what, some, others in (("missing", shapes, arrays), ("unknown", arrays, shapes)):
+        if names := [name for name in some if name not in others]:
             raise CheckpointError(
                 f"{where}: {len(names)} tensor(s) {what}, the first is {names[0]!r}; these are not "
                 "the weights of DLStudio 2.3.6's mUnet"
@@ -219,7 +214,7 @@ def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Tensor])
         value = arrays[name]
         if value.shape != shape:
             raise CheckpointError(f"{where}: {name} has shape {value.shape} instead of {shape}")
-        if name.endswith(COUNTER):
+        if name.endswith(layout.COUNTER):
             continue
         if value.dtype.kind != "f":
             raise CheckpointError(f"{where}: {name} has dtype {value.dtype}, not a floating one")
@@ -236,12 +231,6 @@ def _recognise_variables(variables: Mapping[str, Any]) -> Kind:
         return Kind(2 * half, _HEADS[kernel.shape[0]], _UPSAMPLERS[up.shape[0]], kernel.shape[-1])
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"these are not the variables of a segjax.MUnet: {error}") from None
-
-
-def _store(variables: Variables, place: tuple[str, ...], value: np.ndarray) -> None:
-    for step in place[:-1]:
-        variables = variables.setdefault(step, {})
-    variables[place[-1]] = value
 
 
 def _fetch(variables: Mapping[str, Any], place: tuple[str, ...]) -> np.ndarray:

@@ -16,7 +16,7 @@ from tests.parity import jax_side
 LIMIT = 1e-9
 
 # The first has every row of blocks, blocks that run twice and the additions: it notices whatever
-# scripts/mutation_check.py plants. The others take as long again each.
+# scripts.parity.mutations plants. The others take as long again each.
 networks = pytest.mark.parametrize(
     ("depth", "skip"),
     [
