@@ -29,8 +29,8 @@ def blobs(seed, shape=(4, 20, 24, 2)):
     return pred, target
 
 
-def channels_first(mask):
-    return torch.from_numpy(np.moveaxis(mask, -1, 1).astype(np.int64))
+def channels_first(*masks):
+    return [torch.from_numpy(np.moveaxis(mask, -1, 1).astype(np.int64)) for mask in masks]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -63,25 +63,19 @@ def test_scipy(seed):
 @pytest.mark.parametrize("spacing", [1.0, (2.0, 0.5)])
 def test_monai(seed, spacing):
     pred, target = blobs(seed)
-    first = [channels_first(m) for m in (pred, target)]
+    first = channels_first(pred, target)
     found = surface_distances(pred, target, spacing=spacing)
-    step = list(np.broadcast_to(spacing, 2))
-    theirs = monai.compute_hausdorff_distance(*first, include_background=True, spacing=step)
-    np.testing.assert_allclose(hausdorff(found, over="image"), theirs, rtol=1e-6)
-    theirs = monai.compute_hausdorff_distance(
-        *first, include_background=True, spacing=step, percentile=95
-    )
-    np.testing.assert_allclose(hd95(found, over="image"), theirs, rtol=1e-6)
-    theirs = monai.compute_average_surface_distance(
-        *first, include_background=True, spacing=step, symmetric=True
-    )
-    np.testing.assert_allclose(assd(found, over="image"), theirs, rtol=1e-6)
+    how = {"include_background": True, "spacing": list(np.broadcast_to(spacing, 2))}
+    for ours, theirs in (
+        (hausdorff, monai.compute_hausdorff_distance(*first, **how)),
+        (hd95, monai.compute_hausdorff_distance(*first, **how, percentile=95)),
+        (assd, monai.compute_average_surface_distance(*first, **how, symmetric=True)),
+    ):
+        np.testing.assert_allclose(ours(found, over="image"), theirs, rtol=1e-6)
     # No library here has boundary F1; MONAI's normalised surface Dice pools the four numbers
     # that it is made of.
     counts = boundary_count(pred, target, tolerance=2, spacing=spacing)
-    theirs = monai.compute_surface_dice(
-        *first, class_thresholds=[2.0, 2.0], include_background=True, spacing=step
-    )
+    theirs = monai.compute_surface_dice(*first, class_thresholds=[2.0, 2.0], **how)
     pooled = (counts.pred_near + counts.target_near) / (counts.pred_all + counts.target_all)
     np.testing.assert_allclose(pooled, theirs, rtol=1e-6)
 
@@ -89,31 +83,22 @@ def test_monai(seed, spacing):
 def test_monai_edge_cases():
     empty, square = np.zeros((2, 1, 9, 9, 1), bool)
     square[0, 2:5, 2:5] = True
-    first = {name: channels_first(m) for name, m in (("empty", empty), ("square", square))}
-    both = monai.compute_hausdorff_distance(first["empty"], first["empty"], include_background=True)
-    assert both.isnan().all()
+
+    def theirs(*pair):
+        first, how = channels_first(*pair), {"include_background": True}
+        whole = monai.compute_hausdorff_distance(*first, **how)
+        return whole, monai.compute_average_surface_distance(*first, **how, symmetric=True)
+
+    assert theirs(empty, empty)[0].isnan().all()
     assert np.isnan(hausdorff(surface_distances(empty, empty))).all()
-    for pair in (("empty", "square"), ("square", "empty")):
-        one = monai.compute_hausdorff_distance(
-            *(first[name] for name in pair), include_background=True
-        )
-        ours = surface_distances(*({"empty": empty, "square": square}[name] for name in pair))
-        assert one.isinf().all()
-        assert np.isinf(hausdorff(ours)).all()
-        one = monai.compute_average_surface_distance(
-            *(first[name] for name in pair), include_background=True, symmetric=True
-        )
-        assert one.isinf().all()
-        assert np.isinf(assd(ours)).all()
+    for pair in ((empty, square), (square, empty)):
+        assert all(one.isinf().all() for one in theirs(*pair))
+        assert all(np.isinf(score(surface_distances(*pair))).all() for score in (hausdorff, assd))
 
 
 def torchmetrics_hausdorff(pred, target):
-    return tms.hausdorff_distance(
-        channels_first(pred),
-        channels_first(target),
-        num_classes=pred.shape[-1],
-        include_background=True,
-    )
+    how = {"num_classes": pred.shape[-1], "include_background": True}
+    return tms.hausdorff_distance(*channels_first(pred, target), **how)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -52,12 +52,29 @@ def pixels(mask):
     return mask.reshape(-1, C).astype(int)
 
 
-def channels_first(mask):
-    return torch.from_numpy(np.moveaxis(mask, -1, 1).astype(np.int64))
+def channels_first(*masks):
+    return [torch.from_numpy(np.moveaxis(mask, -1, 1).astype(np.int64)) for mask in masks]
 
 
-def labels(mask):
-    return torch.from_numpy(pixels(mask))
+def labels(*masks):
+    return [torch.from_numpy(pixels(mask)) for mask in masks]
+
+
+def matthews(pred, target):
+    """torchmetrics' coefficient of two masks of one class."""
+    return tm.binary_matthews_corrcoef(*(torch.from_numpy(m).int().ravel() for m in (pred, target)))
+
+
+# Our score, scikit-learn's, torchmetrics' and MONAI's.
+SCORES = [
+    (iou, skl.jaccard_score, tm.multilabel_jaccard_index, "threat score"),
+    (dice, skl.f1_score, tm.multilabel_f1_score, "f1 score"),
+    (precision, skl.precision_score, tm.multilabel_precision, "precision"),
+    (recall, skl.recall_score, tm.multilabel_recall, "sensitivity"),
+    (specificity, None, tm.multilabel_specificity, "specificity"),
+    (accuracy, None, tm.multilabel_accuracy, "accuracy"),
+    (mcc, None, None, "matthews correlation coefficient"),
+]
 
 
 @pytest.mark.parametrize("average", AVERAGES)
@@ -66,12 +83,7 @@ def test_scikit_learn_where_every_class_is_there(average, seed):
     pred, target = scene(seed)
     counts = count(pred, target)
     how = {"average": None if average == "none" else average}
-    for ours, theirs in (
-        (iou, skl.jaccard_score),
-        (dice, skl.f1_score),
-        (precision, skl.precision_score),
-        (recall, skl.recall_score),
-    ):
+    for ours, theirs, *_ in SCORES[:4]:
         expected = theirs(pixels(target), pixels(pred), **how)
         np.testing.assert_allclose(ours(counts, average=average), expected, rtol=1e-12)
 
@@ -91,42 +103,28 @@ def test_scikit_learn_with_gaps():
     counts = count(pred, target)
     for absent, fill in (("skip", np.nan), ("zero", 0.0), ("one", 1.0)):
         for average in ("none", "macro", "micro"):
-            expected = skl.f1_score(
-                pixels(target),
-                pixels(pred),
-                average=None if average == "none" else average,
-                zero_division=fill,
-            )
+            how = {"average": None if average == "none" else average, "zero_division": fill}
+            expected = skl.f1_score(pixels(target), pixels(pred), **how)
             np.testing.assert_allclose(dice(counts, average=average, absent=absent), expected)
     # scikit-learn applies zero_division to any 0/0. A class that was missed altogether then has
     # precision NaN or 1; here it has 0, because "absent" is said of classes, not of fractions.
-    theirs = skl.precision_score(pixels(target), pixels(pred), average=None, zero_division=1.0)
-    np.testing.assert_array_equal(theirs[1:], [1, 0, 1])
-    np.testing.assert_array_equal(precision(counts, absent="one")[1:], [1, 0, 0])
-    theirs = skl.recall_score(pixels(target), pixels(pred), average=None, zero_division=1.0)
-    np.testing.assert_array_equal(theirs[1:], [1, 1, 0])
-    np.testing.assert_array_equal(recall(counts, absent="one")[1:], [1, 0, 0])
+    for (ours, theirs, *_), expected in zip(SCORES[2:4], ([1, 0, 1], [1, 1, 0]), strict=True):
+        found = theirs(pixels(target), pixels(pred), average=None, zero_division=1.0)
+        np.testing.assert_array_equal(found[1:], expected)
+        np.testing.assert_array_equal(ours(counts, absent="one")[1:], [1, 0, 0])
 
 
 @pytest.mark.parametrize("average", AVERAGES)
 def test_torchmetrics_where_every_class_is_there(average):
     pred, target = scene(3)
     counts = count(pred, target)
-    for ours, theirs in (
-        (iou, tm.multilabel_jaccard_index),
-        (dice, tm.multilabel_f1_score),
-        (precision, tm.multilabel_precision),
-        (recall, tm.multilabel_recall),
-        (specificity, tm.multilabel_specificity),
-        (accuracy, tm.multilabel_accuracy),
-    ):
-        expected = theirs(labels(pred), labels(target), num_labels=C, average=average)
+    for ours, _, theirs, _ in SCORES[:6]:
+        expected = theirs(*labels(pred, target), num_labels=C, average=average)
         np.testing.assert_allclose(ours(counts, average=average), expected, rtol=1e-6)
     for c in range(C):
-        expected = tm.binary_matthews_corrcoef(labels(pred)[:, c], labels(target)[:, c])
-        np.testing.assert_allclose(mcc(counts)[c], expected, rtol=1e-5)
+        np.testing.assert_allclose(mcc(counts)[c], matthews(pred[..., c], target[..., c]), 1e-5)
     # Their multilabel MCC pools all labels.
-    pooled = tm.multilabel_matthews_corrcoef(labels(pred), labels(target), num_labels=C)
+    pooled = tm.multilabel_matthews_corrcoef(*labels(pred, target), num_labels=C)
     np.testing.assert_allclose(mcc(counts, average="micro"), pooled, rtol=1e-5)
 
 
@@ -135,30 +133,23 @@ def test_torchmetrics_ignored_pixels():
     valid = np.random.default_rng(4).random(target.shape[:-1]) < 0.7
     marked = np.where(valid[..., None], target, -1).reshape(-1, C)
     counts = count(pred, target, valid=valid)
-    for ours, theirs in ((iou, tm.multilabel_jaccard_index), (accuracy, tm.multilabel_accuracy)):
-        expected = theirs(
-            labels(pred), torch.from_numpy(marked), num_labels=C, average="none", ignore_index=-1
-        )
+    for ours, _, theirs, _ in (SCORES[0], SCORES[5]):
+        given = *labels(pred), torch.from_numpy(marked)
+        expected = theirs(*given, num_labels=C, average="none", ignore_index=-1)
         np.testing.assert_allclose(ours(counts), expected, rtol=1e-6)
 
 
 def test_torchmetrics_with_gaps_counts_an_absent_class_as_zero():
     pred, target = scene_with_gaps()
     counts = count(pred, target)
-    for ours, theirs in (
-        (iou, tm.multilabel_jaccard_index),
-        (dice, tm.multilabel_f1_score),
-        (precision, tm.multilabel_precision),
-        (recall, tm.multilabel_recall),
-    ):
+    for ours, _, theirs, _ in SCORES[:4]:
         for average in ("none", "macro"):
-            expected = theirs(labels(pred), labels(target), num_labels=C, average=average)
-            np.testing.assert_allclose(
-                ours(counts, average=average, absent="zero"), expected, rtol=1e-6
-            )
+            expected = theirs(*labels(pred, target), num_labels=C, average=average)
+            found = ours(counts, average=average, absent="zero")
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
     # Its segmentation metrics answer differently, each its own way: IoU of an absent class is -1
     # per class, Dice NaN.
-    first = [channels_first(m) for m in (pred, target)]
+    first = channels_first(pred, target)
     per_class = tms.mean_iou(*first, num_classes=C, per_class=True, input_format="one-hot")
     assert (per_class[:, 1] == -1).all()
     per_class = tms.dice_score(*first, num_classes=C, average="none", input_format="one-hot")
@@ -169,7 +160,7 @@ def test_torchmetrics_segmentation_per_image():
     pred, target = scene(5)
     pred[0, ..., 2] = target[0, ..., 2] = False
     counts = count(pred, target, per_image=True)
-    first = [channels_first(m) for m in (pred, target)]
+    first = channels_first(pred, target)
     theirs = tms.mean_iou(*first, num_classes=C, per_class=True, input_format="one-hot")
     ours = iou(counts, over="image")
     assert np.isnan(ours[0, 2])
@@ -185,10 +176,7 @@ def test_mcc_at_its_ends_follows_torchmetrics_not_scikit_learn():
     all_on, all_off = np.ones((1, 3, 3, 1), bool), np.zeros((1, 3, 3, 1), bool)
     for pred, target, expected in ((all_on, all_on, 1), (all_on, all_off, -1)):
         ours = mcc(count(pred, target))[0]
-        theirs = tm.binary_matthews_corrcoef(
-            torch.from_numpy(pred).int().ravel(), torch.from_numpy(target).int().ravel()
-        )
-        assert ours == pytest.approx(float(theirs), abs=1e-3) == expected
+        assert ours == pytest.approx(float(matthews(pred, target)), abs=1e-3) == expected
         # scikit-learn says 0 whenever a factor is 0, for a perfect mask too.
         assert skl.matthews_corrcoef(target.ravel(), pred.ravel()) == 0
     # Two thirds of a full mask: with no pixel off in the target, nothing was told apart, which is
@@ -197,28 +185,17 @@ def test_mcc_at_its_ends_follows_torchmetrics_not_scikit_learn():
     part = all_on.copy()
     part[0, 0] = False
     assert mcc(count(part, all_on))[0] == skl.matthews_corrcoef(all_on.ravel(), part.ravel()) == 0
-    theirs = tm.binary_matthews_corrcoef(
-        torch.from_numpy(part).int().ravel(), torch.from_numpy(all_on).int().ravel()
-    )
-    np.testing.assert_allclose(theirs, 3 / np.sqrt(6 * 9 * 3), rtol=1e-5)
+    np.testing.assert_allclose(matthews(part, all_on), 3 / np.sqrt(6 * 9 * 3), rtol=1e-5)
 
 
 def test_monai_per_image():
     pred, target = scene(6)
     counts = count(pred, target, per_image=True)
-    first = [channels_first(m) for m in (pred, target)]
+    first = channels_first(pred, target)
     np.testing.assert_allclose(iou(counts, over="image"), monai.compute_iou(*first), rtol=1e-6)
     np.testing.assert_allclose(dice(counts, over="image"), monai.compute_dice(*first), rtol=1e-6)
     table = monai.get_confusion_matrix(*first)
-    for name, ours in (
-        ("precision", precision),
-        ("sensitivity", recall),
-        ("specificity", specificity),
-        ("accuracy", accuracy),
-        ("f1 score", dice),
-        ("threat score", iou),
-        ("matthews correlation coefficient", mcc),
-    ):
+    for ours, _, _, name in SCORES:
         theirs = monai.compute_confusion_matrix_metric(name, table)
         np.testing.assert_allclose(ours(counts, over="image"), theirs, rtol=1e-5, err_msg=name)
 
@@ -226,7 +203,7 @@ def test_monai_per_image():
 def test_monai_hides_false_positives_of_a_class_that_is_not_in_the_target():
     pred, target = scene_with_gaps()
     counts = count(pred, target, per_image=True)
-    first = [channels_first(m) for m in (pred, target)]
+    first = channels_first(pred, target)
     theirs = monai.compute_dice(*first)
     ours = dice(counts, over="image")
     assert np.isnan(ours[:, 1]).all()
@@ -234,23 +211,20 @@ def test_monai_hides_false_positives_of_a_class_that_is_not_in_the_target():
     # Class 2 was made up: worth 0 here, left out there unless ignore_empty=False.
     assert (ours[:, 2] == 0).all()
     assert theirs[:, 2].isnan().all()
-    np.testing.assert_allclose(
-        dice(counts, over="image", absent="one"),
-        monai.compute_dice(*first, ignore_empty=False),
-        rtol=1e-6,
-    )
+    theirs = monai.compute_dice(*first, ignore_empty=False)
+    np.testing.assert_allclose(dice(counts, over="image", absent="one"), theirs, rtol=1e-6)
 
 
 def test_monai_mean_of_nothing_is_zero():
+    def reduced(scores, how):
+        return monai.utils.do_metric_reduction(torch.from_numpy(scores.copy()), how)[0]
+
     nothing = np.full((2, C), np.nan)
-    mean, _ = monai.utils.do_metric_reduction(torch.from_numpy(nothing.copy()), "mean_batch")
-    assert (mean == 0).all()
+    assert (reduced(nothing, "mean_batch") == 0).all()
     assert np.isnan(mean_over_images(nothing)).all()
     pred, target = scene(7)
     target[0, ..., 2] = pred[0, ..., 2] = False
-    scores = iou(count(pred, target, per_image=True), over="image")
-    mean, _ = monai.utils.do_metric_reduction(torch.from_numpy(scores.copy()), "mean_batch")
-    np.testing.assert_allclose(mean_over_images(scores), mean, rtol=1e-6)
-    mean, _ = monai.utils.do_metric_reduction(torch.from_numpy(scores.copy()), "mean")
-    macro = iou(count(pred, target, per_image=True), over="image", average="macro")
-    np.testing.assert_allclose(mean_over_images(macro), mean, rtol=1e-6)
+    counts = count(pred, target, per_image=True)
+    scores, macro = iou(counts, over="image"), iou(counts, over="image", average="macro")
+    np.testing.assert_allclose(mean_over_images(scores), reduced(scores, "mean_batch"), rtol=1e-6)
+    np.testing.assert_allclose(mean_over_images(macro), reduced(scores, "mean"), rtol=1e-6)
