@@ -23,31 +23,26 @@ DEPTHS = (4, 8)
 
 def compute(depth: int, *, skip: bool) -> dict[str, np.ndarray]:
     """Return the golden of one network, from DLStudio."""
-    import torch
-
     from tests.parity import torch_side
 
     state = recipe.random_state_dict(depth=depth)
-    kinds: dict[str, Any] = {"dtype": torch.float64}
 
     def fresh() -> Any:
-        return torch_side.build(state, skip=skip, depth=depth, **kinds)
+        return torch_side.build(state, skip=skip, depth=depth, dtype="float64")
 
     [batch] = recipe.golden_batches(count=1)
     net = fresh()
-    golden = {"evaluation": torch_side.forward(net, batch, train=False, **kinds)}
+    golden = {"evaluation": torch_side.forward(net, batch, train=False)}
     for loss in recipe.LEARNING_RATES:
-        gradients = torch_side.gradients(fresh(), batch, loss=loss, **kinds)
+        gradients = torch_side.gradients(fresh(), batch, loss=loss)
         ran = {name: value for name, value in gradients.items() if value is not None}
         golden[f"gradients_{loss}"] = recipe.digest(ran)
-    golden["training"] = torch_side.forward(net, batch, train=True, **kinds)
+    golden["training"] = torch_side.forward(net, batch, train=True)
     statistics = {n: v for n, v in torch_side.state_of(net).items() if ".running_" in n}
     golden["statistics"] = recipe.digest(statistics)
     for loss in recipe.LEARNING_RATES:
         batches = recipe.golden_batches(count=recipe.STEPS)
-        golden[f"losses_{loss}"] = np.array(
-            torch_side.sgd_steps(fresh(), batches, loss=loss, **kinds)
-        )
+        golden[f"losses_{loss}"] = np.array(torch_side.sgd_steps(fresh(), batches, loss=loss))
     return golden
 
 

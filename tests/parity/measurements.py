@@ -35,10 +35,6 @@ class Row:
     limit: float
     cells: dict[str, float] = field(default_factory=dict)
 
-    def limit_text(self) -> str:
-        """Return the limit as the table shows it."""
-        return f"{self.limit:.0e}" if np.isfinite(self.limit) else "none"
-
 
 @dataclass
 class Measurements:
@@ -79,21 +75,15 @@ class Measurements:
             "|---" * (len(networks) + 4) + "|",
         ]
         for quantity, row in self.rows.items():
-            cells = [
-                f"{row.cells[name]:.1e}" if name in row.cells else "" for name in (*networks, "any")
-            ]
-            cells = ["0" if cell == "0.0e+00" else cell for cell in cells]
-            lines.append(
-                f"| {quantity} | {row.precision} | {row.limit_text()} | " + " | ".join(cells) + " |"
-            )
+            limit = f"{row.limit:.0e}" if np.isfinite(row.limit) else "none"
+            errors = [row.cells.get(name) for name in (*networks, "any")]
+            cells = ["" if error is None else f"{error:.1e}" if error else "0" for error in errors]
+            lines.append("| " + " | ".join([quantity, row.precision, limit, *cells]) + " |")
         packages = ", ".join(
             f"{name} {version(name)}" for name in ("DLStudio", "torch", "jax", "flax", "numpy")
         )
-        lines += [
-            "",
-            f"{packages}; CPU ({platform.machine()}), Python {platform.python_version()}.",
-        ]
-        return "\n".join(lines) + "\n"
+        machine = f"CPU ({platform.machine()}), Python {platform.python_version()}"
+        return "\n".join([*lines, "", f"{packages}; {machine}.", ""])
 
 
 HEADER = """# Parity with DLStudio's mUnet

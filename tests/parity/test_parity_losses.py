@@ -12,45 +12,36 @@ from tests.goldens import recipe
 from tests.parity import jax_side, torch_side
 from tests.parity.measurements import Measurements, relative
 
-OURS = {
-    "mse": losses.mse,
-    "dice": losses.dice,
-    "combo, 20": functools.partial(losses.combo, dice_scale=20.0),
-    "combo, 400": functools.partial(losses.combo, dice_scale=400.0),
+SIDES = {
+    "mse": (losses.mse, torch_side.mse),
+    "dice": (losses.dice, torch_side.dice),
 }
-
-
-def theirs(name: str, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    kind, _, scale = name.partition(", ")
-    if kind == "combo":
-        return torch_side.mse(output, target) + float(scale) * torch_side.dice(output, target)
-    return torch_side.LOSSES[kind](output, target)
+for scale in (20.0, 400.0):
+    SIDES[f"combo, {scale:g}"] = (
+        functools.partial(losses.combo, dice_scale=scale),
+        functools.partial(torch_side.combo, scale=scale),
+    )
 
 
 def outputs(kind: str, masks: np.ndarray) -> np.ndarray:
-    random = np.random.default_rng(0)
-    if kind == "random":
-        return random.normal(0, 60, masks.shape)
-    if kind == "near":
-        return masks + random.normal(0, 1, masks.shape)
-    return np.zeros(masks.shape)
+    middle, spread = {"random": (0, 60), "near": (masks, 1), "zero": (0, 0)}[kind]
+    return np.random.default_rng(0).normal(middle, spread, masks.shape)
 
 
 @pytest.mark.parametrize("kind", ["random", "near", "zero"])
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", SIDES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_values_and_gradients(name: str, kind: str, dtype: str, measured: Measurements) -> None:
     _, masks = recipe.real_images()
     masks = masks[:4].astype(dtype)
     pred = outputs(kind, masks).astype(dtype)
     output = torch.tensor(pred, requires_grad=True)
-    value = theirs(name, output, torch.tensor(masks))
+    ours, theirs = SIDES[name]
+    value = theirs(output, torch.tensor(masks))
     value.backward()
     assert output.grad is not None
     with jax_side.precision(dtype):
-        found, grad = jax.value_and_grad(OURS[name])(pred, masks)
-    limit = 1e-9 if dtype == "float64" else 1e-5
-    where = {"limit": limit, "precision": dtype, "network": "any"}
-    measured.check(f"{name}: value, {dtype}", relative(found, value.item()), **where)
-    error = relative(grad, output.grad.numpy())
-    measured.check(f"{name}: gradient, {dtype}", error, **where)
+        found, grad = jax.value_and_grad(ours)(pred, masks)
+    how = {"limit": 1e-9 if dtype == "float64" else 1e-5, "precision": dtype}
+    measured.check(f"{name}: value, {dtype}", relative(found, value.item()), **how)
+    measured.check(f"{name}: gradient, {dtype}", relative(grad, output.grad.numpy()), **how)

@@ -1,12 +1,13 @@
 """segjax's mUnet against DLStudio's: outputs, gradients, running statistics and training."""
 
-import os
+import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
+from segjax.dlstudio import weights as dlstudio
 from tests.goldens import recipe
 from tests.parity import jax_side, torch_side
 from tests.parity.measurements import Measurements, largest, relative
@@ -24,6 +25,18 @@ QUICK_STEPS = [(4, True), (4, False)]
 
 def label(depth: int, skip: bool) -> str:
     return f"depth {depth}, skips" if skip else f"depth {depth}, none"
+
+
+def both(state: dict[str, np.ndarray], *, depth: int, skip: bool, dtype: str) -> tuple[Any, Any]:
+    """Return DLStudio's network and segjax's, each holding ``state``."""
+    kinds: dict[str, Any] = {"skip": skip, "depth": depth, "dtype": dtype}
+    return torch_side.build(state, **kinds), jax_side.Network(state, **kinds)
+
+
+def furthest(found: list[float], expected: list[float]) -> float:
+    """Return the largest relative difference of two rows of losses."""
+    assert len(found) == len(expected)
+    return float(np.max(np.abs(np.divide(found, expected) - 1)))
 
 
 def pick(state: dict[str, np.ndarray], *endings: str) -> dict[str, np.ndarray]:
@@ -53,39 +66,32 @@ def split_noise(
 def test_one_pass_in_float64(depth: int, skip: bool, measured: Measurements) -> None:
     state = recipe.random_state_dict(depth=depth)
     [batch] = recipe.batches(size=2, count=1)
-    name = label(depth, skip)
+    check = functools.partial(measured.check, limit=LIMIT, network=label(depth, skip))
     with jax_side.precision("float64"):
-        net = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float64)
-        ours = jax_side.Network(state, skip=skip, depth=depth, dtype="float64")
-        kinds = {"dtype": torch.float64}
-
-        theirs = torch_side.forward(net, batch, train=False, **kinds)
+        net, ours = both(state, skip=skip, depth=depth, dtype="float64")
+        theirs = torch_side.forward(net, batch, train=False)
         assert theirs.std() > 1
-        error = relative(ours.forward(batch, train=False), theirs)
-        measured.check("forward, evaluation mode", error, limit=LIMIT, network=name)
+        check("forward, evaluation mode", relative(ours.forward(batch, train=False), theirs))
 
-        expected = torch_side.gradients(net, batch, loss="mse", **kinds)
+        expected = torch_side.gradients(net, batch, loss="mse")
         found = ours.gradients(batch, loss="mse")
         ran = {n: v for n, v in expected.items() if v is not None}
         found = {n: v for n, v in found.items() if not n.endswith(STATISTICS)}
         assert found.keys() == ran.keys(), "segjax must run exactly what DLStudio runs"
         expected, noise = split_noise(found, ran)
         error, where = largest({n: found[n] for n in expected}, expected)
-        measured.check("all gradients of MSE", error, limit=LIMIT, network=name, where=where)
-        measured.check("gradients that are zero", noise, limit=LIMIT, network=name)
+        check("all gradients of MSE", error, where=where)
+        check("gradients that are zero", noise)
 
-        net = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float64)
-        theirs = torch_side.forward(net, batch, train=True, **kinds)
-        error = relative(ours.forward(batch, train=True), theirs)
-        measured.check("forward, training mode", error, limit=LIMIT, network=name)
+        net = torch_side.build(state, skip=skip, depth=depth, dtype="float64")
+        theirs = torch_side.forward(net, batch, train=True)
+        check("forward, training mode", relative(ours.forward(batch, train=True), theirs))
         before = pick(state, *STATISTICS)
         after = pick(torch_side.state_of(net), *STATISTICS)
         moved = [n for n in after if relative(after[n], before[n]) > 1e-3]
         assert len(moved) == len([n for n in after if n not in ours.extra])
         error, where = largest(pick(ours.state(), *STATISTICS), after)
-        measured.check(
-            "running statistics after a pass", error, limit=LIMIT, network=name, where=where
-        )
+        check("running statistics after a pass", error, where=where)
 
 
 @pytest.mark.parametrize("loss", list(torch_side.LOSSES))
@@ -100,27 +106,19 @@ def test_ten_steps_in_float64(depth: int, skip: bool, loss: str, measured: Measu
         (images[:, 16:48, 16:48], masks[:, 16:48, 16:48])
         for images, masks in recipe.batches(size=2, count=recipe.STEPS)
     ]
-    name = label(depth, skip)
+    check = functools.partial(measured.check, limit=LIMIT, network=label(depth, skip))
     with jax_side.precision("float64"):
-        net = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float64)
-        theirs = torch_side.sgd_steps(net, batches, loss=loss, dtype=torch.float64)
-        network = jax_side.Network(state, skip=skip, depth=depth, dtype="float64")
+        net, network = both(state, skip=skip, depth=depth, dtype="float64")
+        theirs = torch_side.sgd_steps(net, batches, loss=loss)
         ours = network.sgd_steps(batches, loss=loss)
         found, expected = network.state(), torch_side.state_of(net)
     expected = {n: v for n, v in expected.items() if not n.endswith("num_batches_tracked")}
     found = {n: found[n] for n in expected}
     moved = [n for n in expected if relative(expected[n], state[n]) > 1e-7]
     assert len(moved) > 0.7 * len(expected) - len(network.extra)
-    error = float(np.max(np.abs(np.divide(ours, theirs) - 1)))
-    measured.check(f"losses of ten steps, {loss}", error, limit=LIMIT, network=name)
+    check(f"losses of ten steps, {loss}", furthest(ours, theirs))
     error, where = largest(found, expected)
-    measured.check(
-        f"all weights and statistics after ten steps, {loss}",
-        error,
-        limit=LIMIT,
-        network=name,
-        where=where,
-    )
+    check(f"all weights and statistics after ten steps, {loss}", error, where=where)
 
 
 @cases
@@ -128,13 +126,12 @@ def test_forward_in_float32(depth: int, skip: bool, measured: Measurements) -> N
     state = recipe.random_state_dict(depth=depth)
     [batch] = recipe.batches(size=4, count=1)
     for train in (False, True):
-        net = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float32)
-        ours = jax_side.Network(state, skip=skip, depth=depth, dtype="float32")
-        theirs = torch_side.forward(net, batch, train=train, dtype=torch.float32)
+        net, ours = both(state, skip=skip, depth=depth, dtype="float32")
+        theirs = torch_side.forward(net, batch, train=train)
         # How far rounding takes DLStudio itself from the exact result, which a deep network without
         # skips amplifies: 9e-6 at depth 16. Two results may each be that far on either side.
-        exact = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float64)
-        exact = torch_side.forward(exact, batch, train=train, dtype=torch.float64)
+        exact = torch_side.build(state, skip=skip, depth=depth, dtype="float64")
+        exact = torch_side.forward(exact, batch, train=train)
         measured.check(
             f"forward, {'training' if train else 'evaluation'} mode, float32",
             relative(ours.forward(batch, train=train), theirs),
@@ -158,60 +155,39 @@ FIFTY += [(depth, True, "initial") for depth in (8, 16)]
 def test_fifty_steps_of_dlstudios_training(
     depth: int, skip: bool, start: str, tmp_path: Path, measured: Measurements
 ) -> None:
-    state = (
-        recipe.random_state_dict(depth=depth)
-        if start == "seeded"
-        else torch_side.initial_state(skip=skip, depth=depth)
-    )
-    net = torch_side.build(state, skip=skip, depth=depth, dtype=torch.float32)
+    if start == "seeded":
+        state = recipe.random_state_dict(depth=depth)
+    else:
+        state = torch_side.initial_state(skip=skip, depth=depth)
+    net, network = both(state, skip=skip, depth=depth, dtype="float32")
     batches = recipe.batches(size=4, count=50)
     theirs = torch_side.run_training(net, batches, tmp_path)
     assert len(theirs) == 50
     assert np.mean(theirs[-10:]) < np.mean(theirs[:10])
-    network = jax_side.Network(state, skip=skip, depth=depth, dtype="float32")
-    ours = network.sgd_steps(batches, loss="mse")
-    name = label(depth, skip)
-    error = float(np.max(np.abs(np.divide(ours, theirs) - 1)))
     measured.check(
         f"losses of fifty steps of DLStudio's training, {start} weights",
-        error,
+        furthest(network.sgd_steps(batches, loss="mse"), theirs),
         limit=1e-2,
-        network=name,
+        network=label(depth, skip),
         precision="float32",
     )
-    trained = os.fspath(tmp_path / "saved_model")
-    check_skip_is_recognised(trained, skip)
+    trained = dlstudio.from_state_dict(tmp_path / "saved_model")
+    assert trained.skip_connections is skip
 
 
 def test_fifty_steps_without_skips_part_no_more_than_dlstudio_from_itself(
     measured: Measurements,
 ) -> None:
+    kinds: dict[str, Any] = {"skip": False, "depth": 8, "dtype": "float32"}
     state = torch_side.initial_state(skip=False, depth=8)
     batches = recipe.batches(size=4, count=50)
-
-    def dlstudios(start: dict[str, np.ndarray]) -> list[float]:
-        net = torch_side.build(start, skip=False, depth=8, dtype=torch.float32)
-        return torch_side.sgd_steps(net, batches, loss="mse", dtype=torch.float32)
-
-    theirs = dlstudios(state)
+    net, network = both(state, **kinds)
+    theirs = torch_side.sgd_steps(net, batches, loss="mse")
     last_bit = state["conv_in.weight"].copy()
     last_bit.flat[0] = np.nextafter(last_bit.flat[0], np.float32(1))
-    itself = float(
-        np.max(np.abs(np.divide(dlstudios({**state, "conv_in.weight": last_bit}), theirs) - 1))
-    )
-    network = jax_side.Network(state, skip=False, depth=8, dtype="float32")
-    error = float(np.max(np.abs(np.divide(network.sgd_steps(batches, loss="mse"), theirs) - 1)))
-    kinds = {"network": label(8, False), "precision": "float32"}
-    measured.check(
-        "DLStudio from itself: the same, one weight's last bit changed",
-        itself,
-        limit=np.inf,
-        **kinds,
-    )
-    measured.check("losses of fifty steps, initial weights", error, limit=4 * itself, **kinds)
-
-
-def check_skip_is_recognised(path: str, skip: bool) -> None:
-    from segjax.dlstudio import weights as dlstudio
-
-    assert dlstudio.from_state_dict(path).skip_connections is skip
+    net = torch_side.build({**state, "conv_in.weight": last_bit}, **kinds)
+    itself = furthest(torch_side.sgd_steps(net, batches, loss="mse"), theirs)
+    error = furthest(network.sgd_steps(batches, loss="mse"), theirs)
+    check = functools.partial(measured.check, network=label(8, False), precision="float32")
+    check("DLStudio from itself: the same, one weight's last bit changed", itself, limit=np.inf)
+    check("losses of fifty steps, initial weights", error, limit=4 * itself)

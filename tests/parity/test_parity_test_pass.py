@@ -44,7 +44,7 @@ def at_the_borders() -> np.ndarray:
 
 def test_value_windows_bit_for_bit(tmp_path: Path, measured: Measurements) -> None:
     outputs = at_the_borders()
-    given = Given(torch.from_numpy(outputs.transpose(0, 3, 1, 2).copy()))
+    given = Given(torch_side.nchw(outputs))
     torch.save(given.state_dict(), tmp_path / "saved_model")
     [batch] = recipe.batches(size=2, count=1)
     [picture] = torch_side.run_testing(given, [batch], tmp_path)
@@ -59,18 +59,15 @@ def test_value_windows_bit_for_bit(tmp_path: Path, measured: Measurements) -> No
 def test_test_pass_normalises_by_batch_statistics(tmp_path: Path, measured: Measurements) -> None:
     state = recipe.random_state_dict(depth=4)
     [batch] = recipe.batches(size=2, count=1)
-    kinds: dict[str, Any] = {"skip": True, "depth": 4}
-    net = torch_side.build(state, dtype=torch.float32, **kinds)
+    kinds: dict[str, Any] = {"skip": True, "depth": 4, "dtype": "float32"}
+    net, ours = torch_side.build(state, **kinds), jax_side.Network(state, **kinds)
     torch.save(net.state_dict(), tmp_path / "saved_model")
     seen = []
     net.register_forward_hook(lambda _m, _i, output: seen.append(output.clone()))
     [picture] = torch_side.run_testing(net, [batch], tmp_path)
     theirs = torch_side.nhwc(seen[0])
-
-    ours = jax_side.Network(state, dtype="float32", **kinds)
     running = ours.forward(batch, train=False)
-    by_batch = ours.forward(batch, train=True)
-    error = relative(by_batch, theirs)
+    error = relative(ours.forward(batch, train=True), theirs)
     measured.check(
         "outputs of the test pass", error, limit=1e-5, network="depth 4, skips", precision="float32"
     )

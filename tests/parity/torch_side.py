@@ -1,5 +1,6 @@
 """DLStudio's own network, loss formulas and loops, driven on NumPy arrays."""
 
+import contextlib
 import os
 import sys
 import warnings
@@ -20,17 +21,22 @@ SemanticSegmentation = DLStudio.SemanticSegmentation
 Batch = tuple[np.ndarray, np.ndarray]
 
 
-def build(state: Mapping[str, np.ndarray], *, skip: bool, depth: int, dtype: Any) -> Any:
+def build(state: Mapping[str, np.ndarray], *, skip: bool, depth: int, dtype: str) -> Any:
     """Return DLStudio's mUnet holding ``state``, loaded strictly."""
-    net = SemanticSegmentation.mUnet(skip_connections=skip, depth=depth).to(dtype)
+    net = SemanticSegmentation.mUnet(skip_connections=skip, depth=depth).to(getattr(torch, dtype))
     net.load_state_dict({name: torch.tensor(value) for name, value in state.items()}, strict=True)
     return net
 
 
-def tensors(arrays: Batch, dtype: Any) -> tuple[Any, Any]:
-    """Return images and masks [B, H, W, C] as NCHW tensors."""
-    images, masks = (torch.from_numpy(a.transpose(0, 3, 1, 2).copy()).to(dtype) for a in arrays)
-    return images, masks
+def nchw(array: np.ndarray) -> Any:
+    """Return an array [B, H, W, C] as an NCHW tensor."""
+    return torch.from_numpy(array.transpose(0, 3, 1, 2).copy())
+
+
+def tensors(batch: Batch, net: Any) -> Any:
+    """Return images and masks as NCHW tensors of the network's dtype."""
+    dtype = next(net.parameters()).dtype
+    return (nchw(array).to(dtype) for array in batch)
 
 
 def nhwc(tensor: Any) -> np.ndarray:
@@ -38,9 +44,7 @@ def nhwc(tensor: Any) -> np.ndarray:
     return tensor.detach().numpy().transpose(0, 2, 3, 1)
 
 
-def mse(output: Any, target: Any) -> Any:
-    """Compute what DLStudio trains with."""
-    return torch.nn.MSELoss()(output, target)
+mse = torch.nn.MSELoss()  # what DLStudio trains with
 
 
 def dice(output: Any, target: Any) -> Any:
@@ -49,9 +53,9 @@ def dice(output: Any, target: Any) -> Any:
     return 1 - 2 * (p * t).sum() / ((p * p).sum() + (t * t).sum() + 1e-6)
 
 
-def combo(output: Any, target: Any) -> Any:
+def combo(output: Any, target: Any, scale: float = recipe.DICE_SCALE) -> Any:
     """Compute the report's combined loss."""
-    return mse(output, target) + recipe.DICE_SCALE * dice(output, target)
+    return mse(output, target) + scale * dice(output, target)
 
 
 LOSSES = {"mse": mse, "dice": dice, "combo": combo}
@@ -68,24 +72,25 @@ def initial_state(*, skip: bool, depth: int) -> dict[str, np.ndarray]:
     return state_of(SemanticSegmentation.mUnet(skip_connections=skip, depth=depth))
 
 
-def forward(net: Any, batch: Batch, *, train: bool, dtype: Any) -> np.ndarray:
+def forward(net: Any, batch: Batch, *, train: bool) -> np.ndarray:
     """Return the outputs [B, H, W, C]; a training pass moves the running statistics."""
     net.train(train)
     with torch.no_grad():
-        return nhwc(net(tensors(batch, dtype)[0]))
+        images, _ = tensors(batch, net)
+        return nhwc(net(images))
 
 
-def gradients(net: Any, batch: Batch, *, loss: str, dtype: Any) -> dict[str, Any]:
+def gradients(net: Any, batch: Batch, *, loss: str) -> dict[str, Any]:
     """Return the gradient of each parameter by name; None where the parameter never ran."""
     net.train()
     net.zero_grad(set_to_none=True)
-    images, masks = tensors(batch, dtype)
+    images, masks = tensors(batch, net)
     with relu_out_of_place():
         LOSSES[loss](net(images), masks).backward()
     return {n: None if p.grad is None else p.grad.numpy() for n, p in net.named_parameters()}
 
 
-def sgd_steps(net: Any, batches: Sequence[Batch], *, loss: str, dtype: Any) -> list[float]:
+def sgd_steps(net: Any, batches: Sequence[Batch], *, loss: str) -> list[float]:
     """Take SGD-with-momentum steps, one a batch; return the losses before each."""
     optimizer = torch.optim.SGD(
         net.parameters(), lr=recipe.LEARNING_RATES[loss], momentum=recipe.MOMENTUM
@@ -94,7 +99,7 @@ def sgd_steps(net: Any, batches: Sequence[Batch], *, loss: str, dtype: Any) -> l
     losses = []
     with relu_out_of_place():
         for batch in batches:
-            images, masks = tensors(batch, dtype)
+            images, masks = tensors(batch, net)
             optimizer.zero_grad()
             value = LOSSES[loss](net(images), masks)
             value.backward()
@@ -117,13 +122,14 @@ def shim(folder: Any, *, batch_size: int, **settings: Any) -> Any:
 
 def as_loader(batches: Sequence[Batch]) -> list[dict[str, Any]]:
     """Return batches as DLStudio's data loader gives them, the masks as bytes, without boxes."""
-    result = []
-    for images, masks in batches:
-        image_tensor, _ = tensors((images, masks), torch.float32)
-        mask_tensor = torch.from_numpy(masks.transpose(0, 3, 1, 2).copy())
-        boxes = torch.zeros(len(images), 5, 5, 4)
-        result.append({"image": image_tensor, "mask_tensor": mask_tensor, "bbox_tensor": boxes})
-    return result
+    return [
+        {
+            "image": nchw(images).float(),
+            "mask_tensor": nchw(masks),
+            "bbox_tensor": torch.zeros(len(images), 5, 5, 4),
+        }
+        for images, masks in batches
+    ]
 
 
 def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]:
@@ -147,14 +153,11 @@ def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]
             losses.append(output.item())
 
     handle = torch.nn.modules.module.register_module_forward_hook(note)
-    before = os.getcwd()
-    os.chdir(folder)
     try:
-        with relu_out_of_place(), warnings.catch_warnings():
+        with contextlib.chdir(folder), relu_out_of_place(), warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)  # it leaves its file of numbers open
             segmenter.run_code_for_training_for_semantic_segmentation(net)
     finally:
-        os.chdir(before)
         handle.remove()
     return losses
 
