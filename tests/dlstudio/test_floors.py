@@ -9,19 +9,15 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from segjax import losses
-from segjax.dlstudio.floors import Floors, best_outputs, output_layer_floors
+from segjax import data, losses
+from segjax.dlstudio.floors import best_outputs, output_layer_floors
 from segjax.errors import ConfigError, DataError
 from segjax.networks.layers import DLStudioHead
 from tests.goldens import recipe
 
 TRAIN, TEST = "PurdueShapes5MultiObject-10000-train.gz", "PurdueShapes5MultiObject-1000-test.gz"
-
-
-def even_pixels(height: int, width: int) -> np.ndarray:
-    even = np.zeros((height, width), bool)
-    even[::2, ::2] = True
-    return even
+EVEN = np.zeros((8, 8, 1), bool)
+EVEN[::2, ::2] = True
 
 
 def random_masks(seed: int = 0) -> np.ndarray:
@@ -67,18 +63,21 @@ def test_optimising_the_outputs_directly_reaches_the_floor_and_no_more(
     masks = random_masks() if source == "random" else recipe.real_images()[1][:4]
     masks = masks.astype(np.float64)
     floor = getattr(output_layer_floors(masks), loss)
-    function = losses.mse if loss == "mse" else losses.dice
+    function = getattr(losses, loss)
     with jax.enable_x64(True):
-        value_and_grad = jax.jit(
-            jax.value_and_grad(lambda v: function(as_outputs(v, masks.shape), masks))
-        )
+
+        @jax.jit
+        @jax.value_and_grad
+        def value_and_grad(values):
+            return function(as_outputs(values, masks.shape), masks)
+
         start = np.random.default_rng(1).normal(20, 5, masks.shape[3] + masks.size // 4)
         seen: list[float] = []
 
         def evaluate(values: np.ndarray) -> tuple[float, np.ndarray]:
             value, grad = value_and_grad(values)
             seen.append(float(value))
-            return float(value), np.asarray(grad, np.float64)
+            return seen[-1], np.asarray(grad, np.float64)
 
         options = {"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-12}
         optimize.minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options)
@@ -102,21 +101,16 @@ def test_best_outputs_attain_the_floors() -> None:
         assert float(losses.mse(best, masks)) == pytest.approx(floors.mse)
         scaled = floors.dice_amplitude * best
         assert float(losses.dice(scaled, masks)) == pytest.approx(floors.dice)
-        other = floors.dice_amplitude * 1.1 * best
-        assert float(losses.dice(other, masks)) > floors.dice
-        half = np.where(even_pixels(8, 8)[..., None], masks, 0)
+        assert float(losses.dice(1.1 * scaled, masks)) > floors.dice
+        half = np.where(EVEN, masks, 0)
         assert float(losses.dice(half, masks)) == pytest.approx(floors.dice_at_mask_value)
 
 
 def test_iou_bound_holds_for_every_answer_on_the_constant_pixels() -> None:
     masks = random_masks(2) > 0
-    floors = output_layer_floors(masks)
-    reached = []
-    for rest in (False, True):
-        answer = np.where(even_pixels(8, 8)[..., None], masks, rest)
-        both, either = (answer & masks).sum((0, 1, 2)), (answer | masks).sum((0, 1, 2))
-        reached.append(both / either)
-    np.testing.assert_allclose(floors.iou, np.max(reached, axis=0))
+    answers = [np.where(EVEN, masks, rest) for rest in (False, True)]
+    reached = [(a & masks).sum((0, 1, 2)) / (a | masks).sum((0, 1, 2)) for a in answers]
+    np.testing.assert_allclose(output_layer_floors(masks).iou, np.max(reached, axis=0))
 
 
 def test_the_dense_head_has_no_floor() -> None:
@@ -129,9 +123,8 @@ def test_the_dense_head_has_no_floor() -> None:
 
 def test_many_images_are_summed_in_parts() -> None:
     masks = np.concatenate([random_masks(seed) for seed in range(200)])
-    floors = output_layer_floors(masks)
-    best = best_outputs(masks)
-    assert floors.mse == pytest.approx(np.square(best - masks).mean())
+    lowest = np.square(best_outputs(masks) - masks).mean()
+    assert output_layer_floors(masks).mse == pytest.approx(lowest)
 
 
 @pytest.mark.parametrize(
@@ -147,33 +140,21 @@ def test_errors(masks: np.ndarray, head, error: type[Exception], told: str) -> N
         output_layer_floors(masks, head=head)
 
 
-def real_floors(file: str) -> Floors:
-    from segjax import data
-
+@pytest.mark.parametrize(
+    ("file", "mse_all_zero", "mse_best_constant", "mse"),
+    [
+        (TEST, 499.7, 488.1, 366.1),
+        pytest.param(TRAIN, 494.6, 483.1, 362.2, marks=pytest.mark.slow),
+    ],
+)
+def test_the_reference_on_the_files(file, mse_all_zero, mse_best_constant, mse) -> None:
     root = os.environ.get("SEGJAX_DATAROOT")
     if not root or not (Path(root) / file).exists():
         pytest.skip(f"set SEGJAX_DATAROOT to the folder of {file}")
-    return output_layer_floors(data.load(Path(root) / file).masks)
-
-
-def test_the_reference_on_the_test_file() -> None:
-    floors = real_floors(TEST)
-    assert round(floors.mse_all_zero, 1) == 499.7
-    assert round(floors.mse_best_constant, 1) == 488.1
-    assert round(floors.mse, 1) == 366.1
-    assert_dice_and_iou(floors)
-
-
-@pytest.mark.slow
-def test_the_reference_on_the_training_file() -> None:
-    floors = real_floors(TRAIN)
-    assert round(floors.mse_all_zero, 1) == 494.6
-    assert round(floors.mse_best_constant, 1) == 483.1
-    assert round(floors.mse, 1) == 362.2
-    assert_dice_and_iou(floors)
-
-
-def assert_dice_and_iou(floors: Floors) -> None:
+    floors = output_layer_floors(data.load(Path(root) / file).masks)
+    assert round(floors.mse_all_zero, 1) == mse_all_zero
+    assert round(floors.mse_best_constant, 1) == mse_best_constant
+    assert round(floors.mse, 1) == mse
     assert round(floors.dice, 3) == 0.483
     assert round(floors.dice_zero_bias, 3) == 0.5
     assert round(floors.dice_at_mask_value, 3) == 0.6

@@ -1,6 +1,7 @@
 """``python -m segjax.dlstudio``: a saved_model into a run folder and out again."""
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,19 +20,26 @@ from segjax.runs.folder import RunFolder
 from tests.goldens import recipe
 
 
-@pytest.fixture
-def saved_model(tmp_path: Path) -> Path:
-    state = recipe.random_state_dict(depth=2)
-    path = tmp_path / "saved_model"
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dlstudio") / "saved_model"
+    state = recipe.random_state_dict(depth=2).items()
     write_torch_file(
-        path, {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in state.items()}
+        path, {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in state}
     )
     return path
 
 
-def test_import_then_export_gives_the_same_tensors(saved_model: Path, tmp_path: Path) -> None:
-    import_run(saved_model, tmp_path / "run", skip_connections=False)
-    export_run(tmp_path / "run", tmp_path / "again")
+@pytest.fixture(scope="module")
+def folder(saved_model: Path) -> Path:
+    """A run folder, only read, of weights imported without skip connections."""
+    path = saved_model.with_name("run")
+    import_run(saved_model, path, skip_connections=False)
+    return path
+
+
+def test_import_then_export_gives_the_same_tensors(saved_model, folder, tmp_path) -> None:
+    export_run(folder, tmp_path / "again")
     before, after = read_torch_file(saved_model), read_torch_file(tmp_path / "again")
     assert list(before) == list(after)
     for name, value in before.items():
@@ -39,18 +47,17 @@ def test_import_then_export_gives_the_same_tensors(saved_model: Path, tmp_path: 
         np.testing.assert_array_equal(after[name], value, err_msg=name)
 
 
-def test_the_run_folder_holds_settings_and_weights(saved_model: Path, tmp_path: Path) -> None:
-    imported = import_run(saved_model, tmp_path / "run", skip_connections=False)
-    folder = RunFolder(tmp_path / "run")
-    config = folder.config()
+def test_the_run_folder_holds_settings_and_weights(saved_model, folder) -> None:
+    imported = dlstudio.from_state_dict(saved_model, skip_connections=False)
+    config = RunFolder(folder).config()
     assert (config.depth, config.head, config.skip_connections) == (2, "dlstudio", False)
     assert dataclasses.replace(config, run_dir="", depth=16, skip_connections=True) == Config()
-    params, batch_stats, _ = load_params(folder.checkpoints)
-    jax.tree.map(np.testing.assert_array_equal, params, imported.variables["params"])
-    jax.tree.map(np.testing.assert_array_equal, batch_stats, imported.variables["batch_stats"])
+    params, batch_stats, _ = load_params(RunFolder(folder).checkpoints)
+    held = {"params": params, "batch_stats": batch_stats}
+    jax.tree.map(np.testing.assert_array_equal, held, imported.variables)
 
 
-def test_training_goes_on_from_imported_weights(saved_model: Path, tmp_path: Path) -> None:
+def test_training_goes_on_from_imported_weights(saved_model, tmp_path) -> None:
     from segjax.training.run import run
 
     import_run(saved_model, tmp_path / "run", skip_connections=True)
@@ -67,38 +74,35 @@ def test_training_goes_on_from_imported_weights(saved_model: Path, tmp_path: Pat
     np.testing.assert_array_equal(before[kept], after[kept])
 
 
-def test_nothing_is_overwritten(saved_model: Path, tmp_path: Path) -> None:
-    import_run(saved_model, tmp_path / "run", skip_connections=True)
+def test_nothing_is_overwritten(saved_model, folder) -> None:
     with pytest.raises(ConfigError, match="already holds a run"):
-        import_run(saved_model, tmp_path / "run", skip_connections=True)
+        import_run(saved_model, folder, skip_connections=True)
     with pytest.raises(CheckpointError, match="exists already"):
-        export_run(tmp_path / "run", saved_model)
+        export_run(folder, saved_model)
 
 
-def test_refused_weights_leave_no_folder(tmp_path: Path) -> None:
+def test_refused_weights_leave_no_folder(tmp_path) -> None:
     write_torch_file(tmp_path / "other", {"fc.weight": np.zeros((2, 2), np.float32)})
     with pytest.raises(CheckpointError, match="not the weights"):
         import_run(tmp_path / "other", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_damaged_extra_tensors_are_named(saved_model: Path, tmp_path: Path) -> None:
-    import_run(saved_model, tmp_path / "run", skip_connections=True)
+def test_damaged_extra_tensors_are_named(folder, tmp_path) -> None:
+    shutil.copytree(folder, tmp_path / "run")
     (tmp_path / "run" / "dlstudio_extra.npz").write_bytes(b"PK not a zip")
     with pytest.raises(CheckpointError, match=r"dlstudio_extra\.npz: cannot be read"):
         export_run(tmp_path / "run", tmp_path / "out")
 
 
-def test_errors_of_the_command_are_one_line(
-    saved_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_errors_of_the_command_are_one_line(saved_model, tmp_path, capsys) -> None:
     assert main(["export", str(tmp_path / "none"), str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["import", str(saved_model), str(tmp_path / "run"), "--no-skip_connections"]) == 0
     assert "without skip connections" in capsys.readouterr().out
 
 
-def test_the_module_runs_as_a_command(saved_model: Path, tmp_path: Path) -> None:
+def test_the_module_runs_as_a_command(saved_model, tmp_path) -> None:
     command = [sys.executable, "-m", "segjax.dlstudio"]
     for arguments in (
         ["import", saved_model, tmp_path / "run", "--skip_connections"],

@@ -3,6 +3,7 @@
 import io
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,55 +32,47 @@ def archive(tmp_path: Path, description: bytes, *, compress: int = zipfile.ZIP_S
     return path
 
 
-def tensor(*, shape: str = "I4\nt", strides: str = "I1\nt", offset: int = 0) -> bytes:
+def tensor(
+    *, shape: tuple[int, ...] = (4,), strides: tuple[int, ...] = (1,), offset: int = 0
+) -> bytes:
     """Assemble a state_dict of one tensor, by hand."""
     storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
     storage += b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
-    numbers = b"K%c(%s(%s" % (offset, _small(shape), _small(strides))
-    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + numbers
+    sizes = (b"(" + b"".join(b"K%c" % n for n in part) + b"t" for part in (shape, strides))
+    rebuilt = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K%c" % offset + b"".join(sizes)
     return b"\x80\x02}(X\x01\x00\x00\x00w" + rebuilt + b"\x89ccollections\nOrderedDict\n)RtRu."
 
 
-def _small(numbers: str) -> bytes:
-    return b"".join(
-        b"K%c" % int(part[1:]) if part.startswith("I") else part.encode()
-        for part in numbers.split("\n")
-    )
-
-
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
     path = tmp_path / "saved_model"
     write_torch_file(path, TENSORS)
-    found = read_torch_file(path)
-    assert list(found) == list(TENSORS)
-    for name, value in TENSORS.items():
+    return path
+
+
+def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert list(found) == list(expected)
+    for name, value in expected.items():
         assert found[name].dtype == value.dtype
         assert found[name].flags.writeable
         np.testing.assert_array_equal(found[name], value)
-    assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
 
 
-def test_tensors_start_at_aligned_places(tmp_path: Path) -> None:
-    path = tmp_path / "saved_model"
-    write_torch_file(path, TENSORS)
-    data = path.read_bytes()
-    assert data.find(TENSORS["a.weight"].tobytes()) % 64 == 0
+def test_what_is_written_is_read_and_aligned(written: Path) -> None:
+    assert_same(read_torch_file(written), TENSORS)
+    assert list(written.parent.iterdir()) == [written], "nothing else is left behind"
+    assert written.read_bytes().find(TENSORS["a.weight"].tobytes()) % 64 == 0
 
 
 def test_a_file_that_torch_saved() -> None:
     # Written by scripts/parity/goldens.py: a transposed view, a slice, a shared storage, a scalar.
-    found = read_torch_file(recipe.TORCH_FILE)
-    expected = recipe.torch_file_tensors()
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name].dtype == value.dtype
-        np.testing.assert_array_equal(found[name], value)
+    assert_same(read_torch_file(recipe.TORCH_FILE), recipe.torch_file_tensors())
 
 
 def test_hand_made_description_is_understood(tmp_path: Path) -> None:
     found = read_torch_file(archive(tmp_path, tensor()))
     np.testing.assert_array_equal(found["w"], [0, 1, 2, 3])
-    found = read_torch_file(archive(tmp_path, tensor(shape="I2\nI2\nt", strides="I1\nI2\nt")))
+    found = read_torch_file(archive(tmp_path, tensor(shape=(2, 2), strides=(1, 2))))
     np.testing.assert_array_equal(found["w"], [[0, 2], [1, 3]])
 
 
@@ -106,11 +99,11 @@ class Evil:
         (b"\x80\x02ctorch\nFloatStorage\n)R.", "not well formed"),
         (b"\x80\x02K\x01Q.", "not well formed"),
         (tensor()[:-1], "not well formed"),
-        (tensor(shape="I5\nt"), r"shape \(5,\) but 4 values"),
-        (tensor(shape="I200\nI200\nI200\nt", strides="I0\nI0\nI0\nt"), "but 4 values"),
+        (tensor(shape=(5,)), r"shape \(5,\) but 4 values"),
+        (tensor(shape=(200, 200, 200), strides=(0, 0, 0)), "but 4 values"),
         (tensor(offset=1), "reaches beyond its 4 values"),
-        (tensor(strides="I2\nt"), "reaches beyond its 4 values"),
-        (tensor(strides="I1\nI1\nt"), "not well formed"),
+        (tensor(strides=(2,)), "reaches beyond its 4 values"),
+        (tensor(strides=(1, 1)), "not well formed"),
     ],
 )
 def test_other_descriptions_are_refused(
@@ -132,57 +125,55 @@ def test_nested_tuples_as_keys_cost_nothing(tmp_path: Path) -> None:
         read_torch_file(archive(tmp_path, description))
 
 
-def test_missing_cut_and_foreign_files_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "saved_model"
-    with pytest.raises(CheckpointError, match="No such file"):
-        read_torch_file(path)
-    write_torch_file(path, TENSORS)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match=r"not a file of torch\.save"):
-        read_torch_file(path)
-    path.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(CheckpointError, match=r"before 1\.6"):
-        read_torch_file(path)
+def flipped(data: bytes) -> bytes:
+    place = data.find(TENSORS["a.weight"].tobytes()) + 5
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def foreign(_: bytes) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, a=np.zeros(3))
-    path.write_bytes(buffer.getvalue())
-    with pytest.raises(CheckpointError, match=r"no single data\.pkl"):
-        read_torch_file(path)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda data: data[: len(data) // 2], r"not a file of torch\.save"),
+        (lambda _: pickle.dumps({"a": 1}), r"before 1\.6"),
+        (foreign, r"no single data\.pkl"),
+        (flipped, "CRC"),
+    ],
+)
+def test_cut_foreign_and_changed_files_are_named(
+    written: Path, change: Callable[[bytes], bytes], told: str
+) -> None:
+    written.write_bytes(change(written.read_bytes()))
+    with pytest.raises(CheckpointError, match=told) as caught:
+        read_torch_file(written)
+    assert str(written) in str(caught.value)
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="No such file"):
+        read_torch_file(tmp_path / "saved_model")
     with pytest.raises(CheckpointError, match=str(tmp_path)):
         read_torch_file(tmp_path)
 
 
-def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "saved_model"
-    write_torch_file(path, TENSORS)
-    data = bytearray(path.read_bytes())
-    data[data.find(TENSORS["a.weight"].tobytes()) + 5] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(CheckpointError, match="CRC"):
+def test_missing_and_compressed_members_are_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, tensor(), compress=zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="compressed"):
         read_torch_file(path)
-
-
-def test_missing_tensor_bytes_are_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "saved_model"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("saved_model/data.pkl", tensor())
     with pytest.raises(CheckpointError, match="data/0 is missing"):
         read_torch_file(path)
 
 
-def test_compressed_members_are_refused(tmp_path: Path) -> None:
-    path = archive(tmp_path, tensor(), compress=zipfile.ZIP_DEFLATED)
-    with pytest.raises(CheckpointError, match="compressed"):
-        read_torch_file(path)
-
-
-def test_other_dtypes_are_not_written(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="w: dtype complex64"):
         write_torch_file(tmp_path / "f", {"w": np.zeros(2, np.complex64)})
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be written"):
         write_torch_file(tmp_path / "none" / "f", TENSORS)
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,6 @@
 """DLStudio's state_dict to segjax variables and back, without PyTorch."""
 
 import functools
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -27,6 +26,10 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+def imported(depth: int) -> dlstudio.Imported:
+    return dlstudio.from_state_dict(recipe.random_state_dict(depth=depth), skip_connections=True)
+
+
 @pytest.mark.parametrize("depth", [2, 4, 8, 16])
 def test_round_trip_is_exact(depth: int) -> None:
     state = recipe.random_state_dict(depth=depth)
@@ -37,11 +40,8 @@ def test_round_trip_is_exact(depth: int) -> None:
 
 @pytest.mark.parametrize("depth", [4, 8])
 def test_variables_are_those_of_the_network(depth: int) -> None:
-    found = dlstudio.from_state_dict(
-        recipe.random_state_dict(depth=depth), skip_connections=True
-    ).variables
-    own = shapes_of(MUnet(depth=depth))
-    assert jax.tree.map(np.shape, found) == jax.tree.map(lambda leaf: leaf.shape, own)
+    own = jax.tree.map(lambda leaf: leaf.shape, shapes_of(MUnet(depth=depth)))
+    assert jax.tree.map(np.shape, imported(depth).variables) == own
 
 
 @pytest.mark.parametrize("upsampling", ["dlstudio", "dense"])
@@ -50,8 +50,7 @@ def test_variables_to_arrays_and_back(head: Any, upsampling: Any) -> None:
     net = MUnet(depth=2, head=head, upsampling=upsampling, num_classes=3)
     random = np.random.default_rng(0)
     start = jax.tree.map(
-        lambda leaf: random.standard_normal(leaf.shape, leaf.dtype),
-        shapes_of(net),
+        lambda leaf: random.standard_normal(leaf.shape, leaf.dtype), shapes_of(net)
     )
     arrays = dlstudio.to_arrays(start)
     found = dlstudio.from_state_dict(arrays, skip_connections=True)
@@ -61,44 +60,35 @@ def test_variables_to_arrays_and_back(head: Any, upsampling: Any) -> None:
 
 
 def test_tensors_that_never_run_get_pytorchs_initial_values_where_none_came_along() -> None:
-    state = recipe.random_state_dict(depth=8)
-    found = dlstudio.from_state_dict(state, skip_connections=True)
-    made = dlstudio.to_arrays(found.variables, seed=3)
-    assert set(made) == set(state)
-    for layer in layout.layers(layout.Kind(8)):
+    variables = imported(8).variables
+    made = dlstudio.to_arrays(variables, seed=3)
+    assert set(made) == set(recipe.random_state_dict(depth=8))
+    for tensor in layout.tensors(layout.Kind(8)):
+        layer, part, value = tensor.layer, tensor.part, made[tensor.name]
         if layer.runs:
             continue
-        for part in layer.shapes():
-            value = made[f"{layer.name}.{part}"]
-            if layer.kind != "norm":
-                fan_in = 9 * (layer.inputs if layer.kind == "conv" else layer.outputs)
-                assert 0.9 < np.abs(value).max() * np.sqrt(fan_in) <= 1
-            elif part != "num_batches_tracked":
-                assert (value == (1 if part in ("weight", "running_var") else 0)).all()
-    again = dlstudio.to_arrays(found.variables, seed=3)
-    assert_same(again, made)
-    other = dlstudio.to_arrays(found.variables, seed=4)
-    assert not np.array_equal(
-        other["skip64to128DN.convo2.weight"], made["skip64to128DN.convo2.weight"]
-    )
+        if layer.kind != "norm":
+            fan_in = 9 * (layer.inputs if layer.kind == "conv" else layer.outputs)
+            assert 0.9 < np.abs(value).max() * np.sqrt(fan_in) <= 1
+        elif part != "num_batches_tracked":
+            assert (value == (1 if part in ("weight", "running_var") else 0)).all()
+    assert_same(dlstudio.to_arrays(variables, seed=3), made)
+    name = "skip64to128DN.convo2.weight"
+    assert not np.array_equal(dlstudio.to_arrays(variables, seed=4)[name], made[name])
 
 
 def test_result_owns_its_memory() -> None:
     state = recipe.random_state_dict(depth=4)
     found = dlstudio.from_state_dict(state, skip_connections=True)
     found.variables["params"]["bn1DN"]["scale"][:] = 9
+    found.variables["params"]["skip64usUP"]["upsampler"]["kernel"][:] = 9
     found.extra["skip64to128DN.convo2.bias"][:] = 9
     assert_same(state, recipe.random_state_dict(depth=4))
 
 
-def without(name: str) -> dict[str, np.ndarray]:
-    state = recipe.random_state_dict(depth=4)
-    del state[name]
-    return state
-
-
-def changed(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
-    return {**recipe.random_state_dict(depth=4), name: value}
+def changed(name: str, value: np.ndarray | None) -> dict[str, np.ndarray]:
+    state = {**recipe.random_state_dict(depth=4), name: value}
+    return {name: value for name, value in state.items() if value is not None}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +97,7 @@ def changed(name: str, value: np.ndarray) -> dict[str, np.ndarray]:
         ({}, "not the weights of DLStudio's mUnet"),
         ({"fc.weight": np.zeros((2, 2))}, "not the weights of DLStudio's mUnet"),
         ({"module.conv_in.bias": np.zeros(64)}, r"save net\.module\.state_dict\(\)"),
-        (without("bn1DN.bias"), "1 tensor.* missing, the first is 'bn1DN.bias'"),
+        (changed("bn1DN.bias", None), "1 tensor.* missing, the first is 'bn1DN.bias'"),
         (changed("extra.weight", np.zeros(3)), "unknown, the first is 'extra.weight'"),
         (changed("bn1DN.bias", np.zeros(65)), r"bn1DN.bias has shape \(65,\) instead of \(64,\)"),
         (changed("bn1DN.bias", np.zeros(64, int)), "bn1DN.bias has dtype int64"),
@@ -122,7 +112,7 @@ def test_other_weights_are_refused(state: dict[str, np.ndarray], told: str) -> N
 
 
 def test_other_variables_are_refused() -> None:
-    found = dlstudio.from_state_dict(recipe.random_state_dict(depth=4), skip_connections=True)
+    found = imported(4)
     with pytest.raises(CheckpointError, match=r"not the variables of a segjax\.MUnet"):
         dlstudio.to_arrays({"params": {"conv": 1}})
     del found.variables["batch_stats"]["bn1DN"]
@@ -131,22 +121,17 @@ def test_other_variables_are_refused() -> None:
 
 
 def test_extra_tensors_of_another_depth_are_refused() -> None:
-    deep = dlstudio.from_state_dict(recipe.random_state_dict(depth=8), skip_connections=True)
-    found = dlstudio.from_state_dict(recipe.random_state_dict(depth=4), skip_connections=True)
     with pytest.raises(CheckpointError, match="has no place in a depth-4 mUnet"):
-        dlstudio.to_arrays(found.variables, extra=deep.extra)
+        dlstudio.to_arrays(imported(4).variables, extra=imported(8).extra)
 
 
 def fresh(depth: int) -> dict[str, np.ndarray]:
     """Return the state_dict of a network as PyTorch initialises it."""
-    random = np.random.default_rng(0)
-    return {
-        tensor.name: tensor.initial(random, np.float32)
-        for tensor in layout.tensors(layout.Kind(depth))
-    }
+    random, tensors = np.random.default_rng(0), layout.tensors(layout.Kind(depth))
+    return {tensor.name: tensor.initial(random, np.float32) for tensor in tensors}
 
 
-def test_an_untrained_network_does_not_tell_its_skip_setting(tmp_path: Path) -> None:
+def test_an_untrained_network_does_not_tell_its_skip_setting() -> None:
     state = fresh(2)
     with pytest.raises(CheckpointError, match="say skip_connections=True or False"):
         dlstudio.from_state_dict(state)
@@ -186,14 +171,11 @@ def test_statistics_are_held_against_the_layer_before(depth: int, before: tuple[
     for name, value in state.items():
         if name.endswith((".bn1.bias", ".bn2.bias")):
             value[:] = -5  # a relu that lets nothing through, but for the three that matter
-    drawn = np.random.default_rng(0).standard_normal(10_000)
+    outputs = np.maximum(1.5 * np.random.default_rng(0).standard_normal(10_000) + 0.5, 0)
     for norm, layer in zip(("bn1DN", "bn2DN", "bn2UP"), before, strict=True):
-        outputs = np.maximum(1.5 * drawn + 0.5, 0)
         state[f"{layer}.weight"][:], state[f"{layer}.bias"][:] = 1.5, 0.5
-        state[f"{norm}.running_mean"][:], state[f"{norm}.running_var"][:] = (
-            outputs.mean(),
-            outputs.var(),
-        )
+        state[f"{norm}.running_mean"][:] = outputs.mean()
+        state[f"{norm}.running_var"][:] = outputs.var()
     assert dlstudio.recognise_skip_connections(state, depth=depth) is False
     for layer in before:
         shut = {**state, f"{layer}.bias": np.full_like(state[f"{layer}.bias"], -5)}
