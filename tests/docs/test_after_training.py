@@ -1,13 +1,11 @@
 """docs/predict.md and docs/export.md: their commands and their Python work, in order."""
 
 import importlib
-import re
 import shlex
-from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.docs import pages
 
 
 @pytest.fixture
@@ -24,9 +22,8 @@ def workplace(tmp_path, monkeypatch, unet_run, faithful_run, pictures):
 
 @pytest.mark.parametrize("page", ["predict.md", "export.md"])
 def test_the_commands_run(page, workplace):
-    text = (DOCS / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
-    commands = [line for block in blocks for line in block.splitlines()]
+    text = pages.read(f"docs/{page}")
+    commands = pages.commands(text)
     assert len(commands) >= 3
     if "onnx" in text:
         pytest.importorskip("onnxruntime")
@@ -39,6 +36,6 @@ def test_the_commands_run(page, workplace):
 
 
 def test_the_python_runs(workplace, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "predict.md").read_text(), re.S)
-    exec(compile(code, "predict.md", "exec"), {})
+    (code,) = pages.python(pages.read("docs/predict.md"))
+    pages.run(code, "predict.md")
     assert "(64, 64) (64, 64, 5)" in capsys.readouterr().out

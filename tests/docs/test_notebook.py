@@ -1,33 +1,23 @@
 """docs/own-images.ipynb: it is what its text makes, it was run, and it runs."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "docs" / "notebook.py"
-NOTEBOOK = json.loads((ROOT / "docs" / "own-images.ipynb").read_text(encoding="utf-8"))
+from scripts.docs import notebook as script
+from tests.docs import pages
+
+NOTEBOOK = json.loads(pages.read("docs/own-images.ipynb"))
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("make_notebook", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def output_of(cell):
-    texts = [text for output in cell["outputs"] for text in output.get("text", [])]
-    return "".join(texts)
+    return "".join(text for output in cell["outputs"] for text in output.get("text", []))
 
 
-def test_it_is_what_the_text_makes(script):
+def test_it_is_what_the_text_makes():
     fresh = script.empty_notebook(script.cells_of(script.TEXT.read_text(encoding="utf-8")))
     kept = [{**cell, "outputs": [], "execution_count": None} for cell in CODE]
     assert [cell for cell in fresh["cells"] if cell["cell_type"] == "code"] == kept
@@ -42,40 +32,34 @@ def test_every_cell_compiles_and_was_run_in_order():
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
 
 
-def test_the_outputs_are_there_and_fit_to_be_committed(script):
+def test_the_outputs_are_there_and_fit_to_be_committed():
     assert script.faults(NOTEBOOK) == []
     assert not any(output["output_type"] == "error" for cell in CODE for output in cell["outputs"])
     silent = [cell["id"] for cell in CODE if not cell["outputs"]]
     assert silent == [CODE[0]["id"]]  # the imports
-    pictures = [
-        output["data"]["image/jpeg"]
-        for cell in CODE
-        for output in cell["outputs"]
-        if "image/jpeg" in output.get("data", {})
-    ]
+    given = [output.get("data", {}) for cell in CODE for output in cell["outputs"]]
+    pictures = [data["image/jpeg"] for data in given if "image/jpeg" in data]
     assert len(pictures) == 4
     assert all(len(picture) > 5_000 for picture in pictures)
 
 
-def test_what_must_not_be_committed_is_found(script):
-    def cell(**output):
-        return {"cells": [{"id": "cell-07", "outputs": [output]}]}
+def faults(**output):
+    return script.faults({"cells": [{"id": "cell-07", "outputs": [output]}]})
 
-    assert script.faults(cell(text=["a warning"], name="stderr")) == [
-        "cell-07: writes to stderr: a warning"
-    ]
-    assert script.faults(cell(text=["saved in /tmp/abc/runs, done"])) == [
-        "cell-07: a path: /tmp/abc/runs,"
-    ]
-    assert script.faults(cell(data={"text/plain": ["'/home/me/photos'"]})) == [
-        "cell-07: a path: /home/me/photos"
-    ]
-    assert script.faults(cell(text=["runs/tissue, docs/home/x, https://x.org/home/y"])) == []
-    (bulk,) = script.faults(cell(text=["x" * script.MAX_BYTES]))
+
+def test_what_must_not_be_committed_is_found():
+    warned = faults(text=["a warning"], name="stderr")
+    assert warned == ["cell-07: writes to stderr: a warning"]
+    told = faults(text=["saved in /tmp/abc/runs, done"])
+    assert told == ["cell-07: a path: /tmp/abc/runs,"]
+    shown = faults(data={"text/plain": ["'/home/me/photos'"]})
+    assert shown == ["cell-07: a path: /home/me/photos"]
+    assert faults(text=["runs/tissue, docs/home/x, https://x.org/home/y"]) == []
+    (bulk,) = faults(text=["x" * script.MAX_BYTES])
     assert "bytes, more than" in bulk
 
 
-def test_cells_of_a_text(script):
+def test_cells_of_a_text():
     text = (
         '"""# Title\n\nWords.\n"""\n\n# %%\nx = 1\n\n\n# %% [markdown]\n# ## Two\n#\n#     code\n'
     )
@@ -88,17 +72,11 @@ def test_cells_of_a_text(script):
 
 @pytest.mark.slow
 def test_it_runs_from_scratch(tmp_path):
-    pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
-    pytest.importorskip("skimage")
+    for name in ("nbclient", "ipykernel", "skimage"):
+        pytest.importorskip(name)
     out = tmp_path / "made.ipynb"
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), f"--out={out}"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
+    command = [sys.executable, script.__file__, f"--out={out}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     cells = [c for c in json.loads(out.read_text())["cells"] if c["cell_type"] == "code"]
     lines = [line for c in cells for line in output_of(c).splitlines()]

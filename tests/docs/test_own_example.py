@@ -6,41 +6,34 @@ import runpy
 import shlex
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from absl import flags
 
+from scripts import make_example_folder as script
 from segjax.config import flag_fields
 from segjax.data.own.source import is_own
-from segjax.main import config_from_flags, define_flags
 from tests.data.data_files import load, load_coco, load_folder
+from tests.docs import pages
+from tests.docs.pages import ROOT
 
 pytest.importorskip("skimage")
 pytest.importorskip("pycocotools")
 
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "scripts" / "make_example_folder.py"
-PAGE = (ROOT / "docs" / "own-data.md").read_text()
+PAGE = pages.read("docs/own-data.md")
+COMMANDS = pages.commands(PAGE)
+TRAINING = [line for line in COMMANDS if line.startswith("python -m segjax.main ")]
 
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("make_example_folder", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+# The smallest network, and the settings of configs/own.py that it does not know at their defaults.
+SMALLER = ["--network=unet", "--unet_widths=4,8", "--unet_patch=4", "--train_images=16"]
+SMALLER += ["--depth=16", "--upsampling=dlstudio", "--epochs=1", "--progress=off"]
 
 
 @pytest.mark.parametrize(("picture", "count"), [("tissue", 64), ("coins", 24)])
-def test_every_layout_loads_as_the_same_pictures_and_masks(script, tmp_path, picture, count):
+def test_every_layout_loads_as_the_same_pictures_and_masks(tmp_path, picture, count):
     for layout in script.LAYOUTS:
-        assert (
-            script.main([str(tmp_path / layout), f"--picture={picture}", f"--layout={layout}"]) == 0
-        )
+        out = str(tmp_path / layout)
+        assert script.main([out, f"--picture={picture}", f"--layout={layout}"]) == 0
     indexed = load_folder(tmp_path / "indexed")
     assert len(indexed) == count
     others = (
@@ -56,7 +49,7 @@ def test_every_layout_loads_as_the_same_pictures_and_masks(script, tmp_path, pic
         assert other.ignore is None
 
 
-def test_the_masks_are_worth_learning(script):
+def test_the_masks_are_worth_learning():
     tissue = script.make_tissue()
     for value in (1, 2):
         share = (tissue.labels == value).mean()
@@ -68,7 +61,7 @@ def test_the_masks_are_worth_learning(script):
     assert coins.images[coins.labels == 1].mean() > coins.images[coins.labels == 0].mean() + 40
 
 
-def test_run_lengths_by_hand(script):
+def test_run_lengths_by_hand():
     on = np.array([[0, 1], [0, 1], [1, 0]], bool)  # columns: 0 0 1, 1 1 0
     assert script.run_lengths(on) == [2, 3, 1]
     assert script.run_lengths(~on) == [0, 2, 3, 1]
@@ -76,26 +69,13 @@ def test_run_lengths_by_hand(script):
     assert script.run_lengths(np.ones((2, 2), bool)) == [0, 4]
 
 
-def test_an_existing_folder_is_left_alone(script, tmp_path, capsys):
+def test_an_existing_folder_is_left_alone(tmp_path, capsys):
     assert script.main([str(tmp_path)]) == 1
     assert "is there already" in capsys.readouterr().err
 
 
-def commands(text=PAGE):
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.S)
-    return [line for block in blocks for line in block.splitlines() if line]
-
-
 def needs_training(line):
     return any(f"-m segjax.{name} " in line for name in ("main", "show", "predict"))
-
-
-TRAINING = [line for line in commands() if line.startswith("python -m segjax.main ")]
-
-
-# The smallest network, and the settings of configs/own.py that it does not know at their defaults.
-SMALLER = ["--network=unet", "--unet_widths=4,8", "--unet_patch=4", "--train_images=16"]
-SMALLER += ["--depth=16", "--upsampling=dlstudio", "--epochs=1", "--progress=off"]
 
 
 def run_here(words, monkeypatch):
@@ -127,21 +107,20 @@ def run_all(lines, monkeypatch, capsys):
 
 def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    ran = [line for line in commands() if not needs_training(line)]
+    ran = [line for line in COMMANDS if not needs_training(line)]
     assert len(ran) >= 10
     run_all(ran, monkeypatch, capsys)
     for name in ("photos.png", "report.json"):
         assert (tmp_path / name).stat().st_size > 0
-    (python,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    exec(compile(python, "docs/own-data.md", "exec"), {})
+    (python,) = pages.python(PAGE)
+    pages.run(python, "docs/own-data.md")
     assert "45 images of 64x64" in capsys.readouterr().out
 
 
 def test_the_first_run_goes_from_the_folder_to_masks(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (block,) = (text for text in re.findall(r"```sh\n.*?```", PAGE, re.S) if "segjax.show" in text)
-    makes_photos = commands()[0]
-    run_all([makes_photos, *commands(block)], monkeypatch, capsys)
+    run_all([COMMANDS[0], *pages.commands(block)], monkeypatch, capsys)
     assert (tmp_path / "runs" / "photos" / "results.json").exists()
     assert len(list((tmp_path / "predicted").glob("*_mask.png"))) == 64
 
@@ -149,8 +128,8 @@ def test_the_first_run_goes_from_the_folder_to_masks(tmp_path, monkeypatch, caps
 @pytest.mark.slow
 def test_every_command_runs_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    makers = [line for line in commands() if "make_example_folder" in line]
-    rest = [line for line in commands() if line not in makers]
+    makers = [line for line in COMMANDS if "make_example_folder" in line]
+    rest = [line for line in COMMANDS if line not in makers]
     run_all([*makers, *rest], monkeypatch, capsys)
     runs = {path.parent.name for path in (tmp_path / "runs").glob("*/results.json")}
     assert runs == {"photos", "coins", "photos-128", "arrays"}
@@ -160,10 +139,7 @@ def test_every_command_runs_in_order(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("line", TRAINING)
 def test_each_training_command_is_understood(line, monkeypatch):
     monkeypatch.chdir(ROOT)
-    values = flags.FlagValues()
-    define_flags(values)
-    assert values(["segjax.main", *shlex.split(line)[3:]])[1:] == []
-    config = config_from_flags(values)
+    config = pages.config_of(shlex.split(line)[3:])
     assert config.head == "dense"  # the config file was read
     assert is_own(config.data)
 

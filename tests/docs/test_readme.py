@@ -1,20 +1,19 @@
 """README.md: its Python runs, its flags exist, its links lead somewhere."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from segjax.config import flag_fields
 from segjax.loss_table import PARAMETERS
+from tests.docs import pages
 
-ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+TEXT = pages.read("README.md")
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, re.S))
+@pytest.mark.parametrize("code", pages.python(TEXT))
 def test_its_python_runs(code):
-    exec(compile(code, "README.md", "exec"), {})
+    pages.run(code, "README.md")
 
 
 def test_its_flags_exist():
@@ -26,4 +25,4 @@ def test_its_flags_exist():
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!http)[^)]+)\)", TEXT))))
 def test_its_links_lead_somewhere(target):
-    assert (ROOT / target).exists()
+    assert (pages.ROOT / target).exists()

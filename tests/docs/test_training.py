@@ -2,21 +2,18 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import jax
 import pytest
-from absl import flags
 
-from segjax.main import config_from_flags, define_flags, main
+from segjax.main import main
 from segjax.training.augment import AUGMENTATIONS, make_augment
 from segjax.training.optim import make_optimizer
+from tests.docs import pages
 from tests.small_net import SMALL
 
-PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()
-]
+PAGE = pages.read("docs/training.md")
+COMMANDS = pages.commands(PAGE)
 
 
 def arguments(command):
@@ -25,22 +22,12 @@ def arguments(command):
     return words[3:]
 
 
-def config_of(command):
-    values = flags.FlagValues()
-    define_flags(values)
-    assert values(["segjax.main", *arguments(command)])[1:] == []
-    return config_from_flags(values)
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_is_understood(command):
-    config = config_of(command)
+    config = pages.config_of(arguments(command))
     make_optimizer(config, 1000).init({"kernel": jax.numpy.zeros((3, 3, 1, 1))})
-    make_augment(
-        config.augment,
-        interpolation=config.augment_interpolation,
-        outside=config.augment_outside,
-    )
+    how = {"interpolation": config.augment_interpolation, "outside": config.augment_outside}
+    make_augment(config.augment, **how)
 
 
 @pytest.mark.parametrize(
@@ -68,20 +55,12 @@ def test_the_first_command_runs(tmp_path, instead):
 def test_the_other_commands_run_on_tiny_data(tmp_path, command):
     if "tensorboard" in command:
         pytest.importorskip("tensorboardX")
-    given = arguments(command)
-    tiny = [
-        "--data=synthetic",
-        "--synthetic_train=14",
-        "--synthetic_test=4",
-        "--val_images=6",
-        *([] if "unet" in command else ["--depth=2"]),
-        "--epochs=2",
-        "--progress=off",
-        f"--run_dir={tmp_path / 'run'}",
-        *([f"--cache_dir={tmp_path / 'compiled'}"] if "--cache_dir" in command else []),
-        *(["--batch_size=4"] if "--devices" in command else []),
-    ]
-    assert main([*given, *tiny]) == 0
+    tiny = ["--data=synthetic", "--synthetic_train=14", "--synthetic_test=4", "--val_images=6"]
+    tiny += ["--epochs=2", "--progress=off", f"--run_dir={tmp_path / 'run'}"]
+    tiny += [] if "unet" in command else ["--depth=2"]
+    tiny += [f"--cache_dir={tmp_path / 'compiled'}"] if "--cache_dir" in command else []
+    tiny += ["--batch_size=4"] if "--devices" in command else []
+    assert main([*arguments(command), *tiny]) == 0
 
 
 def test_every_knob_has_its_words():
