@@ -93,11 +93,11 @@ def export_run(
 
 
 def _read_extra(path: Path) -> dict[str, np.ndarray]:
-    if not path.exists():
-        return {}
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
+    except FileNotFoundError:
+        return {}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
 
@@ -128,9 +128,8 @@ def make_parser() -> argparse.ArgumentParser:
 def exchange(given: argparse.Namespace) -> None:
     """Do what the arguments ask for."""
     if given.command == "import":
-        found = import_run(
-            given.saved_model, given.run_folder, skip_connections=given.skip_connections
-        )
+        skip = given.skip_connections
+        found = import_run(given.saved_model, given.run_folder, skip_connections=skip)
         print(
             f"{given.run_folder}: mUnet of depth {found.depth}, head {found.head}, "
             f"{'with' if found.skip_connections else 'without'} skip connections"

@@ -3,6 +3,7 @@
 DLStudio constructs more than it runs (``segjax.networks.munet`` has only what runs).
 """
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -45,10 +46,8 @@ class Layer(NamedTuple):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each of its tensors, in PyTorch's order."""
         if self.kind == "norm":
-            parts = ("weight", "bias", "running_mean", "running_var")
-            return {**dict.fromkeys(parts, (self.outputs,)), COUNTER: ()}
-        ends = (self.outputs, self.inputs)
-        ends = ends if self.kind == "conv" else ends[::-1]
+            return {**dict.fromkeys(_NORM_PARTS, (self.outputs,)), COUNTER: ()}
+        ends = (self.outputs, self.inputs) if self.kind == "conv" else (self.inputs, self.outputs)
         return {"weight": (*ends, self.size, self.size), "bias": (self.outputs,)}
 
 
@@ -102,8 +101,7 @@ class Tensor(NamedTuple):
             if self.part == COUNTER:
                 return np.zeros(self.shape, np.int64)
             return np.full(self.shape, 1 if self.part in ("weight", "running_var") else 0, dtype)
-        fan_in = layer.size**2 * (layer.inputs if layer.kind == "conv" else layer.outputs)
-        bound = 1 / np.sqrt(fan_in)
+        bound = 1 / np.sqrt(math.prod(layer.shapes()["weight"][1:]))
         return random.uniform(-bound, bound, self.shape).astype(dtype)
 
 

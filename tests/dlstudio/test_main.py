@@ -103,11 +103,8 @@ def test_errors_of_the_command_are_one_line(saved_model, tmp_path, capsys) -> No
 
 
 def test_the_module_runs_as_a_command(saved_model, tmp_path) -> None:
-    command = [sys.executable, "-m", "segjax.dlstudio"]
-    for arguments in (
-        ["import", saved_model, tmp_path / "run", "--skip_connections"],
-        ["export", tmp_path / "run", tmp_path / "out"],
-    ):
-        subprocess.run([*command, *map(str, arguments)], check=True)
-    found = dlstudio.from_state_dict(tmp_path / "out", skip_connections=True)
-    assert found.depth == 2
+    run, out = str(tmp_path / "run"), str(tmp_path / "out")
+    command = [sys.executable, "-m", "segjax.dlstudio", "import", saved_model, run]
+    subprocess.run([*command, "--skip_connections"], check=True)
+    assert main(["export", run, out]) == 0
+    assert dlstudio.from_state_dict(out, skip_connections=True).depth == 2
