@@ -11,6 +11,7 @@ import pytest
 
 from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError
+from tests.data.data_files import flipped
 from tests.goldens import recipe
 
 TENSORS = {
@@ -125,11 +126,6 @@ def test_nested_tuples_as_keys_cost_nothing(tmp_path: Path) -> None:
         read_torch_file(archive(tmp_path, description))
 
 
-def flipped(data: bytes) -> bytes:
-    place = data.find(TENSORS["a.weight"].tobytes()) + 5
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-
-
 def foreign(_: bytes) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, a=np.zeros(3))
@@ -142,7 +138,7 @@ def foreign(_: bytes) -> bytes:
         (lambda data: data[: len(data) // 2], r"not a file of torch\.save"),
         (lambda _: pickle.dumps({"a": 1}), r"before 1\.6"),
         (foreign, r"no single data\.pkl"),
-        (flipped, "CRC"),
+        (lambda data: flipped(data, data.find(TENSORS["a.weight"].tobytes()) + 5), "CRC"),
     ],
 )
 def test_cut_foreign_and_changed_files_are_named(
