@@ -8,8 +8,8 @@ every row of pictures its name.
 
 from segjax.colours import class_colour
 from segjax.plots._curves import loss_figure, normalised_losses_figure, runs_figure
-from segjax.plots._files import save
 from segjax.plots._predictions import comparison_figure, predictions_figure
+from segjax.plots._style import save
 
 __all__ = [
     "class_colour",

@@ -18,28 +18,34 @@ from segjax.plots._style import DPI, STYLE, verbatim
 _CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)), (0, (4, 1, 1, 1, 1, 1)))
 _MARKERS = "osD^vPX"
+_LOSSES = {"loss": "train (running mean)", "val_loss": "validation"}
 
 
-def _curve_style(index: int, points: int) -> dict[str, Any]:
-    style: dict[str, Any] = {
-        "color": _CURVES[index % len(_CURVES)],
-        "linestyle": _DASHES[index % len(_DASHES)],
-        "linewidth": 1.8,
-    }
-    if points <= 30:
-        style |= {"marker": _MARKERS[index % len(_MARKERS)], "markersize": 5}
-    return style
+def _draw(axes: Axes, index: int, steps: np.ndarray, values: np.ndarray, label: str = "") -> None:
+    """Draw the finite values as the curve of this number; few of them with markers."""
+    good = np.isfinite(values)
+    (line,) = axes.plot(
+        steps[good],
+        values[good],
+        color=_CURVES[index % len(_CURVES)],
+        linestyle=_DASHES[index % len(_DASHES)],
+        linewidth=1.8,
+        marker=_MARKERS[index % len(_MARKERS)] if len(values) <= 30 else None,
+        markersize=5,
+    )
+    line.set_label(label)
 
 
-def _loosen(figure: Figure) -> None:
-    """Keep the last tick's label off the edge of the page."""
+def _page(width: float, height: float) -> Figure:
+    """Return an empty figure that keeps the last tick's label off the edge of the page."""
+    figure = Figure(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
+    return figure
 
 
 def _stacked(width: float, height: float, ratios: Sequence[int]) -> tuple[Figure, Any]:
     """Return a figure with a panel of losses and, for a second ratio, one of the mIoU below it."""
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    _loosen(figure)
+    figure = _page(width, height)
     panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
     if len(ratios) > 1:
         panels[1, 0].set_ylabel("validation mIoU")
@@ -48,8 +54,8 @@ def _stacked(width: float, height: float, ratios: Sequence[int]) -> tuple[Figure
     return figure, panels[:, 0]
 
 
-def _plain_ticks(axes: Axes) -> None:
-    for axis in (axes.xaxis, axes.yaxis):
+def _plain_ticks(*panels: Axes) -> None:
+    for axis in (axis for axes in panels for axis in (axes.xaxis, axes.yaxis)):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
 
 
@@ -60,15 +66,16 @@ def _epoch_ends(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
         if row.get("epoch") is not None and row.get("step") is not None:
             epoch = int(row["epoch"])
             seen[epoch] = max(seen.get(epoch, 0), int(row["step"]))
-    validated = {int(row["epoch"]) for row in records if _validates(row) and "epoch" in row}
+    scores = ("val_loss", "val_miou")
+    validated = {
+        int(row["epoch"])
+        for row in records
+        if "epoch" in row and any(row.get(key) is not None for key in scores)
+    }
     # The last epoch may still be running; only a validation row says that it ended.
     ends = sorted((e, step) for e, step in seen.items() if e < max(seen) or e in validated)
     stride = math.ceil(len(ends) / 12) if ends else 1
     return ends[stride - 1 :: stride]
-
-
-def _validates(row: Mapping[str, Any]) -> bool:
-    return row.get("val_loss") is not None or row.get("val_miou") is not None
 
 
 def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -78,17 +85,8 @@ def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray,
     return steps, np.array([rows[int(step)] for step in steps], np.float64)
 
 
-def _wide_range(values: np.ndarray) -> bool:
-    """Return whether values are all positive, the largest over 20 times the smallest."""
-    return values.size > 1 and values.min() > 0 and values.max() > 20 * values.min()
-
-
 @mpl.rc_context(STYLE)
-def loss_figure(
-    records: Sequence[Mapping[str, Any]],
-    *,
-    title: str,
-) -> Figure:
+def loss_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
     """Draw a run's loss over its iterations, and its validation mIoU below if it was logged.
 
     Args:
@@ -106,25 +104,21 @@ def loss_figure(
     two = len(mean_iou[0]) > 0
     figure, panels = _stacked(8, 6.8, [2, 1]) if two else _stacked(8, 4.8, [1])
     top = panels[0]
-    shown, broken, last = [], [], 1.0
-    for index, (key, name) in enumerate(
-        (("loss", "train (running mean)"), ("val_loss", "validation"))
-    ):
+    shown, broken, last = np.array([]), np.array([]), 1.0
+    for index, (key, name) in enumerate(_LOSSES.items()):
         steps, values = _series(records, key)
-        if not steps.size:
-            continue
-        good = np.isfinite(values)
-        top.plot(steps[good], values[good], label=name, **_curve_style(index, len(steps)))
-        shown.append(values[good])
-        broken.extend(steps[~good])
-        last = max(last, steps[-1])
-    if broken:
-        top.axvline(
-            min(broken), color="#777777", linewidth=1.2, label=f"not finite at {min(broken):,.0f}"
-        )
-    if not any(len(values) for values in shown):
+        if steps.size:
+            _draw(top, index, steps, values, name)
+            good = np.isfinite(values)
+            shown = np.append(shown, values[good])
+            broken = np.append(broken, steps[~good])
+            last = max(last, steps[-1])
+    if broken.size:
+        first = broken.min()
+        top.axvline(first, color="#777777", linewidth=1.2, label=f"not finite at {first:,.0f}")
+    if not shown.size:
         top.text(0.5, 0.5, "no finite loss was logged", transform=top.transAxes, ha="center")
-    log = _wide_range(np.concatenate([*shown, []]))
+    log = shown.size > 1 and shown.min() > 0 and shown.max() > 20 * shown.min()
     if log:
         top.set_yscale("log")
         top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -135,13 +129,10 @@ def loss_figure(
         verbatim(top.legend(handles, labels, frameon=True, framealpha=0.9, edgecolor="none"))
     if two:
         last = max(last, mean_iou[0][-1])
-        good = np.isfinite(mean_iou[1])
-        panels[1].plot(mean_iou[0][good], mean_iou[1][good], **_curve_style(2, len(good)))
+        _draw(panels[1], 2, *mean_iou)
     top.set_xlim(0, last * 1.02)
-    for panel in panels:
-        _plain_ticks(panel)
-    ends = _epoch_ends(records)
-    if ends:
+    _plain_ticks(*panels)
+    if ends := _epoch_ends(records):
         above = top.secondary_xaxis("top")
         above.set_xticks([end for _, end in ends], [str(epoch) for epoch, _ in ends])
         above.set_xlabel("epochs done", labelpad=6)
@@ -182,8 +173,7 @@ def normalised_losses_figure(
             f"floors names no curve: {', '.join(unknown)}; curves: {', '.join(curves)}"
         )
     height = max(4.8, 1.35 * len(curves) + 0.9)
-    figure = Figure(figsize=(11, height), dpi=DPI)
-    _loosen(figure)
+    figure = _page(11, height)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.15, 1])[0]
     together = left.subplots()
     panels = right.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
@@ -192,12 +182,10 @@ def normalised_losses_figure(
         steps = steps_per_point * np.arange(1, len(values) + 1)
         good = np.isfinite(values)
         steps, values = steps[good], values[good]
-        style = _curve_style(index, len(values))
         low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
         scaled = (values - low) / (high - low) if high > low else np.zeros_like(values)
-        (line,) = together.plot(steps, scaled, **style)
-        line.set_label(name)
-        panel.plot(steps, values, **style)
+        _draw(together, index, steps, scaled, name)
+        _draw(panel, index, steps, values)
         if name in floors:
             panel.axhline(floors[name], color="black", linestyle=":", linewidth=1.5)
             panel.annotate(
@@ -207,15 +195,15 @@ def normalised_losses_figure(
         panel.set_title(name, fontsize=10.5, loc="left", pad=3, parse_math=False)
         panel.yaxis.set_major_locator(MaxNLocator(4))
         panel.margins(y=0.15)
-        _plain_ticks(panel)
-    _plain_ticks(together)
+    _plain_ticks(together, *panels)
     together.set_title("each by its own minimum and maximum", fontsize=11)
     together.set_ylabel("(loss - min) / (max - min)")
     together.set_xlabel("iterations")
     panels[-1].set_xlabel("iterations")
     right.supylabel("running mean of the loss", fontsize=11)
-    lines = together.get_lines()
-    verbatim(together.legend(lines, list(curves), edgecolor="none", handlelength=3.5))
+    verbatim(
+        together.legend(together.get_lines(), list(curves), edgecolor="none", handlelength=3.5)
+    )
     figure.suptitle(textwrap.fill(title, 90), fontsize=13, parse_math=False)
     return figure
 
@@ -244,15 +232,11 @@ def runs_figure(
         if losses.size and not share_loss:
             span = losses.max() - losses.min()
             losses = (losses - losses.min()) / (span or 1.0)
-        (line,) = panels[0].plot(steps, losses, **_curve_style(index, len(losses)))
-        line.set_label(name if losses.size else f"{name} (nothing logged)")
+        _draw(panels[0], index, steps, losses, name if losses.size else f"{name} (nothing logged)")
         if two:
-            steps, values = scores[name]
-            good = np.isfinite(values)
-            panels[1].plot(steps[good], values[good], **_curve_style(index, len(values)))
+            _draw(panels[1], index, *scores[name])
     panels[0].set_ylabel("training loss" if share_loss else "training loss, each by its own range")
-    for panel in panels:
-        _plain_ticks(panel)
+    _plain_ticks(*panels)
     handles, labels = panels[0].get_legend_handles_labels()
     verbatim(panels[0].legend(handles, labels, edgecolor="none", framealpha=0.9))
     return figure

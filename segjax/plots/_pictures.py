@@ -38,12 +38,12 @@ def counted(values: np.ndarray, low: np.ndarray | float, high: np.ndarray | floa
     return (values > low) & ((values < high) | np.isinf(high))
 
 
-def iou(on: np.ndarray, truth: np.ndarray, valid: np.ndarray | None) -> float:
-    """Return intersection over union; NaN where the class is in neither."""
+def ious(on: np.ndarray, truth: np.ndarray, valid: np.ndarray | None = None) -> list[float]:
+    """Return each class's intersection over union; NaN where it is in neither [H, W, C]."""
     if valid is not None:
-        on, truth = on & valid, truth & valid
-    union = np.count_nonzero(on | truth)
-    return np.count_nonzero(on & truth) / union if union else math.nan
+        on, truth = on & valid[..., None], truth & valid[..., None]
+    both, either = (on & truth).sum((0, 1)).tolist(), (on | truth).sum((0, 1)).tolist()
+    return [n / union if union else math.nan for n, union in zip(both, either, strict=True)]
 
 
 def truth_picture(truth: np.ndarray) -> np.ndarray:

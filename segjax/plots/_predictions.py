@@ -19,7 +19,7 @@ from segjax.plots._pictures import (
     Decode,
     channel_picture,
     counted,
-    iou,
+    ious,
     outline,
     strongest_picture,
     truth_picture,
@@ -29,63 +29,65 @@ from segjax.plots._sheet import Sheet
 from segjax.plots._style import STYLE
 
 Boxes = Sequence[Sequence[tuple[int, tuple[int, int, int, int]]]]
+_FRAMES = " Frames: the truth's boxes."
+_RULES = {
+    "half": "Full colour: above half the class's value. Dim: a lower value, not counted.",
+    "windows": "Full colour: inside DLStudio's value window. Dim: below it. Pale: above it. Only "
+    "full colour counts.",
+}
 
 
-def _put_inputs(
-    sheet: Sheet, images: np.ndarray, places: Sequence[tuple[int, int]], boxes: Boxes | None
+def _put_input(
+    sheet: Sheet, place: tuple[int, int], i: int, image: np.ndarray, boxes: Boxes | None
 ) -> None:
-    """Show each image at its row and column, its boxes framed."""
-    for i, (image, place) in enumerate(zip(images, places, strict=True)):
-        rgb = np.clip(np.nan_to_num(image.astype(np.float64)), 0, 255) / 255
-        axes = sheet.put(*place, rgb, f"input {i}")
-        for channel, (x1, y1, x2, y2) in boxes[i] if boxes is not None else ():
-            frame = Rectangle(
-                (x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False,
-                edgecolor=class_colour(channel), linewidth=1.8,
-            )  # fmt: skip
-            axes.add_patch(frame)
+    """Show the i-th image at this row and column, its boxes framed."""
+    rgb = np.clip(np.nan_to_num(image.astype(np.float64)), 0, 255) / 255
+    axes = sheet.put(*place, rgb, f"input {i}")
+    for channel, (x1, y1, x2, y2) in boxes[i] if boxes is not None else ():
+        frame = Rectangle(
+            (x1 - 0.5, y1 - 0.5), x2 - x1 + 1, y2 - y1 + 1, fill=False,
+            edgecolor=class_colour(channel), linewidth=1.8,
+        )  # fmt: skip
+        axes.add_patch(frame)
 
 
-def _check(
-    images: np.ndarray,
-    masks: np.ndarray,
-    outputs: Mapping[str, np.ndarray],
-    class_names: Sequence[str],
+def _checked(
+    images: Any,
+    masks: Any,
+    outputs: Mapping[str, Any],
+    most: int,
+    names: Sequence[str],
     class_values: Sequence[float],
     boxes: Boxes | None,
-) -> None:
-    """Raise ConfigError unless all fits together; ``outputs`` are named as an error names them."""
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Return images, truth and outputs, the first ``most``; ConfigError unless all fits.
+
+    The outputs come by the names that an error gives them.
+    """  # fmt: skip
+    images, masks = np.asarray(images), np.asarray(masks)
     if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
         raise ConfigError(f"images have shape {images.shape}; [N, H, W, 3] with N > 0 is needed")
     if masks.ndim != 4 or masks.shape[:3] != images.shape[:3]:
         raise ConfigError(f"masks {masks.shape} do not fit images {images.shape}")
-    for name, values in outputs.items():
+    arrays = {name: np.asarray(values) for name, values in outputs.items()}
+    for name, values in arrays.items():
         if values.shape != masks.shape:
             raise ConfigError(f"{name} {values.shape} do not fit masks {masks.shape}")
     if boxes is not None and len(boxes) < len(images):
         raise ConfigError(f"boxes are given for {len(boxes)} of {len(images)} images")
-    if not len(class_names) == len(class_values) == masks.shape[-1]:
+    if not len(names) == len(class_values) == masks.shape[-1]:
         raise ConfigError(
-            f"masks have {masks.shape[-1]} channels, but there are {len(class_names)} class names "
+            f"masks have {masks.shape[-1]} channels, but there are {len(names)} class names "
             f"and {len(class_values)} class values"
         )
+    shown = [values[:most].astype(np.float64) for values in arrays.values()]
+    return images[:most], masks[:most] > 0, shown
 
 
 def _caption(scores: Sequence[float]) -> str:
     """Return in words the mean over the classes that are there, in truth or in the prediction."""
     present = [score for score in scores if not math.isnan(score)]
     return f"mean IoU {sum(present) / len(present):.2f}" if present else "nothing there"
-
-
-def _notes(decode: Decode, extras: Sequence[str] = ()) -> str:
-    if decode == "half":
-        rule = "Full colour: above half the class's value. Dim: a lower value, not counted."
-    else:
-        rule = (
-            "Full colour: inside DLStudio's value window. Dim: below it. Pale: above it. Only full "
-            "colour counts."
-        )
-    return " ".join([rule, *extras])
 
 
 def _legend(names: Sequence[str], truth: np.ndarray, values: Sequence[np.ndarray], ignore: Any):
@@ -97,11 +99,6 @@ def _legend(names: Sequence[str], truth: np.ndarray, values: Sequence[np.ndarray
     if ignore is not None and ignore.any():
         entries.append(("ignored", IGNORED))
     return entries
-
-
-def _most_present(counts: np.ndarray, most: int) -> list[int]:
-    """Return the `most` channels with the largest counts, in channel order."""
-    return sorted(np.argsort(-counts, kind="stable")[:most].tolist())
 
 
 @mpl.rc_context(STYLE)
@@ -145,32 +142,29 @@ def predictions_figure(
     Raises:
       ConfigError: shapes do not fit, or `decode` does not know a class value.
     """
-    images, masks, values = np.asarray(images), np.asarray(masks), np.asarray(values)
-    _check(images, masks, {"values": values}, class_names, class_values, boxes)
+    images, truth, (values,) = _checked(
+        images, masks, {"values": values}, max_images, class_names, class_values, boxes
+    )
     low, high = window(class_values, decode)
-    images, truth = images[:max_images], masks[:max_images] > 0
-    values = values[:max_images].astype(np.float64)
     on = counted(values, low, high)
-    channels = _most_present((on | truth).sum((0, 1, 2)), max_classes)
+    sizes = (on | truth).sum((0, 1, 2))
+    channels = sorted(np.argsort(-sizes, kind="stable")[:max_classes].tolist())
     hidden = truth.shape[-1] - len(channels)
-    extras = ["White line: outline of the truth."]
-    if boxes is not None:
-        extras.append("Frames: the truth's boxes.")
-    if hidden:
-        extras.append(f"{hidden} smaller classes have no row here.")
-    count = len(images)
+    note = f"{_RULES[decode]} White line: outline of the truth."
+    note += "" if boxes is None else _FRAMES
+    note += f" {hidden} smaller classes have no row here." if hidden else ""
     sheet = Sheet(
         ["input", "truth", "prediction", *(class_names[c] for c in channels)],
-        [f"image {i + 1}" for i in range(count)],
+        [f"image {i + 1}" for i in range(len(images))],
         images.shape[1:3],
         title=title,
-        note=_notes(decode, extras),
+        note=note,
         legend=_legend(class_names, truth, [values], ignore),
     )
-    _put_inputs(sheet, images, [(0, i) for i in range(count)], boxes)
-    for i in range(count):
+    for i, image in enumerate(images):
+        _put_input(sheet, (0, i), i, image, boxes)
         valid = None if ignore is None else ~ignore[i]
-        scores = [iou(on[i, ..., c], truth[i, ..., c], valid) for c in range(truth.shape[-1])]
+        scores = ious(on[i], truth[i], valid)
         strongest = strongest_picture(values[i], low, high, class_values)
         sheet.put(1, i, _blank(truth_picture(truth[i]), valid), f"truth {i}")
         sheet.put(2, i, _blank(strongest, valid), f"prediction {i}", _caption(scores))
@@ -178,8 +172,8 @@ def predictions_figure(
             picture = channel_picture(values[i, ..., c], low[c], high[c], c)
             text = "in neither" if math.isnan(scores[c]) else f"IoU {scores[c]:.2f}"
             axes = sheet.put(row, i, _blank(picture, valid), f"class {c} image {i}", text)
-            segments = list(outline(truth[i, ..., c]))
-            line = LineCollection(segments, colors="white", linewidths=0.9)
+            edges = list(outline(truth[i, ..., c]))
+            line = LineCollection(edges, colors="white", linewidths=0.9)
             axes.add_collection(line, autolim=False)
     return sheet.figure
 
@@ -203,12 +197,8 @@ def comparison_figure(
     """Draw the report's Figure 2: each image in a row, each model in a column.
 
     Args:
-      images: uint8 [N, H, W, 3].
-      masks: [N, H, W, C], 0 or anything above it where the class is.
+      images, masks, class_names, class_values, boxes: as `predictions_figure` takes them.
       models: name of a model to its outputs, float [N, H, W, C] on the scale of the mask values.
-      class_names: the C names.
-      class_values: the C mask values.
-      boxes: per image its boxes as (channel, (x1, y1, x2, y2)), corners inclusive.
       max_images: rows at most; the first ones are shown.
       title: what stands above the figure.
 
@@ -221,27 +211,24 @@ def comparison_figure(
     """
     if not models:
         raise ConfigError("comparison_figure needs at least one model")
-    images, masks = np.asarray(images), np.asarray(masks)
-    outputs = {f"values of {name}": np.asarray(values) for name, values in models.items()}
-    _check(images, masks, outputs, class_names, class_values, boxes)
-    images, truth = images[:max_images], masks[:max_images] > 0
-    shown = {name: np.asarray(v[:max_images], np.float64) for name, v in models.items()}
+    outputs = {f"values of {name}": values for name, values in models.items()}
+    images, truth, shown = _checked(
+        images, masks, outputs, max_images, class_names, class_values, boxes
+    )
     low, high = window(class_values, "half")
-    extras = [] if boxes is None else ["Frames: the truth's boxes."]
     sheet = Sheet(
         [f"image {i + 1}" for i in range(len(images))],
-        ["input", "truth", *shown],
+        ["input", "truth", *models],
         images.shape[1:3],
         title=title,
-        note=_notes("half", extras),
-        legend=_legend(class_names, truth, list(shown.values()), None),
+        note=_RULES["half"] + ("" if boxes is None else _FRAMES),
+        legend=_legend(class_names, truth, shown, None),
     )
-    _put_inputs(sheet, images, [(i, 0) for i in range(len(images))], boxes)
-    for i in range(len(images)):
+    for i, image in enumerate(images):
+        _put_input(sheet, (i, 0), i, image, boxes)
         sheet.put(i, 1, truth_picture(truth[i]), f"truth {i}")
-        for column, (name, values) in enumerate(shown.items(), start=2):
-            on = counted(values[i], low, high)
-            scores = [iou(on[..., c], truth[i, ..., c], None) for c in range(truth.shape[-1])]
+        for column, (name, values) in enumerate(zip(models, shown, strict=True), start=2):
+            scores = ious(counted(values[i], low, high), truth[i])
             picture = strongest_picture(values[i], low, high, class_values)
             sheet.put(i, column, picture, f"{name} image {i}", _caption(scores))
     return sheet.figure
