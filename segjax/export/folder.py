@@ -1,6 +1,5 @@
 """The exported folder: the formats, their checks, export.json and a README that says how to run."""
 
-import dataclasses
 import json
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from segjax.predict.trained import Trained, Which, load_trained, strongest
 EXPORT_FILE = "export.json"
 DEFAULT_SIZE = (64, 64)  # of runs that did not note the size of their images
 CHECK_BATCHES = (1, 2, 5)
+Reference = dict[int, tuple[np.ndarray, np.ndarray]]  # batch size -> images, the run's own scores
 # Of the run's, in export.json.
 SETTINGS = (
     *("depth", "head", "upsampling", "skip_connections"),
@@ -27,14 +27,6 @@ SETTINGS = (
 )
 # Rounding may carry a score over one half, or one class over its equal.
 LABELS_MAY_DIFFER = 1e-3
-
-
-@dataclasses.dataclass(frozen=True)
-class Reference:
-    """Images and what the run's own network makes of them, by batch size."""
-
-    images: dict[int, np.ndarray]
-    scores: dict[int, np.ndarray]
 
 
 def export_run(
@@ -85,14 +77,14 @@ def make_reference(trained: Trained, size: tuple[int, int]) -> Reference:
     """Compute what the run's network gives for images of every kind of pixel."""
     scores_of = jax.jit(trained.scores)
     random = np.random.default_rng(0)
-    images, scores = {}, {}
+    reference = {}
     for batch in CHECK_BATCHES:
         noise = random.integers(0, 256, (batch, *size, 3), dtype=np.uint8)
         flat = random.integers(0, 256, (batch, 1, 1, 3), dtype=np.uint8)
         left = np.arange(size[1])[:, None] < size[1] // 2
-        images[batch] = np.where(left, noise, flat)
-        scores[batch] = np.asarray(scores_of(dict(trained.variables), images[batch]))
-    return Reference(images, scores)
+        images = np.where(left, noise, flat)
+        reference[batch] = images, np.asarray(scores_of(dict(trained.variables), images))
+    return reference
 
 
 def export_one(
@@ -108,14 +100,15 @@ def export_one(
     """
     path = folder / form.file
     form.write(trained, path, size)
-    tolerance = form.tolerance(trained)
+    tolerance = form.tolerances[trained.config.dtype != "float32"]
     run = form.read(trained, path)
-    differences, labels_differ = {}, 0.0
-    for batch, images in reference.images.items():
-        wanted = reference.scores[batch]
+    differences, labels_differ, largest_score = {}, 0.0, 0.0
+    for batch, (images, wanted) in reference.items():
         scores, labels = run(images)
         difference = float(np.abs(scores - wanted).max())
-        limit = tolerance * max(1.0, float(np.abs(wanted).max()))
+        largest = float(np.abs(wanted).max())
+        largest_score = max(largest_score, largest)
+        limit = tolerance * max(1.0, largest)
         if not difference <= limit:
             raise CheckpointError(
                 f"{form.file}: scores differ by {difference:.3g} at batch size {batch}, more than "
@@ -131,7 +124,7 @@ def export_one(
     return {
         "file": form.file,
         "bytes": path.stat().st_size,
-        "largest_score": max(float(np.abs(scores).max()) for scores in reference.scores.values()),
+        "largest_score": largest_score,
         "largest_difference_by_batch_size": differences,
         "tolerance_relative_to_largest_score_or_1": tolerance,
         "share_of_labels_that_differ": labels_differ,

@@ -30,11 +30,11 @@ class Format:
 
     Attributes:
       file: its file's name.
-      packages: what it needs beside segjax's own packages.
-      extra: the extra of segjax that installs them.
+      packages: what it needs beside segjax's own packages; the extra of its name installs them.
       write: (trained, path, image size) writes the file.
       read: (trained, path) -> a function that runs what the file holds.
-      exact: whether its numbers are segjax's own, bit for bit, when run by segjax.
+      tolerances: how far scores may be off in float32 and in lower precision, relative to the
+        largest score or 1; 0 where the numbers are segjax's own, bit for bit.
     """
 
     name: str
@@ -42,16 +42,7 @@ class Format:
     packages: tuple[str, ...]
     write: Callable[[Trained, Path, tuple[int, int]], None]
     read: Callable[[Trained, Path], Run]
-    exact: bool = False
-
-    def tolerance(self, trained: Trained) -> float:
-        """Return how far scores may be off, relative to the largest score or 1."""
-        if self.exact:
-            return 0.0
-        # The program is XLA's either way; another runtime sums in another order, and in float32.
-        if trained.config.dtype != "float32":
-            return 1e-5 if self.name == "jax" else 5e-2
-        return 1e-5 if self.name == "jax" else 1e-4
+    tolerances: tuple[float, float] = (0.0, 0.0)
 
     def refuse(self, trained: Trained) -> None:
         """Raise ConfigError if packages are missing or the network does not go into the format."""
@@ -123,10 +114,10 @@ def read_safetensors(trained: Trained, path: Path) -> Run:
     """Return segjax's network with the weights in the file."""
     from safetensors.numpy import load_file
 
-    stored = load_file(path)
-    if sorted(stored) != sorted(_flat(trained.variables)):
+    stored, names = load_file(path), list(_flat(trained.variables))
+    if sorted(stored) != sorted(names):
         raise ConfigError(f"{path}: does not hold the tensors that were written")
-    leaves = [stored[name] for name in _flat(trained.variables)]
+    leaves = [stored[name] for name in names]
     structure = jax.tree.structure(dict(trained.variables))
     return _own_network(trained, jax.tree.unflatten(structure, leaves))
 
@@ -138,27 +129,19 @@ def write_dlstudio(trained: Trained, path: Path, _: tuple[int, int]) -> None:
 
 def read_dlstudio(trained: Trained, path: Path) -> Run:
     """Return segjax's network with the weights in DLStudio's file."""
-    skip_connections = trained.config.skip_connections
-    imported = dlstudio.from_state_dict(path, skip_connections=skip_connections)
-    return _own_network(trained, imported.variables)
+    skips = trained.config.skip_connections
+    return _own_network(trained, dlstudio.from_state_dict(path, skip_connections=skips).variables)
 
 
-FORMATS = {
-    form.name: form
-    for form in (
-        Format("jax", "network.jaxexport", (), write_program, read_program),
-        Format("onnx", "network.onnx", ("onnx", "onnxruntime"), onnx_graph.write, read_onnx),
-        Format(
-            "safetensors",
-            "weights.safetensors",
-            ("safetensors",),
-            write_safetensors,
-            read_safetensors,
-            exact=True,
-        ),
-        Format("dlstudio", "saved_model", (), write_dlstudio, read_dlstudio, exact=True),
-    )
-}
+# The program is XLA's either way; another runtime sums in another order, and in float32.
+_JAX = Format("jax", "network.jaxexport", (), write_program, read_program, (1e-5, 1e-5))
+_ONNX = Format(
+    "onnx", "network.onnx", ("onnx", "onnxruntime"), onnx_graph.write, read_onnx, (1e-4, 5e-2)
+)
+_TENSORS = ("safetensors", "weights.safetensors", ("safetensors",))
+_SAFETENSORS = Format(*_TENSORS, write_safetensors, read_safetensors)
+_DLSTUDIO = Format("dlstudio", "saved_model", (), write_dlstudio, read_dlstudio)
+FORMATS = {form.name: form for form in (_JAX, _ONNX, _SAFETENSORS, _DLSTUDIO)}
 
 
 def _flat(variables: Any) -> dict[str, np.ndarray]:

@@ -40,16 +40,13 @@ class _Graph:
         self.weights: dict[str, Any] = {}
 
     def node(self, kind: str, *inputs: str, name: str = "", **attributes: Any) -> str:
-        output = name or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(
-            self.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
-        )
-        return output
+        name = name or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(self.helper.make_node(kind, inputs, [name], name=name, **attributes))
+        return name
 
     def weight(self, name: str, value: Any) -> str:
         if name not in self.weights:
-            array = np.ascontiguousarray(value)
-            self.weights[name] = self.numpy_helper.from_array(array, name)
+            self.weights[name] = self.numpy_helper.from_array(np.ascontiguousarray(value), name)
         return name
 
     def leaf(self, tree: Mapping[str, Any], path: str) -> np.ndarray:
@@ -70,23 +67,24 @@ class _Graph:
         weights = self.kernel_and_bias(path, 3, 2, 0, 1)
         return self.node("Conv", x, *weights, pads=[pad] * 4, strides=[stride] * 2)
 
-    def transposed(self, x: str, path: str, *, flip: bool, **attributes: Any) -> str:
+    def transposed(self, x: str, path: str, *, flip: bool = False, **attributes: Any) -> str:
         """segjax keeps the kernel of the convolution that it amounts to, turned by 180 degrees."""
         weights = self.kernel_and_bias(path, 2, 3, 0, 1, flip=flip)
         return self.node("ConvTranspose", x, *weights, strides=[2, 2], **attributes)
 
     def norm(self, x: str, path: str) -> str:
-        trees = {"scale": self.params, "bias": self.params, "mean": self.stats, "var": self.stats}
-        parts = [
+        parts = (
             self.weight(f"{path}.{name}", self.leaf(tree, f"{path}/{name}"))
-            for name, tree in trees.items()
-        ]
+            for tree, names in ((self.params, ("scale", "bias")), (self.stats, ("mean", "var")))
+            for name in names
+        )
         return self.node("BatchNormalization", x, *parts, epsilon=BATCH_NORM_EPSILON)
 
+    def relu_norm(self, x: str, path: str) -> str:
+        return self.node("Relu", self.norm(x, path))
+
     def channels(self, x: str, first: int, end: int) -> str:
-        ends = [
-            self.weight(f"index_{value}", np.array([value], np.int64)) for value in (first, end, 1)
-        ]
+        ends = (self.weight(f"index_{n}", np.array([n], np.int64)) for n in (first, end, 1))
         return self.node("Slice", x, *ends)
 
     def join(self, *parts: str) -> str:
@@ -105,26 +103,22 @@ def build(trained: Trained) -> Any:
     onnx = _onnx()
     graph = _Graph(trained.variables, onnx)
     network = _unet if trained.config.network == "unet" else _munet
-    outputs = network(graph, trained)
-    _heads(graph, trained, outputs)
+    _heads(graph, trained, network(graph, trained))
     helper, kind = onnx.helper, onnx.TensorProto
     space = ["batch", "height", "width"]
-    classes = len(trained.class_names)
-    made = helper.make_graph(
-        graph.nodes,
-        "segmentation",
-        [helper.make_tensor_value_info("images", kind.FLOAT, [*space, 3])],
-        [
-            helper.make_tensor_value_info("scores", kind.FLOAT, [*space, classes]),
-            helper.make_tensor_value_info("labels", kind.UINT8, space),
-        ],
-        list(graph.weights.values()),
+    images, scores, labels = (
+        helper.make_tensor_value_info(name, number, [*space, *channels])
+        for name, number, channels in (
+            ("images", kind.FLOAT, [3]),
+            ("scores", kind.FLOAT, [len(trained.class_names)]),
+            ("labels", kind.UINT8, []),
+        )
     )
+    weights = list(graph.weights.values())
+    made = helper.make_graph(graph.nodes, "segmentation", [images], [scores, labels], weights)
+    opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(
-        made,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="segjax",
+        made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="segjax"
     )
     model.metadata_props.add(key="classes", value=",".join(trained.class_names))
     onnx.checker.check_model(model, full_check=True)
@@ -143,20 +137,15 @@ def _munet(graph: _Graph, trained: Trained) -> str:
     doubling = {"output_padding": [1, 1]} if model.upsampling == "dlstudio" else {}
 
     def block(x: str, name: str, features: int, *, down: bool, resample: bool = False) -> str:
-        kernels = graph.leaf(graph.params, f"{name}/{'convo1' if down else 'convoT1'}/kernel")
-        inputs = kernels.shape[2]
         stem = "convo" if down else "convoT"
+        inputs = graph.leaf(graph.params, f"{name}/{stem}1/kernel").shape[2]
         out = x
         for number in (1, 2) if inputs == features else (1,):
-            out = graph.conv(out, f"{name}/{stem}{number}")
-            out = graph.node("Relu", graph.norm(out, f"{name}/bn{number}"))
+            out = graph.relu_norm(graph.conv(out, f"{name}/{stem}{number}"), f"{name}/bn{number}")
         if resample and down:
             out, x = (graph.conv(value, f"{name}/downsampler", stride=2) for value in (out, x))
         elif resample:
-            out, x = (
-                graph.transposed(value, f"{name}/upsampler", flip=False, **doubling)
-                for value in (out, x)
-            )
+            out, x = (graph.transposed(v, f"{name}/upsampler", **doubling) for v in (out, x))
         if not model.skip_connections:
             return out
         if inputs < features:
@@ -197,10 +186,9 @@ def _munet(graph: _Graph, trained: Trained) -> str:
     x = row(x, "skip64UP_arr", 64, 0, early, down=False)
     x = graph.join(saved1, graph.channels(x, 32, 64))
     if model.head == "dense":
-        return graph.transposed(x, "conv_out", flip=False)
-    return graph.transposed(
-        x, "conv_out", flip=True, dilations=[2, 2], pads=[2, 2, 2, 2], output_padding=[1, 1]
-    )
+        return graph.transposed(x, "conv_out")
+    dotted = {"dilations": [2, 2], "pads": [2, 2, 2, 2], "output_padding": [1, 1]}
+    return graph.transposed(x, "conv_out", flip=True, **dotted)
 
 
 def _unet(graph: _Graph, trained: Trained) -> str:
@@ -214,7 +202,7 @@ def _unet(graph: _Graph, trained: Trained) -> str:
         return graph.node("DepthToSpace", x, blocksize=size, mode="DCR")
 
     def block(x: str, name: str, *, residual: bool = True) -> str:
-        out = graph.node("Relu", graph.norm(graph.conv(x, f"{name}/conv"), f"{name}/bn"))
+        out = graph.relu_norm(graph.conv(x, f"{name}/conv"), f"{name}/bn")
         return graph.node("Add", x, out) if residual else out
 
     def row(x: str, name: str, count: int) -> str:
@@ -229,8 +217,7 @@ def _unet(graph: _Graph, trained: Trained) -> str:
     for level in range(levels):
         x = row(x, f"down{level}", model.blocks)
         skips.append(x)
-        x = graph.conv(to_depth(x, 2), f"halve{level}")
-        x = graph.node("Relu", graph.norm(x, f"halve{level}_bn"))
+        x = graph.relu_norm(graph.conv(to_depth(x, 2), f"halve{level}"), f"halve{level}_bn")
     x = row(x, "bottom", 2 * model.blocks)
     for level in reversed(range(levels)):
         x = to_space(graph.conv(x, f"double{level}"), 2)
@@ -266,9 +253,8 @@ def _heads(graph: _Graph, trained: Trained, outputs: str) -> None:
     one = graph.weight("one", np.int64(1))
     floor = graph.weight("one_half", np.float32(0.5))
     if objective.reads == "softmax":
-        total = graph.node(
-            "ReduceSum", scores, graph.weight("axis_1", np.array([1], np.int64)), keepdims=0
-        )
+        axis = graph.weight("axis_1", np.array([1], np.int64))
+        total = graph.node("ReduceSum", scores, axis, keepdims=0)
         floor = graph.node("Sub", graph.weight("unit", np.float32(1)), total)
     on = graph.node("Greater", top, floor)
     named = graph.node("Add", best, one)
