@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from segjax.predict.predictor import Predictor
 
 LIST_FILE = "predictions.json"
+# Name, default or choices with the default first, help.
+FLAGS = (
+    ("scores", ("none", "npz", "png"),
+     "also each class's score: npz (float32) or png (16 bits, 65535 for 1)"),
+    ("overlay", True, "write the image with the classes over it"),
+    ("which", "best", "checkpoint: best (default), newest or a step's number"),
+    ("stats", ("running", "batch"),
+     "batch norm: running statistics (default), or those of each batch as DLStudio tests"),
+    ("scale", ("trained", "native"),
+     "show own pictures at the size training showed them (default), or as they are"),
+    ("tile", 512, "cut larger images; default: 512"),
+    ("overlap", 64, "of tiles, blended; default: 64"),
+    ("batch_size", 8, "images at a time; default: 8"),
+    ("progress", ("auto", "on", "off"), "progress bar"),
+)  # fmt: skip
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -29,39 +44,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("run_folder", help="folder of a run")
     parser.add_argument("images", nargs="+", help="files, folders (with all below) and globs")
     parser.add_argument("--out", help="folder for the results; default: predictions in the run's")
-    parser.add_argument(
-        "--scores",
-        choices=("none", "npz", "png"),
-        default="none",
-        help="also each class's score: npz (float32) or png (16 bits, 65535 for 1)",
-    )
-    parser.add_argument(
-        "--overlay",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="write the image with the classes over it",
-    )
-    parser.add_argument(
-        "--which", default="best", help="checkpoint: best (default), newest or a step's number"
-    )
-    parser.add_argument(
-        "--stats",
-        choices=("running", "batch"),
-        default="running",
-        help="batch norm: running statistics (default), or those of each batch as DLStudio tests",
-    )
-    parser.add_argument(
-        "--scale",
-        choices=("trained", "native"),
-        default="trained",
-        help="show own pictures at the size training showed them (default), or as they are",
-    )
-    parser.add_argument("--tile", type=int, default=512, help="cut larger images; default: 512")
-    parser.add_argument("--overlap", type=int, default=64, help="of tiles, blended; default: 64")
-    parser.add_argument("--batch_size", type=int, default=8, help="images at a time; default: 8")
-    parser.add_argument(
-        "--progress", choices=("auto", "on", "off"), default="auto", help="progress bar"
-    )
+    for name, value, text in FLAGS:
+        options: dict[str, Any] = {"default": value}
+        if isinstance(value, tuple):
+            options = {"choices": value, "default": value[0]}
+        elif value is True:
+            options["action"] = argparse.BooleanOptionalAction
+        elif isinstance(value, int):
+            options["type"] = int
+        parser.add_argument(f"--{name}", help=text, **options)
     return parser
 
 
@@ -98,15 +89,9 @@ def predict_files(given: argparse.Namespace) -> int:
     from segjax.predict.predictor import Predictor, as_image
     from segjax.predict.trained import which_of
 
-    predictor = Predictor.load(
-        given.run_folder,
-        which=which_of(given.which),
-        stats=given.stats,
-        scale=given.scale,
-        tile=given.tile,
-        overlap=given.overlap,
-        batch_size=given.batch_size,
-    )
+    names_of_settings = ("stats", "scale", "tile", "overlap", "batch_size")
+    settings = {name: getattr(given, name) for name in names_of_settings}
+    predictor = Predictor.load(given.run_folder, which=which_of(given.which), **settings)
     for line in notes(predictor):
         print(line)
     bad: list[dict[str, str]] = []
@@ -130,14 +115,9 @@ def predict_files(given: argparse.Namespace) -> int:
             written = files.write(
                 prediction, image, out / name, scores=given.scores, overlay=given.overlay
             )
-            done.append(
-                {
-                    "image": str(path),
-                    "files": [os.path.relpath(file, out) for file in written],
-                    "size": list(prediction.labels.shape),
-                    "pixels": files.shares(prediction),
-                }
-            )
+            row = {"image": str(path), "files": [os.path.relpath(file, out) for file in written]}
+            size, pixels = list(prediction.labels.shape), files.shares(prediction)
+            done.append(row | {"size": size, "pixels": pixels})
             bar.update()
     out.mkdir(parents=True, exist_ok=True)
     listed = {

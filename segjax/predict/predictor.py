@@ -13,7 +13,7 @@ from PIL import Image
 from segjax.data.own.pictures import read_image
 from segjax.data.own.problems import FileProblemError
 from segjax.errors import ConfigError, DataError
-from segjax.predict.tiling import Blend, Grid, make_grid
+from segjax.predict.tiling import Blend, make_grid
 from segjax.predict.trained import Stats, Trained, Which, load_trained, strongest
 
 Scale = Literal["trained", "native"]
@@ -48,7 +48,6 @@ class _Begun:
 
     key: Any
     size: tuple[int, int]
-    grid: Grid
     padded: np.ndarray
     blend: Blend
 
@@ -125,8 +124,8 @@ class Predictor:
         for key, image in images:
             begun = self._begin(key, as_image(image))
             held += begun.padded.shape[0] * begun.padded.shape[1]
-            queue = waiting[begun.grid.window]
-            queue.extend((begun, corner) for corner in begun.grid.corners)
+            queue = waiting[begun.blend.grid.window]
+            queue.extend((begun, corner) for corner in begun.blend.grid.corners)
             full = len(queue) - len(queue) % self.batch_size
             yield from self._compute(queue[:full])
             del queue[:full]
@@ -144,14 +143,14 @@ class Predictor:
         if shown != size:
             image = _resized(image, shown)
         grid = make_grid(shown, tile=self.tile, overlap=self.overlap)
-        return _Begun(key, size, grid, grid.pad(image), Blend(grid))
+        return _Begun(key, size, grid.pad(image), Blend(grid))
 
     def _compute(
         self, jobs: list[tuple[_Begun, tuple[int, int]]]
     ) -> Iterator[tuple[Any, Prediction]]:
         for start in range(0, len(jobs), self.batch_size):
             batch = jobs[start : start + self.batch_size]
-            windows = np.stack([begun.grid.cut(begun.padded, at) for begun, at in batch])
+            windows = np.stack([begun.blend.grid.cut(begun.padded, at) for begun, at in batch])
             for (begun, at), scores in zip(batch, self._run(windows), strict=True):
                 begun.blend.add(at, scores)
                 if not begun.blend.missing:

@@ -1,6 +1,7 @@
 """Images of any size in pieces that the network takes, and the pieces' outputs back in one."""
 
 import dataclasses
+from itertools import product
 
 import numpy as np
 
@@ -16,22 +17,15 @@ class Grid:
       size: height and width of the image.
       padded: height and width after padding below and to the right, multiples of 8.
       window: height and width of every window.
-      tops: first row of each row of windows.
-      lefts: first column of each column of windows.
+      corners: first row and column of each window, row by row.
       overlap: rows or columns over which neighbours blend.
     """
 
     size: tuple[int, int]
     padded: tuple[int, int]
     window: tuple[int, int]
-    tops: tuple[int, ...]
-    lefts: tuple[int, ...]
+    corners: list[tuple[int, int]]
     overlap: int
-
-    @property
-    def corners(self) -> list[tuple[int, int]]:
-        """First row and column of each window."""
-        return [(top, left) for top in self.tops for left in self.lefts]
 
     def pad(self, image: np.ndarray) -> np.ndarray:
         """Mirror the image [H, W, ...] beyond its lower and right edge up to the padded size."""
@@ -91,20 +85,13 @@ def make_grid(size: tuple[int, int], *, tile: int = 512, overlap: int = 64) -> G
             f"--overlap={overlap}: must be a multiple of {SIZE_MULTIPLE} below half of "
             f"--tile={tile}"
         )
-    padded = [-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size]
-    window = [min(side, tile) for side in padded]
-    starts = [
+    height, width = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size)
+    window = min(height, tile), min(width, tile)
+    tops, lefts = (
         (*range(0, full - side, tile - overlap), full - side)
-        for full, side in zip(padded, window, strict=True)
-    ]
-    return Grid(
-        size=size,
-        padded=(padded[0], padded[1]),
-        window=(window[0], window[1]),
-        tops=starts[0],
-        lefts=starts[1],
-        overlap=overlap,
+        for full, side in zip((height, width), window, strict=True)
     )
+    return Grid(size, (height, width), window, list(product(tops, lefts)), overlap)
 
 
 def _ramp(full: int, side: int, start: int, overlap: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A trained network as its run folder holds it: weights, settings, classes."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,12 +79,7 @@ class Trained:
         return self.objective.scores(outputs).astype(jnp.float32)
 
 
-def load_trained(
-    run_folder: str | Path,
-    *,
-    which: Which = "best",
-    notify: Callable[[str], None] | None = None,
-) -> Trained:
+def load_trained(run_folder: str | Path, *, which: Which = "best") -> Trained:
     """Read a run folder: the best checkpoint by validation, or the newest where none is best.
 
     Raises ConfigError if the folder holds no run and CheckpointError if no good checkpoint is left
@@ -97,20 +92,15 @@ def load_trained(
             f"{folder.path}: holds {config.seeds} runs; name one of them, such as "
             f"{folder.path / f'seed{config.seed}'}"
         )
-    told = {} if notify is None else {"notify": notify}
-    params, batch_stats, meta = load_params(folder.checkpoints, which=which, **told)
+    params, batch_stats, meta = load_params(folder.checkpoints, which=which)
     labels = meta.get("label_map") or _labels_of(folder, params)
     if len(labels) > MAX_CLASSES:
         raise ConfigError(f"{folder.path}: has {len(labels)} classes; at most {MAX_CLASSES} fit")
+    parameters = dict(config.loss_params)
+    parameters.pop("loss_class_weights", None)  # outputs do not depend on it; training computes it
+    values = tuple(labels.values())
     objective = make_objective(
-        config.loss,
-        class_values=tuple(labels.values()),
-        targets=config.targets,
-        parameters={
-            name: value
-            for name, value in config.loss_params.items()
-            if name != "loss_class_weights"  # outputs do not depend on it; training computes it
-        },
+        config.loss, class_values=values, targets=config.targets, parameters=parameters
     )
     model = make_network(config, num_classes=objective.num_outputs)
     variables = {"params": params, "batch_stats": batch_stats}
@@ -150,19 +140,17 @@ def strongest(scores: Any, *, multiclass: bool) -> Any:
 
 def _labels_of(folder: RunFolder, params: Mapping[str, Any]) -> dict[str, int]:
     """Return the classes of a run whose checkpoint does not name them."""
+    purdue = list(PURDUE_SHAPES_LABELS)
     try:
         names = list(folder.results()["classes"])
     except (ConfigError, KeyError):
-        outputs = int(np.shape(params["conv_out"]["bias"])[0])
-        if outputs != len(PURDUE_SHAPES_LABELS):
+        names, outputs = purdue, int(np.shape(params["conv_out"]["bias"])[0])
+        if outputs != len(names):
             raise ConfigError(
                 f"{folder.path}: does not say what its {outputs} outputs are called; let the run "
                 "end, or train it with this version"
             ) from None
-        names = list(PURDUE_SHAPES_LABELS)
-    if names == list(PURDUE_SHAPES_LABELS):
-        return dict(PURDUE_SHAPES_LABELS)
-    return dict.fromkeys(names, 1)
+    return dict(PURDUE_SHAPES_LABELS) if names == purdue else dict.fromkeys(names, 1)
 
 
 def _check(path: Path, model: Network, variables: Mapping[str, Any]) -> None:
