@@ -54,27 +54,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def show(given: argparse.Namespace) -> None:
     """Print what the arguments ask for."""
-    if given.summary:
-        lines = summary(given)
-    elif given.runs:
-        lines = compare(given.runs, figure=given.figure)
-    else:
+    if not given.summary and not given.runs:
         raise ConfigError("name at least one run folder, or ask for --summary")
-    print("\n".join(lines))
+    print("\n".join(summary(given) if given.summary else compare(given.runs, given.figure)))
 
 
-def compare(runs: Sequence[str], *, figure: str | None = None) -> list[str]:
+def compare(runs: Sequence[str], figure: str | None) -> list[str]:
     """Return the table of the runs, and draw their curves if there are several or it is asked."""
     folders = find_runs(runs)
     names = short_names([folder.path for folder in folders])
-    rows = [row_of(folder) for folder in folders]
-    lines = differences(names, [folder.config() for folder in folders])
-    lines += ["", *table(names, rows), *spread_lines(folders)]
+    configs = [folder.config() for folder in folders]
+    lines = differences(names, configs)
+    lines += ["", *table(names, [row_of(folder) for folder in folders]), *spread_lines(folders)]
     path = figure or (FIGURE_FILE if len(folders) > 1 else None)
     if path:
         from segjax import plots
 
-        same = len({folder.config().loss for folder in folders}) == 1
+        same = len({config.loss for config in configs}) == 1
         logs = {name: folder.records() for name, folder in zip(names, folders, strict=True)}
         plots.save(plots.runs_figure(logs, share_loss=same), path)
         lines += ["", f"curves: {path}"]
@@ -134,66 +130,58 @@ def row_of(folder: RunFolder) -> dict[str, str]:
         results: Mapping[str, Any] = folder.results()
     except ConfigError:
         results = {}
-    logged = [record for record in folder.records() if "step" in record]
     test = results.get("test", {})
     half = test.get("half", {})
     mean = half.get("mean", {})
-    last = logged[-1] if logged else {"step": 0}
+    last = ([{"step": 0}] + [record for record in folder.records() if "step" in record])[-1]
     seconds = results.get("train_seconds", last.get("seconds"))
     steps = results.get("steps") or last["step"]
+    cells = {
+        "loss": (config.loss, ""),
+        "test mIoU": (mean.get("iou"), ".4f"),
+        "Dice": (mean.get("dice"), ".4f"),
+        "accuracy": (half.get("pixel_accuracy"), ".4f"),
+        "test loss": (test.get("loss"), ".4g"),
+        "parameters": (results.get("parameters"), ","),
+        "steps": (f"{steps:,}" + ("" if results else " (not ended)"), ""),
+        "train s": (seconds, ",.1f"),
+        "device": (results.get("environment", {}).get("device", "-"), ""),
+    }
     return {
-        "loss": config.loss,
-        "test mIoU": _number(mean.get("iou"), "{:.4f}"),
-        "Dice": _number(mean.get("dice"), "{:.4f}"),
-        "accuracy": _number(half.get("pixel_accuracy"), "{:.4f}"),
-        "test loss": _number(test.get("loss"), "{:.4g}"),
-        "parameters": _number(results.get("parameters"), "{:,}"),
-        "steps": f"{steps:,}" + ("" if results else " (not ended)"),
-        "train s": _number(seconds, "{:,.1f}"),
-        "device": str(results.get("environment", {}).get("device", "-")),
+        name: "-" if value is None else format(value, form) for name, (value, form) in cells.items()
     }
 
 
 def differences(names: Sequence[str], configs: Sequence[Config]) -> list[str]:
     """Return a table of the settings in which the runs differ, or, of one, from the defaults."""
-    base = [Config()] if len(configs) == 1 else []
-    settings = [flat_settings(config) for config in [*base, *configs]]
-    keys = list(dict.fromkeys(key for values in settings for key in values))
-    # Where and how often, not what was trained.
-    left_out = names_with("compared", has=False)
-    changed = [
-        key
-        for key in keys
+    alone = len(configs) == 1
+    if alone:
+        names, configs = ["default", *names], [Config(), *configs]
+    # The loss's parameters among them; left out is where and how often, not what was trained.
+    settings = [vars(config) | config.loss_params for config in configs]
+    left_out = {"loss_params", *names_with("compared", has=False)}
+    rows = {
+        f"--{key}": {
+            name: str(values.get(key, "-")) for name, values in zip(names, settings, strict=True)
+        }
+        for key in dict.fromkeys(key for values in settings for key in values)
         if key not in left_out and len({str(values.get(key)) for values in settings}) > 1
-    ]
-    if not changed:
-        return ["the settings are all the same" if not base else "the settings are the defaults"]
-    titles = ["default", *names] if base else list(names)
-    rows = [
-        {title: str(values.get(key, "-")) for title, values in zip(titles, settings, strict=True)}
-        for key in changed
-    ]
-    return table([f"--{key}" for key in changed], rows)
-
-
-def flat_settings(config: Config) -> dict[str, Any]:
-    """Return the settings with the loss's parameters among them."""
-    values = dict(vars(config))
-    parameters = values.pop("loss_params")
-    return values | parameters
+    }
+    if not rows:
+        return [f"the settings are {'the defaults' if alone else 'all the same'}"]
+    return table(list(rows), list(rows.values()))
 
 
 def table(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return rows as aligned lines, each headed by its name."""
-    columns = list(rows[0])
+    columns = [(name, max(len(name), *(len(row[name]) for row in rows))) for name in rows[0]]
     first = max(len(name) for name in names)
-    widths = [max(len(column), *(len(row[column]) for row in rows)) for column in columns]
-    head = "  ".join(f"{column:>{width}}" for column, width in zip(columns, widths, strict=True))
-    lines = [f"{'':{first}}  {head}"]
-    for name, row in zip(names, rows, strict=True):
-        cells = zip(columns, widths, strict=True)
-        lines.append(f"{name:{first}}  " + "  ".join(f"{row[key]:>{wide}}" for key, wide in cells))
-    return [line.rstrip() for line in lines]
+    head = {name: name for name, _ in columns}
+    lines = []
+    for title, row in zip(["", *names], [head, *rows], strict=True):
+        cells = (f"{row[name]:>{width}}" for name, width in columns)
+        lines.append("  ".join([f"{title:{first}}", *cells]).rstrip())
+    return lines
 
 
 def summary(given: argparse.Namespace) -> list[str]:
@@ -214,20 +202,15 @@ def summary(given: argparse.Namespace) -> list[str]:
         config = folder.config()
         outputs = given.outputs or _outputs_of(folder, config)
         size = given.size or config.image_size or 64
-        lines += [
-            *([""] if lines else []),
-            f"{folder.path}",
-            *_network_lines(config, outputs, size),
-        ]
-    return lines
+        lines += ["", str(folder.path), *_network_lines(config, outputs, size)]
+    return lines[1:]
 
 
 def _network_lines(config: Config, outputs: int, size: int) -> list[str]:
     from segjax.networks.build import make_network
     from segjax.networks.summary import lines_of
 
-    model = make_network(config, num_classes=outputs)
-    return lines_of(model, size=(size, size))
+    return lines_of(make_network(config, num_classes=outputs), size=(size, size))
 
 
 def _outputs_of(folder: RunFolder, config: Config) -> int:
@@ -238,10 +221,6 @@ def _outputs_of(folder: RunFolder, config: Config) -> int:
     except (ConfigError, KeyError):
         classes = 5
     return classes + (spec(config.loss).reads == "softmax")
-
-
-def _number(value: Any, form: str) -> str:
-    return "-" if value is None else form.format(value)
 
 
 if __name__ == "__main__":
