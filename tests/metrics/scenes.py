@@ -36,7 +36,7 @@ def draw(*rectangles, shape=SHAPE):
 
 
 def random_scene(seed, images=6):
-    """Return a noisy prediction, masks, boxes, their images and classes; boxes overlap freely."""
+    """Return a noisy prediction, masks and the boxes' keyword arguments; boxes overlap freely."""
     rng = np.random.default_rng(seed)
     target = np.zeros((images, 16, 16, 3), bool)
     boxes, image, category = [], [], []
@@ -50,4 +50,14 @@ def random_scene(seed, images=6):
             image.append(n)
             category.append(c)
     pred = target ^ (rng.random(target.shape) < 0.25)
-    return pred, target, np.array(boxes), np.array(image), np.array(category)
+    arrays = np.array(boxes), np.array(image), np.array(category)
+    return pred, target, dict(zip(("boxes", "box_image", "box_class"), arrays, strict=True))
+
+
+def batches(pred, target, boxes):
+    """Cut a scene of six images: the first image of each batch, its masks and its boxes."""
+    for start, stop in ((0, 1), (1, 4), (4, 6)):
+        rows = (boxes["box_image"] >= start) & (boxes["box_image"] < stop)
+        some = {name: values[rows] for name, values in boxes.items()}
+        some["box_image"] = some["box_image"] - start
+        yield start, pred[start:stop], target[start:stop], some

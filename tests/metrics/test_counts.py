@@ -28,6 +28,10 @@ def as_lists(counts):
     return {name: np.asarray(getattr(counts, name)).tolist() for name in FIELDS}
 
 
+def equal(one, two):
+    assert as_lists(one) == as_lists(two)
+
+
 def loop_count(pred, target, valid):
     """Count pixel by pixel in plain Python."""
     found = {name: [0] * pred.shape[-1] for name in FIELDS}
@@ -46,14 +50,10 @@ def random_masks(seed, shape=(8, 6, 7, 3)):
 def test_hand_counted_image():
     pred = np.array([[1, 1, 0, 0]], bool)[None, ..., None]
     target = np.array([[1, 0, 1, 0]], bool)[None, ..., None]
-    assert as_lists(count(pred, target)) == {"tp": [1], "fp": [1], "fn": [1], "tn": [1]}
+    whole = {"tp": [1], "fp": [1], "fn": [1], "tn": [1]}
+    assert as_lists(count(pred, target)) == whole
     valid = np.array([[[True, False, True, True]]])
-    assert as_lists(count(pred, target, valid=valid)) == {
-        "tp": [1],
-        "fp": [0],
-        "fn": [1],
-        "tn": [1],
-    }
+    assert as_lists(count(pred, target, valid=valid)) == whole | {"fp": [0]}
 
 
 @settings(max_examples=50, deadline=None)
@@ -75,79 +75,73 @@ def test_pixel_order_does_not_matter():
     pred, target, _ = random_masks(0)
     order = np.random.default_rng(1).permutation(pred[..., 0].size)
     flat = [m.reshape(-1, m.shape[-1])[order] for m in (pred, target)]
-    assert as_lists(count(*flat)) == as_lists(count(pred, target))
+    equal(count(*flat), count(pred, target))
 
 
 def test_integers_count_where_not_zero():
     pred, target, _ = random_masks(2)
     values = np.array([50, 100, 250], np.uint8)
-    assert as_lists(count(pred.astype(np.int8), target * values)) == as_lists(count(pred, target))
+    equal(count(pred.astype(np.int8), target * values), count(pred, target))
 
 
 def test_valid_per_class_and_all_ignored():
     pred, target, valid = random_masks(3)
     per_class = np.broadcast_to(valid[..., None], pred.shape)
-    once = as_lists(count(pred, target, valid=valid))
-    assert as_lists(count(pred, target, valid=per_class)) == once
-    assert as_lists(count(pred, target, valid=valid[..., None])) == once
-    nothing = count(pred, target, valid=np.zeros_like(valid))
-    assert as_lists(nothing) == as_lists(Counts.zero(3))
+    for same in (per_class, valid[..., None]):
+        equal(count(pred, target, valid=same), count(pred, target, valid=valid))
+    equal(count(pred, target, valid=np.zeros_like(valid)), Counts.zero(3))
 
 
 def test_jit_vmap_scan_equal_eager():
     pred, target, valid = random_masks(4)
-    whole = as_lists(count(pred, target, valid=valid))
+    whole = count(pred, target, valid=valid)
     jitted = jax.jit(lambda p, t, v: count(p, t, valid=v))(pred, target, valid)
     assert jitted.tp.dtype == jnp.int32
-    assert as_lists(jitted) == whole
+    equal(jitted, whole)
 
-    mapped = jax.vmap(lambda p, t, v: count(p[None], t[None], valid=v[None]))(pred, target, valid)
+    def one(p, t, v):
+        return count(p[None], t[None], valid=v[None])
+
     apart = count(pred, target, valid=valid, per_image=True)
-    assert as_lists(mapped) == as_lists(apart)
+    equal(jax.vmap(one)(pred, target, valid), apart)
     assert apart.tp.shape == (8, 3)
-    assert as_lists(apart.total()) == whole
-
-    def body(total, batch):
-        p, t, v = batch
-        return total + count(p[None], t[None], valid=v[None]), None
+    equal(apart.total(), whole)
 
     @jax.jit
-    def scanned(p, t, v):
-        return jax.lax.scan(body, Counts.zero(3), (p, t, v))[0]
+    def scanned(*arrays):
+        return jax.lax.scan(lambda so_far, x: (so_far + one(*x), None), Counts.zero(3), arrays)[0]
 
-    assert as_lists(scanned(pred, target, valid)) == whole
+    equal(scanned(pred, target, valid), whole)
 
 
 @settings(max_examples=50, deadline=None)
 @given(masks, masks, st.permutations(range(4)))
 def test_merging_batches_in_any_order_equals_the_whole(pred, target, order):
     parts = [count(pred[i : i + 1], target[i : i + 1]) for i in order]
-    whole = as_lists(count(pred, target))
     merged = Counts.merge(parts)
     assert merged.tp.dtype == np.int64
-    assert as_lists(merged) == whole
-    assert as_lists(sum(parts)) == whole
-    assert as_lists(sum(parts[1:], Counts.zero(2) + parts[0])) == whole
+    for summed in (merged, sum(parts), sum(parts[1:], Counts.zero(2) + parts[0])):
+        equal(summed, count(pred, target))
     joined = Counts.concatenate([count(pred, target, per_image=True)] * 2)
     assert joined.tp.shape == (8, 2)
-    assert as_lists(joined.total()) == as_lists(merged + merged)
+    equal(joined.total(), merged + merged)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_sharded_equals_one_device(devices):
     pred, target, valid = random_masks(5)
-    whole = as_lists(count(pred, target, valid=valid))
+    whole = count(pred, target, valid=valid)
     mesh = jax.make_mesh((devices,), ("batch",), axis_types=(AxisType.Auto,))
     sharding = NamedSharding(mesh, P("batch"))
     placed = [jax.device_put(a, sharding) for a in (pred, target, valid)]
     assert len(placed[0].sharding.device_set) == devices
-    assert as_lists(jax.jit(lambda p, t, v: count(p, t, valid=v))(*placed)) == whole
+    equal(jax.jit(lambda p, t, v: count(p, t, valid=v))(*placed), whole)
 
     def shard(p, t, v):
         return jax.lax.psum(count(p, t, valid=v), "batch")
 
     summed = jax.jit(jax.shard_map(shard, mesh=mesh, in_specs=P("batch"), out_specs=P()))
-    assert as_lists(summed(*placed)) == whole
+    equal(summed(*placed), whole)
 
 
 def test_host_sums_do_not_overflow():
@@ -167,23 +161,23 @@ def test_too_many_pixels_is_refused_before_anything_runs():
 
 def test_wrong_inputs_say_what_to_do():
     pred, target, valid = random_masks(6)
+    counts = count(pred, target)
     refused("one shape", count, pred, target[..., :2])
     refused("one shape", count, pred.ravel(), target.ravel())
     refused(r"pred > 0\.5", count, pred.astype(np.float32), target)
     refused("valid", count, pred, target, valid=valid[:2])
-    refused("cannot add shapes", lambda: count(pred, target) + count(pred, target, per_image=True))
-    refused("per_image", Counts.concatenate, [count(pred, target)])
+    refused("cannot add shapes", lambda: counts + count(pred, target, per_image=True))
+    refused("per_image", Counts.concatenate, [counts])
     refused("at least one", Counts.zero, 0)
     refused("nothing to merge", Counts.merge, [])
-    refused(r"0\.\.2", lambda: count(pred, target).select([3]))
+    refused(r"0\.\.2", counts.select, [3])
     with pytest.raises(TypeError):
-        count(pred, target) + 1
+        counts + 1
 
 
 def test_select_keeps_the_named_classes():
     pred, target, _ = random_masks(7)
-    chosen = count(pred, target).select([2, 0])
-    assert as_lists(chosen) == as_lists(count(pred[..., [2, 0]], target[..., [2, 0]]))
+    equal(count(pred, target).select([2, 0]), count(pred[..., [2, 0]], target[..., [2, 0]]))
 
 
 def test_import_is_light():
@@ -217,14 +211,9 @@ def test_counts_of_two_processes_merge_to_the_exact_sum_on_both():
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
     env = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    command, pipe = [sys.executable, "-c", TWO_PROCESSES, address], subprocess.PIPE
     runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", TWO_PROCESSES, address, str(rank)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=env,
-        )
+        subprocess.Popen([*command, str(rank)], stdout=pipe, stderr=pipe, text=True, env=env)
         for rank in range(2)
     ]
     try:
@@ -241,6 +230,4 @@ def test_counts_of_two_processes_merge_to_the_exact_sum_on_both():
 
 def test_one_process_keeps_its_counts():
     counts = Counts(*(np.array([2**40 + i]) for i in range(4)))
-    merged = merge_hosts(counts)
-    for name, leaf in vars(counts).items():
-        np.testing.assert_array_equal(getattr(merged, name), leaf)
+    equal(merge_hosts(counts), counts)

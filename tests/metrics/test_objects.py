@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from segjax.metrics import (
-    Objects,
-    count_objects,
-    match_objects,
-    object_recall,
-)
-from tests.metrics.scenes import SHAPE, draw, random_scene, refused
+from segjax.metrics import Objects, count_objects, match_objects, object_recall
+from tests.metrics.scenes import SHAPE, batches, draw, random_scene, refused
+
+
+def check(*pairs):
+    for found, expected in pairs:
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_hand_values():
@@ -19,19 +19,20 @@ def test_hand_values():
     pred[0, 9:, 0:3, 0] = True  # and some far outside the box, which do not count here,
     pred[0, 6:9, 6:10, 1] = True  # 12 of 36.
     objects = match_objects(pred, target, **boxes)
-    np.testing.assert_array_equal(objects.image, [0, 0])
-    np.testing.assert_array_equal(objects.category, [0, 1])
-    np.testing.assert_array_equal(objects.size, [16, 36])
     np.testing.assert_allclose(objects.iou, [12 / 16, 12 / 36])
-    np.testing.assert_array_equal(objects.hidden, [0, 0])
     counts = count_objects(objects)
-    np.testing.assert_array_equal(counts.found, [[1, 0]])
-    np.testing.assert_array_equal(counts.number, [[1, 1]])
-    np.testing.assert_array_equal(object_recall(counts), [[1, 0]])
-    np.testing.assert_array_equal(object_recall(counts, average="micro"), [0.5])
-    strict = count_objects(objects, threshold=0.75)
-    np.testing.assert_array_equal(strict.found, [[1, 0]])
-    np.testing.assert_array_equal(count_objects(objects, threshold=0.76).found, [[0, 0]])
+    check(
+        (objects.image, [0, 0]),
+        (objects.category, [0, 1]),
+        (objects.size, [16, 36]),
+        (objects.hidden, [0, 0]),
+        (counts.found, [[1, 0]]),
+        (counts.number, [[1, 1]]),
+        (object_recall(counts), [[1, 0]]),
+        (object_recall(counts, average="micro"), [0.5]),
+        (count_objects(objects, threshold=0.75).found, [[1, 0]]),
+        (count_objects(objects, threshold=0.76).found, [[0, 0]]),
+    )
 
 
 def test_pixels_predicted_in_the_box_but_off_the_object_lower_its_iou():
@@ -49,20 +50,16 @@ def test_size_bins_hold_their_upper_limit():
     pred[0, 0, 0, 0] = False
     objects = match_objects(pred, target, **boxes)
     counts = count_objects(objects, by="size", limits=(1, 4, 100))
-    np.testing.assert_array_equal(counts.number, [[1, 0], [1, 0], [1, 1]])
-    np.testing.assert_array_equal(counts.found, [[0, 0], [1, 0], [1, 1]])
-    nan = np.nan
-    np.testing.assert_array_equal(object_recall(counts), [[0, nan], [1, nan], [1, 1]])
-    np.testing.assert_array_equal(object_recall(counts, average="macro"), [0, 1, 1])
-    np.testing.assert_array_equal(
-        object_recall(counts, average="macro", absent="zero"), [0, 0.5, 1]
-    )
-    np.testing.assert_array_equal(
-        object_recall(counts, average="macro", absent="nan")[:2], [nan] * 2
-    )
-    np.testing.assert_array_equal(object_recall(counts, absent="one")[:, 1], [1, 1, 1])
-    np.testing.assert_array_equal(
-        object_recall(counts, average="weighted"), object_recall(counts, average="micro")
+    nan, micro = np.nan, object_recall(counts, average="micro")
+    check(
+        (counts.number, [[1, 0], [1, 0], [1, 1]]),
+        (counts.found, [[0, 0], [1, 0], [1, 1]]),
+        (object_recall(counts), [[0, nan], [1, nan], [1, 1]]),
+        (object_recall(counts, average="macro"), [0, 1, 1]),
+        (object_recall(counts, average="macro", absent="zero"), [0, 0.5, 1]),
+        (object_recall(counts, average="macro", absent="nan")[:2], [nan] * 2),
+        (object_recall(counts, absent="one")[:, 1], [1, 1, 1]),
+        (object_recall(counts, average="weighted"), micro),
     )
 
 
@@ -77,13 +74,13 @@ def overlapping():
 
 def test_hidden_is_an_upper_bound_without_colours_and_exact_with_them():
     target, boxes, image = overlapping()
-    both = match_objects(target, target, **boxes)
-    np.testing.assert_array_equal(both.hidden, [4 / 16, 4 / 16])
     told = match_objects(target, target, **boxes, images=image)
-    np.testing.assert_array_equal(told.hidden, [4 / 16, 0])
-    np.testing.assert_array_equal(told.iou, [1, 1])
-    counts = count_objects(told, by="hidden")
-    np.testing.assert_array_equal(counts.number, [[0, 1], [1, 0], [0, 0], [0, 0]])
+    check(
+        (match_objects(target, target, **boxes).hidden, [4 / 16, 4 / 16]),
+        (told.hidden, [4 / 16, 0]),
+        (told.iou, [1, 1]),
+        (count_objects(told, by="hidden").number, [[0, 1], [1, 0], [0, 0], [0, 0]]),
+    )
 
 
 def test_an_object_covered_all_over_is_told_by_the_colour_of_the_other():
@@ -112,16 +109,13 @@ def test_what_two_boxes_of_a_class_share_is_left_out():
     pred = target.copy()
     pred[0, 3:5, 3:5] = False
     objects = match_objects(pred, target, **boxes)
-    np.testing.assert_array_equal(objects.size, [12, 12])
-    np.testing.assert_array_equal(objects.iou, [1, 1])
+    check((objects.size, [12, 12]), (objects.iou, [1, 1]))
 
 
 def test_an_object_inside_another_of_its_class_is_undecided():
     target, boxes = draw((0, (1, 1, 8, 8)), (0, (2, 2, 4, 4)))
     objects = match_objects(target, target, **boxes)
-    np.testing.assert_array_equal(objects.size, [64 - 9, 0])
-    assert np.isnan(objects.iou[1])
-    assert np.isnan(objects.hidden[1])
+    check((objects.size, [64 - 9, 0]), (objects.iou[1], np.nan), (objects.hidden[1], np.nan))
     assert objects.undecided == 1
     assert count_objects(objects).number.sum() == 1
 
@@ -138,8 +132,9 @@ def test_ignored_pixels_belong_to_no_object():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_object_by_object(seed):
-    pred, target, boxes, image, category = random_scene(seed)
-    objects = match_objects(pred, target, boxes, box_image=image, box_class=category)
+    pred, target, given = random_scene(seed)
+    boxes, image, category = given.values()
+    objects = match_objects(pred, target, **given)
     for row, (x1, y1, x2, y2) in enumerate(boxes):
         n, c = image[row], category[row]
         both = either = size = hidden = 0
@@ -163,45 +158,33 @@ def test_equals_object_by_object(seed):
 
 
 def test_merging_equals_the_whole():
-    pred, target, boxes, image, category = random_scene(9)
-    whole = match_objects(pred, target, boxes, box_image=image, box_class=category)
-    parts = []
-    for start, stop in ((0, 1), (1, 4), (4, 6)):
-        rows = (image >= start) & (image < stop)
-        parts.append(
-            match_objects(
-                pred[start:stop],
-                target[start:stop],
-                boxes[rows],
-                box_image=image[rows] - start,
-                box_class=category[rows],
-                first_image=start,
-            )
-        )
+    pred, target, boxes = random_scene(9)
+    whole = match_objects(pred, target, **boxes)
+    parts = [
+        match_objects(some_pred, some_target, **some_boxes, first_image=start)
+        for start, some_pred, some_target, some_boxes in batches(pred, target, boxes)
+    ]
     joined = Objects.concatenate(parts)
     for name in ("image", "category", "size", "hidden", "iou"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
     for by in ("all", "size", "hidden"):
         counts = [count_objects(part, by=by) for part in parts]
         merged, once = counts[0] + counts[1] + counts[2], count_objects(whole, by=by)
-        np.testing.assert_array_equal(merged.found, once.found)
-        np.testing.assert_array_equal(merged.number, once.number)
+        check((merged.found, once.found), (merged.number, once.number))
 
 
 def test_order_of_boxes_and_mirror_change_nothing():
-    pred, target, boxes, image, category = random_scene(10)
-    objects = match_objects(pred, target, boxes, box_image=image, box_class=category)
-    order = np.random.default_rng(0).permutation(len(boxes))
-    mixed = match_objects(
-        pred, target, boxes[order], box_image=image[order], box_class=category[order]
+    pred, target, boxes = random_scene(10)
+    objects = match_objects(pred, target, **boxes)
+    order = np.random.default_rng(0).permutation(len(boxes["boxes"]))
+    mixed = match_objects(pred, target, **{name: rows[order] for name, rows in boxes.items()})
+    mirrored = boxes["boxes"][:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [15, 0, 15, 0]
+    flipped = match_objects(pred[:, :, ::-1], target[:, :, ::-1], **(boxes | {"boxes": mirrored}))
+    check(
+        (mixed.iou, objects.iou[order]),
+        (flipped.iou, objects.iou),
+        (flipped.hidden, objects.hidden),
     )
-    np.testing.assert_array_equal(mixed.iou, objects.iou[order])
-    mirrored = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [15, 0, 15, 0]
-    flipped = match_objects(
-        pred[:, :, ::-1], target[:, :, ::-1], mirrored, box_image=image, box_class=category
-    )
-    np.testing.assert_array_equal(flipped.iou, objects.iou)
-    np.testing.assert_array_equal(flipped.hidden, objects.hidden)
 
 
 def test_no_object_at_all():
@@ -213,24 +196,18 @@ def test_no_object_at_all():
 
 def test_wrong_inputs_say_what_to_do():
     target, boxes, image = overlapping()
-    refused(
-        "maxima included",
-        match_objects,
-        target,
-        target,
-        **(boxes | {"boxes": [(0, 0, 12, 3), (0, 0, 1, 1)]}),
-    )
-    refused("class 2", match_objects, target, target, **(boxes | {"box_class": [0, 2]}))
-    for wrong in (
-        {"box_image": [0, 1]},
-        {"box_image": [0, -1]},
-        {"box_class": [0, -1]},
-        {"boxes": [(1, 1, 4, 4), (-1, 3, 6, 6)]},
-        {"boxes": [(1, 1, 4, 4), (3, 3, 6, 2)]},
-        {"boxes": [(1, 1, 4, 4), (3, 3, 6, 12)]},
+    for message, wrong in (
+        ("maxima included", {"boxes": [(0, 0, 12, 3), (0, 0, 1, 1)]}),
+        ("class 2", {"box_class": [0, 2]}),
+        (r"^box 1 .* does not fit", {"box_image": [0, 1]}),
+        (r"^box 1 .* does not fit", {"box_image": [0, -1]}),
+        (r"^box 1 .* does not fit", {"box_class": [0, -1]}),
+        (r"^box 1 .* does not fit", {"boxes": [(1, 1, 4, 4), (-1, 3, 6, 6)]}),
+        (r"^box 1 .* does not fit", {"boxes": [(1, 1, 4, 4), (3, 3, 6, 2)]}),
+        (r"^box 1 .* does not fit", {"boxes": [(1, 1, 4, 4), (3, 3, 6, 12)]}),
+        ("as many", {"box_class": [0]}),
     ):
-        refused(r"^box 1 .* does not fit", match_objects, target, target, **(boxes | wrong))
-    refused("as many", match_objects, target, target, **(boxes | {"box_class": [0]}))
+        refused(message, match_objects, target, target, **(boxes | wrong))
     refused("do not fit", match_objects, target, target, **boxes, images=image[:, 1:])
     objects = match_objects(target, target, **boxes)
     refused("not one of", count_objects, objects, by="colour")

@@ -13,7 +13,9 @@ from segjax.metrics import (
     recognition_quality,
     segmentation_quality,
 )
-from tests.metrics.scenes import draw, random_scene, refused
+from tests.metrics.scenes import batches, draw, random_scene, refused
+
+SCORES = (panoptic_quality, segmentation_quality, recognition_quality)
 
 
 def numbers(counts, channel=0):
@@ -57,12 +59,13 @@ def test_boxes_keep_touching_objects_apart_and_broken_ones_together():
 
 def test_pixels_outside_the_box_count():
     target, boxes = draw((0, (0, 0, 3, 3)))
-    spilled, _ = draw((0, (0, 0, 3, 5)))
-    assert numbers(panoptic_count(spilled, target, **boxes)) == ((1, 0, 0), 16 / 24)
-    spilled, _ = draw((0, (0, 0, 3, 8)))
-    assert numbers(panoptic_count(spilled, target, **boxes)) == ((0, 1, 1), 0)
-    apart, _ = draw((0, (0, 0, 3, 3)), (0, (8, 8, 9, 9)))
-    assert numbers(panoptic_count(apart, target, **boxes)) == ((1, 1, 0), 1)
+    for drawn, expected in (
+        ([(0, 0, 3, 5)], ((1, 0, 0), 16 / 24)),
+        ([(0, 0, 3, 8)], ((0, 1, 1), 0)),
+        ([(0, 0, 3, 3), (8, 8, 9, 9)], ((1, 1, 0), 1)),
+    ):
+        pred, _ = draw(*((0, box) for box in drawn))
+        assert numbers(panoptic_count(pred, target, **boxes)) == expected
 
 
 def test_a_piece_over_two_boxes_is_shared_by_nearness():
@@ -85,10 +88,9 @@ def test_void_counts_for_neither_side():
     empty = np.zeros_like(target)
     valid = np.ones(target.shape[:3], bool)
     valid[0, :, 6:] = False
-    stray, _ = draw((0, (5, 0, 8, 3)))
-    assert numbers(panoptic_count(stray, empty, valid=valid)) == ((0, 0, 0), 0)
-    stray, _ = draw((0, (4, 0, 7, 3)))
-    assert numbers(panoptic_count(stray, empty, valid=valid)) == ((0, 1, 0), 0)
+    for left, made_up in ((5, 0), (4, 1)):
+        stray, _ = draw((0, (left, 0, left + 3, 3)))
+        assert numbers(panoptic_count(stray, empty, valid=valid)) == ((0, made_up, 0), 0)
     hidden, boxes = draw((0, (7, 0, 9, 3)))
     assert numbers(panoptic_count(empty, hidden, **boxes, valid=valid)) == ((0, 0, 0), 0)
 
@@ -98,12 +100,12 @@ def test_empty_masks():
     full = ~empty
     nothing = panoptic_count(empty, empty)
     for absent, value in (("skip", np.nan), ("nan", np.nan), ("zero", 0), ("one", 1)):
-        for score in (panoptic_quality, segmentation_quality, recognition_quality):
+        for score in SCORES:
             np.testing.assert_array_equal(score(nothing, absent=absent), [value] * 2)
     for pred, target, expected in ((empty, full, (0, 0, 2)), (full, empty, (0, 2, 0))):
         counts = panoptic_count(pred, target)
         assert numbers(counts) == (expected, 0)
-        for score in (panoptic_quality, segmentation_quality, recognition_quality):
+        for score in SCORES:
             for average in ("none", "micro", "macro", "weighted"):
                 assert np.all(score(counts, average=average, absent="one") == 0)
     assert numbers(panoptic_count(full, full)) == ((2, 0, 0), 2)
@@ -113,11 +115,10 @@ def test_averages():
     counts = PanopticCounts(
         tp=np.array([3, 0]), fp=np.array([0, 2]), fn=np.array([1, 2]), iou=np.array([2.4, 0.0])
     )
-    first = 2.4 / 3.5
-    np.testing.assert_allclose(panoptic_quality(counts), [first, 0])
-    np.testing.assert_allclose(panoptic_quality(counts, average="macro"), first / 2)
-    np.testing.assert_allclose(panoptic_quality(counts, average="weighted"), first * 4 / 6)
-    np.testing.assert_allclose(panoptic_quality(counts, average="micro"), 2.4 / (3 + 1 + 1.5))
+    first, pooled = 2.4 / 3.5, 2.4 / (3 + 1 + 1.5)
+    expected = {"none": [first, 0], "macro": first / 2, "weighted": first * 4 / 6, "micro": pooled}
+    for average, value in expected.items():
+        np.testing.assert_allclose(panoptic_quality(counts, average=average), value)
 
 
 masks = hnp.arrays(bool, (1, 6, 6, 1))
@@ -129,39 +130,31 @@ def test_identities(pred, target, connectivity):
     counts = panoptic_count(pred, target, connectivity=connectivity)
     other = panoptic_count(target, pred, connectivity=connectivity)
     (tp, fp, fn), iou = numbers(counts)
-    assert numbers(other) == ((tp, fn, fp), pytest.approx(iou, rel=1e-12))
+    same_iou = pytest.approx(iou, rel=1e-12)
+    assert numbers(other) == ((tp, fn, fp), same_iou)
     product = segmentation_quality(counts) * recognition_quality(counts)
     np.testing.assert_allclose(panoptic_quality(counts), product, rtol=1e-12)
     assert tp / 2 <= iou <= tp
-    turned = panoptic_count(
-        np.rot90(pred, axes=(1, 2)), np.rot90(target, axes=(1, 2)), connectivity=connectivity
-    )
-    assert numbers(turned) == ((tp, fp, fn), pytest.approx(iou, rel=1e-12))
+    turned = (np.rot90(mask, axes=(1, 2)) for mask in (pred, target))
+    assert numbers(panoptic_count(*turned, connectivity=connectivity)) == ((tp, fp, fn), same_iou)
     perfect = panoptic_count(pred, pred, connectivity=connectivity)
     assert numbers(perfect)[0][1:] == (0, 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_right_mask_is_perfect_with_boxes(seed):
-    _, target, boxes, image, category = random_scene(seed)
-    counts = panoptic_count(target, target, boxes=boxes, box_image=image, box_class=category)
+    _, target, boxes = random_scene(seed)
+    counts = panoptic_count(target, target, **boxes)
     assert panoptic_quality(counts, average="micro") == 1
     assert counts.tp.sum() > 10
 
 
 def test_merging_equals_the_whole():
-    pred, target, boxes, image, category = random_scene(11)
-    whole = panoptic_count(pred, target, boxes=boxes, box_image=image, box_class=category)
+    pred, target, boxes = random_scene(11)
+    whole = panoptic_count(pred, target, **boxes)
     merged = PanopticCounts.zero(3)
-    for start, stop in ((0, 1), (1, 4), (4, 6)):
-        rows = (image >= start) & (image < stop)
-        merged = merged + panoptic_count(
-            pred[start:stop],
-            target[start:stop],
-            boxes=boxes[rows],
-            box_image=image[rows] - start,
-            box_class=category[rows],
-        )
+    for _, some_pred, some_target, some_boxes in batches(pred, target, boxes):
+        merged = merged + panoptic_count(some_pred, some_target, **some_boxes)
     for name in ("tp", "fp", "fn"):
         np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
     np.testing.assert_allclose(merged.iou, whole.iou, rtol=1e-14)
