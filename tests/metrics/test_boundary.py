@@ -46,11 +46,10 @@ def test_hand_distances():
 def test_hand_boundary_f1():
     pred, target = points((2, 2), (2, 5), (9, 9)), points((2, 2), (6, 2))
     # Within 3 pixels: of the prediction (2, 2) and (2, 5), of the target only (2, 2).
-    assert boundary_f1(boundary_count(pred, target, tolerance=3))[0] == pytest.approx(
-        2 * (2 / 3) * (1 / 2) / (2 / 3 + 1 / 2), rel=1e-15
-    )
-    counts = boundary_count(pred, target, tolerance=2.99)
-    assert boundary_f1(counts)[0] == pytest.approx(2 * (1 / 3) / 2 / (1 / 3 + 1 / 2), rel=1e-15)
+    for tolerance, precision in ((3, 2 / 3), (2.99, 1 / 3)):
+        counts = boundary_count(pred, target, tolerance=tolerance)
+        expected = 2 * precision * (1 / 2) / (precision + 1 / 2)
+        assert boundary_f1(counts)[0] == pytest.approx(expected, rel=1e-15)
     assert [int(leaf[0, 0]) for leaf in vars(counts).values()] == [1, 3, 1, 2]
     tenth = boundary_count(points((1, 1)), points((1, 4)), tolerance=0.3, spacing=0.1)
     assert boundary_f1(tenth)[0] == 1
@@ -60,8 +59,9 @@ def test_outlines_of_nested_squares():
     found = surface_distances(square(1, 1, 9), square(3, 3, 5))
     # From the outer corner (1, 1) to the inner one (3, 3).
     assert hausdorff(found)[0] == pytest.approx(math.sqrt(8), rel=1e-15)
-    assert boundary_f1(boundary_count(square(1, 1, 9), square(3, 3, 5), tolerance=3))[0] == 1
-    assert boundary_f1(boundary_count(square(1, 1, 9), square(3, 3, 5), tolerance=1))[0] == 0
+    for tolerance, f1 in ((3, 1), (1, 0)):
+        counts = boundary_count(square(1, 1, 9), square(3, 3, 5), tolerance=tolerance)
+        assert boundary_f1(counts)[0] == f1
 
 
 def test_equal_masks_are_perfect():
@@ -127,25 +127,24 @@ def test_merging_equals_the_whole():
     pred, target = rng.random((2, 6, 8, 8, 2)) < 0.3
     pred[0], target[1] = False, False
     whole = boundary_count(pred, target)
-    parts = [boundary_count(pred[a:b], target[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
-    merged = parts[0] + parts[1] + parts[2]
+    batches = [(pred[a:b], target[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
+    one, two, three = (boundary_count(*batch) for batch in batches)
+    merged = one + two + three
     for name, leaf in vars(whole.total()).items():
         np.testing.assert_array_equal(getattr(merged, name), leaf)
     np.testing.assert_array_equal(boundary_f1(merged), boundary_f1(whole))
-    distances = [surface_distances(pred[a:b], target[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
+    joined = SurfaceDistances.concatenate([surface_distances(*batch) for batch in batches])
+    found = surface_distances(pred, target)
     for score in SCORES:
-        np.testing.assert_array_equal(
-            score(SurfaceDistances.concatenate(distances), missing="diagonal"),
-            score(surface_distances(pred, target), missing="diagonal"),
-        )
+        values = (score(distances, missing="diagonal") for distances in (joined, found))
+        np.testing.assert_array_equal(*values)
 
 
 def test_no_outline_in_either_mask():
     found = surface_distances(EMPTY, EMPTY)
     for score in SCORES:
-        assert np.isnan(score(found)[0])
-        assert np.isnan(score(found, absent="nan")[0])
-        assert score(found, absent="zero")[0] == 0
+        values = [score(found)[0], *(score(found, absent=a)[0] for a in ("nan", "zero"))]
+        np.testing.assert_array_equal(values, [np.nan, np.nan, 0])
         refused("'one' is not one of", score, found, absent="one")
     counts = boundary_count(EMPTY, EMPTY)
     values = [boundary_f1(counts, absent=a)[0] for a in ("skip", "nan", "zero", "one")]
@@ -173,22 +172,26 @@ def test_averages_over_classes_and_images():
     pred[0, 2, 5, 0] = pred[0, 2, 3, 1] = True
     target[1, 0, 0, 1] = True
     found = surface_distances(pred, target)
-    far = math.hypot(8, 8)
-    np.testing.assert_array_equal(hausdorff(found, over="image"), [[3, 1], [np.nan, np.inf]])
+    far, nan = math.hypot(8, 8), np.nan
     np.testing.assert_allclose(hausdorff(found, missing="diagonal"), [3, (1 + far) / 2])
-    np.testing.assert_array_equal(hausdorff(found, missing="skip"), [3, 1])
-    assert hausdorff(found, missing="skip", average="macro") == 2
-    np.testing.assert_array_equal(hausdorff(found, average="macro", over="image"), [2, np.inf])
-    np.testing.assert_array_equal(hausdorff(found, absent="nan", missing="skip"), [np.nan, 1])
-    np.testing.assert_array_equal(hausdorff(found, absent="zero", missing="skip"), [1.5, 1])
+    for choices, expected in (
+        ({"over": "image"}, [[3, 1], [nan, np.inf]]),
+        ({"missing": "skip"}, [3, 1]),
+        ({"missing": "skip", "average": "macro"}, 2),
+        ({"average": "macro", "over": "image"}, [2, np.inf]),
+        ({"missing": "skip", "absent": "nan"}, [nan, 1]),
+        ({"missing": "skip", "absent": "zero"}, [1.5, 1]),
+    ):
+        np.testing.assert_array_equal(hausdorff(found, **choices), expected)
     counts = boundary_count(pred, target, tolerance=1)
-    np.testing.assert_array_equal(boundary_f1(counts, over="image"), [[0, 1], [np.nan, 0]])
-    # Class 1 over the set: 1 of 1 predicted, 1 of 2 target pixels near.
-    np.testing.assert_allclose(boundary_f1(counts), [0, 2 / 3])
-    np.testing.assert_allclose(boundary_f1(counts, average="macro"), 1 / 3)
-    np.testing.assert_allclose(boundary_f1(counts, average="weighted"), (0 + 2 * 2 / 3) / 3)
-    # Pooled: 1 of 2 predicted, 1 of 3 target pixels near.
-    np.testing.assert_allclose(boundary_f1(counts, average="micro"), 2 / 5)
+    np.testing.assert_array_equal(boundary_f1(counts, over="image"), [[0, 1], [nan, 0]])
+    for average, f1 in (
+        ("none", [0, 2 / 3]),  # class 1 over the set: 1 of 1 predicted, 1 of 2 target pixels near
+        ("macro", 1 / 3),
+        ("weighted", (0 + 2 * 2 / 3) / 3),
+        ("micro", 2 / 5),  # pooled: 1 of 2 predicted, 1 of 3 target pixels near
+    ):
+        np.testing.assert_allclose(boundary_f1(counts, average=average), f1)
 
 
 def test_ignored_pixels_do_not_count():
@@ -210,10 +213,7 @@ def test_wrong_inputs_say_what_to_do():
     refused("tolerance", boundary_count, EMPTY, EMPTY, tolerance=-1)
     refused("spacing", surface_distances, EMPTY, EMPTY, spacing=0)
     refused("summed", lambda: boundary_f1(boundary_count(EMPTY, EMPTY).total(), over="image"))
-    refused(
-        "one image size",
-        SurfaceDistances.concatenate,
-        [surface_distances(m, m) for m in (EMPTY, np.zeros((1, 3, 3, 1), bool))],
-    )
+    sizes = [surface_distances(m, m) for m in (EMPTY, np.zeros((1, 3, 3, 1), bool))]
+    refused("one image size", SurfaceDistances.concatenate, sizes)
     one = boundary_count(EMPTY, EMPTY)
     refused("classes", lambda: one + BoundaryCounts(*(np.zeros(2, np.int64) for _ in range(4))))

@@ -59,22 +59,23 @@ def test_hand_values_per_class(score, expected):
 
 
 def test_averages_by_hand():
-    np.testing.assert_allclose(iou(MIXED, average="macro"), (0.5 + 0 + 0 + 1) / 4, rtol=1e-15)
-    np.testing.assert_allclose(iou(MIXED, average="micro"), 106 / (106 + 7 + 14), rtol=1e-15)
     weighted = (10 * 0.5 + 0 + 10 * 0 + 100 * 1) / 120
-    np.testing.assert_allclose(iou(MIXED, average="weighted"), weighted, rtol=1e-15)
+    expected = {"macro": (0.5 + 0 + 0 + 1) / 4, "micro": 106 / (106 + 7 + 14), "weighted": weighted}
+    for average, value in expected.items():
+        np.testing.assert_allclose(iou(MIXED, average=average), value, rtol=1e-15)
 
 
 def test_the_four_choices_for_an_absent_class():
-    assert iou(MIXED, absent="one")[1] == 1
-    assert iou(MIXED, absent="zero")[1] == 0
-    assert np.isnan(iou(MIXED, absent="nan")[1])
-    assert np.isnan(iou(MIXED, absent="skip")[1])
-    np.testing.assert_allclose(iou(MIXED, average="macro", absent="one"), 2.5 / 5, rtol=1e-15)
-    np.testing.assert_allclose(iou(MIXED, average="macro", absent="zero"), 1.5 / 5, rtol=1e-15)
-    np.testing.assert_allclose(iou(MIXED, average="macro", absent="skip"), 1.5 / 4, rtol=1e-15)
-    for average in ("macro", "weighted"):
-        assert np.isnan(iou(MIXED, average=average, absent="nan"))
+    for absent, alone, macro in (
+        ("one", 1, 2.5 / 5),
+        ("zero", 0, 1.5 / 5),
+        ("skip", NAN, 1.5 / 4),
+        ("nan", NAN, NAN),
+    ):
+        np.testing.assert_array_equal(iou(MIXED, absent=absent)[1], alone)
+        found = iou(MIXED, average="macro", absent=absent)
+        np.testing.assert_allclose(found, macro, rtol=1e-15)
+    assert np.isnan(iou(MIXED, average="weighted", absent="nan"))
     # Pooled counts are not absent, so micro never asks.
     micro = [iou(MIXED, average="micro", absent=a) for a in ("nan", "zero", "one", "skip")]
     assert len(set(micro)) == 1
@@ -100,11 +101,8 @@ def test_false_positives_are_never_excused():
 
 
 def test_mcc_at_its_ends():
-    assert mcc(counts((5, 0, 0, 5)))[0] == 1
-    assert mcc(counts((0, 5, 5, 0)))[0] == -1
-    assert mcc(counts((0, 10, 0, 0)))[0] == -1
-    assert mcc(counts((0, 0, 10, 0)))[0] == -1
-    assert mcc(counts((10, 0, 0, 0)))[0] == 1
+    ends = counts((5, 0, 0, 5), (10, 0, 0, 0), (0, 5, 5, 0), (0, 10, 0, 0), (0, 0, 10, 0))
+    assert mcc(ends).tolist() == [1, 1, -1, -1, -1]
     assert mcc(counts((5, 5, 0, 0)))[0] == 0
     assert mcc(counts((10**11, 0, 0, 10**11)))[0] == pytest.approx(1, abs=1e-15)
 
@@ -141,9 +139,8 @@ def test_class_order_changes_no_average(leaves, order):
     c = Counts(*leaves)
     for score in SCORES.values():
         for average in ("micro", "macro", "weighted"):
-            np.testing.assert_allclose(
-                score(c.select(order), average=average), score(c, average=average), rtol=1e-12
-            )
+            values = (score(some, average=average) for some in (c.select(order), c))
+            np.testing.assert_allclose(*values, rtol=1e-12)
         np.testing.assert_array_equal(score(c.select(order)), score(c)[list(order)])
 
 
@@ -162,10 +159,9 @@ def test_per_image_against_the_set():
     assert images.shape == (5, 3)
     for i in range(5):
         np.testing.assert_array_equal(images[i], iou(count(pred[i : i + 1], target[i : i + 1])))
-    assert iou(apart, over="image", average="macro").shape == (5,)
-    np.testing.assert_allclose(
-        iou(apart, over="image", average="macro")[0], images[0, [0, 2]].mean(), rtol=1e-15
-    )
+    means = iou(apart, over="image", average="macro")
+    assert means.shape == (5,)
+    np.testing.assert_allclose(means[0], images[0, [0, 2]].mean(), rtol=1e-15)
     assert np.isnan(images[0, 1])
     np.testing.assert_allclose(mean_over_images(images)[1], images[1:, 1].mean(), rtol=1e-15)
     assert np.isnan(mean_over_images(np.full((3, 2), NAN))).all()

@@ -1,6 +1,7 @@
 """python -m segjax.predict: masks of all images, bad ones named and skipped."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -25,14 +26,12 @@ def test_files_folders_and_globs(unet_run, pictures, tmp_path, capsys):
     assert main([*arguments, f"--out={out}", "--batch_size=2"]) == 1
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
-    assert "broken.png" in said.err
-    assert "skipped" in said.err
+    assert re.search("broken.png.*skipped", said.err)
     assert "3 images done, 1 skipped" in said.out
     listed = json.loads((out / "predictions.json").read_text())
     assert [len(row["files"]) for row in listed["done"]] == [3, 3, 3]
-    sizes = {"a": (64, 64), "b": (45, 37), "more/a": (20, 64)}
     predictor = Predictor.load(unet_run)
-    for name, size in sizes.items():
+    for name, size in {"a": (64, 64), "b": (45, 37), "more/a": (20, 64)}.items():
         mask = opened(out / f"{name}_mask.png")
         assert mask.mode == "P"
         labels = np.array(mask)

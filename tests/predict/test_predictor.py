@@ -52,19 +52,19 @@ def test_a_large_image_in_tiles_is_close_to_the_whole(unet_run, predictor, image
 
 
 def test_what_is_no_image_is_refused(predictor, tmp_path):
-    with pytest.raises(DataError, match="dtype float32"):
-        predictor(np.zeros((8, 8, 3), np.float32))
-    with pytest.raises(DataError, match="shape"):
-        predictor(np.zeros((8, 8, 4), np.uint8))
-    with pytest.raises(DataError, match=r"absent\.png"):
-        predictor(tmp_path / "absent.png")
+    for image, message in (
+        (np.zeros((8, 8, 3), np.float32), "dtype float32"),
+        (np.zeros((8, 8, 4), np.uint8), "shape"),
+        (tmp_path / "absent.png", r"absent\.png"),
+    ):
+        with pytest.raises(DataError, match=message):
+            predictor(image)
 
 
-def test_settings_that_cannot_work(predictor):
-    with pytest.raises(ConfigError, match="--stats"):
-        Predictor(predictor.trained, stats="both")
-    with pytest.raises(ConfigError, match="--scale"):
-        Predictor(predictor.trained, scale="half")
+@pytest.mark.parametrize("wrong", [{"stats": "both"}, {"scale": "half"}])
+def test_settings_that_cannot_work(predictor, wrong):
+    with pytest.raises(ConfigError, match=f"--{next(iter(wrong))}"):
+        Predictor(predictor.trained, **wrong)
 
 
 def test_prediction_needs_nothing_of_training_but_the_objective():
