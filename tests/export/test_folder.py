@@ -14,7 +14,6 @@ from tests.export.untrained import SMALL, untrained
 
 
 def test_the_folder_says_what_is_in_it(exported, exported_for_dlstudio):
-    checks = {}
     for folder, size, names in (
         (exported, [32, 40], ["jax", "onnx", "safetensors"]),
         (exported_for_dlstudio, [64, 64], ["dlstudio"]),
@@ -23,13 +22,11 @@ def test_the_folder_says_what_is_in_it(exported, exported_for_dlstudio):
         assert about["image_size"] == size
         assert about["classes"][-1] == "star"
         assert list(about["formats"]) == names
-        for check in about["formats"].values():
+        for name, check in about["formats"].items():
             assert (folder / check["file"]).stat().st_size == check["bytes"]
-            assert list(check["largest_difference_by_batch_size"]) == ["1", "2", "5"]
-        checks |= about["formats"]
-    for name in ("safetensors", "dlstudio"):
-        differences = checks[name]["largest_difference_by_batch_size"]
-        assert set(differences.values()) == {0.0}
+            differences = check["largest_difference_by_batch_size"]
+            assert list(differences) == ["1", "2", "5"]
+            assert name in ("jax", "onnx") or set(differences.values()) == {0.0}
 
 
 def test_exported_programs_agree_with_the_predictor(exported, unet_run):

@@ -8,6 +8,7 @@ from segjax import plots
 NAMES = ["rectangle", "triangle", "disk", "oval", "star"]
 VALUES = [50, 100, 150, 200, 250]
 CLASSES = {"class_names": NAMES, "class_values": VALUES}
+TRIANGLE = {"class_names": ["triangle"], "class_values": [100]}
 
 
 def scene(count=2, height=16, width=16, class_values=VALUES):
@@ -39,6 +40,13 @@ def cell(figure, label, shape):
     y = sheet.shape[0] - box.y1 + (np.arange(shape[0]) + 0.5) * box.height / shape[0]
     x = box.x0 + (np.arange(shape[1]) + 0.5) * box.width / shape[1]
     return sheet[y.astype(int)[:, None], x.astype(int)[None]]
+
+
+def cut(figure, label, sheet):
+    """What a picture's axes show, every screen pixel of a drawn sheet."""
+    box = axes_of(figure, label).get_window_extent()
+    top, left = round(sheet.shape[0] - box.y1), round(box.x0)
+    return sheet[top : round(top + box.height), left : round(left + box.width)]
 
 
 def colour(channel):

@@ -19,8 +19,7 @@ def test_loss_figure_draws_the_rows_and_the_epochs():
     train = top.get_lines()[0]
     assert train.get_xdata().tolist() == [row["step"] for row in rows]
     assert train.get_ydata().tolist() == [row["loss"] for row in rows]
-    assert top.get_xlabel() == "iterations"
-    assert top.get_ylabel() == "loss"
+    assert (top.get_xlabel(), top.get_ylabel()) == ("iterations", "loss")
     (above,) = top.child_axes
     assert above.get_xticks().tolist() == [2500, 5000]  # the third epoch is not over
     assert [label.get_text() for label in above.get_xticklabels()] == ["1", "2"]
@@ -31,8 +30,7 @@ def test_loss_figure_shows_validation_and_says_when_its_axis_is_logarithmic():
     rows += [{"step": 1000, "epoch": 1, "val_loss": 2.0, "val_miou": 0.75, "other": "x"}]
     figure = plots.loss_figure(rows, title="wide")
     top, below = figure.axes[:2]
-    assert top.get_yscale() == "log"
-    assert top.get_ylabel() == "loss (log scale)"
+    assert (top.get_yscale(), top.get_ylabel()) == ("log", "loss (log scale)")
     assert below.get_ylabel() == "validation mIoU"
     assert below.get_lines()[0].get_ydata().tolist() == [0.75]
     assert top.child_axes[0].get_xticks().tolist() == [1000]

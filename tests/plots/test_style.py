@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from segjax import plots
-from tests.plots.figures import CLASSES, axes_of, colour, pixels, scene, training_rows
+from tests.plots.figures import CLASSES, colour, cut, pixels, scene, training_rows
 
 
 def test_save_writes_a_small_png_whole_and_leaves_nothing_else(tmp_path):
@@ -37,35 +37,28 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 def test_a_palette_keeps_the_class_colours(tmp_path):
     channels = 12
-    images, masks = scene(count=3, height=128, width=128, class_values=[1] * channels)
+    classes = {"class_names": [str(i) for i in range(channels)], "class_values": [1] * channels}
+    images, masks = scene(count=3, height=128, width=128, class_values=classes["class_values"])
     ramp = np.linspace(0, 255, 128)
     images[..., 0], images[..., 1] = ramp, ramp[:, None]
     images[..., 2] = np.random.default_rng(0).integers(0, 256, images.shape[:3])
-    figure = plots.comparison_figure(
-        images, masks, {"a": masks * 1.0}, class_names=[str(i) for i in range(channels)],
-        class_values=[1] * channels,
-    )  # fmt: skip
+    figure = plots.comparison_figure(images, masks, {"a": masks * 1.0}, **classes)
     full = plots.save(figure, tmp_path / "full.png", max_bytes=10**9)
     small = plots.save(figure, tmp_path / "small.png", max_bytes=1000)
     assert small.stat().st_size < 0.6 * full.stat().st_size
     with Image.open(small) as picture:
         assert picture.mode == "P"
         shown = np.asarray(picture.convert("RGB")).astype(int)
-    box = axes_of(figure, "truth 0").get_window_extent()
-    top, left = round(shown.shape[0] - box.y1), round(box.x0)
-    inside = shown[top : round(top + box.height), left : round(left + box.width)]
+    inside = cut(figure, "truth 0", shown)
     for channel in range(channels):
         here = np.abs(inside - colour(channel)).max(-1) <= 1
-        assert here.sum() >= 0.9 * masks[0, ..., channel].sum(), (
-            f"the colour of channel {channel} is lost"
-        )
+        assert here.sum() >= 0.9 * masks[0, ..., channel].sum(), f"channel {channel} is lost"
 
 
 def test_names_in_scripts_that_the_font_lacks_do_not_warn(tmp_path):
     images, masks = scene(count=1, class_values=[1])
-    figure = plots.predictions_figure(
-        images, masks, masks * 1.0, class_names=["\u661f"], class_values=[1]
-    )
+    star = {"class_names": ["\u661f"], "class_values": [1]}
+    figure = plots.predictions_figure(images, masks, masks * 1.0, **star)
     assert plots.save(figure, tmp_path / "star.png").exists()
 
 
