@@ -122,20 +122,6 @@ def to_arrays(
     return result
 
 
-def to_state_dict(
-    variables: Mapping[str, Any], *, extra: Mapping[str, Any] | None = None, seed: int = 0
-) -> dict[str, Any]:
-    """Convert segjax variables to tensors that DLStudio's ``net.load_state_dict`` takes strictly.
-
-    As ``to_arrays``, in PyTorch's tensors; raises ImportError without PyTorch, for which there are
-    ``to_arrays`` and ``write_saved_model``.
-    """
-    import torch
-
-    arrays = to_arrays(variables, extra=extra, seed=seed)
-    return {name: torch.from_numpy(value) for name, value in arrays.items()}
-
-
 def write_saved_model(
     path: str | os.PathLike[str],
     variables: Mapping[str, Any],

@@ -30,17 +30,20 @@ def test_names_shapes_and_order_are_dlstudios(depth: int) -> None:
     assert listed == [(name, tuple(value.shape)) for name, value in state.items()]
 
 
+def tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+
+
 @pytest.mark.parametrize("depth", [4, 8, 16])
 def test_round_trip_is_exact_through_a_file_and_without(depth: int, tmp_path: Path) -> None:
     net, path = dlstudio_net(depth=depth), tmp_path / "saved_model"
     state = {name: value.clone() for name, value in net.state_dict().items()}
     torch.save(net.state_dict(), path)
-    ours = {name: torch.from_numpy(value) for name, value in read_torch_file(path).items()}
-    assert_same(ours, torch.load(path, weights_only=True))
+    assert_same(tensors(read_torch_file(path)), torch.load(path, weights_only=True))
     for source, skip in ((path, True), (net.state_dict(), False)):
         found = dlstudio.from_state_dict(source, skip_connections=skip)
         assert (found.depth, found.skip_connections) == (depth, skip)
-        back = dlstudio.to_state_dict(found.variables, extra=found.extra)
+        back = tensors(dlstudio.to_arrays(found.variables, extra=found.extra))
         assert_same(back, state)
     dlstudio_net(depth=depth).load_state_dict(back, strict=True)
 
@@ -59,7 +62,7 @@ def test_a_file_written_without_pytorch_is_loaded_by_it(tmp_path: Path) -> None:
 def test_never_run_tensors_are_loadable_where_none_came_along() -> None:
     found = dlstudio.from_state_dict(dlstudio_net(depth=8).state_dict(), skip_connections=True)
     net = dlstudio_net(depth=8)
-    net.load_state_dict(dlstudio.to_state_dict(found.variables), strict=True)
+    net.load_state_dict(tensors(dlstudio.to_arrays(found.variables)), strict=True)
     [batch] = recipe.batches(size=1, count=1)
     assert np.isfinite(torch_side.forward(net, batch, train=False)).all()
 
