@@ -158,7 +158,7 @@ def differences(names: Sequence[str], configs: Sequence[Config]) -> list[str]:
     if alone:
         names, configs = ["default", *names], [Config(), *configs]
     # The loss's parameters among them; left out is where and how often, not what was trained.
-    settings = [vars(config) | config.loss_params for config in configs]
+    settings = [{**vars(config), **config.loss_params} for config in configs]
     left_out = {"loss_params", *names_with("compared", has=False)}
     rows = {
         f"--{key}": {

@@ -134,7 +134,7 @@ def _munet(graph: _Graph, trained: Trained) -> str:
     """Add the nodes of mUnet; the order of ``MUnet.__call__``."""
     model = trained.model
     half, early = model.depth // 2, model.depth // 2 // 4
-    doubling = {"output_padding": [1, 1]} if model.upsampling == "dlstudio" else {}
+    doubled: dict[str, Any] = {"output_padding": [1, 1]} if model.upsampling == "dlstudio" else {}
 
     def block(x: str, name: str, features: int, *, down: bool, resample: bool = False) -> str:
         stem = "convo" if down else "convoT"
@@ -145,7 +145,7 @@ def _munet(graph: _Graph, trained: Trained) -> str:
         if resample and down:
             out, x = (graph.conv(value, f"{name}/downsampler", stride=2) for value in (out, x))
         elif resample:
-            out, x = (graph.transposed(v, f"{name}/upsampler", **doubling) for v in (out, x))
+            out, x = (graph.transposed(v, f"{name}/upsampler", **doubled) for v in (out, x))
         if not model.skip_connections:
             return out
         if inputs < features:
@@ -187,7 +187,7 @@ def _munet(graph: _Graph, trained: Trained) -> str:
     x = graph.join(saved1, graph.channels(x, 32, 64))
     if model.head == "dense":
         return graph.transposed(x, "conv_out")
-    dotted = {"dilations": [2, 2], "pads": [2, 2, 2, 2], "output_padding": [1, 1]}
+    dotted: dict[str, Any] = {"dilations": [2, 2], "pads": [2, 2, 2, 2], "output_padding": [1, 1]}
     return graph.transposed(x, "conv_out", flip=True, **dotted)
 
 

@@ -60,17 +60,16 @@ def _plain_ticks(*panels: Axes) -> None:
 
 
 def _epoch_ends(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """Return each finished epoch (from 1) with its last iteration, at most twelve pairs."""
+    """Return each finished epoch (from 1) with its last step, at most twelve pairs."""
     seen: dict[int, int] = {}
     for row in records:
-        if row.get("epoch") is not None and row.get("step") is not None:
+        if row.get("epoch") is not None:
             epoch = int(row["epoch"])
             seen[epoch] = max(seen.get(epoch, 0), int(row["step"]))
-    scores = ("val_loss", "val_miou")
     validated = {
         int(row["epoch"])
         for row in records
-        if "epoch" in row and any(row.get(key) is not None for key in scores)
+        if "epoch" in row and (row.get("val_loss"), row.get("val_miou")) != (None, None)
     }
     # The last epoch may still be running; only a validation row says that it ended.
     ends = sorted((e, step) for e, step in seen.items() if e < max(seen) or e in validated)

@@ -55,14 +55,12 @@ class Sheet:
         # Own images may be larger: one screen pixel each, and shrunk above 1.5 targets.
         scale = target // longest if longest <= target else min(1.0, 1.5 * target / longest)
         self.shrunk = scale < 1
-        self.cell = (max(8, round(height * scale)), max(8, round(width * scale)))
+        self.cell = max(8, round(height * scale)), max(8, round(width * scale))
         names = [_wrapped(name, 13, 3) for name in row_names]
         characters = max((len(line) for lines in names for line in lines), default=0)
         self.left = 18 + 9.6 * characters if characters else 14
-        self.pitch = (
-            max(self.cell[0], 22 * max(map(len, names), default=1)) + 34,
-            self.cell[1] + 12,
-        )
+        deepest = max(self.cell[0], 22 * max(map(len, names), default=1))
+        self.pitch = deepest + 34, self.cell[1] + 12
         page = max(560.0, self.left + columns * self.pitch[1] + 8)
         letters = max(8, int(self.pitch[1] / 9.2))
         columns_text = [_wrapped(name, letters, 2) for name in column_names]
@@ -77,16 +75,14 @@ class Sheet:
         self.page = (round(self.top + rows * self.pitch[0] + bottom), round(page))
         self.figure = Figure((self.page[1] / DPI, self.page[0] / DPI), dpi=DPI)
         if heading:
-            self._write(14, 12, "\n".join(heading), fontsize=13, weight="bold")
+            self._write(14, 12, heading, fontsize=13, weight="bold")
         for column, lines in enumerate(columns_text):
             x = self.left + column * self.pitch[1] + self.cell[1] / 2
-            self._write(x, self.top - 10, "\n".join(lines), fontsize=12, ha="center", va="baseline")
+            self._write(x, self.top - 10, lines, fontsize=12, ha="center", va="baseline")
         for row, lines in enumerate(names):
             y = self.top + row * self.pitch[0] + self.cell[0] / 2
-            self._write(self.left - 10, y, "\n".join(lines), fontsize=12, ha="right", va="center")
-        self._write(
-            14, self.page[0] - 12, "\n".join(footing), fontsize=10, va="bottom", color="#333333"
-        )
+            self._write(self.left - 10, y, lines, fontsize=12, ha="right", va="center")
+        self._write(14, self.page[0] - 12, footing, fontsize=10, va="bottom", color="#333333")
         if legend:
             drawn = self.figure.legend(
                 handles=[Patch(facecolor=colour, edgecolor="#555555") for _, colour in legend],
@@ -97,9 +93,9 @@ class Sheet:
             )  # fmt: skip
             verbatim(drawn)
 
-    def _write(self, x: float, y: float, text: str, **style: Any) -> None:
+    def _write(self, x: float, y: float, lines: Sequence[str], **style: Any) -> None:
         style.setdefault("va", "top")
-        place = (x / self.page[1], 1 - y / self.page[0])
+        text, place = "\n".join(lines), (x / self.page[1], 1 - y / self.page[0])
         self.figure.text(*place, text, parse_math=False, linespacing=1.25, **style)
 
     def put(
@@ -112,15 +108,9 @@ class Sheet:
         box = (x / width, y / height, self.cell[1] / width, self.cell[0] / height)
         axes = self.figure.add_axes(box, label=label)
         axes.set_axis_off()
-        axes.imshow(
-            picture,
-            interpolation="antialiased" if self.shrunk else "nearest",
-            interpolation_stage="rgba",
-            aspect="auto",
-        )
+        smooth = "antialiased" if self.shrunk else "nearest"
+        axes.imshow(picture, interpolation=smooth, interpolation_stage="rgba", aspect="auto")
         if caption:
-            middle = x + self.cell[1] / 2
-            self._write(
-                middle, height - y + 3, caption, fontsize=10.5, ha="center", color="#333333"
-            )
+            style = {"fontsize": 10.5, "ha": "center", "color": "#333333"}
+            self._write(x + self.cell[1] / 2, height - y + 3, [caption], **style)
         return axes

@@ -98,9 +98,8 @@ def write(
         np.savez_compressed(file("_scores.npz"), scores=prediction.scores, classes=names)
     elif scores == "png":
         wide = np.round(np.clip(prediction.scores, 0, 1) * 65535).astype(np.uint16)
-        for channel in range(wide.shape[-1]):
-            picture = Image.fromarray(np.ascontiguousarray(wide[..., channel]))
-            picture.save(file(f"_score{channel + 1}.png"))
+        for number, channel in enumerate(np.moveaxis(wide, -1, 0), start=1):
+            Image.fromarray(np.ascontiguousarray(channel)).save(file(f"_score{number}.png"))
     return written
 
 
@@ -111,8 +110,7 @@ def palette(classes: int) -> list[int]:
 
 def overlay_picture(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Lay the classes' colours over an image uint8 [H, W, 3], full at their edges."""
-    colours = np.array(palette(int(labels.max())), np.float32).reshape(-1, 3)
-    colour = colours[labels]
+    colour = np.array(palette(int(labels.max())), np.float32).reshape(-1, 3)[labels]
     around = np.pad(labels, 1, mode="edge")
     neighbours = (around[:-2, 1:-1], around[2:, 1:-1], around[1:-1, :-2], around[1:-1, 2:])
     edge = np.any([labels != other for other in neighbours], axis=0)

@@ -52,6 +52,9 @@ class _Begun:
     blend: Blend
 
 
+_Job = tuple[_Begun, tuple[int, int]]  # an image and the corner of one of its windows
+
+
 class Predictor:
     """A trained network that takes images of any size.
 
@@ -119,7 +122,7 @@ class Predictor:
 
         Windows of one shape share a batch, so images of different sizes may come out of order.
         """
-        waiting: dict[tuple[int, int], list[tuple[_Begun, tuple[int, int]]]] = defaultdict(list)
+        waiting: dict[tuple[int, int], list[_Job]] = defaultdict(list)
         held = 0
         for key, image in images:
             begun = self._begin(key, as_image(image))
@@ -145,9 +148,7 @@ class Predictor:
         grid = make_grid(shown, tile=self.tile, overlap=self.overlap)
         return _Begun(key, size, grid.pad(image), Blend(grid))
 
-    def _compute(
-        self, jobs: list[tuple[_Begun, tuple[int, int]]]
-    ) -> Iterator[tuple[Any, Prediction]]:
+    def _compute(self, jobs: list[_Job]) -> Iterator[tuple[Any, Prediction]]:
         for start in range(0, len(jobs), self.batch_size):
             batch = jobs[start : start + self.batch_size]
             windows = np.stack([begun.blend.grid.cut(begun.padded, at) for begun, at in batch])
