@@ -25,7 +25,7 @@ from segjax import Predictor, metrics
 from segjax.data.check import __main__ as check
 from segjax.export.folder import export_run
 from segjax.main import load_config
-from segjax.predict.__main__ import overlay_picture
+from segjax.predict.files import overlay_picture
 from segjax.runs.folder import RunFolder
 from segjax.training.run import run
 

@@ -32,6 +32,13 @@ def test_every_cell_compiles_and_was_run_in_order():
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
 
 
+def test_what_it_imports_of_segjax_is_there():
+    code = "\n".join("".join(cell["source"]) for cell in CODE)
+    imports = [line for line in code.splitlines() if line.startswith("from segjax")]
+    assert len(imports) > 3
+    exec("\n".join(imports), {})
+
+
 def test_the_outputs_are_there_and_fit_to_be_committed():
     assert script.faults(NOTEBOOK) == []
     assert not any(output["output_type"] == "error" for cell in CODE for output in cell["outputs"])
