@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import gzip
-import io
 import pickle
 import pickletools
 import re
@@ -12,34 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy._core import multiarray, numeric
 
 from segjax.data import Limits, load, synthetic, write_gz
 from segjax.data.purdue import records
 from segjax.data.purdue.records import RecordMachine
 from segjax.errors import DataError
 from tests.data.data_files import Hostile, assert_same, flipped, one_line
-
-
-class ReferenceUnpickler(pickle.Unpickler):
-    """Python's own unpickler with real NumPy classes and an allow-list: the independent reader."""
-
-    def find_class(self, module, name):
-        table = {
-            ("multiarray", "_reconstruct"): multiarray._reconstruct,
-            ("multiarray", "scalar"): multiarray.scalar,
-            ("numeric", "_frombuffer"): numeric._frombuffer,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),
-        }
-        return table[module.rpartition(".")[2], name]
-
-
-def reference_read(path):
-    """Returns ``[dataset, label_map]`` as Python's unpickler sees it."""
-    data = gzip.decompress(path.read_bytes())
-    return ReferenceUnpickler(io.BytesIO(data), encoding="latin1").load()
+from tests.data.purdue.reference_reader import reference_read
 
 
 def read(path, **options):
