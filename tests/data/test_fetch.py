@@ -121,6 +121,13 @@ def test_each_failure_of_pip_is_one_line_with_advice(output, advice, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pip_that_leaves_nothing(tmp_path, monkeypatch):
+    done = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr(fetching.subprocess, "run", lambda command, **options: done)
+    with one_line(DataError, "left no archive"):
+        fetching.fetch(tmp_path)
+
+
 def test_pip_that_hangs(tmp_path, monkeypatch):
     def run(command, **options):
         raise subprocess.TimeoutExpired(command, 1)

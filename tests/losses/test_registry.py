@@ -10,7 +10,7 @@ import pytest
 from segjax import losses
 from segjax.errors import ConfigError
 from segjax.loss_table import LOSSES, PARAMETERS, spec
-from segjax.losses import combo, dice, make_loss, mse
+from segjax.losses import combo, dice, linear_weight, make_loss, mse
 
 PRED = np.array([[[[1.0], [2.0]], [[3.0], [0.5]]]], np.float32)
 TARGET = np.array([[[[0.0], [2.0]], [[1.0], [0.0]]]], np.float32)
@@ -57,6 +57,13 @@ def test_sum_with_numbers_and_with_a_schedule():
             mse(PRED, TARGET) + weight * dice(PRED, TARGET),
             rtol=1e-6,
         )
+
+
+def test_a_weight_may_move_in_one_step():
+    weight = linear_weight(1.0, 3.0, steps=1)
+    assert [float(weight(step)) for step in (0, 1, 2)] == [1, 3, 3]
+    with pytest.raises(ConfigError, match="steps=0: must be >= 1"):
+        linear_weight(1.0, 3.0, steps=0)
 
 
 def test_spec_of_a_sum_has_the_settings_of_all_terms():

@@ -62,6 +62,11 @@ def variables(depth: int = 4, head: model.Head = "dlstudio", skips: bool = True)
     return net.lazy_init(jax.random.key(1), image, train=False)
 
 
+def test_the_defaults_are_dlstudios() -> None:
+    given = {"depth": 16, "skip_connections": True, "head": "dlstudio", "upsampling": "dlstudio"}
+    assert MUnet() == MUnet(**given, num_classes=5, input_scale=1.0)
+
+
 @pytest.mark.parametrize("depth", REFERENCE)
 def test_counts_of_the_reference(depth: int) -> None:
     constructed, tensors, run, run_tensors = REFERENCE[depth]

@@ -19,6 +19,12 @@ def images_of(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
+def test_the_defaults_are_those_of_the_settings():
+    given = {"widths": Config().widths(), "patch": Config.unet_patch, "blocks": Config.unet_blocks}
+    assert UNet() == UNet(**given, num_classes=5, input_scale=1.0)
+    assert given == {"widths": (32, 64, 128), "patch": 2, "blocks": 1}
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_space_to_depth_keeps_a_patch_together_and_is_undone(size):
     x = np.random.default_rng(0).normal(size=(2, 8, 16, 3)).astype(np.float32)

@@ -208,6 +208,7 @@ def test_a_missing_test_split_is_drawn_from_train(tmp_path):
         ({"image_size": 20}, "multiple of 8"),
         ({"ignore_value": 300}, "1..255"),
         ({"split": "val", "val_share": 1.5}, "--val_share"),
+        ({"split": "val", "val_share": 1.0}, "--val_share=1.0: must be at least 0 and below 1"),
         ({"split": "val", "val_share": 0.5, "test_share": 0.5}, "leave nothing"),
     ],
 )

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segjax.data import Limits, load, synthetic, write_gz
-from segjax.data.purdue import records
+from segjax.data.purdue import nodes, records
 from segjax.data.purdue.records import RecordMachine
+from segjax.data.purdue.stream import BadStreamError
 from segjax.errors import DataError
 from tests.data.data_files import Hostile, assert_same, flipped, one_line
 from tests.data.purdue.reference_reader import reference_read
@@ -388,3 +389,9 @@ def test_opcode_table_is_what_pickle_knows():
     known = {op.code.encode("latin1"): op.name for op in pickletools.opcodes}
     names = {known[code] for code in RecordMachine.instructions}
     assert not names & {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID", "EXT1"}
+
+
+def test_a_tuple_may_have_sixteen_items():
+    assert nodes.new_tuple([0] * 16) == (0,) * 16
+    with pytest.raises(BadStreamError, match="more than 16 items"):
+        nodes.new_tuple([0] * 17)
