@@ -154,7 +154,6 @@ def cells_of(
     pred_is: PredIs,
     classes: Classes = "multilabel",
     valid: ArrayLike | None = None,
-    accepts: tuple[str, ...] = ("logits", "probs"),
     over: Over = "sample",
     per_class: bool = True,
     absent: Absent = "count",
@@ -162,5 +161,5 @@ def cells_of(
     reduction: Reduction = "mean",
 ) -> Cells:
     """Check the arguments that the losses share and give them their defaults."""
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid, accepts=accepts)
+    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
     return Cells(inputs, over, per_class, absent, class_weights, reduction)
