@@ -33,8 +33,8 @@ ROOMS = {
 }
 # Files of those folders that are about neither a step nor a checkpoint, as far as they exist.
 BESIDE = {
-    "backend", "evaluate", "events", "loop", "many", "processes", "profile", "program", "results",
-    "run", "shared", "trainer", "vmapped", "folder", "logs", "seeds",
+    "backend", "evaluate", "loop", "many", "processes", "profile", "program", "results",
+    "run", "trainer", "vmapped", "folder", "logs", "seeds",
 }  # fmt: skip
 SIGNS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult}
 COMPARISONS = {
