@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,7 @@ import numpy as np
 
 from segjax.data.dataset import Dataset
 from segjax.data.loading import load
-from segjax.data.own.resize import Size
-from segjax.data.own.samples import Sample, Source
+from segjax.data.own.samples import Sample, Source, pixel_digest
 from segjax.errors import ConfigError
 
 
@@ -24,56 +22,40 @@ class ShapesItem(NamedTuple):
     dataset: Dataset
     row: int
 
-
-class ShapesSource(Source):
-    """Loaded files, of which nothing is drawn for other splits."""
-
-    def size_of(self, item: ShapesItem) -> Size:
-        """Return the height and width of the file's images."""
-        return item.dataset.image_size
-
-    def digest(self, item: ShapesItem) -> str:
-        """Return the SHA-256 of the image's pixels."""
-        return hashlib.sha256(item.dataset.images[item.row].tobytes()).hexdigest()
-
-    def read(self, item: ShapesItem) -> Sample:
-        """Return one image with its masks and boxes."""
-        _, data, row = item
-        boxes = data.boxes_of(row)
+    def sample(self) -> Sample:
+        """Return the image with its masks and boxes."""
+        boxes = self.dataset.boxes_of(self.row)
         return Sample(
-            image=data.images[row],
-            masks=(data.masks[row] != 0).astype(np.uint8),
+            image=self.dataset.images[self.row],
+            masks=(self.dataset.masks[self.row] != 0).astype(np.uint8),
             boxes=[(channel, (x1, y1, x2 + 1, y2 + 1)) for channel, (x1, y1, x2, y2) in boxes],
         )
 
 
-def scan_shapes(paths: Sequence[str]) -> ShapesSource:
-    """Load one or two PurdueShapes files, for training and testing.
+def scan_shapes(paths: Sequence[str]) -> Source:
+    """Load one or two PurdueShapes files, for training and testing, by name or else by place.
 
     Raises:
       ConfigError: if both are for the same split.
       DataError: if a file cannot be read or is not what it should be.
     """
-    parts = {_split_of(path, place): load(path) for place, path in enumerate(paths)}
+    parts = {}
+    for path, place in zip(paths, ("train", "test"), strict=False):
+        named = [split for split in ("train", "test") if split in Path(path).name.lower()]
+        parts[named[0] if len(named) == 1 else place] = load(path)
     if len(parts) < len(paths):
         raise ConfigError("of two .gz files one must be for training, one for testing")
     names = (f"image {number:06d}" for number in itertools.count())
-    splits = {
-        split: [ShapesItem(next(names), part, row) for row in range(len(part))]
-        for split, part in parts.items()
-    }
-    return ShapesSource(
+    return Source(
         where=paths[0],
         layout="PurdueShapes images",
         class_names=next(iter(parts.values())).class_names,
-        splits=splits,
+        splits={
+            split: [ShapesItem(next(names), part, row) for row in range(len(part))]
+            for split, part in parts.items()
+        },
+        size_of=lambda item: item.dataset.image_size,
+        read=ShapesItem.sample,
+        digest=lambda item: pixel_digest(item.dataset.images[item.row]),
         whole_splits=True,
     )
-
-
-def _split_of(path: str, place: int) -> str:
-    """Return the split of a PurdueShapes file by its name, otherwise by its place."""
-    name = Path(path).name.lower()
-    if ("test" in name) != ("train" in name):
-        return "test" if "test" in name else "train"
-    return ("train", "test")[place]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,8 @@ BACKGROUND = ("background", "_background_")
 MAX_CLASSES = 254
 
 Colour = tuple[int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassKey:
-    """The classes in channel order and what stands for each in a mask: a number or a colour."""
-
-    names: tuple[str, ...]
-    values: tuple[int | Colour, ...]
-
-    def select(self, chosen: Sequence[str], *, where: str) -> ClassKey:
-        """Return the key of the ``chosen`` classes alone, in that order; DataError as below."""
-        check_names(chosen, where=where, known=self.names)
-        values = tuple(self.values[self.names.index(name)] for name in chosen)
-        return ClassKey(tuple(chosen), values)
+# The classes in channel order and what stands for each in a mask: a number or a colour.
+ClassKey = dict[str, int | Colour]
 
 
 def read_class_file(folder: Path) -> ClassKey | None:
@@ -42,18 +29,41 @@ def read_class_file(folder: Path) -> ClassKey | None:
     Raises:
       DataError: if the file is not like this.
     """
-    text_file, json_file = folder / "classes.txt", folder / "classes.json"
-    if text_file.is_file() and json_file.is_file():
+    files = [path for end in ("txt", "json") if (path := folder / f"classes.{end}").is_file()]
+    if len(files) > 1:
         raise DataError(f"{folder}: has both classes.txt and classes.json; keep one")
-    if text_file.is_file():
-        lines = map(str.strip, _text(text_file).splitlines())
-        return _numbered([line for line in lines if line], where=str(text_file))
-    if json_file.is_file():
-        return _read_json(json_file)
-    return None
+    if not files:
+        return None
+    where = printable(str(files[0]))
+    try:
+        text = files[0].read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{where}: cannot be read as UTF-8 text ({error})") from None
+    content: Any = [line.strip() for line in text.splitlines() if line.strip()]
+    if files[0].suffix == ".json":
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{where}: not JSON ({error})") from None
+    if isinstance(content, list):
+        if content and isinstance(content[0], str) and content[0].lower() in BACKGROUND:
+            del content[0]
+        check_names(content, where=where)
+        return {name: value for value, name in enumerate(content, 1)}
+    if not isinstance(content, dict):
+        raise DataError(f"{where}: expected a list of names, or an object from name to value")
+    background = (0, [0, 0, 0])
+    named = {name: value for name, value in content.items() if value not in background}
+    key = {name: _value(value, f"{where}: {name!r}") for name, value in named.items()}
+    check_names(tuple(key), where=where)
+    if len({type(value) for value in key.values()}) > 1:
+        raise DataError(f"{where}: mixes mask values and colours")
+    if len(set(key.values())) < len(key):
+        raise DataError(f"{where}: gives two classes the same value")
+    return key
 
 
-def check_names(names: Sequence[Any], *, where: str, known: Sequence[str] | None = None) -> None:
+def check_names(names: Sequence[Any], *, where: str, known: Collection[str] | None = None) -> None:
     """Check names of classes.
 
     Raises:
@@ -78,48 +88,8 @@ def check_names(names: Sequence[Any], *, where: str, known: Sequence[str] | None
             raise DataError(f"{where}: no class {name!r}; {hint}")
 
 
-def _numbered(names: list[Any], *, where: str) -> ClassKey:
-    if names and isinstance(names[0], str) and names[0].lower() in BACKGROUND:
-        names = names[1:]
-    check_names(names, where=where)
-    return ClassKey(tuple(names), tuple(range(1, len(names) + 1)))
-
-
-def _read_json(path: Path) -> ClassKey:
-    where = printable(str(path))
-    try:
-        content = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON ({error})") from None
-    if isinstance(content, list):
-        return _numbered(content, where=where)
-    if not isinstance(content, dict):
-        raise DataError(f"{where}: expected a list of names, or an object from name to value")
-    background = (0, [0, 0, 0])
-    named = {name: value for name, value in content.items() if value not in background}
-    names = tuple(named)
-    values = tuple(_value(value, name=name, where=where) for name, value in named.items())
-    check_names(names, where=where)
-    if len({type(value) for value in values}) > 1:
-        raise DataError(f"{where}: mixes mask values and colours")
-    if len(set(values)) < len(values):
-        raise DataError(f"{where}: gives two classes the same value")
-    return ClassKey(names, values)
-
-
-def _value(value: Any, *, name: str, where: str) -> int | Colour:
-    def is_byte(number: Any) -> bool:
-        return type(number) is int and 0 <= number <= 255
-
-    if is_byte(value):
-        return int(value)
-    if isinstance(value, list) and len(value) == 3 and all(map(is_byte, value)):
-        return (value[0], value[1], value[2])
-    raise DataError(f"{where}: {name!r} is neither a mask value of 1..255 nor a colour [r, g, b]")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{printable(str(path))}: cannot be read as UTF-8 text ({error})") from None
+def _value(value: Any, about: str) -> int | Colour:
+    numbers = value if isinstance(value, list) and len(value) == 3 else [value]
+    if not all(type(number) is int and 0 <= number <= 255 for number in numbers):
+        raise DataError(f"{about} is neither a mask value of 1..255 nor a colour [r, g, b]")
+    return (numbers[0], numbers[1], numbers[2]) if len(numbers) == 3 else int(value)

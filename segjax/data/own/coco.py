@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from segjax.config import Config
 from segjax.data.own.class_names import check_names
 from segjax.data.own.coco_file import Picture, read_file, require_pycocotools
 from segjax.data.own.pictures import SUFFIXES, read_image
-from segjax.data.own.problems import FileProblemError, Problem, printable, some_names
-from segjax.data.own.resize import Edges, Size
+from segjax.data.own.problems import FileProblemError, printable, some_names
+from segjax.data.own.resize import Edges
 from segjax.data.own.samples import Sample, Source
 from segjax.errors import DataError
 
@@ -21,36 +22,7 @@ ROBOFLOW_FILE = "_annotations.coco.json"
 _SPLIT_FOLDERS = {"train": ("train",), "val": ("valid", "val"), "test": ("test",)}
 
 
-@dataclasses.dataclass(kw_only=True)
-class CocoSource(Source):
-    """Scanned annotations; objects of fewer than ``min_area`` pixels are ignored."""
-
-    min_area: float
-
-    def size_of(self, item: Picture) -> Size:
-        """Return the height and width that the annotations state."""
-        return item.size
-
-    def read(self, item: Picture) -> Sample:
-        """Read a picture and draw the masks of its annotations."""
-        image = _read_picture(item)
-        masks = np.zeros((*item.size, len(self.class_names)), np.uint8)
-        hidden = np.zeros(item.size, bool)
-        boxes = []
-        for annotation in item.annotations:
-            mask = annotation.mask(item.size)
-            if annotation.crowd or mask.sum() < self.min_area:
-                hidden |= mask.astype(bool)
-                continue
-            channel = self.class_names.index(annotation.category)
-            masks[..., channel] |= mask
-            boxes.append((channel, annotation.box or _tight_box(mask)))
-        # What one annotation hides, another may know.
-        hidden &= ~masks.any(axis=-1)
-        return Sample(image, masks, hidden if hidden.any() else None, boxes)
-
-
-def scan_coco(annotations: str, config: Config) -> CocoSource:
+def scan_coco(annotations: str, config: Config) -> Source:
     """Read COCO annotation files and find their pictures; docs/own-data.md states the rules.
 
     Args:
@@ -72,26 +44,45 @@ def scan_coco(annotations: str, config: Config) -> CocoSource:
     names = config.class_choice() or tuple(name for name in known if name in used)
     check_names(names, where=f"{where}: categories")
     check_names(names, where=where, known=known)
-    source = CocoSource(
+    least = config.min_object_area
+    source = Source(
         where=where,
         layout="COCO annotations",
         class_names=names,
         splits={},
-        min_area=config.min_object_area,
+        size_of=lambda item: item.size,
+        read=functools.partial(_read, class_names=names, min_area=least),
     )
     source.splits = {
         split: _items(source, contents[split][0], file, config) for split, file in files.items()
     }
     if not any(source.splits.values()) and not source.problems:
         asked = "exactly one object" if config.single_object else "an object"
-        least = config.min_object_area
         smallest = f" of at least {least:g} pixels" if least else ""
         raise DataError(f"{where}: no image has {asked} of {some_names(names)}{smallest}")
     return source
 
 
+def _read(item: Picture, *, class_names: tuple[str, ...], min_area: float) -> Sample:
+    """Read a picture and draw its masks; objects of fewer than ``min_area`` pixels are ignored."""
+    image = _read_picture(item)
+    masks = np.zeros((*item.size, len(class_names)), np.uint8)
+    hidden, boxes = np.zeros(item.size, bool), []
+    for annotation in item.annotations:
+        mask = annotation.mask(item.size)
+        if annotation.crowd or mask.sum() < min_area:
+            hidden |= mask.astype(bool)
+            continue
+        channel = class_names.index(annotation.category)
+        masks[..., channel] |= mask
+        boxes.append((channel, annotation.box or _tight_box(mask)))
+    # What one annotation hides, another may know.
+    hidden &= ~masks.any(axis=-1)
+    return Sample(image, masks, hidden if hidden.any() else None, boxes)
+
+
 def _items(
-    source: CocoSource, pictures: Sequence[Picture], file: Path, config: Config
+    source: Source, pictures: Sequence[Picture], file: Path, config: Config
 ) -> list[Picture]:
     """Return the pictures that are wanted and there; tell the source of the others."""
     wanted = []
@@ -103,17 +94,13 @@ def _items(
     items, left_out = [], len(pictures) - len(wanted)
     for picture in wanted:
         try:
-            if not _takes(picture, config):
+            if _takes(picture, config):
+                path = _inside(folder, picture.name)
+                items.append(dataclasses.replace(picture, image=path))
+            else:
                 left_out += 1
-                continue
-            path = _inside(folder, picture.name)
         except FileProblemError as error:
             source.problems.append(error.of(picture.name))
-            continue
-        if path.is_file():
-            items.append(dataclasses.replace(picture, image=path))
-        else:
-            source.problems.append(Problem("missing file", picture.name, f"in {folder}"))
     if left_out:
         source.notes.append(
             f"{printable(file.name)}: {left_out} of {len(pictures)} pictures left out, they"
@@ -183,25 +170,25 @@ def _find_images(file: Path, images_dir: str, names: Sequence[str]) -> Path:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a picture; raise FileProblemError if it leads out of the folder."""
+    """Return the path of a picture; raise FileProblemError if it is not a file of the folder."""
     path = folder / name
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise FileProblemError("bad annotation", "its file_name leads out of the folder")
     if path.suffix.lower() not in SUFFIXES:
         raise FileProblemError("unsupported format")
+    if not path.is_file():
+        raise FileProblemError("missing file", f"in {folder}")
     return path
 
 
 def _read_picture(item: Picture) -> np.ndarray:
     """Read the picture the way up that has the annotated size; upright if both have."""
-    image = read_image(item.image)
-    if image.shape[:2] == item.size:
-        return image
-    raw = read_image(item.image, upright=False)
-    if raw.shape[:2] == item.size:
-        return raw
-    stated, (height, width) = f"{item.size[0]}x{item.size[1]}", image.shape[:2]
-    raise FileProblemError("size mismatch", f"annotated {stated}, image {height}x{width}")
+    for upright in (True, False):
+        image = read_image(item.image, upright=upright)
+        if image.shape[:2] == item.size:
+            return image
+    (height, width), size = read_image(item.image).shape[:2], f"{item.size[0]}x{item.size[1]}"
+    raise FileProblemError("size mismatch", f"annotated {size}, image {height}x{width}")
 
 
 def _tight_box(mask: np.ndarray) -> Edges:

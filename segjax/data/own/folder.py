@@ -2,78 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from segjax.config import Config
 from segjax.data.own import pictures
-from segjax.data.own.class_names import ClassKey, Colour, check_names, read_class_file
+from segjax.data.own.class_names import ClassKey, check_names, read_class_file
 from segjax.data.own.layout import IGNORE_FOLDER, NUMBERS, Entry, Found, find_entries
 from segjax.data.own.problems import FileProblemError, Problem, printable, some_names
-from segjax.data.own.resize import Size
 from segjax.data.own.samples import Sample, Source
 from segjax.errors import ConfigError, DataError
 
 MAX_UNNAMED_CLASSES = 32
 
 
-@dataclasses.dataclass(kw_only=True)
-class FolderSource(Source):
-    """A scanned folder; ``other_values`` stand for classes that are taken as background."""
-
-    key: ClassKey
-    other_values: tuple[int | Colour, ...]
-    ignore_value: int | None
-
-    def size_of(self, item: Entry) -> Size:
-        """Return the picture's height and width, upright."""
-        return pictures.picture_size(item.image)
-
-    def read(self, item: Entry) -> Sample:
-        """Read a picture and its masks."""
-        image = pictures.read_image(item.image)
-        size = (image.shape[0], image.shape[1])
-        if NUMBERS in item.masks:
-            path = item.masks[NUMBERS]
-            return Sample(image, *self._split_labels(_read_mask(path, size), path))
-        masks = np.zeros((*size, len(self.class_names)), np.uint8)
-        ignore: np.ndarray | None = None
-        for name, path in item.masks.items():
-            if name == IGNORE_FOLDER:
-                ignore = _read_binary(path, size)
-            elif name in self.class_names:
-                masks[..., self.class_names.index(name)] = _read_binary(path, size)
-        return Sample(image, masks, ignore)
-
-    def _split_labels(self, labels: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return masks, uint8 [h, w, C], and bool [h, w] of what is ignored, or None."""
-        in_colour = isinstance(self.key.values[0], tuple)
-        if labels.ndim == 3 and not in_colour:
-            raise FileProblemError("colour mask", _shown(path))
-        if in_colour:
-            labels = _packed(labels)
-        codes = [_pack(value) for value in self.key.values]
-        known = {0, *codes, *map(_pack, self.other_values)}
-        ignored = None
-        if self.ignore_value is not None:
-            code = self.ignore_value * (0x010101 if in_colour else 1)
-            if code not in codes:
-                known.add(code)
-                ignored = labels == code
-        found = pictures.values_of(labels)
-        if wrong := [int(value) for value in found if value not in known]:
-            shown, expected = some_names(wrong), _ranges(sorted(known))
-            if in_colour:
-                shown = some_names(f"[{v >> 16}, {v >> 8 & 255}, {v & 255}]" for v in wrong)
-                expected = "the colours of classes.json"
-            detail = f"{_shown(path)} holds {shown}; expected {expected}"
-            raise FileProblemError("mask values", detail)
-        return np.stack([labels == code for code in codes], axis=-1).astype(np.uint8), ignored
-
-
-def scan_folder(path: str, config: Config) -> FolderSource:
+def scan_folder(path: str, config: Config) -> Source:
     """Find the pictures, masks and classes of a folder; docs/own-data.md states the layouts.
 
     Args:
@@ -92,39 +38,76 @@ def scan_folder(path: str, config: Config) -> FolderSource:
         raise ConfigError(f"--ignore_value={ignore_value}: must be in 1..255")
     found = find_entries(root)
     where, notes = printable(str(root)), list[str]()
-    other: tuple[int | Colour, ...] = ()
-    named = read_class_file(root)
-    if found.class_folders:
-        named, ignore_value = _key_of_folders(found, named, where=where), None
+    named, left_out = read_class_file(root), ClassKey()
+    if folders := found.class_folders:
+        about = where if named is None else f"{where}: folder of masks"
+        check_names(folders, where=about, known=named)
+        named = dict.fromkeys((name for name in named or folders if name in folders), 1)
+        ignore_value = None
+    if classes:
+        check_names(classes, where=where, known=named)
     if named is None:
         key, ignore_value = _key_of_values(found, ignore_value, classes, where=where, notes=notes)
-        check_names(key.names, where=where)
     else:
-        key = named.select(classes, where=where) if classes else named
-        if left_out := [name for name in named.names if name not in key.names]:
+        key = {name: named[name] for name in classes or named}
+        left_out = {name: value for name, value in named.items() if name not in key}
+        if left_out:
             notes.append(f"taken as background: {some_names(left_out)}")
-        other = tuple(value for value in named.values if value not in key.values)
-    return FolderSource(
+    return Source(
         where=where,
         layout=found.layout,
-        class_names=key.names,
+        class_names=tuple(key),
         splits=found.splits,
         problems=found.problems,
         notes=notes,
-        key=key,
-        other_values=other,
-        ignore_value=ignore_value,
+        size_of=lambda item: pictures.picture_size(item.image),
+        read=functools.partial(_read, key=key, left_out=left_out, ignore_value=ignore_value),
     )
 
 
-def _key_of_folders(found: Found, named: ClassKey | None, *, where: str) -> ClassKey:
-    names = tuple(found.class_folders)
-    if named is None:
-        check_names(names, where=where)
-    else:
-        check_names(names, where=f"{where}: folder of masks", known=named.names)
-        names = tuple(name for name in named.names if name in names)
-    return ClassKey(names, (1,) * len(names))
+def _read(item: Entry, *, key: ClassKey, left_out: ClassKey, ignore_value: int | None) -> Sample:
+    """Read a picture and its masks; the classes ``left_out`` are background."""
+    image = pictures.read_image(item.image)
+    if NUMBERS in item.masks:
+        path = item.masks[NUMBERS]
+        labels = _read_mask(path, image)
+        return Sample(
+            image, *_split(labels, path, [*key.values()], [*left_out.values()], ignore_value)
+        )
+    masks = np.zeros((*image.shape[:2], len(key)), np.uint8)
+    ignore: np.ndarray | None = None
+    for name, path in item.masks.items():
+        if name == IGNORE_FOLDER:
+            ignore = _read_binary(path, image)
+        elif name in key:
+            masks[..., [*key].index(name)] = _read_binary(path, image)
+    return Sample(image, masks, ignore)
+
+
+def _split(
+    labels: np.ndarray, path: Path, codes: list[Any], others: list[Any], ignore_value: int | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return masks, uint8 [h, w, C], and bool [h, w] of what is ignored, or None."""
+    if in_colour := isinstance(codes[0], tuple):
+        wide = labels.astype(np.int32)
+        labels = _pack(np.moveaxis(wide, -1, 0) if wide.ndim == 3 else (wide,) * 3)
+        codes, others = list(map(_pack, codes)), list(map(_pack, others))
+    elif labels.ndim == 3:
+        raise FileProblemError("colour mask", _shown(path))
+    known, ignored = {0, *codes, *others}, None
+    if ignore_value is not None:
+        code = _pack((ignore_value,) * 3) if in_colour else ignore_value
+        if code not in codes:
+            known.add(code)
+            ignored = labels == code
+    found = pictures.values_of(labels)
+    if wrong := [int(value) for value in found if value not in known]:
+        shown, expected = some_names(wrong), _ranges(sorted(known))
+        if in_colour:
+            shown = some_names(f"[{v >> 16}, {v >> 8 & 255}, {v & 255}]" for v in wrong)
+            expected = "the colours of classes.json"
+        raise FileProblemError("mask values", f"{_shown(path)} holds {shown}; expected {expected}")
+    return np.stack([labels == code for code in codes], axis=-1).astype(np.uint8), ignored
 
 
 def _key_of_values(
@@ -145,9 +128,9 @@ def _key_of_values(
     values = sorted(files - {0, ignore})
     if files <= {0, 255} and 255 in files and len(classes) <= 1:
         notes.append("masks hold 0 and 255 only: 255 is taken as the one class, nothing is ignored")
-        return ClassKey(classes or ("foreground",), (255,)), None
+        return dict.fromkeys(classes or ("foreground",), 255), None
     if classes:
-        return ClassKey(classes, tuple(range(1, len(classes) + 1))), ignore
+        return {name: value for value, name in enumerate(classes, 1)}, ignore
     if (values and values != list(range(1, len(values) + 1))) or len(values) > MAX_UNNAMED_CLASSES:
         smooth = "; smoothed edges?" if len(values) > MAX_UNNAMED_CLASSES else ""
         raise DataError(
@@ -156,18 +139,17 @@ def _key_of_values(
         )
     if not values and files:
         raise DataError(f"{where}: no mask has any foreground; 0 is background, 1 to C the classes")
-    values = values or [1]
     notes.append("no classes.txt or classes.json: classes are named by their mask values")
-    return ClassKey(tuple(f"class_{value}" for value in values), tuple(values)), ignore
+    return {f"class_{value}": value for value in values or [1]}, ignore
 
 
-def _read_mask(path: Path, size: Size) -> np.ndarray:
+def _read_mask(path: Path, image: np.ndarray) -> np.ndarray:
     try:
         labels = pictures.read_labels(path)
     except FileProblemError as error:
         detail = f"{_shown(path)}: {error.detail}".removesuffix(": ")
         raise FileProblemError(error.kind, detail) from None
-    height, width = labels.shape[:2]
+    (height, width), size = labels.shape[:2], image.shape[:2]
     if (height, width) != size:
         turned = ", turned by 90 degrees?" if (width, height) == size and height != width else ""
         detail = f"mask {height}x{width}, image {size[0]}x{size[1]}{turned}"
@@ -175,14 +157,13 @@ def _read_mask(path: Path, size: Size) -> np.ndarray:
     return labels
 
 
-def _read_binary(path: Path, size: Size) -> np.ndarray:
+def _read_binary(path: Path, image: np.ndarray) -> np.ndarray:
     """Return bool [H, W] of a mask that holds 0 and one other value, which must be 1 or 255."""
-    labels = _read_mask(path, size)
+    labels = _read_mask(path, image)
     if labels.ndim != 2:
         raise FileProblemError("colour mask", _shown(path))
     values = [int(value) for value in pictures.values_of(labels)]
-    on = [value for value in values if value]
-    if len(on) > 1 or not set(on) <= {1, 255}:
+    if {*values} - {0} not in (set(), {1}, {255}):
         detail = f"{_shown(path)} holds {some_names(values)}; expected 0 and 1, or 255"
         raise FileProblemError("mask values", detail)
     return np.asarray(labels != 0)
@@ -192,13 +173,10 @@ def _shown(mask: Path) -> str:
     return f"{mask.parent.name}/{mask.name}"
 
 
-def _pack(value: int | Colour) -> int:
-    return value if isinstance(value, int) else value[0] << 16 | value[1] << 8 | value[2]
-
-
-def _packed(labels: np.ndarray) -> np.ndarray:
-    red, green, blue = np.moveaxis(labels, -1, 0) if labels.ndim == 3 else (labels,) * 3
-    return red.astype(np.int32) << 16 | green.astype(np.int32) << 8 | blue
+def _pack(colour: Any) -> Any:
+    """Return one number for red, green and blue, or an array for three."""
+    red, green, blue = colour
+    return red << 16 | green << 8 | blue
 
 
 def _ranges(numbers: list[int]) -> str:

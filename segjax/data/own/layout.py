@@ -49,51 +49,47 @@ def find_entries(root: Path) -> Found:
     Raises:
       DataError: if there is no such folder, or none of the layouts fits.
     """
-    where = printable(str(root))
     if not root.is_dir():
-        raise DataError(f"{where}: no such folder" if not root.exists() else f"{where}: no folder")
+        raise _wrong(root, "no folder" if root.exists() else "no such folder")
     splits, (images, masks) = _split_folders(root), _images_and_masks(root)
     if splits and images:
-        raise DataError(
-            f"{where}: has both {images.name}/ and {some_names(p.name + '/' for p in splits)};"
-            f" move the pictures into the splits or remove the empty folders"
+        raise _wrong(
+            root,
+            f"has both {images.name}/ and {some_names(p.name + '/' for p in splits)};"
+            f" move the pictures into the splits or remove the empty folders",
         )
     if splits:
         return _merge({part: _find_part(root, part) for part in splits})
     if not images or not masks or not (inner := _split_folders(images)):
         return _find_part(root, root)
-    for part in inner:
-        if not (masks / part.name).is_dir():
-            raise DataError(
-                f"{where}: has {images.name}/{part.name}/ but no {masks.name}/{part.name}/"
-            )
+    for name in (part.name for part in inner):
+        if not (masks / name).is_dir():
+            raise _wrong(root, f"has {images.name}/{name}/ but no {masks.name}/{name}/")
     parts = {part: _pair_folders(root, part, masks / part.name) for part in inner}
     if loose := [name for name, _ in _pictures(images, deep=False)]:
-        raise DataError(
-            f"{where}: {images.name}/ holds pictures beside its train/, val/ or test/:"
-            f" {some_names(loose)}; move them into one of these"
+        raise _wrong(
+            root,
+            f"{images.name}/ holds pictures beside its train/, val/ or test/: {some_names(loose)};"
+            f" move them into one of these",
         )
     return _merge(parts)
 
 
 def _find_part(root: Path, part: Path) -> Found:
     """Scan the root, or the folder of one split, in which all pictures are of one layout."""
-    where, (images, masks) = printable(str(part)), _images_and_masks(part)
+    images, masks = _images_and_masks(part)
     if images and masks:
         return _pair_folders(root, images, masks)
     if has := images or masks:
         lacks = "masks/" if images else "images/"
-        raise DataError(f"{where}: has {has.name}/ but no {lacks} beside it; {LAYOUTS}")
+        raise _wrong(part, f"has {has.name}/ but no {lacks} beside it; {LAYOUTS}")
     found = _pair_flat(root, part)
     if found.splits["all"] or found.problems:
         return found
     for folder in _folders(part):
         if {inner.name.lower() for inner in _folders(folder)} & {*IMAGE_FOLDERS, *SPLIT_FOLDERS}:
-            hint = f"did you mean {printable(str(folder))}?"
-            break
-    else:
-        hint = f"expected {LAYOUTS}"
-    raise DataError(f"{where}: no images here; {hint}")
+            raise _wrong(part, f"no images here; did you mean {printable(str(folder))}?")
+    raise _wrong(part, f"no images here; expected {LAYOUTS}")
 
 
 def _merge(parts: Mapping[Path, Found]) -> Found:
@@ -111,60 +107,56 @@ def _merge(parts: Mapping[Path, Found]) -> Found:
 
 def _pair_folders(root: Path, images: Path, masks: Path) -> Found:
     """Pair images/**/STEM.* with masks/**/STEM.* or masks/CLASS/**/STEM.*."""
-    pictures, problems = _by_stem(root, images)
+    problems: list[Problem] = []
+    pictures = _by_stem(root, images, problems)
     mirrored = {folder.name for folder in _folders(images)}
     classes = [folder.name for folder in _folders(masks) if folder.name not in mirrored]
     if classes and (loose := [name for name, _ in _pictures(masks, deep=False)]):
-        raise DataError(
-            f"{printable(str(masks))}: holds masks ({some_names(loose)}) beside folders of"
-            f" classes ({some_names(classes)}); use one or the other"
+        raise _wrong(
+            masks,
+            f"holds masks ({some_names(loose)}) beside folders of classes ({some_names(classes)});"
+            f" use one or the other",
         )
-    by_class: dict[str, dict[str, Path]] = {}
-    for name in classes or [NUMBERS]:
-        by_class[name], wrong = _by_stem(root, masks / name)
-        problems += wrong
-    if not classes:
-        found = by_class[NUMBERS]
-        if not found and (tables := sorted(masks.glob("*.json"))):
-            raise DataError(
-                f"{printable(str(masks))}: holds no mask but {printable(tables[0].name)};"
-                f" for COCO annotations use --data=coco:{printable(str(tables[0]))}"
-            )
-        for stem in pictures:
-            longer = stem + MASK_ENDING
-            if stem not in found and longer in found and longer not in pictures:
-                found[stem] = found.pop(longer)
+    by_class = {name: _by_stem(root, masks / name, problems) for name in classes or [NUMBERS]}
+    found = by_class.get(NUMBERS, {})
+    if not classes and not found and (tables := sorted(masks.glob("*.json"))):
+        raise _wrong(
+            masks,
+            f"holds no mask but {printable(tables[0].name)}; for COCO annotations use"
+            f" --data=coco:{printable(str(tables[0]))}",
+        )
+    for stem in pictures:
+        longer = stem + MASK_ENDING
+        if stem not in found and longer in found and longer not in pictures:
+            found[stem] = found.pop(longer)
     kind = "one folder of masks for each class" if classes else "masks of class numbers"
-    entries, wrong = _pair(root, pictures, by_class)
-    if not entries and not problems + wrong:
-        raise DataError(f"{printable(str(images))}: no images here; expected {LAYOUTS}")
-    return Found(
-        f"{images.name}/ with {kind} in {masks.name}/",
-        {"all": entries},
-        problems + wrong,
-        [name for name in classes if name != IGNORE_FOLDER],
-    )
+    entries = _pair(root, pictures, by_class, problems)
+    if not entries and not problems:
+        raise _wrong(images, f"no images here; expected {LAYOUTS}")
+    layout = f"{images.name}/ with {kind} in {masks.name}/"
+    return Found(layout, {"all": entries}, problems, [c for c in classes if c != IGNORE_FOLDER])
 
 
 def _pair_flat(root: Path, folder: Path) -> Found:
     """Pair NAME.* with NAME_mask.* in one folder."""
-    stems, problems = _by_stem(root, folder, deep=False)
+    problems: list[Problem] = []
+    stems = _by_stem(root, folder, problems, deep=False)
     masks = {s.removesuffix(MASK_ENDING): p for s, p in stems.items() if s.endswith(MASK_ENDING)}
     pictures = {stem: path for stem, path in stems.items() if not stem.endswith(MASK_ENDING)}
-    entries, wrong = _pair(root, pictures, {NUMBERS: masks})
-    problems += wrong
+    entries = _pair(root, pictures, {NUMBERS: masks}, problems)
     if problems and not entries and all(some.kind == "missing mask" for some in problems):
-        raise DataError(
-            f"{printable(str(folder))}: {len(problems)} pictures but no mask; expected {LAYOUTS}"
-        )
+        raise _wrong(folder, f"{len(problems)} pictures but no mask; expected {LAYOUTS}")
     return Found("NAME.* beside NAME_mask.*", {"all": entries}, problems, [])
 
 
 def _pair(
-    root: Path, pictures: Mapping[str, Path], by_class: Mapping[str, Mapping[str, Path]]
-) -> tuple[list[Entry], list[Problem]]:
-    """Return the pictures that have a mask, and a problem for each that has none or is none's."""
-    entries, problems = [], []
+    root: Path,
+    pictures: Mapping[str, Path],
+    by_class: Mapping[str, Mapping[str, Path]],
+    problems: list[Problem],
+) -> list[Entry]:
+    """Return the pictures that have a mask; add a problem for each that has none or is none's."""
+    entries = []
     for stem, path in pictures.items():
         own = {name: found[stem] for name, found in by_class.items() if stem in found}
         if own.keys() - {IGNORE_FOLDER}:
@@ -177,37 +169,33 @@ def _pair(
         for stem, path in found.items()
         if stem not in pictures
     ]
-    return entries, problems
+    return entries
 
 
 def _by_stem(
-    root: Path, folder: Path, *, deep: bool = True
-) -> tuple[dict[str, Path], list[Problem]]:
-    """Return relative stem -> file, and a problem for each name that two files claim."""
+    root: Path, folder: Path, problems: list[Problem], *, deep: bool = True
+) -> dict[str, Path]:
+    """Return relative stem -> file, and add a problem for each name that two files claim."""
     found: dict[str, Path] = {}
-    problems = []
     for name, path in _pictures(folder, deep=deep):
+        stem = name[: -len(path.suffix)]
         if path.suffix.lower() not in SUFFIXES:
             problems.append(Problem("unsupported format", _name(root, path)))
-            continue
-        stem = name[: -len(path.suffix)]
-        if stem in found:
+        elif stem in found:
             problems.append(Problem("duplicate name", _name(root, path), f"and {found[stem].name}"))
         else:
             found[stem] = path
-    return found, problems
+    return found
 
 
 def _pictures(folder: Path, *, deep: bool = True) -> list[tuple[str, Path]]:
     """Return (relative name, path) of every picture file below ``folder``, sorted."""
-    found = []
+    found: list[Path] = []
     for base, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if deep else []
-        for name in files:
-            path = Path(base) / name
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES:
-                found.append((path.relative_to(folder).as_posix(), path))
-    return sorted(found)
+        folders[:] = [name for name in folders if deep and not name.startswith(".")]
+        found += [Path(base) / name for name in files if not name.startswith(".")]
+    pictures = [path for path in found if path.suffix.lower() in SUFFIXES + OTHER_SUFFIXES]
+    return sorted((_name(folder, path), path) for path in pictures)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -226,17 +214,19 @@ def _split_folders(root: Path) -> list[Path]:
     claimed: dict[str, Path] = {}
     for folder in _folders(root):
         if split := SPLIT_FOLDERS.get(folder.name.lower()):
-            if split in claimed:
-                raise DataError(
-                    f"{printable(str(root))}: {claimed[split].name}/ and {folder.name}/ both mean"
-                    f" the {split} split; keep one"
-                )
-            claimed[split] = folder
+            other = claimed.setdefault(split, folder).name
+            if other != folder.name:
+                both = f"{other}/ and {folder.name}/ both mean the {split} split"
+                raise _wrong(root, f"{both}; keep one")
     if claimed and "train" not in claimed:
         has = some_names(f"{folder.name}/" for folder in claimed.values())
-        raise DataError(f"{printable(str(root))}: has {has} but no train/")
+        raise _wrong(root, f"has {has} but no train/")
     return list(claimed.values())
 
 
 def _name(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
+
+
+def _wrong(folder: Path, why: str) -> DataError:
+    return DataError(f"{printable(str(folder))}: {why}")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
+import functools
 import math
 import zipfile
 import zlib
@@ -18,8 +17,7 @@ from segjax.config import Config
 from segjax.data.own.class_names import check_names
 from segjax.data.own.pictures import values_of
 from segjax.data.own.problems import FileProblemError, printable, some_names
-from segjax.data.own.resize import Size
-from segjax.data.own.samples import SPLITS, Sample, Source
+from segjax.data.own.samples import SPLITS, Sample, Source, pixel_digest
 from segjax.errors import DataError
 
 MAX_BYTES = 1 << 36
@@ -34,59 +32,7 @@ class ArrayItem(NamedTuple):
     row: int
 
 
-@dataclasses.dataclass(kw_only=True)
-class ArraySource(Source):
-    """Arrays in memory.
-
-    Attributes:
-      images: uint8 [N, H, W, 3], or grey as [N, H, W, 1].
-      masks: [N, H, W] of class numbers up to ``top_value``, or [N, H, W, C] of 0 and ``top_value``.
-      channels: the file's channel of each class.
-      ignore: bool [N, H, W], or None.
-      ignore_value: the class number of pixels that do not count, or None.
-    """
-
-    images: np.ndarray
-    masks: np.ndarray
-    channels: tuple[int, ...]
-    top_value: int
-    ignore: np.ndarray | None
-    ignore_value: int | None
-
-    def size_of(self, item: ArrayItem) -> Size:
-        """Return the height and width that all images share."""
-        return self.images.shape[1], self.images.shape[2]
-
-    def digest(self, item: ArrayItem) -> str:
-        """Return the SHA-256 of the image's pixels."""
-        return hashlib.sha256(self.images[item.row].tobytes()).hexdigest()
-
-    def read(self, item: ArrayItem) -> Sample:
-        """Return one image with its masks."""
-        image, stored = self.images[item.row], self.masks[item.row]
-        image = np.repeat(image, 3 // image.shape[-1], axis=-1)  # grey becomes three channels
-        hidden = None if self.ignore is None else self.ignore[item.row] != 0
-        if stored.ndim == 2:
-            self._check_values(stored, range(self.top_value + 1))
-            if self.ignore_value is not None:
-                marked = stored == self.ignore_value
-                hidden = marked if hidden is None else hidden | marked
-            masks = np.stack([stored == channel + 1 for channel in self.channels], axis=-1)
-        else:
-            masks = stored[..., list(self.channels)]
-            self._check_values(masks, (0, self.top_value))
-            masks = masks != 0
-        return Sample(image, masks.astype(np.uint8), hidden)
-
-    def _check_values(self, stored: np.ndarray, allowed: Sequence[int]) -> None:
-        values = values_of(stored).astype(np.int64)
-        wrong = [int(v) for v in values if v not in allowed and v != self.ignore_value]
-        if wrong:
-            detail = f"{some_names(wrong)}; expected {allowed[0]} to {allowed[-1]}"
-            raise FileProblemError("mask values", detail)
-
-
-def scan_npz(path: str, config: Config) -> ArraySource:
+def scan_npz(path: str, config: Config) -> Source:
     """Read the arrays of an .npz file; docs/own-data.md states what it may hold.
 
     Args:
@@ -106,14 +52,11 @@ def scan_npz(path: str, config: Config) -> ArraySource:
     ignore_value = config.ignore_value if numbered and config.ignore_value >= 0 else None
     names = tuple(str(name) for name in arrays.get("class_names", ()))
     notes: list[str] = []
-    if not numbered:
-        expected = masks.shape[3]
-    elif names:
-        expected = len(names)
-    else:
+    expected = len(names) if numbered else masks.shape[3]
+    if not expected:
         present = masks[masks != ignore_value] if ignore_value is not None else masks
         expected = int(present.max(initial=0))
-        if expected > 32 or expected < 1:
+        if not 1 <= expected <= 32:
             raise DataError(
                 f"{where}: masks go up to {expected}; 1 to C are the classes, 0 is background;"
                 f" name more than 32 classes in an array class_names"
@@ -127,19 +70,51 @@ def scan_npz(path: str, config: Config) -> ArraySource:
     check_names(names, where=f"{where}: class_names")
     chosen = classes or names
     check_names(chosen, where=where, known=names)
-    return ArraySource(
+    top = 255 if masks.max(initial=0) == 255 else 1
+    return Source(
         where=where,
         layout="NumPy arrays",
         class_names=chosen,
         splits=_splits(arrays.get("split"), len(images), where),
         notes=notes,
-        images=images.reshape(*images.shape[:3], -1),
-        masks=masks,
-        channels=tuple(names.index(name) for name in chosen),
-        top_value=expected if numbered else 255 if masks.max(initial=0) == 255 else 1,
-        ignore=arrays.get("ignore"),
-        ignore_value=ignore_value,
+        size_of=lambda item: images.shape[1:3],
+        digest=lambda item: pixel_digest(images[item.row]),
+        read=functools.partial(
+            _read,
+            arrays=arrays,
+            channels=[names.index(name) for name in chosen],
+            allowed=range(expected + 1) if numbered else (0, top),
+            ignore_value=ignore_value,
+        ),
     )
+
+
+def _read(
+    item: ArrayItem,
+    *,
+    arrays: Mapping[str, np.ndarray],
+    channels: list[int],
+    allowed: Sequence[int],
+    ignore_value: int | None,
+) -> Sample:
+    """Return one image with its masks, which hold the ``allowed`` and the ignored value."""
+    image, stored = arrays["images"][item.row], arrays["masks"][item.row]
+    image = image.reshape(*image.shape[:2], -1)
+    image = np.repeat(image, 3 // image.shape[-1], axis=-1)  # grey becomes three channels
+    hidden = arrays["ignore"][item.row] != 0 if "ignore" in arrays else None
+    if stored.ndim == 3:
+        stored = stored[..., channels]
+    values = values_of(stored).astype(np.int64)
+    if wrong := [int(v) for v in values if v not in allowed and v != ignore_value]:
+        detail = f"{some_names(wrong)}; expected {allowed[0]} to {allowed[-1]}"
+        raise FileProblemError("mask values", detail)
+    if stored.ndim == 3:
+        return Sample(image, (stored != 0).astype(np.uint8), hidden)
+    if ignore_value is not None:
+        marked = stored == ignore_value
+        hidden = marked if hidden is None else hidden | marked
+    masks = np.stack([stored == channel + 1 for channel in channels], axis=-1)
+    return Sample(image, masks.astype(np.uint8), hidden)
 
 
 def _read_arrays(path: Path, where: str) -> dict[str, np.ndarray]:
@@ -187,7 +162,7 @@ def _read_array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
 def _wrong(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
     """Yield what is wrong with the shapes and dtypes of the arrays."""
     images, masks, names = arrays["images"], arrays["masks"], arrays.get("class_names")
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+    if images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
         yield f"images has shape {list(images.shape)}, expected [N, H, W, 3]"
     if not images.size:
         yield "images is empty"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,21 @@ class Sample:
         return self.image.shape[0], self.image.shape[1]
 
 
+def file_digest(item: Any) -> str:
+    """Return the SHA-256 of the file of a picture."""
+    try:
+        return sha256(item.image)
+    except OSError as error:
+        raise FileProblemError("unreadable image", error.strerror or "") from None
+
+
+def pixel_digest(image: np.ndarray) -> str:
+    """Return the SHA-256 of an image's pixels."""
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
 @dataclasses.dataclass(kw_only=True)
-class Source(abc.ABC):
+class Source:
     """A folder, a COCO file or arrays, scanned but not loaded.
 
     Attributes:
@@ -50,6 +63,10 @@ class Source(abc.ABC):
       class_names: the classes in channel order.
       splits: 'train', 'val', 'test', or 'all' when the data does not say -> the items, each with
         the ``name`` that its user knows it by.
+      size_of: returns the height and width of an item in pixels; raises FileProblemError, as
+        the next two do.
+      read: reads the picture and the masks of an item.
+      digest: returns a hash of an item's picture.
       problems: what the scan found wrong.
       notes: what the scan left out or assumed, in sentences.
       whole_splits: whether nothing may be drawn for splits that are not there.
@@ -59,24 +76,12 @@ class Source(abc.ABC):
     layout: str
     class_names: tuple[str, ...]
     splits: Mapping[str, Sequence[Any]]
+    size_of: Callable[[Any], Size]
+    read: Callable[[Any], Sample]
+    digest: Callable[[Any], str] = file_digest
     problems: list[Problem] = dataclasses.field(default_factory=list)
     notes: list[str] = dataclasses.field(default_factory=list)
     whole_splits: bool = False
-
-    @abc.abstractmethod
-    def size_of(self, item: Any) -> Size:
-        """Return height and width in pixels; raise FileProblemError."""
-
-    @abc.abstractmethod
-    def read(self, item: Any) -> Sample:
-        """Read picture and masks; raise FileProblemError."""
-
-    def digest(self, item: Any) -> str:
-        """Return a hash of the picture's content, of its file; raise FileProblemError."""
-        try:
-            return sha256(item.image)
-        except OSError as error:
-            raise FileProblemError("unreadable image", error.strerror or "") from None
 
 
 def region_boxes(masks: np.ndarray) -> list[tuple[int, Box]]:

@@ -19,7 +19,7 @@ import numpy as np
 from segjax.data.dataset import Dataset
 from segjax.data.purdue import nodes
 from segjax.data.purdue.records import RecordMachine
-from segjax.data.purdue.stream import BadStreamError, Gunzip, Limits, Stream, read_ahead
+from segjax.data.purdue.stream import BadStreamError, Gunzip, Limits, Stream, read_ahead, refuse_if
 from segjax.errors import DataError
 
 _MAX_SIDE = 4096
@@ -47,23 +47,19 @@ class _Images:
         *channels, mask, boxes = parts
         row = self.count
         where = f"image record {row}"
-        if not all(type(c) is nodes.List for c in channels) or type(boxes) is not nodes.Dict:
-            raise BadStreamError(f"{where} is not [R, G, B, mask, boxes]")
+        kinds = [type(part) for part in (*channels, boxes)]
+        fits = kinds == [nodes.List, nodes.List, nodes.List, nodes.Dict]
+        refuse_if(not fits, f"{where} is not [R, G, B, mask, boxes]")
         planes = self._mask(mask, where)
         if row == 0:
             classes, height, width = planes.shape
-            if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
-                raise BadStreamError(f"{where} has {height}x{width} pixels")
-            if not 0 < classes <= _MAX_CLASSES:
-                raise BadStreamError(f"{where} has {classes} classes")
+            sane = 0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE
+            refuse_if(not sane, f"{where} has {height}x{width} pixels")
+            refuse_if(not 0 < classes <= _MAX_CLASSES, f"{where} has {classes} classes")
             self.images = np.empty((0, height, width, 3), np.uint8)
             self.masks = np.empty((0, height, width, classes), np.uint8)
-        height, width, classes = self.masks.shape[1:]
-        if planes.shape != (classes, height, width):
-            raise BadStreamError(
-                f"{where} has a mask of shape {list(planes.shape)}, others have"
-                f" {[classes, height, width]}"
-            )
+        shape, others = list(planes.shape), [self.masks.shape[axis] for axis in (3, 1, 2)]
+        refuse_if(shape != others, f"{where} has a mask of shape {shape}, others have {others}")
         colours = [self._channel(c, where) for c in channels]
         self._grow()
         for index, (node, values) in enumerate(zip(channels, colours, strict=True)):
@@ -78,28 +74,23 @@ class _Images:
     def _mask(self, mask: nodes.Array, where: str) -> np.ndarray:
         if mask.row >= 0:
             return self.masks[mask.row].transpose(2, 0, 1)
-        if mask.values is None:
+        values = mask.values
+        if values is None:
             raise BadStreamError(f"{where} has a mask without content")
-        if mask.values.dtype != np.uint8:
-            code = mask.values.dtype.str[1:]
-            raise BadStreamError(f"{where} has a mask of dtype {code}, expected u1")
-        if mask.values.ndim != 3:
-            shape = list(mask.values.shape)
-            raise BadStreamError(
-                f"{where} has a mask of shape {shape}, expected classes, height, width"
-            )
-        return mask.values
+        code, shape = values.dtype.str[1:], list(values.shape)
+        refuse_if(code != "u1", f"{where} has a mask of dtype {code}, expected u1")
+        odd = f"{where} has a mask of shape {shape}, expected classes, height, width"
+        refuse_if(len(shape) != 3, odd)
+        return values
 
     def _channel(self, node: nodes.List, where: str) -> np.ndarray:
-        height, width = self.images.shape[1:3]
         if node.row >= 0 and node.channel >= 0:
             return self.images[node.row, :, :, node.channel]
         if node.row >= 0 or node.small is None:
             raise BadStreamError(f"{where} has colours that are not ints of 0..255")
-        if len(node.small) != height * width:
-            raise BadStreamError(
-                f"{where} has {len(node.small)} values in a colour, expected {height}x{width}"
-            )
+        (height, width), count = self.images.shape[1:3], len(node.small)
+        odd = f"{where} has {count} values in a colour, expected {height}x{width}"
+        refuse_if(count != height * width, odd)
         return np.frombuffer(bytes(node.small), np.uint8).reshape(height, width)
 
     def _grow(self) -> None:
@@ -107,8 +98,8 @@ class _Images:
             self._resize(max(_FIRST_ROWS, rows + rows // 8))
         row_bytes = self.images[0].nbytes + self.masks[0].nbytes
         made = (self.count + 1) * row_bytes + len(self.box_row) * _BOX_BYTES
-        if made > _MAX_EXPANSION * (self.stream.offset + 65536):
-            raise BadStreamError("its images are far larger than the file says they can be")
+        large = made > _MAX_EXPANSION * (self.stream.offset + 65536)
+        refuse_if(large, "its images are far larger than the file says they can be")
 
     def _resize(self, rows: int) -> None:
         # In place: where the system can move pages, as Linux can, nothing is copied, and nothing
@@ -119,25 +110,23 @@ class _Images:
     def _add_boxes(self, boxes: nodes.Dict, row: int, where: str) -> None:
         before = len(self.box_row)
         for key, found in boxes.data.items():
-            if type(key) is not int or not 0 <= key <= 255 or type(found) is not nodes.List:
-                raise BadStreamError(f"{where} has boxes that are not lists by class")
+            fits = type(key) is int and 0 <= key <= 255 and type(found) is nodes.List
+            refuse_if(not fits, f"{where} has boxes that are not lists by class")
             for item in found.plain():
-                corners = item.plain() if type(item) is nodes.List and item.row < 0 else item
-                four = type(corners) in (list, tuple) and len(corners) == 4
-                if not four or not all(type(v) is int and 0 <= v < _MAX_SIDE for v in corners):
+                corners = _items(item, 4)
+                if not all(type(v) is int and 0 <= v < _MAX_SIDE for v in corners or [None]):
                     raise BadStreamError(f"{where} has a box that is not [x1, y1, x2, y2]")
                 self.boxes.extend(corners)
                 self.box_row.append(row)
-                self.box_key.append(key)
-            if len(self.box_row) - before > _MAX_BOXES:
-                raise BadStreamError(f"{where} has more than {_MAX_BOXES:,} boxes")
+                self.box_key.append(int(key))
+            many = len(self.box_row) - before > _MAX_BOXES
+            refuse_if(many, f"{where} has more than {_MAX_BOXES:,} boxes")
 
     def finish(self, result: Any, *, name: str, source: str) -> Dataset:
         """Return the data set that the pickle's own object says the rows form."""
-        pair = result.plain() if type(result) is nodes.List and result.row < 0 else result
-        two = type(pair) in (list, tuple) and len(pair) == 2
-        if not two or not all(type(part) is nodes.Dict for part in pair):
-            raise BadStreamError("it is not [dataset, label_map]")
+        pair = _items(result, 2)
+        fits = [type(part) for part in pair] == [nodes.Dict] * 2
+        refuse_if(not fits, "it is not [dataset, label_map]")
         label_map = _label_map(pair[1], self.masks.shape[3], self.count)
         rows = _rows(pair[0], self.count)
         self._resize(self.count)
@@ -156,26 +145,31 @@ class _Images:
         return Dataset(images, masks, boxes, box_image, box_class, label_map, None, name, source)
 
 
+def _items(value: Any, count: int) -> list[Any] | tuple[Any, ...]:
+    """Return the ``count`` items of a list or tuple; nothing if it is not one."""
+    items = value.plain() if type(value) is nodes.List and value.row < 0 else value
+    return items if type(items) in (list, tuple) and len(items) == count else ()
+
+
 def _label_map(labels: nodes.Dict, classes: int, count: int) -> dict[str, int]:
     values = list(labels.data.values())
-    for name in labels.data:
-        if not (type(name) is str and name.isprintable() and 0 < len(name) <= 64):
-            raise BadStreamError("its label_map has a key that is not a printable name")
-    if not all(type(v) is int and 1 <= v <= 255 for v in values):
-        raise BadStreamError("its label_map does not map names to values of 1..255")
-    if len(set(values)) != len(values):
-        raise BadStreamError("two classes of its label_map have the same value")
-    if count == 0:
-        raise BadStreamError("it holds no images")
-    if len(values) != classes:
-        raise BadStreamError(f"its label_map has {len(values)} classes, its masks {classes}")
+    named = all(type(n) is str and n.isprintable() and 0 < len(n) <= 64 for n in labels.data)
+    refuse_if(not named, "its label_map has a key that is not a printable name")
+    plain = all(type(v) is int and 1 <= v <= 255 for v in values)
+    refuse_if(not plain, "its label_map does not map names to values of 1..255")
+    same = len(set(values)) != len(values)
+    refuse_if(same, "two classes of its label_map have the same value")
+    refuse_if(count == 0, "it holds no images")
+    odd = f"its label_map has {len(values)} classes, its masks {classes}"
+    refuse_if(len(values) != classes, odd)
     return dict(sorted(((str(k), v) for k, v in labels.data.items()), key=lambda item: item[1]))
 
 
 def _rows(records: nodes.Dict, count: int) -> np.ndarray:
     rows = np.full(count, -1, np.int64)
-    if len({id(value) for value in records.data.values()}) != len(records.data):
-        raise BadStreamError("the data set holds one image record under two keys")
+    found = len(records.data)
+    shared = len({id(value) for value in records.data.values()}) != found
+    refuse_if(shared, "the data set holds one image record under two keys")
     for key, value in records.data.items():
         if type(value) is not nodes.List or value.row < 0 or value.channel >= 0:
             raise BadStreamError(f"entry {key!r:.40} of the data set is not an image record")
@@ -184,8 +178,7 @@ def _rows(records: nodes.Dict, count: int) -> np.ndarray:
                 f"the data set has the key {key!r:.40}, expected 0..{count - 1} for {count} images"
             )
         rows[key] = value.row
-    if len(records.data) != count:
-        raise BadStreamError(f"the data set has {len(records.data)} of {count} image records")
+    refuse_if(found != count, f"the data set has {found} of {count} image records")
     return rows
 
 
@@ -194,10 +187,9 @@ def _channels(keys: np.ndarray, label_map: dict[str, int]) -> np.ndarray:
     values = np.array(list(label_map.values()), np.int32)
     if np.all(keys < len(values)):
         return keys.astype(np.uint8)
-    unknown = ~np.isin(keys, values)
-    if unknown.any():
-        beyond = unknown & (keys >= len(values))
-        wrong = int(keys[beyond if beyond.any() else unknown][0])
+    unknown = keys[~np.isin(keys, values)]
+    # Those that can be no channel either come first.
+    for wrong in (*unknown[unknown >= len(values)], *unknown):
         raise BadStreamError(f"a box has the class {wrong}, which label_map does not have")
     return np.searchsorted(values, keys).astype(np.uint8)
 
@@ -234,7 +226,7 @@ def read_shapes_file(
                 except BadStreamError as error:
                     raise BadStreamError(f"{error} (at unpacked byte {stream.offset:,})") from None
         dataset = images.finish(result, name=path.name.removesuffix(".gz"), source=str(path))
-        return dataset, packed.sha256
+        return dataset, packed.digest.hexdigest()
     except (BadStreamError, DataError) as error:
         reason: object = error
     except MemoryError:

@@ -11,12 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segjax.data.purdue.stream import BadStreamError
+from segjax.data.purdue.stream import BadStreamError, refuse_if
 from segjax.data.purdue.unpickle import Name
 
 LONG_STRING = 1024  # from here on, a string is pixels
 MAX_DEPTH = 12  # a real file nests six deep
 MAX_LIST_ITEMS = 1 << 24  # 4096 x 4096 pixels
+_TOO_LONG = f"a list has more than {MAX_LIST_ITEMS:,} items"
 _MAX_TUPLE_ITEMS = 16  # with _MAX_TUPLE_DEPTH, what makes walking a tuple cheap
 _MAX_TUPLE_DEPTH = 3
 # What an array or a NumPy number may be made of; any byte order.
@@ -36,18 +37,15 @@ class Node:
 
     def adopt(self, child: Any) -> None:
         """Close a node that goes into this one and take over its depth."""
-        if child is self:
-            raise BadStreamError("a container holds itself")
+        refuse_if(child is self, "a container holds itself")
         _close(child)
         if isinstance(child, Node):
             self.depth = max(self.depth, child.depth + 1)
-            if self.depth > MAX_DEPTH:
-                raise BadStreamError(f"containers nest deeper than {MAX_DEPTH}")
+            refuse_if(self.depth > MAX_DEPTH, f"containers nest deeper than {MAX_DEPTH}")
 
     def check_open(self) -> None:
         """Refuse to change a node that is already part of another."""
-        if self.closed:
-            raise BadStreamError("a container is changed after it was used")
+        refuse_if(self.closed, "a container is changed after it was used")
 
 
 @dataclass(eq=False, slots=True)
@@ -58,9 +56,9 @@ class Blob(Node):
 
     def take(self) -> bytes | str:
         """Return the content and let go of it."""
-        if self.data is None:
-            raise BadStreamError("the raw bytes of an array are used twice")
         data, self.data = self.data, None
+        if data is None:
+            raise BadStreamError("the raw bytes of an array are used twice")
         return data
 
 
@@ -86,19 +84,17 @@ class Array(Node):
     def fill(self, dtype: Any, shape: Any, data: Any, order: Literal["C", "F"]) -> None:
         """Set the content; BadStreamError if shape, dtype and bytes do not fit together."""
         self.check_open()
-        if self.values is not None:
-            raise BadStreamError("an array is filled twice")
-        if not isinstance(dtype, Dtype):
-            raise BadStreamError("an array has no valid dtype")
-        if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
-            raise BadStreamError("an array has no valid shape")
+        refuse_if(self.values is not None, "an array is filled twice")
+        refuse_if(not isinstance(dtype, Dtype), "an array has no valid dtype")
+        fits = type(shape) is tuple and all(type(n) is int and n >= 0 for n in shape)
+        refuse_if(not fits, "an array has no valid shape")
         data = _raw_bytes(data)
         size = math.prod(shape) * dtype.numpy.itemsize
-        if size != len(data):
-            raise BadStreamError(
-                f"an array of shape {list(shape)} and dtype {dtype.numpy.str[1:]} has"
-                f" {len(data)} bytes instead of {size}"
-            )
+        refuse_if(
+            size != len(data),
+            f"an array of shape {list(shape)} and dtype {dtype.numpy.str[1:]} has {len(data)} bytes"
+            f" instead of {size}",
+        )
         try:
             self.values = np.ndarray(shape, dtype.numpy, data, order=order)
         except ValueError:  # no items, but sides that NumPy cannot count
@@ -120,30 +116,25 @@ class List(Node):
 
     def append(self, value: Any) -> None:
         """Add one item."""
-        self._check_room(1)
-        if self.small is not None:
-            if type(value) is int and 0 <= value <= 255:
-                self.small.append(value)
-                return
-            self.items = list(self.small)
-            self.small = None
+        if self.small is not None and type(value) is int and 0 <= value <= 255:
+            self.extend_small(bytes([value]))
+            return
+        self.check_open()
+        self.items, self.small = self.plain(), None
+        refuse_if(len(self.items) >= MAX_LIST_ITEMS, _TOO_LONG)
         self.adopt(value)
         self.items.append(value)
 
     def extend_small(self, values: bytes) -> None:
         """Add ints of 0..255 to a list that holds nothing else."""
-        self._check_room(len(values))
+        self.check_open()
         assert self.small is not None
+        refuse_if(len(self.small) + len(values) > MAX_LIST_ITEMS, _TOO_LONG)
         self.small += values
 
     def plain(self) -> list[Any]:
         """Return the items as a Python list."""
         return self.items if self.small is None else list(self.small)
-
-    def _check_room(self, more: int) -> None:
-        self.check_open()
-        if len(self.items if self.small is None else self.small) + more > MAX_LIST_ITEMS:
-            raise BadStreamError(f"a list has more than {MAX_LIST_ITEMS:,} items")
 
 
 @dataclass(eq=False, slots=True)
@@ -157,30 +148,28 @@ class Dict(Node):
         self.check_open()
         if isinstance(key, bytes):
             key = key.decode("latin1")
-        if type(key) is not int and type(key) is not str:
-            raise BadStreamError("a dict key is neither an int nor a short string")
-        if key in self.data:
-            raise BadStreamError(f"a dict has the key {key!r:.40} twice")
+        plain = type(key) in (int, str)
+        refuse_if(not plain, "a dict key is neither an int nor a short string")
+        refuse_if(key in self.data, f"a dict has the key {key!r:.40} twice")
         if isinstance(value, List) and value.row < 0 and value.small is None:
             first = value.items[0]
-            if isinstance(first, List) and len(first.plain()) > 64:
-                raise BadStreamError(
-                    "an entry of the data set is not [R, G, B, mask, boxes];"
-                    " is it a file of PurdueShapes5MultiObject?"
-                )
+            refuse_if(
+                isinstance(first, List) and len(first.plain()) > 64,
+                "an entry of the data set is not [R, G, B, mask, boxes];"
+                " is it a file of PurdueShapes5MultiObject?",
+            )
         self.adopt(value)
         self.data[key] = value
 
 
 def new_tuple(items: list[Any]) -> tuple[Any, ...]:
     """Return a tuple, if it is no longer and no deeper than this format needs."""
-    if len(items) > _MAX_TUPLE_ITEMS:
-        raise BadStreamError(f"a tuple has more than {_MAX_TUPLE_ITEMS} items")
+    many = len(items) > _MAX_TUPLE_ITEMS
+    refuse_if(many, f"a tuple has more than {_MAX_TUPLE_ITEMS} items")
     for item in items:
         _close(item)
     made = tuple(items)
-    if _levels(made) > _MAX_TUPLE_DEPTH:
-        raise BadStreamError(f"tuples nest deeper than {_MAX_TUPLE_DEPTH}")
+    refuse_if(_levels(made) > _MAX_TUPLE_DEPTH, f"tuples nest deeper than {_MAX_TUPLE_DEPTH}")
     return made
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segjax.data.purdue.nodes import LONG_STRING, NAMES, Array, Blob, Dict, Dtype, List, new_tuple
-from segjax.data.purdue.stream import BadStreamError, Stream
+from segjax.data.purdue.stream import BadStreamError, Stream, refuse_if
 from segjax.data.purdue.unpickle import INSTRUCTIONS, Machine
 
 _RECORD_PARTS = 5  # R, G, B, mask, boxes
@@ -34,24 +34,21 @@ class RecordMachine(Machine):
 
     def __init__(self, stream: Stream, *, on_record: Callable[[list[Any]], int]) -> None:
         super().__init__(stream)
-        self._on_record = on_record
-        self._held = 0
+        self._on_record, self._held = on_record, 0
 
     def set_items(self, items: list[Any]) -> None:
         """Set keys and values, in turn, in the dict on top of the stack."""
         target = self.top()
-        if type(target) is not Dict or len(items) % 2:
-            raise BadStreamError("an entry is set in what is not a dict")
+        odd = type(target) is not Dict or len(items) % 2
+        refuse_if(odd, "an entry is set in what is not a dict")
         for key, value in zip(items[0::2], items[1::2], strict=True):
             target.set(key, value)
 
     def push_string(self, value: str | bytes) -> None:
         """Put a string on the stack; a long one is pixels."""
-        if len(value) < LONG_STRING:
-            self.stack.append(value)
-        else:
-            self._hold(len(value))
-            self.stack.append(Blob(value))
+        long = len(value) >= LONG_STRING
+        self._hold(len(value) if long else 0)
+        self.stack.append(Blob(value) if long else value)
 
     def mark(self) -> None:
         """Remember how high the stack is; take a batch of small ints for a list in one go."""
@@ -79,8 +76,7 @@ class RecordMachine(Machine):
     def append_all(self, items: list[Any]) -> List:
         """Append ``items`` to the list on top of the stack, and return that."""
         target = self.top()
-        if type(target) is not List:
-            raise BadStreamError("something is appended to what is not a list")
+        refuse_if(type(target) is not List, "something is appended to what is not a list")
         for item in items:
             target.append(item)
         if len(target.items) == _RECORD_PARTS and type(target.items[3]) is Array:
@@ -91,20 +87,18 @@ class RecordMachine(Machine):
 
     def build(self, state: Any) -> None:
         """Set the state of the array or dtype on top of the stack."""
+
+        def plain(rest: list[Any]) -> bool:
+            return rest[:6] == [None, None, None, -1, -1, 0]
+
         match self.top(), state:
             case Array() as target, (1, shape, dtype, fortran, data):
                 target.fill(dtype, shape, data, "F" if fortran else "C")
             case Array(), (_, _, _, _, _):
                 raise BadStreamError("it has an array of an unknown version")
-            # A plain dtype has a version, a byte order, and nothing else.
-            case Dtype() as dtype, (3 | 4, order, None, None, None, -1, -1, 0, *_) if order in (
-                "|",
-                "<",
-                ">",
-                "=",
-            ):
+            case Dtype() as dtype, (3 | 4, "|" | "<" | ">" | "=" as order, *rest) if plain(rest):
                 dtype.set_order(order)
-            case Dtype(), (version, _, None, None, None, -1, -1, 0, *_) if version not in (3, 4):
+            case Dtype(), (version, _, *rest) if version not in (3, 4) and plain(rest):
                 raise BadStreamError("it has a dtype of an unknown version")
             case _:
                 raise BadStreamError("it sets a state that is not that of a plain array or dtype")
@@ -114,11 +108,9 @@ class RecordMachine(Machine):
         target.extend_small(values)
 
     def _hold(self, size: int) -> None:
-        self._held += size
-        if self._held > self.stream.limits.held_bytes:
-            raise BadStreamError(
-                f"more than {self.stream.limits.held_bytes:,} bytes of it are not part of any image"
-            )
+        self._held, most = self._held + size, self.stream.limits.held_bytes
+        if self._held > most:
+            raise BadStreamError(f"more than {most:,} bytes of it are not part of any image")
 
     instructions: ClassVar = {
         **INSTRUCTIONS,

@@ -25,6 +25,12 @@ class BadStreamError(Exception):
     """Why the content of a file cannot be read; the caller adds the file's name."""
 
 
+def refuse_if(wrong: object, why: str) -> None:
+    """Raise BadStreamError that says ``why`` if something is ``wrong``."""
+    if wrong:
+        raise BadStreamError(why)
+
+
 @dataclasses.dataclass(frozen=True)
 class Limits:
     """What a file may cost to read, whatever it says itself.
@@ -46,31 +52,22 @@ class Limits:
 
 
 class Gunzip:
-    """A forward-only reader of a gzip file, ``packed_bytes`` of ``size`` bytes into it."""
+    """A forward-only reader of a gzip file, ``packed_bytes`` of ``size`` bytes into it.
+
+    ``digest`` is the SHA-256 of the packed bytes read so far; in the end, of the whole file.
+    """
 
     def __init__(self, file: BinaryIO, *, max_unpacked_bytes: int) -> None:
-        self._file = file
-        self._max_unpacked_bytes = max_unpacked_bytes
-        self._digest = hashlib.sha256()
+        self._file, self._max_unpacked_bytes = file, max_unpacked_bytes
+        self.digest = hashlib.sha256()
         self.size = os.fstat(file.fileno()).st_size
         self.packed_bytes = 0
         self._packed = self._read(_PACKED)
-        if not self._packed:
-            raise BadStreamError("the file is empty")
-        if not self._packed.startswith(_MAGIC):
-            raise BadStreamError("it is not a gzip file")
-
-    @property
-    def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the packed bytes read so far; in the end, of the whole file."""
-        return self._digest.hexdigest()
+        refuse_if(not self._packed, "the file is empty")
+        refuse_if(not self._packed.startswith(_MAGIC), "it is not a gzip file")
 
     def pieces(self) -> Iterator[bytes]:
-        """Yield the unpacked bytes, at most 1 MiB at a time and never none.
-
-        Raises:
-          BadStreamError: if the file is truncated, damaged, or unpacks to more than the cap.
-        """
+        """Yield the unpacked bytes, at most 1 MiB at a time; BadStreamError if they are damaged."""
         packed, unpacked_bytes = self._packed, 0
         while packed:
             member = zlib.decompressobj(_GZIP_WINDOW_BITS)
@@ -80,15 +77,15 @@ class Gunzip:
                 except zlib.error as error:
                     raise BadStreamError(f"the gzip data is damaged ({error})") from None
                 # zlib may still hold output after its last input byte: only silence is the end.
-                if not packed and not piece and not member.eof:
-                    raise BadStreamError("the gzip data ends early; the file is truncated")
+                silent = not packed and not piece and not member.eof
+                refuse_if(silent, "the gzip data ends early; the file is truncated")
                 packed = member.unconsumed_tail or member.unused_data or self._read(_PACKED)
                 unpacked_bytes += len(piece)
-                if unpacked_bytes > self._max_unpacked_bytes:
-                    raise BadStreamError(
-                        f"it unpacks to more than {self._max_unpacked_bytes:,} bytes"
-                        " (raise max_unpacked_bytes if you trust it)"
-                    )
+                refuse_if(
+                    unpacked_bytes > self._max_unpacked_bytes,
+                    f"it unpacks to more than {self._max_unpacked_bytes:,} bytes"
+                    " (raise max_unpacked_bytes if you trust it)",
+                )
                 if piece:
                     yield piece
             # Zero bytes between members are padding.
@@ -96,13 +93,13 @@ class Gunzip:
                 packed = self._read(_PACKED)
             if len(packed) == 1:
                 packed += self._read(1)
-            if packed and not packed.startswith(_MAGIC):
-                raise BadStreamError("there is something else behind the gzip data")
+            other = packed and not packed.startswith(_MAGIC)
+            refuse_if(other, "there is something else behind the gzip data")
 
     def _read(self, size: int) -> bytes:
         packed = self._file.read(size)
         self.packed_bytes += len(packed)
-        self._digest.update(packed)
+        self.digest.update(packed)
         return packed
 
 
@@ -111,8 +108,8 @@ def read_ahead(
 ) -> Generator[bytes]:
     """Yield the pieces of ``source``, unpacked on a thread of its own, a few ahead of the reader.
 
-    zlib works without Python's lock, so unpacking, a third of the work, runs beside parsing.
-    ``on_progress(done, total)`` hears packed bytes, on the reader's thread.
+    zlib works without Python's lock, so unpacking runs beside parsing. ``on_progress(done, total)``
+    hears packed bytes, on the reader's thread.
     """
     pieces = source.pieces()
     with ThreadPoolExecutor(1, "segjax-gunzip") as thread:
@@ -136,14 +133,9 @@ class Stream:
     """
 
     def __init__(self, pieces: Iterable[bytes], *, limits: Limits) -> None:
-        self._pieces = iter(pieces)
-        self.limits = limits
-        self.buf = b""
-        self.pos = 0
-        self.budget = 0
-        self._unpacked_bytes = 0
-        self._refill_at = 0
-        self._at_end = False
+        self._pieces, self.limits = iter(pieces), limits
+        self.buf, self.pos, self.budget = b"", 0, 0
+        self._unpacked_bytes, self._refill_at, self._at_end = 0, 0, False
 
     @property
     def offset(self) -> int:
@@ -173,8 +165,7 @@ class Stream:
             wanted -= len(piece)
         self._at_end = len(parts) == 1
         self._unpacked_bytes += sum(map(len, parts[1:]))
-        self.buf = b"".join(parts)
-        self.pos = 0
+        self.buf, self.pos = b"".join(parts), 0
         self._refill_at = max(0, len(self.buf) - _LOOKAHEAD)
         earned = self.limits.opcodes_base + self._unpacked_bytes // _BYTES_PER_OPCODE
         self.budget = min(self.limits.opcodes, earned)
@@ -184,12 +175,10 @@ class Stream:
         if size > _MAX_LINE:
             raise BadStreamError(f"a string claims {size:,} bytes")
         while len(self.buf) - self.pos < size:
-            if self._at_end:
-                raise BadStreamError("the pickle ends early")
+            refuse_if(self._at_end, "the pickle ends early")
             self._refill(size)
-        data = self.buf[self.pos : self.pos + size]
         self.pos += size
-        return data
+        return self.buf[self.pos - size : self.pos]
 
     def integer(self, size: int) -> int:
         """Return the unsigned int in the next ``size`` bytes, low byte first."""
@@ -198,18 +187,15 @@ class Stream:
     def line(self) -> bytes:
         """Return the bytes up to the next newline, which is skipped."""
         while (end := self.buf.find(b"\n", self.pos)) < 0:
-            if self._at_end:
-                raise BadStreamError("the pickle ends early")
-            if len(self.buf) - self.pos > _MAX_LINE:
-                raise BadStreamError(f"a line is longer than {_MAX_LINE:,} bytes")
+            refuse_if(self._at_end, "the pickle ends early")
+            held = len(self.buf) - self.pos
+            refuse_if(held > _MAX_LINE, f"a line is longer than {_MAX_LINE:,} bytes")
             self._refill()
-        line = self.buf[self.pos : end]
-        self.pos = end + 1
-        return line
+        start, self.pos = self.pos, end + 1
+        return self.buf[start:end]
 
     def short_line(self) -> bytes:
         """Return a line that holds a number or a name."""
         line = self.line()
-        if len(line) > 100:
-            raise BadStreamError("a number or name is longer than 100 bytes")
+        refuse_if(len(line) > 100, "a number or name is longer than 100 bytes")
         return line

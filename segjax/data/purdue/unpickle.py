@@ -15,7 +15,7 @@ from functools import partial
 from operator import methodcaller
 from typing import Any, ClassVar
 
-from segjax.data.purdue.stream import BadStreamError, Stream
+from segjax.data.purdue.stream import BadStreamError, Stream, refuse_if
 
 _MAX_MARKS = 100
 _STOP = b"."[0]
@@ -36,11 +36,8 @@ class Name:
 class Machine:
     """Runs one pickle; every defect is a ``BadStreamError``.
 
-    Attributes:
-      instructions: by the byte of each allowed instruction, what it does.
-      names: by module and name, what they stand for.
-      new_dict: makes an empty dict.
-      new_tuple: makes a tuple of a list.
+    Each reader says what the allowed ``instructions`` do, what ``names``, by module and name,
+    stand for, and what makes an empty dict, and a tuple of a list.
     """
 
     instructions: ClassVar[Mapping[bytes, Callable[[Any], None]]]
@@ -49,10 +46,8 @@ class Machine:
     new_tuple: ClassVar[Any] = tuple
 
     def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.stream, self.memo = stream, dict[int, Any]()
+        self.stack, self.marks = list[Any](), list[int]()
 
     def run(self) -> Any:
         """Interpret the whole stream and return its one object."""
@@ -72,13 +67,9 @@ class Machine:
             if len(stack) > most:
                 raise BadStreamError(f"the pickle stack is higher than {most:,}")
         result = self.pop()
-        if stack or self.marks:
-            raise BadStreamError("the pickle ends with more than one object")
-        if not stream.ended():
-            raise BadStreamError("there are more bytes behind the end of the pickle")
+        refuse_if(stack or self.marks, "the pickle ends with more than one object")
+        refuse_if(not stream.ended(), "there are more bytes behind the end of the pickle")
         return result
-
-    # What each reader decides for itself.
 
     def set_items(self, items: list[Any]) -> None:
         """Set keys and values, in turn, in the dict on top of the stack."""
@@ -96,8 +87,6 @@ class Machine:
         """Return what is raised at a name, (module, name), that is not in the table."""
         shown = ".".join(path)[:80]
         return BadStreamError(f"it asks for the name {shown!r}, which no data file needs")
-
-    # The stack and the memo.
 
     def pop(self) -> Any:
         """Take off the topmost value and return it."""
@@ -118,30 +107,22 @@ class Machine:
     def mark(self) -> None:
         """Remember how high the stack is."""
         self.marks.append(len(self.stack))
-        if len(self.marks) > _MAX_MARKS:
-            raise BadStreamError(f"more than {_MAX_MARKS} marks are open")
+        refuse_if(len(self.marks) > _MAX_MARKS, f"more than {_MAX_MARKS} marks are open")
 
     def pop_mark(self) -> list[Any]:
         """Forget the last mark, take off what lies above it and return that."""
-        if not self.marks:
-            raise BadStreamError("the pickle uses a mark that it has not set")
+        refuse_if(not self.marks, "the pickle uses a mark that it has not set")
         mark = self.marks.pop()
-        items = self.stack[mark:]
-        del self.stack[mark:]
+        items, self.stack[mark:] = self.stack[mark:], []
         return items
 
     def _put(self, index: int) -> None:
-        if index < 0:
-            raise BadStreamError("a memo index is negative")
+        refuse_if(index < 0, "a memo index is negative")
         self.memo[index] = self.top()
 
     def _get(self, index: int) -> None:
-        if index not in self.memo:
-            raise BadStreamError(f"the pickle refers to memo {index}, which is not set")
+        refuse_if(index not in self.memo, f"the pickle refers to memo {index}, which is not set")
         self.stack.append(self.memo[index])
-
-    def _push_tuple(self, items: list[Any]) -> None:
-        self.stack.append(self.new_tuple(items))
 
     def _push_dict(self, items: list[Any]) -> None:
         self.stack.append(self.new_dict())
@@ -154,18 +135,12 @@ class Machine:
         self.stack.append(self.names[path])
 
     def _reduce(self, name: Any, args: Any) -> None:
-        if type(name) is not Name or type(args) is not tuple:
-            raise BadStreamError("it calls what is not a function of the allowed ones")
-        if name.call is None:
-            raise BadStreamError(f"it calls {name.role}, which no data file does")
+        odd = type(name) is not Name or type(args) is not tuple
+        refuse_if(odd, "it calls what is not a function of the allowed ones")
+        refuse_if(name.call is None, f"it calls {name.role}, which no data file does")
         result = name.call(args)
-        if result is None:
-            raise BadStreamError(f"it calls {name.role} with wrong arguments")
+        refuse_if(result is None, f"it calls {name.role} with wrong arguments")
         self.stack.append(result)
-
-    def _check_protocol(self, protocol: int) -> None:
-        if protocol > 5:
-            raise BadStreamError("its pickle protocol is newer than 5")
 
 
 def _sized(width: int) -> Callable[[Stream], bytes]:
@@ -174,25 +149,20 @@ def _sized(width: int) -> Callable[[Stream], bytes]:
 
 def _long_int(stream: Stream) -> bytes:
     size = stream.integer(1)
-    if size > 8:
-        raise BadStreamError("an int is longer than 8 bytes")
+    refuse_if(size > 8, "an int is longer than 8 bytes")
     return stream.take(size)
 
 
 def _decimal(line: bytes) -> int:
     digits = line.removeprefix(b"-")
-    if not digits.isdigit() or len(digits) > 19:
-        raise BadStreamError("an int is not a plain number of at most 19 digits")
+    plain = digits.isdigit() and len(digits) <= 19
+    refuse_if(not plain, "an int is not a plain number of at most 19 digits")
     return int(line)
 
 
-def _int_or_bool(line: bytes) -> int | bool:
-    return line == b"01" if line in (b"00", b"01") else _decimal(line)
-
-
 def _unquoted(line: bytes) -> str:
-    if len(line) < 2 or line[0] != line[-1] or line[:1] not in (b"'", b'"'):
-        raise BadStreamError("a string has no closing quote")
+    quoted = len(line) > 1 and line[0] == line[-1] and line[:1] in (b"'", b'"')
+    refuse_if(not quoted, "a string has no closing quote")
     return bytes(codecs.escape_decode(line[1:-1])[0]).decode("latin1")
 
 
@@ -205,7 +175,7 @@ _escaped = methodcaller("decode", "raw-unicode-escape")
 
 # Numbers and strings: where their bytes end, what these mean, and what is wrong if nothing.
 _LITERALS: dict[bytes, tuple[Callable[[Stream], bytes], Callable[[bytes], Any], str]] = {
-    b"I": (Stream.short_line, _int_or_bool, ""),
+    b"I": (Stream.short_line, lambda n: n == b"01" if n in (b"00", b"01") else _decimal(n), ""),
     b"L": (Stream.short_line, lambda line: _decimal(line.removesuffix(b"L")), ""),
     b"J": (methodcaller("take", 4), _signed, ""),
     b"K": (methodcaller("take", 1), _unsigned, ""),
@@ -253,10 +223,10 @@ INSTRUCTIONS: dict[bytes, Callable[[Any], None]] = {
     b"\x89": lambda m: m.stack.append(False),
     b"(": lambda m: m.mark(),
     b")": lambda m: m.stack.append(()),
-    b"t": lambda m: m._push_tuple(m.pop_mark()),
-    b"\x85": lambda m: m._push_tuple(m.pop_many(1)),
-    b"\x86": lambda m: m._push_tuple(m.pop_many(2)),
-    b"\x87": lambda m: m._push_tuple(m.pop_many(3)),
+    b"t": lambda m: m.stack.append(m.new_tuple(m.pop_mark())),
+    b"\x85": lambda m: m.stack.append(m.new_tuple(m.pop_many(1))),
+    b"\x86": lambda m: m.stack.append(m.new_tuple(m.pop_many(2))),
+    b"\x87": lambda m: m.stack.append(m.new_tuple(m.pop_many(3))),
     b"}": lambda m: m._push_dict([]),
     b"d": lambda m: m._push_dict(m.pop_mark()),
     b"s": lambda m: m.set_items(m.pop_many(2)),
@@ -271,6 +241,6 @@ INSTRUCTIONS: dict[bytes, Callable[[Any], None]] = {
     b"c": lambda m: m._push_name(*(_latin1(m.stream.short_line()) for _ in range(2))),
     b"\x93": lambda m: m._push_name(*m.pop_many(2)),
     b"R": lambda m: m._reduce(*m.pop_many(2)),
-    b"\x80": lambda m: m._check_protocol(m.stream.integer(1)),
+    b"\x80": lambda m: refuse_if(m.stream.integer(1) > 5, "its pickle protocol is newer than 5"),
     b"\x95": lambda m: m.stream.take(8),
 }
