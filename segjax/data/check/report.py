@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -18,24 +18,15 @@ _SIZES_SHOWN = 6
 
 @dataclasses.dataclass
 class SplitReport:
-    """What one split holds; pixels are counted in the pictures' own sizes.
-
-    Attributes:
-      images: number of pictures read.
-      sizes: 'HEIGHTxWIDTH' -> number of pictures.
-      class_pixels: class -> pixels.
-      class_images: class -> pictures that show it.
-      objects: class -> objects (COCO's, otherwise connected regions).
-      pixels: all pixels that count.
-      ignored_pixels: those that do not.
-    """
+    """What one split holds; pixels are counted in the pictures' own sizes."""
 
     images: int = 0
-    sizes: Counter[str] = dataclasses.field(default_factory=Counter)
+    sizes: Counter[str] = dataclasses.field(default_factory=Counter)  # by 'HEIGHTxWIDTH'
+    # Of each class: its pixels, the pictures that show it, COCO's objects or connected regions.
     class_pixels: Counter[str] = dataclasses.field(default_factory=Counter)
     class_images: Counter[str] = dataclasses.field(default_factory=Counter)
     objects: Counter[str] = dataclasses.field(default_factory=Counter)
-    pixels: int = 0
+    pixels: int = 0  # that count
     ignored_pixels: int = 0
 
     def add(self, sample: Sample, class_names: Sequence[str]) -> None:
@@ -89,18 +80,9 @@ class Report:
         lines.append(f"result: {', '.join(words) or 'nothing wrong'}")
         return "\n".join(lines) + "\n"
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        # dataclasses.asdict rebuilds a Counter from its pairs and so counts the pairs.
-        splits = {
-            split: {
-                name: dict(value) if isinstance(value, Counter) else value
-                for name, value in vars(part).items()
-            }
-            for split, part in self.splits.items()
-        }
-        problems = [dataclasses.asdict(problem) for problem in self.problems]
-        return {**vars(self), "splits": splits, "problems": problems, "failed": self.failed}
+    def json(self) -> str:
+        """Return the report as a JSON object."""
+        return json.dumps({**vars(self), "failed": self.failed}, default=vars, indent=2) + "\n"
 
 
 def _size_text(size: Size) -> str:
@@ -108,25 +90,22 @@ def _size_text(size: Size) -> str:
 
 
 def _sizes_text(part: SplitReport) -> str:
-    ordered = part.sizes.most_common()
-    if len(ordered) == 1:
-        return ordered[0][0]
-    shown = ", ".join(f"{size} ({count})" for size, count in ordered[:_SIZES_SHOWN])
-    rest = len(ordered) - _SIZES_SHOWN
-    return f"{shown} and {rest} more sizes" if rest > 0 else shown
+    if len(part.sizes) == 1:
+        return next(iter(part.sizes))
+    shown = [f"{size} ({count})" for size, count in part.sizes.most_common(_SIZES_SHOWN)]
+    rest = len(part.sizes) - _SIZES_SHOWN
+    return ", ".join(shown) + (f" and {rest} more sizes" if rest > 0 else "")
 
 
 def _class_lines(part: SplitReport, names: Sequence[str]) -> list[str]:
     if not part.pixels:
         return []
     width = max(len(printable(name)) for name in [*names, "background"])
-    lines = []
-    for name in names:
-        share = 100 * part.class_pixels[name] / part.pixels
-        lines.append(
-            f"  {printable(name):{width}} {share:6.2f} % of pixels, in"
-            f" {part.class_images[name]} images, {part.objects[name]} objects"
-        )
+    lines = [
+        f"  {printable(name):{width}} {100 * part.class_pixels[name] / part.pixels:6.2f} % of"
+        f" pixels, in {part.class_images[name]} images, {part.objects[name]} objects"
+        for name in names
+    ]
     if part.ignored_pixels:
         share = 100 * part.ignored_pixels / (part.pixels + part.ignored_pixels)
         lines.append(f"  {'(ignored)':{width}} {share:6.2f} % of all pixels")

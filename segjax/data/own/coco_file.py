@@ -67,34 +67,43 @@ def read_file(path: Path) -> tuple[list[Picture], list[str]]:
     where = printable(str(path))
     content = _read_json(path, where)
     pictures: dict[int, Picture] = {}
+    categories: dict[int, str] = {}
+
+    def fields(entry: Any, what: str, **kinds: type) -> list[Any]:
+        if not isinstance(entry, dict):
+            raise DataError(f"{where}: an entry of {what} is no object")
+        for key, kind in kinds.items():
+            if type(entry.get(key)) is not kind:
+                about = str(entry.get("id", entry.get("file_name", "?")))[:60]
+                is_not = f"must be a {kind.__name__}, not {str(entry.get(key))[:40]!r}"
+                raise DataError(f"{where}: {what} {about!r}: {key!r} {is_not}")
+        return [entry[key] for key in kinds]
+
     for entry in content["images"]:
-        kinds = {"id": int, "file_name": str, "height": int, "width": int}
-        index, name, height, width = _fields(entry, kinds, "image", where)
-        if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
-            raise DataError(f"{where}: image {name!r}: {height}x{width} is no size")
+        index, name, *size = fields(entry, "image", id=int, file_name=str, height=int, width=int)
+        if not all(0 < side <= MAX_SIDE for side in size):
+            raise DataError(f"{where}: image {name!r}: {size[0]}x{size[1]} is no size")
         if index in pictures:
             raise DataError(f"{where}: two images have the id {index}")
-        pictures[index] = Picture(name, (height, width), [])
+        pictures[index] = Picture(name, (size[0], size[1]), [])
     names = Counter(picture.name for picture in pictures.values())
     if twice := sorted(name for name, count in names.items() if count > 1):
         raise DataError(f"{where}: listed twice under different ids: {some_names(twice)}")
-    categories: dict[int, str] = {}
     for entry in content["categories"]:
-        index, name = _fields(entry, {"id": int, "name": str}, "category", where)
+        index, name = fields(entry, "category", id=int, name=str)
         if index in categories:
             raise DataError(f"{where}: two categories have the id {index}")
         categories[index] = name
     for entry in content["annotations"]:
-        kinds = {"image_id": int, "category_id": int}
-        image, category = _fields(entry, kinds, "annotation", where)
-        about = f"{where}: annotation {entry.get('id')!r}"
+        image, category = fields(entry, "annotation", image_id=int, category_id=int)
+        index, crowd = entry.get("id"), bool(entry.get("iscrowd", 0))
+        about = f"{where}: annotation {index!r}"
         if image not in pictures:
             raise DataError(f"{about}: no image_id {image}")
         if category not in categories:
             raise DataError(f"{about}: no category_id {category}")
-        crowd = bool(entry.get("iscrowd", 0))
         drawn, box = entry.get("segmentation"), _edges(entry.get("bbox"), about)
-        found = Annotation(entry.get("id"), categories[category], crowd, drawn, box)
+        found = Annotation(index, categories[category], crowd, drawn, box)
         pictures[image].annotations.append(found)
     return list(pictures.values()), list(dict.fromkeys(categories.values()))
 
@@ -114,28 +123,17 @@ def _read_json(path: Path, where: str) -> dict[str, Any]:
     return content
 
 
-def _fields(entry: Any, kinds: dict[str, type], what: str, where: str) -> list[Any]:
-    """Return the fields of an entry, each of its kind."""
-    if not isinstance(entry, dict):
-        raise DataError(f"{where}: an entry of {what} is no object")
-    for key, kind in kinds.items():
-        if type(entry.get(key)) is not kind:
-            about = entry.get("id", entry.get("file_name", "?"))
-            raise DataError(
-                f"{where}: {what} {str(about)[:60]!r}: {key!r} must be a"
-                f" {kind.__name__}, not {str(entry.get(key))[:40]!r}"
-            )
-    return [entry[key] for key in kinds]
-
-
 def _edges(box: Any, about: str) -> Edges | None:
     if box is None or box == []:
         return None
-    numbers = isinstance(box, list) and all(type(v) in (int, float) for v in box)
-    if not numbers or len(box) != 4 or not all(math.isfinite(v) for v in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_number, box)):
         raise DataError(f"{about}: bbox must be [x, y, w, h]")
-    left, top, width, height = (float(value) for value in box)
+    left, top, width, height = map(float, box)
     return left, top, left + width, top + height
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def require_pycocotools() -> Any:
@@ -152,7 +150,7 @@ def _draw_polygons(polygons: list[Any], size: Size) -> np.ndarray:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError("a polygon needs three or more x, y pairs")
         for value in polygon:
-            if type(value) not in (int, float) or not math.isfinite(value):
+            if not _is_number(value):
                 raise ValueError(f"a polygon holds {str(value)[:20]!r}")
             if not -limit <= value <= limit:
                 raise ValueError(f"a polygon lies far outside the image ({value:g})")
@@ -168,20 +166,18 @@ def _draw_polygons(polygons: list[Any], size: Size) -> np.ndarray:
 
 def _draw_runs(runs: dict[str, Any], size: Size) -> np.ndarray:
     """Draw run lengths, of zeros and ones in turn, down the columns from the left."""
-    height, width = size
-    if runs.get("size") != [height, width]:
-        raise ValueError(
-            f"run lengths of size {str(runs.get('size'))[:30]} for an image of {height}x{width}"
-        )
-    counts = runs.get("counts")
+    (height, width), stated, counts = size, runs.get("size"), runs.get("counts")
+    if stated != [height, width]:
+        told = f"run lengths of size {str(stated)[:30]}"
+        raise ValueError(f"{told} for an image of {height}x{width}")
     if isinstance(counts, str):
         counts = _unpack_counts(counts)
     if not isinstance(counts, list) or any(type(n) is not int or n < 0 for n in counts):
         raise ValueError("its run lengths are not whole numbers")
     if sum(counts) != height * width:
         raise ValueError(f"its run lengths add up to {sum(counts)}, not {height} times {width}")
-    values = np.arange(len(counts), dtype=np.int64) % 2
-    return np.repeat(values.astype(np.uint8), counts).reshape(width, height).T
+    values = (np.arange(len(counts)) % 2).astype(np.uint8)
+    return np.repeat(values, counts).reshape(width, height).T
 
 
 def _unpack_counts(text: str) -> list[int]:
@@ -190,18 +186,15 @@ def _unpack_counts(text: str) -> list[int]:
     # characters counted from "0"; from the third on, differences to the one before the last.
     counts: list[int] = []
     value = shift = 0
-    for character in text:
-        code = ord(character) - 48
+    for code in (ord(character) - 48 for character in text):
         if not 0 <= code < 64 or shift > 30:
             raise ValueError("its compressed run lengths are damaged")
         value |= (code & 31) << shift
         shift += 5
-        if code & 32:
-            continue
-        if code & 16:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value = shift = 0
+        if not code & 32:
+            value -= 1 << shift if code & 16 else 0
+            counts.append(value + counts[-2] if len(counts) > 2 else value)
+            value = shift = 0
     if shift:
         raise ValueError("its compressed run lengths are damaged")
     return counts

@@ -63,18 +63,13 @@ def read_labels(path: Path) -> np.ndarray:
         if picture.format in ("JPEG", "MPO"):
             raise FileProblemError("lossy mask")
         picture = ImageOps.exif_transpose(picture)
-        if picture.mode == "1":
-            return np.array(picture).astype(np.uint8)
-        if picture.mode in ("P", "L", *_WIDE_MODES):
-            return np.array(picture)
-        if picture.mode in ("LA", "PA"):
-            return np.array(picture)[..., 0]
-        if picture.mode not in ("RGB", "RGBA"):
+        stored = np.array(picture)
+        if picture.mode in ("1", "P", "L", *_WIDE_MODES):
+            return stored.astype(np.uint8) if picture.mode == "1" else stored
+        if picture.mode not in ("LA", "PA", "RGB", "RGBA"):
             raise FileProblemError("colour mask", f"mode {picture.mode}")
-        colours = np.array(picture)[..., :3]
-        if (colours == colours[..., :1]).all():
-            return colours[..., 0]
-        return colours
+        colours = stored[..., : 1 if picture.mode in ("LA", "PA") else 3]
+        return colours[..., 0] if (colours == colours[..., :1]).all() else colours
 
 
 def values_of(labels: np.ndarray) -> np.ndarray:
@@ -122,12 +117,9 @@ def _opened(path: Path, *, kind: str, decode: bool = True) -> Iterator[Image.Ima
     except FileNotFoundError:
         raise FileProblemError(kind, "no such file") from None
     except Exception as error:  # decoders of damaged files raise nearly anything
-        raise FileProblemError(kind, _reason(path, error)) from None
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if path.stat().st_size == 0:
-        return "the file is empty"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "not a PNG, JPEG, BMP or TIFF, or damaged at the start"
-    return " ".join(str(error).split())[:100] or type(error).__name__
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = "not a PNG, JPEG, BMP or TIFF, or damaged at the start"
+        if path.stat().st_size == 0:
+            reason = "the file is empty"
+        raise FileProblemError(kind, reason) from None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from segjax.data.dataset import Box
-from segjax.errors import ConfigError
+from segjax.errors import check_choice
 from segjax.settings import SIZE_MULTIPLE
 
 FITS = ("resize", "crop", "pad")
@@ -24,11 +25,8 @@ Edges = tuple[float, float, float, float]
 class Fit:
     """How a picture of ``source`` size is laid into an output of ``size``, both (height, width).
 
-    Attributes:
-      source: height and width of the picture.
-      size: height and width of the output.
-      region: left, top, right, bottom of the part of the picture that is used.
-      place: left, top, right, bottom of the part of the output that it fills.
+    ``region`` is the part of the picture that is used, and ``place`` the part of the output that
+    it fills: left, top, right, bottom.
     """
 
     source: Size
@@ -56,17 +54,16 @@ class Fit:
 
         ``box``: left, top, right, bottom edges in the picture's pixels (right = left + width).
         """
-        left, top, right, bottom = self.region
-        x0, y0, x1, y1 = self.place
-        across, down = (x1 - x0) / (right - left), (y1 - y0) / (bottom - top)
-        # Rounded first, so that 3.0000000001 does not become 4.
-        low_x = int(np.floor(round((box[0] - left) * across, 6))) + x0
-        low_y = int(np.floor(round((box[1] - top) * down, 6))) + y0
-        high_x = int(np.ceil(round((box[2] - left) * across, 6))) + x0 - 1
-        high_y = int(np.ceil(round((box[3] - top) * down, 6))) + y0 - 1
-        low_x, low_y = max(low_x, x0), max(low_y, y0)
-        high_x, high_y = min(high_x, x1 - 1), min(high_y, y1 - 1)
-        return (low_x, low_y, high_x, high_y) if low_x <= high_x and low_y <= high_y else None
+        lows, highs = [], []
+        for axis in (0, 1):
+            (start, end), (first, last) = self.region[axis::2], self.place[axis::2]
+            scale = (last - first) / (end - start)
+            # Rounded first, so that 3.0000000001 does not become 4.
+            low, high = (round((edge - start) * scale, 6) for edge in box[axis::2])
+            lows.append(max(math.floor(low) + first, first))
+            highs.append(min(math.ceil(high) + first, last) - 1)
+        (left, top), (right, bottom) = lows, highs
+        return (left, top, right, bottom) if left <= right and top <= bottom else None
 
     def _lay(self, array: np.ndarray, resample: Image.Resampling) -> np.ndarray:
         if self.source == self.size:
@@ -89,24 +86,23 @@ def make_fit(source: Size, size: Size, mode: str) -> Fit:
     Raises:
       ConfigError: if ``mode`` is none of these.
     """
+    check_choice(f"--fit={mode}", mode, FITS)
     (height, width), (out_height, out_width) = source, size
-    whole = (0, 0, out_width, out_height)
-    if mode == "resize":
-        return Fit(source, size, (0, 0, width, height), whole)
+    region: Edges = (0, 0, width, height)
+    place = (0, 0, out_width, out_height)
     if mode == "crop":
         scale = max(out_height / height, out_width / width)
         # The minimum guards against 64.00000001 of 64 pixels.
         used_height, used_width = min(out_height / scale, height), min(out_width / scale, width)
         left, top = (width - used_width) / 2, (height - used_height) / 2
-        return Fit(source, size, (left, top, left + used_width, top + used_height), whole)
-    if mode == "pad":
+        region = (left, top, left + used_width, top + used_height)
+    elif mode == "pad":
         scale = min(out_height / height, out_width / width)
         new_height = min(max(1, round(height * scale)), out_height)
         new_width = min(max(1, round(width * scale)), out_width)
-        left, top = (out_width - new_width) // 2, (out_height - new_height) // 2
-        place = (left, top, left + new_width, top + new_height)
-        return Fit(source, size, (0, 0, width, height), place)
-    raise ConfigError(f"--fit={mode}: choose one of {', '.join(FITS)}")
+        x, y = (out_width - new_width) // 2, (out_height - new_height) // 2
+        place = (x, y, x + new_width, y + new_height)
+    return Fit(source, size, region, place)
 
 
 def choose_size(side: int, sizes: Sequence[Size]) -> Size:
@@ -118,10 +114,7 @@ def choose_size(side: int, sizes: Sequence[Size]) -> Size:
     """
     if side:
         return side, side
-    height, width = (float(np.median([size[axis] for size in sizes])) for axis in (0, 1))
-    scale = min(1.0, MAX_AUTO_SIDE / max(height, width))
-    return _round_side(height * scale), _round_side(width * scale)
-
-
-def _round_side(side: float) -> int:
-    return max(SIZE_MULTIPLE, SIZE_MULTIPLE * int(side / SIZE_MULTIPLE + 0.5))
+    middle = [float(np.median([size[axis] for size in sizes])) for axis in (0, 1)]
+    scale = min(1.0, MAX_AUTO_SIDE / max(middle))
+    height, width = (max(1, int(side * scale / SIZE_MULTIPLE + 0.5)) for side in middle)
+    return SIZE_MULTIPLE * height, SIZE_MULTIPLE * width

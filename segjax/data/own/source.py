@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from segjax.config import Config
-from segjax.data.dataset import Box, Dataset
+from segjax.data.dataset import Dataset
 from segjax.data.own.coco import scan_coco
 from segjax.data.own.folder import scan_folder
 from segjax.data.own.npz import scan_npz
@@ -35,10 +35,8 @@ def scan_source(config: Config) -> Source:
       DataError: if the data cannot be understood.
     """
     kind, _, path = config.data.partition(":")
-    if kind == "folder" and path:
-        return scan_folder(path, config)
-    if kind == "coco" and path:
-        return scan_coco(path, config)
+    if path and kind in ("folder", "coco"):
+        return scan_folder(path, config) if kind == "folder" else scan_coco(path, config)
     if config.data.lower().endswith(".npz"):
         return scan_npz(config.data, config)
     raise ConfigError(
@@ -60,9 +58,8 @@ def open_source(config: Config) -> dict[str, Dataset]:
     refuse(source.where, source.problems)
     splits = divide(source, config)
     items = [item for some in splits.values() for item in some]
-    size = choose_size(
-        config.image_size, [size for _, size in _each(source, items, source.size_of)]
-    )
+    sizes = [size for _, size in _each(source, items, source.size_of)]
+    size = choose_size(config.image_size, sizes)
     _check_memory(source.where, len(items), size, len(source.class_names))
     return {
         split: build_dataset(source, some, split, size=size, fit=config.fit)
@@ -88,37 +85,34 @@ def divide(source: Source, config: Config) -> dict[str, list[Any]]:
         if not 0 <= share < 1:
             raise ConfigError(f"--{name}_share={share}: must be at least 0 and below 1")
     if sum(shares.values()) >= 1:
-        raise ConfigError(
-            f"--val_share and --test_share leave nothing: {shares['val']}, {shares['test']}"
-        )
+        both = f"{config.val_share}, {config.test_share}"
+        raise ConfigError(f"--val_share and --test_share leave nothing: {both}")
+
+    def digest(item: Any) -> str:
+        try:
+            return source.digest(item)
+        except FileProblemError:
+            return str(item.name)  # reading it will tell what is wrong
+
     splits = {name: list(source.splits.get(name, ())) for name in SPLITS}
     rest = list(source.splits.get("all", splits["train"]))
-    if rest and not source.whole_splits:
-        count = len(rest)
-        digests = {item.name: _digest_or_name(source, item) for item in rest}
-        rest.sort(key=lambda item: (digests[item.name], item.name))
+    if not source.whole_splits:
+        found = [(digest(item), item.name, item) for item in rest]
+        ranked = sorted(found, key=lambda row: row[:2])
         for name, share in shares.items():
-            if name not in source.splits and share:
-                taken = max(1, round(share * count))
-                while taken < len(rest) and (
-                    digests[rest[taken - 1].name] == digests[rest[taken].name]
-                ):
+            if name not in source.splits and share and rest:
+                taken = max(1, round(share * len(rest)))
+                while taken < len(ranked) and ranked[taken - 1][0] == ranked[taken][0]:
                     taken += 1
-                splits[name], rest = rest[:taken], rest[taken:]
-    splits["train"] = rest
+                splits[name], ranked = [item for *_, item in ranked[:taken]], ranked[taken:]
+        rest = [item for *_, item in ranked]
     if not rest:
         raise DataError(
             f"{source.where}: no image is left for training; add images, or lower --val_share and"
             f" --test_share"
         )
+    splits["train"] = rest
     return {name: sorted(items, key=lambda item: item.name) for name, items in splits.items()}
-
-
-def _digest_or_name(source: Source, item: Any) -> str:
-    try:
-        return source.digest(item)
-    except FileProblemError:
-        return str(item.name)  # reading it will tell what is wrong
 
 
 def build_dataset(
@@ -132,7 +126,7 @@ def build_dataset(
     images = np.zeros((count, *size, 3), np.uint8)
     masks = np.zeros((count, *size, classes), np.uint8)
     ignore: np.ndarray | None = None
-    boxes: list[tuple[int, int, Box]] = []
+    boxes: list[tuple[int, ...]] = []
     for index, sample in _each(source, items, source.read):
         how = make_fit(sample.size, size, fit)
         images[index] = how.image(sample.image)
@@ -146,16 +140,17 @@ def build_dataset(
                 ignore = np.zeros((count, *size), bool)
             ignore[index] = hidden
         if sample.boxes is None:
-            boxes += [(index, *found) for found in region_boxes(masks[index])]
+            boxes += [(index, channel, *box) for channel, box in region_boxes(masks[index])]
         else:
-            scaled = [(index, channel, how.box(edges)) for channel, edges in sample.boxes]
-            boxes += [(index, channel, box) for index, channel, box in scaled if box is not None]
+            fitted = [(channel, how.box(edges)) for channel, edges in sample.boxes]
+            boxes += [(index, channel, *box) for channel, box in fitted if box is not None]
+    rows = np.array(boxes, np.int32).reshape(-1, 6)
     return Dataset(
         images=images,
         masks=masks,
-        boxes=np.array([box for _, _, box in boxes], np.int32).reshape(-1, 4),
-        box_image=np.array([index for index, _, _ in boxes], np.int32),
-        box_class=np.array([channel for _, channel, _ in boxes], np.uint8),
+        boxes=rows[:, 2:],
+        box_image=rows[:, 0],
+        box_class=rows[:, 1].astype(np.uint8),
         label_map=dict.fromkeys(source.class_names, 1),
         ignore=ignore,
         name=f"{Path(source.where).name} {split}",

@@ -12,6 +12,7 @@ import numpy as np
 
 from segjax.data.dataset import Dataset, random_stream
 from segjax.data.purdue import shapes
+from segjax.data.purdue.shapes import Rng
 from segjax.errors import ConfigError, DataError
 from segjax.files import replacing
 from segjax.purdue import PURDUE_SHAPES_LABELS
@@ -68,7 +69,7 @@ def synthetic(
     boxes: list[np.ndarray] = []
     for start in range(0, n, _CHUNK):
         rng, part = random_stream(seed, start // _CHUNK), slice(start, start + _CHUNK)
-        found = _draw_chunk(rng, images[part], masks[part], probs=probs, disk_leak=disk_leak)
+        found = _draw_chunk(rng, images[part], masks[part], probs, disk_leak)
         found[:, 0] += start
         boxes.append(found)
     rows = np.concatenate(boxes)
@@ -86,12 +87,7 @@ def synthetic(
 
 
 def _draw_chunk(
-    rng: np.random.Generator,
-    images: np.ndarray,
-    masks: np.ndarray,
-    *,
-    probs: np.ndarray,
-    disk_leak: bool,
+    rng: Rng, images: np.ndarray, masks: np.ndarray, probs: np.ndarray, disk_leak: bool
 ) -> np.ndarray:
     """Draw into zeroed arrays; return int [M, 6]: image, class, x1, y1, x2, y2."""
     # Everything is drawn for a whole chunk and cut, so that a shorter data set is a prefix.
@@ -124,18 +120,14 @@ def _draw_chunk(
         images[image[at], row, column] = colour[at]
         masks[image[at], row, column, label[at]] = values[label[at]]
 
-    x1, y1, x2, y2 = _tight_boxes(tiles)
+    sides = [np.asarray(tiles.any(axis=axis)) for axis in (1, 2)]
+    x1, y1 = (side.argmax(axis=1) for side in sides)
+    x2, y2 = (tile - 1 - side[:, ::-1].argmax(axis=1) for side in sides)
     rows = np.column_stack([image, label, x1 + ox, y1 + oy, x2 + ox, y2 + oy])[kept]
     return rows[np.lexsort((slot[kept], rows[:, 1], rows[:, 0]))]
 
 
-def _tight_boxes(tiles: np.ndarray) -> list[np.ndarray]:
-    sides, last = [np.asarray(tiles.any(axis=axis)) for axis in (1, 2)], tiles.shape[1] - 1
-    first = [side.argmax(axis=1) for side in sides]
-    return first + [last - side[:, ::-1].argmax(axis=1) for side in sides]
-
-
-def _random_colours(rng: np.random.Generator, count: int) -> np.ndarray:
+def _random_colours(rng: Rng, count: int) -> np.ndarray:
     colour = rng.integers(0, 254, (count, 3), endpoint=True).astype(np.uint8)
     colour[:, 1] = np.maximum(colour[:, 1], 1)  # exact black is the background
     return colour
@@ -169,8 +161,7 @@ def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
         raise ConfigError(f"seed must be at least 0, got {seed}")
     out = images.copy()
     image, row, column = np.nonzero(masks.any(axis=-1))
-    old = images[image, row, column].astype(np.int64)
-    code = (image << 24) | (old[:, 0] << 16) | (old[:, 1] << 8) | old[:, 2]
+    code = image << 24 | images[image, row, column] @ np.array([1 << 16, 1 << 8, 1])
     found, inverse = np.unique(code, return_inverse=True)
     out[image, row, column] = _random_colours(random_stream(seed, 2**63), len(found))[inverse]
     return out
@@ -209,14 +200,14 @@ def write_gz(dataset: Dataset, path: str | Path, *, protocol: int = 2) -> None:
 
 
 def _write_pickle(dataset: Dataset, out: gzip.GzipFile, *, protocol: int) -> None:
+    head = bytes([0x80, protocol]) if protocol >= 2 else b""
+
     def fragment(value: Any) -> bytes:
         # Without its first PROTO and last STOP, a pickle is a fragment that pushes one object.
         # Fragments set memo entries again that only earlier fragments read.
-        whole = pickle.dumps(value, protocol=protocol)
-        return whole[2 if protocol >= 2 else 0 : -1]
+        return pickle.dumps(value, protocol=protocol)[len(head) : -1]
 
-    out.write(b"" if protocol < 2 else bytes([0x80, protocol]))
-    out.write(b"(l(d")
+    out.write(head + b"(l(d")
     for i in range(len(dataset)):
         out.write(fragment(i) + fragment(_record(dataset, i)) + b"s")
     out.write(b"a" + fragment(dict(dataset.label_map)) + b"a.")
