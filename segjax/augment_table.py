@@ -16,69 +16,53 @@ INTERPOLATION = ("bilinear", "nearest")
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """One augmentation: its name, its strength's default and range, and a line about it.
+    """One augmentation: what is drawn for each image, and its strength if it has one.
 
     Attributes:
       name: as on the command line.
-      default: strength where none is given; None: it has no strength.
-      low: lowest strength.
-      high: highest strength.
-      unit: what the strength measures.
       summary: what is drawn for each image.
+      default: strength where none is given; None: it has no strength.
+      low, high: the range of the strength, both included.
+      unit: what the strength measures.
     """
 
     name: str
-    default: float | None
-    low: float
-    high: float
-    unit: str
     summary: str
+    default: float | None = None
+    low: float = 0
+    high: float = 0
+    unit: str = ""
 
 
+_ROWS = (
+    AugmentSpec(
+        "recolour",
+        "a new random colour for each colour inside the masks; for flat-coloured drawings",
+    ),
+    AugmentSpec("flip", "mirrored left to right, or not"),
+    AugmentSpec("flip_vertical", "mirrored top to bottom, or not"),
+    AugmentSpec("rotate90", "turned by 0, 90, 180 or 270 degrees, exactly"),
+    AugmentSpec(
+        "crop",
+        "a window of a random side, at least this share of the image's, enlarged to its size",
+        *(0.8, 0.1, 1, "side"),
+    ),
+    AugmentSpec(
+        "scale",
+        "enlarged or shrunk about the centre by a factor from 1 / (1 + s) to 1 + s",
+        *(0.25, 0, 4, "factor - 1"),
+    ),
+    AugmentSpec("rotate", "turned by an angle from -s to s", 15.0, 0, 180, "degrees"),
+    AugmentSpec("translate", "moved by -s to s of its sides", 0.1, 0, 1, "side"),
+    AugmentSpec(
+        "colour",
+        "contrast, brightness and each channel multiplied by factors from 1 - s to 1 + s",
+        *(0.2, 0, 1, "share"),
+    ),
+    AugmentSpec("noise", "normal noise of this deviation", 8.0, 0, 128, "grey levels"),
+)
 # The order is the one in which they are applied, whatever the order of the names.
-AUGMENTATIONS: Mapping[str, AugmentSpec] = {
-    row.name: row
-    for row in (
-        AugmentSpec(
-            "recolour",
-            None,
-            0,
-            0,
-            "",
-            "a new random colour for each colour inside the masks; for flat-coloured drawings",
-        ),
-        AugmentSpec("flip", None, 0, 0, "", "mirrored left to right, or not"),
-        AugmentSpec("flip_vertical", None, 0, 0, "", "mirrored top to bottom, or not"),
-        AugmentSpec("rotate90", None, 0, 0, "", "turned by 0, 90, 180 or 270 degrees, exactly"),
-        AugmentSpec(
-            "crop",
-            0.8,
-            0.1,
-            1,
-            "side",
-            "a window of a random side, at least this share of the image's, enlarged to its size",
-        ),
-        AugmentSpec(
-            "scale",
-            0.25,
-            0,
-            4,
-            "factor - 1",
-            "enlarged or shrunk about the centre by a factor from 1 / (1 + s) to 1 + s",
-        ),
-        AugmentSpec("rotate", 15.0, 0, 180, "degrees", "turned by an angle from -s to s"),
-        AugmentSpec("translate", 0.1, 0, 1, "side", "moved by -s to s of its sides"),
-        AugmentSpec(
-            "colour",
-            0.2,
-            0,
-            1,
-            "share",
-            "contrast, brightness and each channel multiplied by factors from 1 - s to 1 + s",
-        ),
-        AugmentSpec("noise", 8.0, 0, 128, "grey levels", "normal noise of this deviation"),
-    )
-}
+AUGMENTATIONS: Mapping[str, AugmentSpec] = {row.name: row for row in _ROWS}
 
 
 def parse_augment(names: str) -> dict[str, float]:
@@ -91,9 +75,7 @@ def parse_augment(names: str) -> dict[str, float]:
         strength that is not a number, out of range, or given to one that has none.
     """
     given: dict[str, float] = {}
-    if not names.strip():
-        return given
-    for term in names.split(","):
+    for term in names.split(",") if names.strip() else ():
         name, colon, number = (part.strip() for part in term.partition(":"))
         if name not in AUGMENTATIONS:
             near = difflib.get_close_matches(name, AUGMENTATIONS, n=1, cutoff=0.5)
@@ -104,30 +86,19 @@ def parse_augment(names: str) -> dict[str, float]:
             )
         if name in given:
             raise ConfigError(f"--augment={names}: {name} is in the list twice")
-        given[name] = _strength(AUGMENTATIONS[name], number, names) if colon else _default(name)
+        row = AUGMENTATIONS[name]
+        given[name] = row.default or 0.0
+        if not colon:
+            continue
+        if row.default is None:
+            raise ConfigError(f"--augment={names}: {name} has no strength; write {name} alone")
+        try:
+            given[name] = float(number)
+        except ValueError:
+            given[name] = math.nan
+        if not row.low <= given[name] <= row.high:
+            raise ConfigError(
+                f"--augment={names}: {name}:{number}: the strength ({row.unit}) must be a number "
+                f"from {row.low:g} to {row.high:g}, as in {name}:{row.default:g}"
+            )
     return {name: given[name] for name in AUGMENTATIONS if name in given}
-
-
-def check_augment(names: str) -> None:
-    """Raise ConfigError unless ``names`` can be read; see `parse_augment`."""
-    parse_augment(names)
-
-
-def _default(name: str) -> float:
-    default = AUGMENTATIONS[name].default
-    return 0.0 if default is None else default
-
-
-def _strength(row: AugmentSpec, number: str, names: str) -> float:
-    if row.default is None:
-        raise ConfigError(f"--augment={names}: {row.name} has no strength; write {row.name} alone")
-    try:
-        strength = float(number)
-    except ValueError:
-        strength = math.nan
-    if not row.low <= strength <= row.high:
-        raise ConfigError(
-            f"--augment={names}: {row.name}:{number}: the strength ({row.unit}) must be a number "
-            f"from {row.low:g} to {row.high:g}, as in {row.name}:{row.default:g}"
-        )
-    return strength

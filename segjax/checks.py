@@ -1,10 +1,9 @@
 """What settings must be together; what one alone may be stands with it in `segjax.config`."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from segjax.augment_table import check_augment
+from segjax.augment_table import parse_augment
 from segjax.errors import ConfigError
 from segjax.loss_table import PARAMETERS, Value, check_class_weights, spec
 from segjax.settings import SIZE_MULTIPLE, check_value
@@ -15,7 +14,7 @@ NAMED_DATA = ("purdue", "synthetic")
 def check_settings(config: Any) -> None:
     """Raise ConfigError for settings of a `segjax.Config` that cannot go together."""
     check_loss(config.loss, config.loss_params)
-    check_augment(config.augment)
+    parse_augment(config.augment)
     check_network(config)
     if config.weight_decay and config.optimizer in ("adam", "rmsprop"):
         raise ConfigError(
@@ -49,10 +48,8 @@ def check_network(config: Any) -> None:
         "unet": ("depth", "upsampling", "skip_connections"),
         "munet": ("unet_widths", "unet_patch", "unet_blocks"),
     }[config.network]
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
     for name in others:
-        value = getattr(config, name)
-        if value != defaults[name]:
+        if (value := getattr(config, name)) != getattr(type(config), name):
             raise ConfigError(f"--{name}={value}: --network={config.network} has no such setting")
     if config.network != "unet":
         return

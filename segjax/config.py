@@ -6,6 +6,7 @@ quick.
 """
 
 import dataclasses
+import functools
 import json
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -19,11 +20,11 @@ from segjax.settings import check_value, close_to, of_group
 TRAIN_FILE = "PurdueShapes5MultiObject-10000-train.gz"
 TEST_FILE = "PurdueShapes5MultiObject-1000-test.gz"
 
-
 _data, _network = of_group("data"), of_group("network")
 _loss, _optimisation = of_group("loss"), of_group("optimisation")
 _test = of_group("test", fixed=False, tested=True)
 _run = of_group("run", fixed=False)
+_folder = functools.partial(_run, together=True, compared=False)
 _devices = of_group("devices", fixed=False, compared=False)
 
 
@@ -220,23 +221,11 @@ class Config:
     )
 
     # Run
-    run_dir: str = _run(
-        "",
-        "Folder for the results; empty: a new one under runs/.",
-        first=True,
-        together=True,
-        compared=False,
+    run_dir: str = _folder("", "Folder for the results; empty: a new one under runs/.", first=True)
+    resume: bool = _folder(
+        False, "Go on with the run in --run_dir (or the newest of this name).", first=True
     )
-    resume: bool = _run(
-        False,
-        "Go on with the run in --run_dir (or the newest of this name).",
-        first=True,
-        together=True,
-        compared=False,
-    )
-    overwrite: bool = _run(
-        False, "Delete the run that --run_dir holds and start anew.", together=True, compared=False
-    )
+    overwrite: bool = _folder(False, "Delete the run that --run_dir holds and start anew.")
     seeds: int = _run(
         1,
         "Train N runs with the seeds seed, seed + 1, ... inside one folder, and report the mean "
@@ -308,9 +297,9 @@ class Config:
     def replace(self, **changes: Any) -> "Config":
         """Return a copy with ``changes``; unknown names raise ConfigError."""
         names = [field.name for field in dataclasses.fields(self)]
-        for name in changes:
-            if name not in names:
-                raise ConfigError(f"Config has no setting {name!r};{close_to(name, names)}")
+        if unknown := [name for name in changes if name not in names]:
+            name = unknown[0]
+            raise ConfigError(f"Config has no setting {name!r};{close_to(name, names)}")
         return dataclasses.replace(self, **changes)
 
     def widths(self) -> tuple[int, ...]:
@@ -342,8 +331,9 @@ class Config:
 
     def telling(self) -> dict[str, Any]:
         """Return what a checkpoint notes of its run, to say what it belongs to."""
-        names = ("depth", "head", "loss", "optimizer", "seed")
-        return {name: getattr(self, name) for name in names}
+        return {
+            name: getattr(self, name) for name in ("depth", "head", "loss", "optimizer", "seed")
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values."""
@@ -382,11 +372,11 @@ def names_with(
 
 def settings_that_differ(old: Config, new: Config) -> list[str]:
     """Return one phrase for each setting that a resumed run must keep and that ``new`` changes."""
-    differences = [
-        f"--{field.name} was {getattr(old, field.name)}, is {getattr(new, field.name)}"
-        for field in flag_fields()
-        if field.metadata["fixed"] and getattr(old, field.name) != getattr(new, field.name)
+    named = [
+        (f"--{name} was", "is", getattr(old, name), getattr(new, name))
+        for name in names_with("fixed")
     ]
-    if dict(old.loss_params) != dict(new.loss_params):
-        differences.append(f"loss parameters were {old.loss_params}, are {new.loss_params}")
-    return differences
+    named.append(("loss parameters were", "are", dict(old.loss_params), dict(new.loss_params)))
+    return [
+        f"{was} {before}, {now} {after}" for was, now, before, after in named if before != after
+    ]

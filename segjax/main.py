@@ -6,7 +6,7 @@ The only module that knows absl flags. It turns them into a ``Config`` and hands
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,50 +31,37 @@ folder under runs/ with its settings, log, figures, checkpoints and results.json
 
 def define_flags(values: flags.FlagValues) -> None:
     """Declare one flag per setting; unset flags are None, so that a config file can fill them."""
-    flags.DEFINE_string(
-        "config",
-        None,
-        "Python file with get_config() -> Config, such as configs/quick.py.",
-        flag_values=values,
-    )
-    for field in flag_fields():
-        _define(
-            values, field.name, field.default, field.metadata["help"], field.metadata["choices"]
-        )
-    for parameter in PARAMETERS.values():
-        _define(
-            values,
-            parameter.name,
-            parameter.default,
-            f"Of the loss: {parameter.help}.",
-            parameter.choices,
-        )
-
-
-def _define(
-    values: flags.FlagValues, name: str, default: Any, text: str, choices: Sequence[str]
-) -> None:
-    shown = f"{text} Default: {default if default != '' else 'empty'}."
-    if choices:
-        flags.DEFINE_enum(name, None, list(choices), shown, flag_values=values)
-    elif isinstance(default, bool):
-        flags.DEFINE_boolean(name, None, shown, flag_values=values)
-    elif isinstance(default, int):
-        flags.DEFINE_integer(name, None, shown, flag_values=values)
-    elif isinstance(default, float):
-        flags.DEFINE_float(name, None, shown, flag_values=values)
-    else:
-        flags.DEFINE_string(name, None, shown, flag_values=values)
+    text = "Python file with get_config() -> Config, such as configs/quick.py."
+    flags.DEFINE_string("config", None, text, flag_values=values)
+    kinds: dict[type, Callable[..., Any]] = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+    }
+    rows = [
+        (field.name, field.default, field.metadata["choices"], field.metadata["help"])
+        for field in flag_fields()
+    ]
+    rows += [
+        (name, about.default, about.choices, f"Of the loss: {about.help}.")
+        for name, about in PARAMETERS.items()
+    ]
+    for name, default, choices, text in rows:
+        shown = f"{text} Default: {'empty' if default == '' else default}."
+        if choices:
+            flags.DEFINE_enum(name, None, list(choices), shown, flag_values=values)
+        else:
+            kinds[type(default)](name, None, shown, flag_values=values)
 
 
 def config_from_flags(values: flags.FlagValues) -> Config:
     """Return the defaults, overlaid by the config file or the resumed run's, then by the flags."""
-    settings: dict[str, Any] = {
-        field.name: values[field.name].value
-        for field in flag_fields()
-        if values[field.name].value is not None
-    }
-    parameters = {name: values[name].value for name in PARAMETERS if values[name].value is not None}
+
+    def given(names: Iterable[str]) -> dict[str, Any]:
+        return {name: values[name].value for name in names if values[name].value is not None}
+
+    settings, parameters = given(field.name for field in flag_fields()), given(PARAMETERS)
     base = Config()
     if values["config"].value is not None:
         base = load_config(values["config"].value)
@@ -122,8 +109,7 @@ def help_text(values: flags.FlagValues) -> str:
     for heading, names in sections.items():
         lines.append(f"{heading}:")
         for name in names:
-            lines.append(flags.text_wrap(f"--{name}", indent="  "))
-            lines.append(flags.text_wrap(values[name].help, indent="      "))
+            lines += [f"  --{name}", flags.text_wrap(values[name].help, indent="      ")]
         lines.append("")
     return "\n".join(lines)
 

@@ -5,9 +5,9 @@ import difflib
 import functools
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from segjax.errors import ConfigError
+from segjax.errors import ConfigError, check_choice
 
 Group = Literal["data", "network", "loss", "optimisation", "test", "run", "devices"]
 
@@ -55,12 +55,7 @@ def setting(
       local: of several processes each has its own.
       compared: it says what was trained, so that tables of runs show where it differs.
     """
-    about = {
-        "help": help, "group": group, "choices": choices, "low": low, "high": high,
-        "first": first, "fixed": fixed, "tested": tested, "together": together, "local": local,
-        "compared": compared,
-    }  # fmt: skip
-    return dataclasses.field(default=default, metadata=about)
+    return dataclasses.field(default=default, metadata=locals())
 
 
 def of_group(group: Group, **usual: Any) -> Any:
@@ -83,9 +78,9 @@ def check_value(
         value = float(value)
     if type(value) is not kind:
         raise ConfigError(f"--{name}={value!r}: must be a {kind.__name__}")
-    if choices and value not in choices:
-        raise ConfigError(f"--{name}={value}: choose one of {', '.join(choices)}")
-    if kind is float and not math.isfinite(cast(float, value)):
+    if choices:
+        check_choice(f"--{name}={value}", value, choices)
+    if kind is float and not math.isfinite(value):
         raise ConfigError(f"--{name}={value}: must be a finite number")
     if low is not None and value < low:
         raise ConfigError(f"--{name}={value}: must be at least {low}")

@@ -6,24 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.config import Config, names_with
+from segjax.config import Config, flag_fields, names_with
 from segjax.errors import ConfigError, exit_code
+from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RunFolder
 from segjax.runs.seeds import summary_line
 from segjax.settings import SIZE_MULTIPLE
 
 FIGURE_FILE = "runs.png"
-# Settings that describe a network without a run, and their flags.
-NETWORK_SETTINGS: dict[str, dict[str, Any]] = {
-    "network": {"choices": ("munet", "unet")},
-    "unet_widths": {},
-    "unet_patch": {"type": int},
-    "unet_blocks": {"type": int},
-    "depth": {"type": int},
-    "head": {"choices": ("dlstudio", "dense")},
-    "upsampling": {"choices": ("dlstudio", "dense")},
-    "skip_connections": {"action": argparse.BooleanOptionalAction, "default": None},
-}
+# Settings that describe a network without a run.
+NETWORK_SETTINGS = (
+    *("network", "unet_widths", "unet_patch", "unet_blocks"),
+    *("depth", "head", "upsampling", "skip_connections"),
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -40,8 +35,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--summary", action="store_true", help="the network's layers, shapes, parameters and cost"
     )
-    for name, options in NETWORK_SETTINGS.items():
-        parser.add_argument(f"--{name}", help="of --summary without a run", **options)
+    fields = {field.name: field for field in flag_fields()}
+    for name in NETWORK_SETTINGS:
+        default, choices = fields[name].default, fields[name].metadata["choices"]
+        how: dict[str, Any] = {"type": type(default), "choices": choices or None}
+        if isinstance(default, bool):
+            how = {"action": argparse.BooleanOptionalAction, "default": None}
+        parser.add_argument(f"--{name}", help="of --summary without a run", **how)
     parser.add_argument("--outputs", type=int, help="output channels; default: 5, or the run's")
     parser.add_argument("--size", type=int, help="side of the image; default: 64, or the run's")
     return parser
@@ -49,14 +49,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    return exit_code(lambda: show(make_parser().parse_args(argv)))
 
+    def show() -> None:
+        given = make_parser().parse_args(argv)
+        if not given.summary and not given.runs:
+            raise ConfigError("name at least one run folder, or ask for --summary")
+        print("\n".join(summary(given) if given.summary else compare(given.runs, given.figure)))
 
-def show(given: argparse.Namespace) -> None:
-    """Print what the arguments ask for."""
-    if not given.summary and not given.runs:
-        raise ConfigError("name at least one run folder, or ask for --summary")
-    print("\n".join(summary(given) if given.summary else compare(given.runs, given.figure)))
+    return exit_code(show)
 
 
 def compare(runs: Sequence[str], figure: str | None) -> list[str]:
@@ -81,8 +81,10 @@ def find_runs(paths: Sequence[str]) -> list[RunFolder]:
     """Return the runs at ``paths`` or directly below; ConfigError for a path without any."""
     found: dict[Path, RunFolder] = {}
     for path in map(Path, paths):
-        below = [path] if (path / CONFIG_FILE).exists() else folders_below(path)
-        runs = [run for folder in below for run in runs_in(folder)]
+        runs = [path] if (path / CONFIG_FILE).exists() else folders_below(path)
+        # A folder of several seeds stands for their runs.
+        several = {run: RunFolder(run).config().seeds > 1 for run in runs}
+        runs = [one for run in runs for one in (folders_below(run) if several[run] else [run])]
         if not runs:
             raise ConfigError(f"{path}: holds no run ({CONFIG_FILE} is missing)")
         for run in runs:
@@ -93,11 +95,6 @@ def find_runs(paths: Sequence[str]) -> list[RunFolder]:
 def folders_below(path: Path) -> list[Path]:
     """Return the folders directly below ``path`` that hold settings."""
     return sorted(file.parent for file in path.glob(f"*/{CONFIG_FILE}"))
-
-
-def runs_in(folder: Path) -> list[Path]:
-    """Return the runs of a folder with settings: its seeds' if it has several, or itself."""
-    return folders_below(folder) if RunFolder(folder).config().seeds > 1 else [folder]
 
 
 def spread_lines(folders: Sequence[RunFolder]) -> list[str]:
@@ -116,11 +113,9 @@ def spread_lines(folders: Sequence[RunFolder]) -> list[str]:
 def short_names(paths: Sequence[Path]) -> list[str]:
     """Return the folders' own names, with as many parents as tell them apart."""
     parts = [path.resolve().parts for path in paths]
-    for count in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(part[-count:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    return [str(path) for path in paths]
+    counts = range(1, max(map(len, parts)) + 1)
+    tried = (["/".join(part[-count:]) for part in parts] for count in counts)
+    return next(names for names in tried if len(set(names)) == len(names))
 
 
 def row_of(folder: RunFolder) -> dict[str, str]:
@@ -134,7 +129,6 @@ def row_of(folder: RunFolder) -> dict[str, str]:
     half = test.get("half", {})
     mean = half.get("mean", {})
     last = ([{"step": 0}] + [record for record in folder.records() if "step" in record])[-1]
-    seconds = results.get("train_seconds", last.get("seconds"))
     steps = results.get("steps") or last["step"]
     cells = {
         "loss": (config.loss, ""),
@@ -144,7 +138,7 @@ def row_of(folder: RunFolder) -> dict[str, str]:
         "test loss": (test.get("loss"), ".4g"),
         "parameters": (results.get("parameters"), ","),
         "steps": (f"{steps:,}" + ("" if results else " (not ended)"), ""),
-        "train s": (seconds, ",.1f"),
+        "train s": (results.get("train_seconds", last.get("seconds")), ",.1f"),
         "device": (results.get("environment", {}).get("device", "-"), ""),
     }
     return {
@@ -174,12 +168,12 @@ def differences(names: Sequence[str], configs: Sequence[Config]) -> list[str]:
 
 def table(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
     """Return rows as aligned lines, each headed by its name."""
-    columns = [(name, max(len(name), *(len(row[name]) for row in rows))) for name in rows[0]]
-    first = max(len(name) for name in names)
-    head = {name: name for name, _ in columns}
+    rows = [{name: name for name in rows[0]}, *rows]
+    widths = {name: max(len(row[name]) for row in rows) for name in rows[0]}
+    first = max(map(len, names))
     lines = []
-    for title, row in zip(["", *names], [head, *rows], strict=True):
-        cells = (f"{row[name]:>{width}}" for name, width in columns)
+    for title, row in zip(["", *names], rows, strict=True):
+        cells = (f"{row[name]:>{width}}" for name, width in widths.items())
         lines.append("  ".join([f"{title:{first}}", *cells]).rstrip())
     return lines
 
@@ -200,8 +194,12 @@ def summary(given: argparse.Namespace) -> list[str]:
     lines: list[str] = []
     for folder in find_runs(given.runs):
         config = folder.config()
-        outputs = given.outputs or _outputs_of(folder, config)
         size = given.size or config.image_size or 64
+        try:
+            classes = len(folder.results()["classes"])
+        except (ConfigError, KeyError):
+            classes = 5
+        outputs = given.outputs or classes + (spec(config.loss).reads == "softmax")
         lines += ["", str(folder.path), *_network_lines(config, outputs, size)]
     return lines[1:]
 
@@ -211,16 +209,6 @@ def _network_lines(config: Config, outputs: int, size: int) -> list[str]:
     from segjax.networks.summary import lines_of
 
     return lines_of(make_network(config, num_classes=outputs), size=(size, size))
-
-
-def _outputs_of(folder: RunFolder, config: Config) -> int:
-    from segjax.loss_table import spec
-
-    try:
-        classes = len(folder.results()["classes"])
-    except (ConfigError, KeyError):
-        classes = 5
-    return classes + (spec(config.loss).reads == "softmax")
 
 
 if __name__ == "__main__":

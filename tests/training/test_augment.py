@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from scipy import ndimage
 
-from segjax.augment_table import AUGMENTATIONS, check_augment, parse_augment
+from segjax.augment_table import AUGMENTATIONS, parse_augment
 from segjax.errors import ConfigError
 from segjax.training.augment import (
     _STREAMS,
@@ -68,7 +68,7 @@ def test_names_are_read_with_their_strengths_in_the_order_of_application():
 )
 def test_wrong_names_are_refused_by_name(names, message):
     with pytest.raises(ConfigError) as caught:
-        check_augment(names)
+        parse_augment(names)
     assert message in str(caught.value)
     assert f"--augment={names}" in str(caught.value)
 
