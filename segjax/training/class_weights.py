@@ -38,27 +38,24 @@ def balanced_class_weights(
       ConfigError: unknown rule, or shapes that do not fit.
       DataError: no class has a pixel.
     """
+    rules = ", ".join(CLASS_WEIGHT_RULES)
     if rule not in CLASS_WEIGHT_RULES:
-        raise ConfigError(
-            f"class weights {rule!r}: choose one of {', '.join(CLASS_WEIGHT_RULES)}, or numbers"
-        )
+        raise ConfigError(f"class weights {rule!r}: choose one of {rules}, or numbers")
     if masks.ndim != 4:
         raise ConfigError(f"masks of shape {masks.shape}: must be [N, H, W, C]")
     if ignore is not None and ignore.shape != masks.shape[:3]:
         raise ConfigError(f"ignore of shape {ignore.shape}: must be {masks.shape[:3]}")
-    classes = masks.shape[-1] + multiclass
-    own = np.zeros(classes)  # pixels of each class
-    room = np.zeros(classes)  # pixels of the images that show it
-    for pixels, counted in _per_image(masks, multiclass=multiclass, ignore=ignore):
-        own += pixels.sum(axis=0)
-        room += ((pixels > 0) * counted[:, None]).sum(axis=0)
+    parts = list(_per_image(masks, multiclass=multiclass, ignore=ignore))
+    pixels, counted = map(np.concatenate, zip(*parts, strict=True))
+    own = pixels.sum(axis=0).astype(float)  # of each class
+    # Of the images that show it. Dividing by the mean cancels the median of the paper's formula.
+    room = ((pixels > 0) * counted[:, None]).sum(axis=0) if rule == "median" else np.ones(len(own))
     seen = own > 0
     if not seen[int(multiclass) :].any():
         raise DataError("class weights: the training masks have no pixel of any class")
-    # Dividing by the mean cancels the median of the paper's formula; 'balanced' is without room.
-    rarity = (room if rule == "median" else np.ones(classes))[seen] / own[seen]
-    weights = np.ones(classes)
-    weights[seen] = rarity / rarity.mean()
+    weights = np.ones(len(own))
+    weights[seen] = room[seen] / own[seen]
+    weights[seen] /= weights[seen].mean()
     return weights
 
 
@@ -74,28 +71,25 @@ def resolve_class_weights(
     They are those of `balanced_class_weights`, which also says what ``masks`` and ``ignore`` are
     and what is raised; a loss that ``reads`` 'softmax' has the background as a class, the first.
     """
-    resolved = dict(parameters)
-    rule = str(resolved.get("loss_class_weights", "")).strip()
-    if rule in CLASS_WEIGHT_RULES:
-        weights = balanced_class_weights(
-            masks, rule=rule, multiclass=reads == "softmax", ignore=ignore
-        )
-        resolved["loss_class_weights"] = ",".join(f"{weight:.6g}" for weight in weights)
-    return resolved
+    rule = str(parameters.get("loss_class_weights", "")).strip()
+    if rule not in CLASS_WEIGHT_RULES:
+        return dict(parameters)
+    softmax = reads == "softmax"
+    weights = balanced_class_weights(masks, rule=rule, multiclass=softmax, ignore=ignore)
+    return {**parameters, "loss_class_weights": ",".join(f"{weight:.6g}" for weight in weights)}
 
 
 def _per_image(
     masks: np.ndarray, *, multiclass: bool, ignore: np.ndarray | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield for some images at a time the pixels of each class [n, C] and those that count [n]."""
-    for at in range(0, len(masks), CHUNK_IMAGES):
+    for at in range(0, max(len(masks), 1), CHUNK_IMAGES):
         present = masks[at : at + CHUNK_IMAGES] > 0
         if multiclass:
             # Background, then the classes; a class yields to those after it.
-            later = np.logical_or.accumulate(present[..., ::-1], axis=-1)[..., ::-1]
-            alone = present.copy()
-            alone[..., :-1] &= ~later[..., 1:]
-            present = np.concatenate([~later[..., :1], alone], axis=-1)
+            present = np.insert(present, 0, True, axis=-1)
+            later = np.logical_or.accumulate(present[..., :0:-1], axis=-1)[..., ::-1]
+            present[..., :-1] &= ~later
         counted = np.full(len(present), present.shape[1] * present.shape[2])
         if ignore is not None:
             valid = ~ignore[at : at + CHUNK_IMAGES]

@@ -40,26 +40,35 @@ class Devices:
         """Put each array of ``tree`` whole on every device; every process has to have it."""
         if self.mesh is None:
             return tree
-        put = _put_everywhere if several() else jax.device_put
-        return put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        sharding = NamedSharding(self.mesh, PartitionSpec())
+        if not several():
+            return jax.device_put(tree, sharding)
+
+        def put(x: Any) -> Any:
+            value = np.asarray(x)
+            return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+        return jax.tree.map(lambda x: x if _is_global(x) else _map(put, x), tree)
 
     def whole(self, tree: Tree) -> Tree:
         """Have the arrays that a jitted function returns whole on every device."""
-        return self._constrain(tree, PartitionSpec(), lambda x: True)
+        if self.mesh is None:
+            return tree
+        return with_sharding_constraint(tree, NamedSharding(self.mesh, PartitionSpec()))
 
     def spread(self, tree: Tree, *, axis: int = 0) -> Tree:
         """Share the rows along ``axis`` of a jitted function's arrays out among the devices.
 
         Rows that cannot be shared out evenly stay whole.
         """
-        spec = PartitionSpec(*[None] * axis, AXIS)
-        return self._constrain(tree, spec, lambda x: x.shape[axis] % self.count == 0)
-
-    def _constrain(self, tree: Tree, spec: PartitionSpec, fits: Callable[[Any], bool]) -> Tree:
         if self.mesh is None:
             return tree
-        sharding = NamedSharding(self.mesh, spec)
-        return jax.tree.map(lambda x: with_sharding_constraint(x, sharding) if fits(x) else x, tree)
+        rows = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
+
+        def share_out(x: Any) -> Any:
+            return with_sharding_constraint(x, rows) if x.shape[axis] % self.count == 0 else x
+
+        return jax.tree.map(share_out, tree)
 
 
 def choose_devices(wanted: int, batch_size: int) -> Devices:
@@ -112,16 +121,6 @@ def own(tree: Tree) -> Tree:
     if not several():
         return tree
     return jax.tree.map(lambda x: x.addressable_data(0) if _is_global(x) else x, tree)
-
-
-def _put_everywhere(tree: Tree, sharding: jax.sharding.Sharding) -> Tree:
-    """Put arrays that every process has whole onto all devices of ``sharding``, whole."""
-
-    def one(x: Any) -> Any:
-        value = np.asarray(x)
-        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
-
-    return jax.tree.map(lambda x: x if _is_global(x) else _map(one, x), tree)
 
 
 def _map(change: Callable[[Any], Any], tree: Tree) -> Tree:

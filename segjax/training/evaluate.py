@@ -1,10 +1,7 @@
 """The test pass: counts over a whole data set under each way of reading masks off the outputs."""
 
-import dataclasses
-import functools
-import operator
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -23,25 +20,18 @@ Array = jax.Array
 SCORE_NAMES = ("iou", "dice", "precision", "recall")
 
 
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What a pass over a data set gave.
+class Evaluation(NamedTuple):
+    """What a pass over a data set gave."""
 
-    Attributes:
-      loss: mean of the batches' losses, weighted by their number of images.
-      counts: confusion counts per class for 'half' and, where they apply, 'windows'.
-    """
-
-    loss: float
-    counts: dict[str, Counts]
+    loss: float  # mean of the batches' losses, weighted by their number of images
+    counts: dict[str, Counts]  # per class, for 'half' and, where they apply, 'windows'
 
 
 def apply_network(model: nn.Module, variables: Any, images: Array, *, stats: str) -> Array:
     """Return raw outputs with 'batch' statistics (as DLStudio tests) or the 'running' ones."""
-    if stats == "batch":
-        outputs, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
-    else:
-        outputs = model.apply(variables, images, train=False)
+    if stats == "running":
+        return cast(Array, model.apply(variables, images, train=False))
+    outputs, _ = model.apply(variables, images, train=True, mutable=["batch_stats"])
     return cast(Array, outputs)
 
 
@@ -57,16 +47,13 @@ def make_eval_step(
     model: nn.Module, objective: Objective, *, stats: str = "batch"
 ) -> Callable[[Any, Batch], tuple[Array, dict[str, Any]]]:
     """Return the pure function (variables, batch) -> (loss [], counts by decoder)."""
-    readers = decoders(objective.class_values)
+    readers = decoders(objective.class_values).items()
 
     def eval_step(variables: Any, batch: Batch) -> tuple[Array, dict[str, Any]]:
         outputs = apply_network(model, variables, batch["images"], stats=stats)
-        valid = batch.get("valid")
-        loss = objective.loss(outputs, batch["masks"], valid=valid)
-        values, truth = objective.values(outputs), batch["masks"] > 0
-        return loss, {
-            name: count(read(values), truth, valid=valid) for name, read in readers.items()
-        }
+        values, masks, valid = objective.values(outputs), batch["masks"], batch.get("valid")
+        counts = {name: count(read(values), masks > 0, valid=valid) for name, read in readers}
+        return objective.loss(outputs, masks, valid=valid), counts
 
     return eval_step
 
@@ -97,10 +84,7 @@ def make_evaluate(
         parts = [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
         found = jax.device_get([on_rows(variables, arrays, part) for part in parts])
         total = sum(len(part) * float(loss) for part, (loss, _) in zip(parts, found, strict=True))
-        counts = {
-            name: functools.reduce(operator.add, (counted[name] for _, counted in found))
-            for name in found[0][1]
-        }
+        counts = {name: Counts.merge(counted[name] for _, counted in found) for name in found[0][1]}
         return Evaluation(loss=total / len(rows), counts=counts)
 
     return evaluate
@@ -111,13 +95,14 @@ def scores_of(counts: Counts) -> dict[str, Any]:
 
     A class that is in neither the truth nor the prediction scores NaN and is left out of the mean.
     """
-    score = {name: getattr(metrics, name) for name in SCORE_NAMES}
+
+    def each(average: str) -> dict[str, Any]:
+        scores = {name: getattr(metrics, name)(counts, average=average) for name in SCORE_NAMES}
+        return {name: np.asarray(score, float).tolist() for name, score in scores.items()}
+
     return {
-        "per_class": {
-            name: [float(value) for value in score[name](counts, average="none")]
-            for name in SCORE_NAMES
-        },
-        "mean": {name: float(score[name](counts, average="macro")) for name in SCORE_NAMES},
+        "per_class": each("none"),
+        "mean": each("macro"),
         "pixel_accuracy": float(metrics.accuracy(counts, average="micro")),
     }
 

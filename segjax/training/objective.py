@@ -108,7 +108,6 @@ def make_objective(
 
 def half_value(values: Array, class_values: Sequence[float]) -> Array:
     """Return bool [..., C]: where ``values`` [..., C] exceed half their class's mask value."""
-    _check_channels(values, class_values)
     return values > _per_channel(class_values, values) / 2
 
 
@@ -117,9 +116,9 @@ def dlstudio_windows(values: Array) -> Array:
 
     Source: DLStudio 2.3.6, run_code_for_testing_semantic_segmentation.
     """
-    _check_channels(values, PURDUE_VALUES)
-    low, high = zip(*DLSTUDIO_WINDOWS.values(), strict=True)
-    return (values > _per_channel(low, values)) & (values < _per_channel(high, values))
+    ends = zip(*DLSTUDIO_WINDOWS.values(), strict=True)
+    low, high = (_per_channel(numbers, values) for numbers in ends)
+    return (values > low) & (values < high)
 
 
 def windows_apply(class_values: Sequence[float]) -> bool:
@@ -127,15 +126,12 @@ def windows_apply(class_values: Sequence[float]) -> bool:
     return tuple(class_values) == PURDUE_VALUES
 
 
-def _check_channels(values: Array, class_values: Sequence[float]) -> None:
-    if values.shape[-1] != len(class_values):
-        raise ConfigError(
-            f"values have {values.shape[-1]} channels for {len(class_values)} class values"
-        )
-
-
 def _per_channel(numbers: Sequence[float], values: Array) -> Array:
     """Return a number per channel in the rank and dtype of ``values`` [..., C]."""
+    if values.shape[-1] != len(numbers):
+        raise ConfigError(
+            f"values have {values.shape[-1]} channels for {len(numbers)} class values"
+        )
     return jnp.expand_dims(jnp.asarray(numbers, values.dtype), range(values.ndim - 1))
 
 

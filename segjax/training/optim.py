@@ -33,10 +33,10 @@ def make_schedule(
     warmup = config.warmup_steps
     rest = max(total_steps - warmup, 1)
     main = {
-        "constant": lambda: optax.constant_schedule(peak),
-        "cosine": lambda: cosine(peak, rest),
-        "linear": lambda: optax.linear_schedule(peak, peak * FINAL_SHARE, rest),
-    }[config.schedule]()
+        "constant": optax.constant_schedule(peak),
+        "cosine": cosine(peak, rest),
+        "linear": optax.linear_schedule(peak, peak * FINAL_SHARE, rest),
+    }[config.schedule]
     if not warmup:
         return main
     # The first step already moves: (1, 2, ..., warmup) / warmup.
@@ -83,19 +83,14 @@ def _muon(rate: optax.Schedule, decay: float) -> optax.GradientTransformation:
     is Adam's, as usual.
     """
 
-    def shapes(params: Any) -> Any:
-        def shape_of(path: Any, leaf: Any) -> Any:
-            if leaf.ndim < 2 or any(getattr(key, "key", None) == OUTPUT_LAYER for key in path):
-                return None
-            return contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+    def shape_of(path: Any, leaf: Any) -> Any:
+        if leaf.ndim < 2 or any(getattr(key, "key", None) == OUTPUT_LAYER for key in path):
+            return None
+        return contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 
-        return jax.tree_util.tree_map_with_path(shape_of, params)
-
+    shapes = functools.partial(jax.tree_util.tree_map_with_path, shape_of)
     return contrib.muon(
-        rate,
-        weight_decay=decay,
-        muon_weight_dimension_numbers=shapes,
-        consistent_rms=MUON_RMS,
+        rate, weight_decay=decay, muon_weight_dimension_numbers=shapes, consistent_rms=MUON_RMS
     )
 
 

@@ -9,7 +9,6 @@ nothing is exchanged.
 import functools
 import json
 import os
-import signal
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -27,7 +26,7 @@ from segjax.training.devices import several
 
 Value = TypeVar("Value")
 
-MESSAGE_BYTES = 2000  # of an error that another process had
+ROOM_BYTES = 4096  # for what a process has to say, or a multiple
 
 # Prints a line without holding it back, so that a log file shows where a run is.
 print_now: Say = functools.partial(print, flush=True)
@@ -101,9 +100,9 @@ def load_data(config: Config, say: Say) -> Splits:
     """
     splits = in_all(lambda: load_splits(config, say=say))
     if several():
-        rows = multihost_utils.process_allgather(np.frombuffer(splits.digest(), np.uint8))
-        for number, row in enumerate(rows):
-            if (row != rows[0]).any():
+        digests = told_by_all(splits.digest().hex())
+        for number, digest in enumerate(digests):
+            if digest != digests[0]:
                 raise DataError(f"process {number} has another data set than process 0")
     return splits
 
@@ -111,6 +110,16 @@ def load_data(config: Config, say: Say) -> Splits:
 def is_first() -> bool:
     """Tell whether this is the process that writes, or the only one."""
     return jax.process_index() == 0
+
+
+def told_by_all(said: Any) -> list[Any]:
+    """Return in every process what each has to say, in their order; JSON has to hold it."""
+    text = np.frombuffer(json.dumps(said).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.int32(len(text)))
+    # Each size is a program to compile, so there are few.
+    room = -(-int(sizes.max()) // ROOM_BYTES) * ROOM_BYTES
+    heard = multihost_utils.process_allgather(np.resize(text, room))
+    return [json.loads(row[:size].tobytes()) for row, size in zip(heard, sizes, strict=True)]
 
 
 def of_first(work: Callable[[], Value]) -> Value:
@@ -126,10 +135,7 @@ def of_first(work: Callable[[], Value]) -> Value:
             outcome = {"value": work()}
         except SegjaxError as error:
             outcome = {"error": str(error), "kind": type(error).__name__}
-    text = np.frombuffer(json.dumps(outcome).encode(), np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(text))))
-    heard = multihost_utils.broadcast_one_to_all(np.resize(text, size))  # others' is not looked at
-    outcome = json.loads(heard.tobytes())
+    outcome = told_by_all(outcome)[0]
     if "error" in outcome:
         raise getattr(errors, outcome["kind"])(outcome["error"])
     return outcome["value"]
@@ -139,19 +145,17 @@ def in_all(work: Callable[[], Value]) -> Value:
     """Do ``work`` in every process; if it fails in one, with a SegjaxError, it fails in all."""
     if not several():
         return work()
-    said, failure = b"", None
+    failure = None
     try:
         value = work()
     except SegjaxError as error:
-        said, failure = str(error).encode()[:MESSAGE_BYTES], error
-    text = np.frombuffer(said.ljust(MESSAGE_BYTES, b"\0"), np.uint8)
-    heard = multihost_utils.process_allgather(text)
+        failure = error
+    lines = told_by_all(failure and str(failure))
     if failure is not None:
         raise failure
-    for number, row in enumerate(heard):
-        if row.any():
-            told = row.tobytes().rstrip(b"\0").decode(errors="replace")
-            raise SegjaxError(f"process {number} cannot go on: {told}")
+    for number, line in enumerate(lines):
+        if line is not None:
+            raise SegjaxError(f"process {number} cannot go on: {line}")
     return value
 
 
@@ -162,8 +166,5 @@ def agreed_signal(caught: Sequence[str], *, due: bool) -> str | None:
     """
     if not several():
         return caught[0] if caught else None
-    if not due:
-        return None
-    number = signal.Signals[caught[0]].value if caught else 0
-    number = int(multihost_utils.process_allgather(number).max())
-    return signal.Signals(number).name if number else None
+    heard = [name for names in told_by_all(caught[:1]) for name in names] if due else []
+    return max(heard, default=None)  # SIGTERM before SIGINT
