@@ -29,10 +29,22 @@ def test_defaults_are_dlstudios_recipe():
         ({"loss": "mse", "loss_params": {"dice_scale": 3.0}}, "loss mse has no such setting"),
         ({"image_size": 70}, "--image_size=70: must be a multiple of 8"),
         ({"image_size": 72, "data": "synthetic"}, "multiple of 64"),
-        ({"weight_decay": 0.1, "optimizer": "adam"}, "adam has none"),
         ({"resume": True, "overwrite": True}, "exclude each other"),
         ({"early_stop_epochs": 2}, "set --val_images"),
         ({"augment": "flipp"}, "flipp"),
+        ({"coordinator": "host:1"}, "need --multihost"),
+        ({"process_id": 0}, "need --multihost"),
+        ({"multihost": True, "seeds_at_once": "on"}, "one after another"),
+        (
+            {"schedule": "onecycle", "warmup_steps": 5},
+            "--warmup_steps=5: onecycle rises by itself",
+        ),
+        ({"optimizer": "adam", "weight_decay": 0.1}, "--weight_decay=0.1: adam has none; use"),
+        ({"optimizer": "rmsprop", "weight_decay": 0.1}, "=0.1: rmsprop has none; use adamw"),
+        (
+            {"loss": "bce", "loss_params": {"loss_class_weights": "blanced"}},
+            "such as 1,1,2.5, or one of balanced, median",
+        ),
     ],
 )
 def test_a_wrong_value_is_one_clear_line(changes, said):

@@ -19,30 +19,18 @@ class State(NamedTuple):
 
 
 META = {"epoch": 2, "place": 1500, "loss_sums": [0.1, 1e-300, -0.0], "config": {"depth": 16}}
-
-
 ADAMW = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3))
 
 
-def make_state(
-    seed: int = 0,
-    *,
-    depth: int = 2,
-    width: int = 8,
-    dtype: Any = jnp.float32,
-    optimizer: optax.GradientTransformation = ADAMW,
-    impl: str | None = None,
-) -> State:
+def make_state(seed=0, *, depth=2, width=8, dtype=jnp.float32, optimizer=ADAMW, impl=None):
     rng = np.random.default_rng(seed)
 
-    def draw(like: Any) -> jax.Array:
+    def draw(like):
         return jnp.asarray(rng.uniform(1, 9, like.shape).astype(like.dtype))
 
+    shapes = {"kernel": (3, 3, width, width), "bias": (width,)}
     params = {
-        f"conv_{layer}": {
-            "kernel": draw(np.empty((3, 3, width, width), dtype)),
-            "bias": draw(np.empty(width, dtype)),
-        }
+        f"conv_{layer}": {name: draw(np.empty(shape, dtype)) for name, shape in shapes.items()}
         for layer in range(depth)
     }
     return State(
@@ -55,19 +43,18 @@ def make_state(
     )
 
 
-def bits(tree: Any) -> list[tuple[str, tuple[int, ...], bytes]]:
+def bits(tree):
     """Dtype, shape and bytes of every leaf: equal only if bitwise equal."""
 
-    def one(leaf: Any) -> tuple[str, tuple[int, ...], bytes]:
+    def one(leaf):
         dtype = str(getattr(leaf, "dtype", type(leaf).__name__))
         if dtype.startswith("key<"):
             leaf = jax.random.key_data(leaf)
-        value = np.asarray(leaf)
-        return dtype, value.shape, value.tobytes()
+        return dtype, np.shape(leaf), np.asarray(leaf).tobytes()
 
     return [one(leaf) for leaf in jax.tree.leaves(tree)]
 
 
-def assert_same(one: Any, two: Any) -> None:
+def assert_same(one, two):
     assert jax.tree.structure(one) == jax.tree.structure(two)
     assert bits(one) == bits(two)

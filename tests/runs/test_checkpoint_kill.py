@@ -37,20 +37,14 @@ if __name__ == "__main__":
 
 def test_kill_9_at_random_moments(tmp_path):
     rng = random.Random(1)
-    script = tmp_path / "saver.py"
-    script.write_text(SAVER)
     scope = {"__name__": "saver"}
     exec(SAVER, scope)
     state, folder = scope["state"], tmp_path / "checkpoints"
+    root = Path(__file__).parents[2]
+    how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": root}
+    command = [sys.executable, "-c", SAVER, str(folder)]
     savers = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        )
+        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}, **how)
         for _ in range(4)
     ]
     cut_off = 0
@@ -121,9 +115,8 @@ def test_every_moment_between_two_file_operations(tmp_path, monkeypatch):
     for index, moment in enumerate(moments):
         copy, lines = tmp_path / str(index), []
         for path, data in moment.items():
-            if data is None:
-                (copy / path).mkdir(parents=True)
-            else:
+            (copy / path if data is None else copy / path.parent).mkdir(parents=True, exist_ok=True)
+            if data is not None:
                 (copy / path).write_bytes(data)
         killed = Checkpoints(copy, notify=lines.append)
         restored, meta, _ = killed.restore(state(0))

@@ -58,17 +58,14 @@ def test_resumed_step_is_not_traced_again(tmp_path):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize(
-    ("meta", "told"),
-    [
+def test_meta_that_json_would_change_is_refused(tmp_path):
+    for meta, told in (
         ({"score": np.float32(1)}, r"meta\['score'\] is a numpy.float32"),
         ({"a": [1, {"b": jnp.ones(())}]}, r"meta\['a'\]\[1\]\['b'\] is a jaxlib"),
         ({"a": {1: 2}}, r"meta\['a'\] has the key 1"),
-    ],
-)
-def test_meta_that_json_would_change_is_refused(tmp_path, meta, told):
-    with pytest.raises(CheckpointError, match=told):
-        Checkpoints(tmp_path).save(0, {"w": np.ones(1)}, meta)
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            Checkpoints(tmp_path).save(0, {"w": np.ones(1)}, meta)
     assert not list(tmp_path.iterdir())
 
 
@@ -88,15 +85,14 @@ def test_params_alone_without_an_optimizer(tmp_path):
     lines = []
     assert load_params(tmp_path, which="newest", notify=lines.append)[2] == {"epoch": 1}
     assert "step_00000002 is damaged" in lines[0]
-    Checkpoints(tmp_path / "other").save(0, {"w": np.ones(1)}, {})
+    other = Checkpoints(tmp_path / "other")
+    other.save(0, {"w": np.ones(1)}, {})
     with pytest.raises(CheckpointError, match="no params"):
         load_params(tmp_path / "other")
-
-
-def test_the_network_of_a_run_with_an_average_is_the_average(tmp_path):
+    # The network of a run with an average is the average.
     networks = {name: {"conv": {"kernel": np.full(3, name)}} for name in (1.0, 2.0)}
-    Checkpoints(tmp_path).save(1, {"params": networks[1.0], "ema": networks[2.0]}, {})
-    params, batch_stats, _ = load_params(tmp_path)
+    other.save(1, {"params": networks[1.0], "ema": networks[2.0]}, {})
+    params, batch_stats, _ = load_params(tmp_path / "other")
     assert_same(params, networks[2.0])
     assert batch_stats == {}
 
@@ -144,62 +140,57 @@ def test_saving_a_step_again_replaces_it(tmp_path):
     assert checkpoints.restore(state(0), which="best").step == 1
 
 
-def test_damaged_steps_do_not_count_and_go_once_named(tmp_path):
+def spoil_manifest(path):
+    (path / "manifest.json").write_text("{}")
+
+
+def flip_a_bit(path):
+    """Only a full read finds it, as the file has the right size; the next saves know of it."""
+    data = max(path.rglob("d/*"), key=lambda p: p.stat().st_size)
+    data.write_bytes(bytes([data.read_bytes()[0] ^ 1]) + data.read_bytes()[1:])
+
+
+@pytest.mark.parametrize("spoil", [spoil_manifest, flip_a_bit])
+def test_damaged_steps_do_not_count_and_go_once_named(tmp_path, spoil):
     lines = []
     checkpoints = Checkpoints(tmp_path, notify=lines.append)
     checkpoints.save(10, state(10), {})
     path = checkpoints.save(20, state(20), {}, best_score=1.0)
-    (path / "manifest.json").write_text("{}")
-    checkpoints.save(5, state(5), {})
-    # Not named yet, so not deleted; and neither does it push out a good one.
-    assert folders(checkpoints) == ["step_00000005", "step_00000010", "step_00000020"]
-    assert checkpoints.restore(state(0)).step == 10
-    assert len(lines) == 2
+    spoil(path)
+    if spoil is spoil_manifest:
+        checkpoints.save(5, state(5), {})
+        # Not named yet, so not deleted; and neither does it push out a good one.
+        assert folders(checkpoints) == ["step_00000005", "step_00000010", "step_00000020"]
+        assert checkpoints.steps() == [5, 10]
+    else:
+        assert checkpoints.steps() == [10, 20]
+    for which in ("newest", "best"):
+        assert checkpoints.restore(state(0), which=which).step == 10
+        assert "step_00000020 is damaged" in lines[0]
+        assert len(lines) == 2
+        lines.clear()
+        assert checkpoints.steps()[-1] == 10
     checkpoints.save(15, state(15), {})
     assert folders(checkpoints) == ["step_00000010", "step_00000015"]
-    assert checkpoints.restore(state(0), which="best").step == checkpoints.steps()[-1]
-
-
-def test_damaged_step_is_replaced_by_a_new_save(tmp_path):
-    checkpoints = Checkpoints(tmp_path, notify=lambda line: None)
-    checkpoints.save(10, state(10), {})
-    path = checkpoints.save(20, state(20), {})
-    (path / "manifest.json").write_text("{}")
+    assert checkpoints.restore(state(0), which="best").step == 15
+    # A damaged step is replaced by a new save of it.
+    spoil(tmp_path / "step_00000015")
     assert checkpoints.restore(state(0)).step == 10
-    checkpoints.save(20, state(21), {})
+    checkpoints.save(15, state(16), {})
     restored = Checkpoints(tmp_path).restore(state(0))
-    assert restored.step == 20
-    assert_same(restored.state, state(21))
+    assert restored.step == 15
+    assert_same(restored.state, state(16))
     assert len(folders(checkpoints)) == 2
 
 
-def test_a_step_with_a_flipped_bit_pushes_out_no_good_one(tmp_path):
-    """Only a full read finds it, as its files have the right sizes; the next saves know of it."""
-    checkpoints = Checkpoints(tmp_path, notify=lambda line: None)
-    checkpoints.save(10, state(10), {})
-    path = checkpoints.save(20, state(20), {}, best_score=1.0)
-    data = max(path.rglob("d/*"), key=lambda p: p.stat().st_size)
-    data.write_bytes(bytes([data.read_bytes()[0] ^ 1]) + data.read_bytes()[1:])
-    assert checkpoints.steps() == [10, 20]
-    assert checkpoints.restore(state(0)).step == 10
-    assert checkpoints.steps() == [10]
-    assert checkpoints.restore(state(0), which="best").step == checkpoints.steps()[-1]
-    checkpoints.save(15, state(15), {})
-    assert folders(checkpoints) == ["step_00000010", "step_00000015"]
-
-
-def test_best_falls_back_when_damaged(tmp_path):
+def test_best_falls_back_when_damaged_and_a_folder_may_not_be_writable(tmp_path):
     lines = []
     checkpoints = Checkpoints(tmp_path, notify=lines.append)
     checkpoints.save(1, state(1), {}, best_score=0.9)
     checkpoints.save(2, state(2), {}, best_score=0.5)
-    data = max((tmp_path / "step_00000001").rglob("d/*"), key=lambda p: p.stat().st_size)
-    data.write_bytes(bytes(reversed(data.read_bytes())))
+    flip_a_bit(tmp_path / "step_00000001")
     assert checkpoints.restore(state(0), which="best").step == 2
     assert "step_00000001 is damaged" in lines[0]
-
-
-def test_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"cannot save checkpoint step 3 in .*file"):
         Checkpoints(tmp_path / "file").save(3, state(3), {})

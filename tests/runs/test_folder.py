@@ -12,18 +12,15 @@ from segjax.runs.folder import RunFolder, choose_folder, open_run, run_name
 
 def test_new_runs_get_free_names_and_resume_takes_the_newest(tmp_path):
     config = Config()
+    one = Config(loss="combo", loss_params={"dice_scale": 20.0})
+    assert run_name(one) == "combo-dice_scale20-dlstudio-depth16-seed1234"
+    assert run_name(one) != run_name(one.replace(loss_params={"dice_scale": 400.0}))
     first = choose_folder(config, under=tmp_path)
     open_run(first, config)
     second = choose_folder(config, under=tmp_path)
     assert (first.path.name, second.path.name) == (run_name(config), run_name(config) + "-2")
     open_run(second, config)
     assert choose_folder(config.replace(resume=True), under=tmp_path).path == second.path
-
-
-def test_names_tell_runs_apart():
-    one = Config(loss="combo", loss_params={"dice_scale": 20.0})
-    assert run_name(one) == "combo-dice_scale20-dlstudio-depth16-seed1234"
-    assert run_name(one) != run_name(one.replace(loss_params={"dice_scale": 400.0}))
 
 
 def test_a_run_is_never_overwritten_silently(tmp_path):
@@ -38,21 +35,19 @@ def test_a_run_is_never_overwritten_silently(tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
 
 
-def test_other_peoples_files_are_left_alone(tmp_path):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    for overwrite in (False, True):
-        with pytest.raises(ConfigError, match="holds files that are no run"):
-            choose_folder(Config(run_dir=str(tmp_path), overwrite=overwrite))
+def test_other_peoples_files_are_left_alone_and_no_run_is_resumed(tmp_path):
     file = tmp_path / "thesis.tex"
-    with pytest.raises(ConfigError, match="is a file"):
-        choose_folder(Config(run_dir=str(file)))
-
-
-def test_resume_without_a_run_says_so(tmp_path):
-    with pytest.raises(ConfigError, match="holds no run"):
-        choose_folder(Config(resume=True, run_dir=str(tmp_path)))
-    with pytest.raises(ConfigError, match="there is no run"):
-        choose_folder(Config(resume=True), under=tmp_path)
+    for where, settings, said in (
+        (tmp_path, {"resume": True}, "holds no run"),
+        ("", {"resume": True}, "there is no run"),
+        (tmp_path, {}, "holds files that are no run"),
+        (tmp_path, {"overwrite": True}, "holds files that are no run"),
+        (file, {}, "is a file"),
+    ):
+        file.write_text("years of work")
+        with pytest.raises(ConfigError, match=said):
+            choose_folder(Config(run_dir=str(where), **settings), under=tmp_path)
+    assert file.read_text() == "years of work"
 
 
 def test_log_survives_a_line_cut_short_and_rewinds(tmp_path):
@@ -66,12 +61,9 @@ def test_log_survives_a_line_cut_short_and_rewinds(tmp_path):
     assert [record["step"] for record in folder.records()] == [500, 1000]
     folder.write_performance_numbers(6, 500)
     assert (tmp_path / "performance_numbers_6.txt").read_text() == "71.429\n142.857\n"
-
-
-def test_a_damaged_log_is_named(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('nonsense\n{"step": 1}\n')
     with pytest.raises(ConfigError, match="line 1 is not JSON"):
-        RunFolder(tmp_path).records()
+        folder.records()
 
 
 def test_results_are_json_whatever_is_in_them(tmp_path):

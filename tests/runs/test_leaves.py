@@ -58,24 +58,22 @@ def test_leaves_keep_their_kind(tmp_path):
     assert restored.devices() == tied.devices()
 
 
-DTYPES = [np.float32, np.float64, np.int8, np.uint8, np.int32, np.int64, np.bool_, np.complex64]
+DTYPES = "float32 float64 int8 uint8 int32 int64 bool complex64 bfloat16"
 
-ARRAYS = st.sampled_from([np.dtype(d) for d in [*DTYPES, ml_dtypes.bfloat16]]).flatmap(
-    lambda dtype: hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3).flatmap(
-        lambda shape: (
-            st.binary(min_size=(size := int(np.prod(shape)) * dtype.itemsize), max_size=size).map(
-                lambda raw: np.frombuffer(raw, np.uint8).view(dtype).reshape(shape)
-            )
-            if dtype != np.bool_
-            else hnp.arrays(dtype, shape)
-        )
-    )
-)
+
+@st.composite
+def arrays(draw):
+    dtype = np.dtype(getattr(ml_dtypes, name := draw(st.sampled_from(DTYPES.split())), name))
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
+    if dtype == np.bool_:
+        return draw(hnp.arrays(dtype, shape))
+    size = int(np.prod(shape)) * dtype.itemsize
+    return np.frombuffer(draw(st.binary(min_size=size, max_size=size)), dtype).reshape(shape)
+
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-
 TREES = st.recursive(
-    ARRAYS,
+    arrays(),
     lambda inner: st.one_of(
         st.dictionaries(KEYS, inner, max_size=3),
         st.lists(inner, max_size=3),
@@ -104,11 +102,7 @@ def test_restores_onto_the_templates_shardings(tmp_path):
     whole = NamedSharding(mesh, PartitionSpec())
     key = jax.random.key(5)
     values = {"w": jnp.arange(32.0).reshape(8, 4), "b": jnp.arange(3), "key": key}
-    state = {
-        "w": jax.device_put(values["w"], split),
-        "b": jax.device_put(values["b"], whole),
-        "key": jax.device_put(key, whole),
-    }
+    state = jax.device_put(values, {"w": split, "b": whole, "key": whole})
     Checkpoints(tmp_path).save(0, state, {})
     # Onto concrete arrays, onto abstract ones, and from four devices onto one.
     abstract = jax.tree.map(
@@ -125,22 +119,20 @@ def test_restores_onto_the_templates_shardings(tmp_path):
     assert len(single["w"].sharding.device_set) == 1
 
 
-def test_what_is_no_number_is_refused(tmp_path):
+def test_what_is_no_number_is_refused_and_float64_not_narrowed(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
     with pytest.raises(CheckpointError, match="a/name holds <U3"):
-        Checkpoints(tmp_path).save(0, {"a": {"name": np.array("abc")}}, {})
+        checkpoints.save(0, {"a": {"name": np.array("abc")}}, {})
     for step in (-1, 1.5, True):
         with pytest.raises(CheckpointError, match="whole number"):
-            Checkpoints(tmp_path).save(step, {"w": np.ones(1)}, {})
+            checkpoints.save(step, {"w": np.ones(1)}, {})
     with pytest.raises(CheckpointError, match="keep=0"):
         Checkpoints(tmp_path, keep=0)
-
-
-def test_float64_is_not_narrowed_silently(tmp_path):
-    Checkpoints(tmp_path).save(0, {"w": np.ones(2)}, {})
+    checkpoints.save(0, {"w": np.ones(2)}, {})
     with jax.enable_x64(True):
         template = {"w": jax.ShapeDtypeStruct((2,), jnp.float64)}
     with pytest.raises(CheckpointError, match="narrow float64"):
-        Checkpoints(tmp_path).restore(template)
+        checkpoints.restore(template)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +152,9 @@ def test_another_state_is_an_error_in_words_and_no_cast(tmp_path, other, told):
     checkpoints.save(5, make_state(1), meta)
     with pytest.raises(CheckpointError) as caught:
         checkpoints.restore(make_state(1, **other))
+    made_with = "it was made with depth=2, head='dense', loss='mse', optimizer='adamw'; "
+    assert f"step_00000005 does not belong to this run: {made_with}" in str(caught.value)
     assert told in str(caught.value)
-    assert (
-        "step_00000005 does not belong to this run: it was made with depth=2, head='dense', "
-        "loss='mse', optimizer='adamw'; "
-    ) in str(caught.value)
 
 
 TREE = {"a/b": [1, {"c%": (2,)}], "é": State(3, {4: 5}, None, [], 6)}
@@ -184,9 +174,7 @@ class Twice(tuple):
     def tree_flatten_with_keys(self):
         return [(jax.tree_util.SequenceKey(1), leaf) for leaf in self], None
 
-    @classmethod
-    def tree_unflatten(cls, _, children):
-        return cls(children)
+    tree_unflatten = classmethod(lambda cls, _, children: cls(children))
 
 
 def test_two_leaves_of_one_name_are_refused():

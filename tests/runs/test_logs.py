@@ -20,9 +20,7 @@ def test_csv_has_a_row_a_record_and_the_same_columns_whatever_comes():
     assert rows[0]["val_miou"] == ""
     assert float(rows[1]["val_miou"]) == 0.75
     assert csv_text([]) == ",".join(CSV_COLUMNS) + "\n"
-
-
-def test_csv_keeps_every_digit_and_quotes_what_needs_it():
+    # It keeps every digit, and quotes what needs it.
     (row,) = csv.DictReader(io.StringIO(csv_text([{"loss": 0.1 + 0.2, "note": 'a,"b"'}])))
     assert float(row["loss"]) == 0.1 + 0.2
     assert row["note"] == 'a,"b"'

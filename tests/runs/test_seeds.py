@@ -1,6 +1,5 @@
 """Several runs: one after another or in one program, each an ordinary run, and their spread."""
 
-import dataclasses
 import json
 import os
 import shutil
@@ -96,7 +95,7 @@ def test_a_seed_is_an_ordinary_run(finished, tmp_path):
     folder = finished["off"][0] / "seed8"
     config = RunFolder(folder).config()
     assert (config.seed, config.seeds, config.synthetic_seed) == (8, 1, 7)
-    alone = run(config.replace(run_dir=str(tmp_path / "alone")), say=silent)
+    alone = run(config.replace(run_dir=str(tmp_path / "alone"), test=False), say=silent)
     assert log(alone.folder)[0] == log(folder)[0]
     np.testing.assert_array_equal(log(alone.folder)[1], log(folder)[1])
 
@@ -131,6 +130,9 @@ def test_values_that_are_missing_are_left_out_of_the_spread():
 
 def test_finished_seeds_are_not_trained_again_and_more_can_be_added(copied):
     folder, config = copied("off")
+    members = seeds.member_configs(config, folder)
+    assert all(seeds.is_finished(member) for member in members)
+    assert not any(seeds.is_finished(member.replace(epochs=3)) for member in members)
     lines = []
     before = (folder / "seed8" / "results.json").stat().st_mtime_ns
     assert run(config, say=lines.append).finished
@@ -145,15 +147,7 @@ def test_finished_seeds_are_not_trained_again_and_more_can_be_added(copied):
     assert any(line.startswith("seed10: [") for line in lines)
 
 
-def test_longer_runs_are_not_taken_for_finished(copied):
-    _, config = copied("off")
-    members = seeds.member_configs(config, Path(config.run_dir))
-    assert all(seeds.is_finished(member) for member in members)
-    assert not any(seeds.is_finished(member.replace(epochs=3)) for member in members)
-
-
-@pytest.mark.parametrize("at_once", ["on", "off"])
-def test_interrupted_seeds_go_on_where_each_was(copied, finished, at_once):
+def test_interrupted_seeds_go_on_where_each_was(copied, finished):
     """One had finished, one crashed before its second epoch's checkpoint, one before its first."""
     folder, config = copied("on")
     for seed in (8, 9):
@@ -162,7 +156,7 @@ def test_interrupted_seeds_go_on_where_each_was(copied, finished, at_once):
         shutil.rmtree(step)
     shutil.rmtree(folder / "seed9" / "checkpoints")
     lines = []
-    assert run(config.replace(seeds_at_once=at_once), say=lines.append).finished
+    assert run(config, say=lines.append).finished
     assert "seed8: resuming at step 4 of 8" in lines
     assert any(line.startswith("seed9: no checkpoint was saved") for line in lines)
     for seed in (7, 8, 9):
@@ -187,34 +181,34 @@ def test_a_signal_stops_all_and_resume_goes_on(tmp_path, finished, at_once):
     assert Checkpoints(folder / "seed8" / "checkpoints").steps()[-1] == 4
     assert (folder / "seed9").exists() == (at_once == "on")
     assert not (folder / "results.json").exists()
-    assert run(config.replace(resume=True), say=silent).finished
+    if at_once == "off":  # and the last crashed before its first checkpoint
+        (folder / "seed9").mkdir()
+        shutil.copy(finished["off"][0] / "seed9" / "config.json", folder / "seed9")
+    lines.clear()
+    assert run(config.replace(resume=True), say=lines.append).finished
+    assert "seed8: resuming at step 4 of 8" in lines
+    crashed = any(line.startswith("seed9: no checkpoint was saved") for line in lines)
+    assert crashed == (at_once == "off")
     for seed in (7, 8, 9):
         assert_same_run(folder / f"seed{seed}", finished["on"][0] / f"seed{seed}")
 
 
-def configs_of(folder, **lists):
-    """Configs that differ in the settings given as lists."""
-    count = len(next(iter(lists.values())))
+def configs_of(folder, *changes):
     return [
-        BASE.replace(
-            seeds=1,
-            run_dir=str(folder / f"run{index}"),
-            **{name: values[index] for name, values in lists.items()},
-        )
-        for index in range(count)
+        BASE.replace(seeds=1, run_dir=str(folder / f"run{index}"), **change)
+        for index, change in enumerate(changes)
     ]
 
 
 def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
     """With a rate of 0 nothing is gained, so that run stops early; the other goes on."""
-    lists = {
-        "loss": ["bce", "dice_prob"],
-        "learning_rate": [0.1, 0.0],
-        "epochs": [3, 3],
-        "early_stop_epochs": [1, 1],
-    }
-    together = configs_of(tmp_path / "together", **lists)
-    alone = configs_of(tmp_path / "alone", **lists)
+    usual = {"epochs": 3, "early_stop_epochs": 1}
+    lists = [
+        {"loss": "bce", "learning_rate": 0.1, **usual},
+        {"loss": "dice_prob", "learning_rate": 0.0, **usual},
+    ]
+    together = configs_of(tmp_path / "together", *lists)
+    alone = configs_of(tmp_path / "alone", *lists)
     results = run_many(together, at_once=True, say=silent)
     assert [result.finished for result in results] == [True] * 2
     assert all(result.finished for result in run_many(alone, at_once=False, say=silent))
@@ -230,8 +224,8 @@ def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once):
-    lists = {"learning_rate": [1e38, 1e-6], "loss": ["mse", "mse"], "seed": [3, 4]}
-    configs = configs_of(tmp_path, **lists)
+    rates = [{"learning_rate": 1e38, "seed": 3}, {"learning_rate": 1e-6, "seed": 4}]
+    configs = configs_of(tmp_path, *({"loss": "mse", **rate} for rate in rates))
     lines = []
     failed, good = run_many(configs, at_once=at_once, say=lines.append)
     assert isinstance(failed.error, TrainingError)
@@ -261,38 +255,37 @@ def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, monkeypatch):
     assert written["test"]["half"]["mean"]["iou"]["n"] == 2
 
 
-def test_only_synthetic_images_have_a_seed():
+def test_only_synthetic_images_have_a_seed_and_names_say_all():
     assert Config(data="synthetic", seed=5).scenes_seed() == 5
     assert Config(data="synthetic", seed=5, synthetic_seed=2).scenes_seed() == 2
     assert Config(seed=5).scenes_seed() == Config().synthetic_seed
+    assert run_name(BASE).endswith("-seeds7-9")
+    assert run_name(BASE.replace(seeds=1)).endswith("-seed7")
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
+def test_runs_that_cannot_go_together_are_refused(tmp_path):
+    first, other = configs_of(tmp_path, {"learning_rate": 1e-2}, {"learning_rate": 1e-3})
+    for change, said in (
         ({"unet_blocks": 2}, "cannot differ in --unet_blocks"),
-        ({"run_dir": ""}, "a --run_dir each"),
+        ({"run_dir": first.run_dir}, "a --run_dir each"),
         ({"seeds": 2}, "give each its --seed"),
-    ],
-)
-def test_runs_that_cannot_go_together_are_refused(tmp_path, change, said):
-    configs = configs_of(tmp_path, learning_rate=[1e-2, 1e-3])
-    if "run_dir" in change:
-        change = {"run_dir": configs[0].run_dir}
-    with pytest.raises(ConfigError, match=said):
-        run_many([configs[0], configs[1].replace(**change)], say=silent)
+    ):
+        with pytest.raises(ConfigError, match=said):
+            run_many([first, other.replace(**change)], say=silent)
     assert not list(tmp_path.iterdir())
 
 
-def test_one_run_and_several_do_not_share_a_folder(finished, tmp_path):
+def test_one_run_and_several_do_not_share_a_folder(finished):
     folder = finished["off"][0]
-    with pytest.raises(ConfigError, match="already holds a run"):
-        run(BASE.replace(run_dir=str(folder)), say=silent)
-    with pytest.raises(ConfigError, match="holds runs of 3 seeds"):
-        run(BASE.replace(run_dir=str(folder), resume=True, seeds=1), say=silent)
-    single = folder / "seed7"
-    with pytest.raises(ConfigError, match="holds one run"):
-        run(RunFolder(single).config().replace(resume=True, seeds=2), say=silent)
+    config = BASE.replace(run_dir=str(folder))
+    single = RunFolder(folder / "seed7").config().replace(resume=True)
+    for other, said in (
+        (config, "already holds a run"),
+        (config.replace(resume=True, seeds=1), "holds runs of 3 seeds"),
+        (single.replace(seeds=2), "holds one run"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            run(other, say=silent)
     with pytest.raises(ConfigError, match=r"name one of them, such as .*seed7"):
         load_trained(folder)
 
@@ -306,20 +299,12 @@ def test_overwrite_starts_anew(copied):
     assert len(RunFolder(folder).results()["runs"]) == 2
 
 
-def test_the_folders_name_says_the_seeds():
-    assert run_name(BASE).endswith("-seeds7-9")
-    assert run_name(dataclasses.replace(BASE, seeds=1)).endswith("-seed7")
-
-
 def test_show_lists_the_seeds_and_their_spread(finished, copied, tmp_path, capsys):
     folder, _ = copied("on")
     assert show.main([str(folder), f"--figure={tmp_path / 'runs.png'}"]) == 0
     out = capsys.readouterr().out
-    assert [line.split()[0] for line in out.splitlines() if line.startswith("seed")] == [
-        "seed7",
-        "seed8",
-        "seed9",
-    ]
+    names = [line.split()[0] for line in out.splitlines() if line.startswith("seed")]
+    assert names == ["seed7", "seed8", "seed9"]
     assert "--seed " in out
     assert "copy: test over 3 seeds: mIoU" in out
     (folder / "results.json").unlink()

@@ -44,16 +44,13 @@ def pair(tmp_path, lines):
     return checkpoints
 
 
+@pytest.fixture
+def newest(pair):
+    return pair.folder / "step_00000020"
+
+
 def files_of(path):
     return sorted(p for p in path.rglob("*") if p.is_file())
-
-
-def data_file(path):
-    return max(files_of(path / "arrays"), key=lambda file: file.stat().st_size)
-
-
-def newest(checkpoints):
-    return checkpoints.folder / "step_00000020"
 
 
 def expect_fallback(checkpoints, lines, reason):
@@ -66,16 +63,14 @@ def expect_fallback(checkpoints, lines, reason):
     assert "step_00000010 is the one used" in lines[1]
 
 
-def test_flipped_bits_are_noticed_in_every_file(pair, lines):
+def test_flipped_bits_are_noticed_in_every_file(pair, newest, lines):
     """Each file in turn, at its ends and at random places: noticed, or without any effect."""
     rng = random.Random(0)
     noticed = harmless = 0
-    for file in files_of(newest(pair)):
+    for file in files_of(newest):
         intact = file.read_bytes()
-        if not intact:
-            continue
-        places = {0, len(intact) - 1, *(rng.randrange(len(intact)) for _ in range(12))}
-        for place in sorted(places):
+        ends = {0, len(intact) - 1} if intact else ()
+        for place in sorted({*ends, *(rng.randrange(len(intact)) for _ in range(12) if intact)}):
             damaged = bytearray(intact)
             damaged[place] ^= 1 << rng.randrange(8)
             file.write_bytes(damaged)
@@ -85,7 +80,7 @@ def test_flipped_bits_are_noticed_in_every_file(pair, lines):
             assert bits(restored) == bits(small(step))
             assert meta == {"epoch": step // 10}
             if step == 10:
-                assert file.relative_to(newest(pair)).as_posix() in lines[0]
+                assert file.relative_to(newest).as_posix() in lines[0]
                 noticed += 1
             else:
                 # Only the manifest, in white space that JSON ignores.
@@ -115,58 +110,49 @@ def test_every_byte_of_a_small_manifest_is_guarded(tmp_path):
 
 
 @pytest.mark.parametrize("left", [None, 0.0, 0.5, 0.99])
-def test_files_that_are_missing_or_cut_are_named(pair, lines, left):
-    for file in files_of(newest(pair)):
-        intact = file.read_bytes()
-        name, told = file.relative_to(newest(pair)).as_posix(), ""
+def test_files_that_are_missing_or_cut_are_named(pair, newest, lines, left):
+    for file in files_of(newest):
+        intact, name = file.read_bytes(), file.relative_to(newest).as_posix()
         if left is None:
             file.unlink()
-            told = " is missing"
-        elif not intact:
-            continue
-        else:
+        elif intact:
             file.write_bytes(intact[: int(len(intact) * left)])
+        else:
+            continue
         lines.clear()
         fresh = Checkpoints(pair.folder, notify=lines.append)
-        expect_fallback(fresh, lines, name + told)
+        expect_fallback(fresh, lines, name + " is missing" * (left is None))
         if left is not None and name != "manifest.json":
             assert f" instead of {len(intact):,}" in lines[0]
         file.write_bytes(intact)
 
 
-def test_empty_step_folder_is_not_the_newest(pair, lines):
+def test_folders_that_are_no_step_are_named_and_cleaned_by_the_next_save(pair, newest, lines):
     (pair.folder / "step_00000030").mkdir()
+    shutil.copytree(newest, pair.folder / ".saving-step_00000030-1-ab")
     assert pair.steps() == [10, 20]
     restored, _, step = pair.restore(small(0))
     assert step == 20
     assert_same(restored, small(20))
-    assert "step_00000030 is damaged and not used: the folder is empty" in lines[0]
-
-
-def test_leftover_of_a_save_is_named_and_cleaned_by_the_next(pair, lines):
-    shutil.copytree(newest(pair), pair.folder / ".saving-step_00000030-1-ab")
-    assert pair.steps() == [10, 20]
-    assert pair.restore(small(0)).step == 20
     assert ".saving-step_00000030-1-ab: left over from an interrupted save" in lines[0]
+    assert "step_00000030 is damaged and not used: the folder is empty" in lines[1]
     pair.save(30, small(30), {"epoch": 3})
-    assert sorted(p.name for p in pair.folder.iterdir()) == ["step_00000020", "step_00000030"]
+    names = sorted(p.name for p in pair.folder.iterdir())
+    assert names == ["step_00000020", "step_00000030.2"]
+    newest.rename(pair.folder / "step_00000040")
+    assert pair.restore(small(0)).step == 30
+    assert "manifest.json is of step 20: was the folder renamed?" in lines[3]
 
 
-def test_renamed_step_is_noticed(pair, lines):
-    newest(pair).rename(pair.folder / "step_00000040")
-    assert pair.restore(small(0)).step == 10
-    assert "manifest.json is of step 20: was the folder renamed?" in lines[0]
-
-
-def test_manifest_of_another_format_is_left_alone(pair, lines):
-    file = newest(pair) / "manifest.json"
+def test_manifest_of_another_format_is_left_alone(pair, newest):
+    file = newest / "manifest.json"
     content = json.loads(file.read_text())
     content.pop("manifest_sha256")
     file.write_text(storage._sealed({**content, "format": 99}))
     assert pair.steps() == [10]
     for step in (30, 40, 50):
         pair.save(step, small(step), {"epoch": step // 10})
-    assert newest(pair).is_dir()
+    assert newest.is_dir()
     assert pair.steps() == [40, 50]
 
 
@@ -201,30 +187,27 @@ def test_wrong_values_from_the_reader_are_noticed(pair, lines, monkeypatch, wron
     assert "second line" not in lines[0]
 
 
-def test_nothing_good_lists_all_reasons(pair, lines):
-    (newest(pair) / "manifest.json").unlink()
-    target = data_file(pair.folder / "step_00000010")
-    target.write_bytes(target.read_bytes()[:-1])
-    with pytest.raises(CheckpointError) as caught:
-        pair.restore(small(0))
-    told = str(caught.value)
-    assert "no good checkpoint in" in told
-    assert "step_00000020: manifest.json is missing" in told
-    assert f"step_00000010: file {target.relative_to(pair.folder / 'step_00000010')} has" in told
-    assert "\n" not in told
-
-
-def test_a_checkpoint_asked_for_has_no_stand_in(tmp_path, pair):
+def test_a_checkpoint_asked_for_has_no_stand_in_and_all_reasons_are_told(tmp_path, pair, newest):
     with pytest.raises(CheckpointError, match=r"no checkpoint in .*/none"):
         Checkpoints(tmp_path / "none").restore(small(0))
     with pytest.raises(CheckpointError, match=r"no step 15 in .*: it has the steps 10, 20"):
         pair.restore(small(0), which=15)
     with pytest.raises(CheckpointError, match="which='latest'"):
         pair.restore(small(0), which="latest")
-    (newest(pair) / "manifest.json").unlink()
+    (newest / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"no good step 20 .*manifest.json is missing"):
         pair.restore(small(0), which=20)
     assert pair.restore(small(0), which=10).step == 10
+    older = pair.folder / "step_00000010"
+    target = max(files_of(older / "arrays"), key=lambda file: file.stat().st_size)
+    target.write_bytes(target.read_bytes()[:-1])
+    with pytest.raises(CheckpointError) as caught:
+        pair.restore(small(0))
+    told = str(caught.value)
+    assert "no good checkpoint in" in told
+    assert "step_00000020: manifest.json is missing" in told
+    assert f"step_00000010: file {target.relative_to(older)} has" in told
+    assert "\n" not in told
 
 
 def test_another_network_is_never_passed_over(pair, lines):

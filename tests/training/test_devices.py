@@ -10,13 +10,10 @@ import numpy as np
 import pytest
 
 from segjax.config import Config
-from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.folder import RunFolder
-from segjax.training import program
 from segjax.training.devices import Devices, choose_devices
 from segjax.training.run import run
-from segjax.training.step import make_steps, make_train_step
 from segjax.training.trainer import Trainer
 from tests.small_net import MUNET, losses_of, silent, small_run
 
@@ -33,7 +30,31 @@ SHARED = small_run(
 
 
 @pytest.fixture(scope="module")
-def one_and_four(tmp_path_factory):
+def seen():
+    """What lay where while runs trained: (shape, sharding) of what was spread, state and data."""
+    spread, validate = Devices.spread, Trainer.validate
+    seen = {"spread": [], "whole": []}
+
+    def watched_spread(self, tree, *, axis=0):
+        tree = spread(self, tree, axis=axis)
+        for leaf in jax.tree.leaves(tree) if self.mesh else ():
+            note = functools.partial(lambda *pair: seen["spread"].append(pair), leaf.shape)
+            jax.debug.inspect_array_sharding(leaf, callback=note)
+        return tree
+
+    def watched_validate(self, state, arrays):
+        if self.program.devices.mesh:
+            seen["whole"] += [leaf.sharding for leaf in jax.tree.leaves((state, arrays))]
+        return validate(self, state, arrays)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Devices, "spread", watched_spread)
+        patch.setattr(Trainer, "validate", watched_validate)
+        yield seen
+
+
+@pytest.fixture(scope="module")
+def one_and_four(tmp_path_factory, seen):
     """The same run on one device and on four."""
 
     def go(count, **network):
@@ -64,33 +85,15 @@ def test_four_devices_train_and_test_as_one(one_and_four, network):
     assert [result.results["devices_used"] for result in (one, four)] == [1, 4]
 
 
-def test_the_work_is_shared_out(tmp_path):
+def test_the_work_is_shared_out(one_and_four, seen):
     """Each device gets a quarter of the rows, and weights and data whole."""
-    config = SHARED.replace(devices=4, run_dir=str(tmp_path / "run"))
-    splits = load_splits(config, say=silent)
-    seen = []
-
-    class Watching(Devices):
-        def spread(self, tree, *, axis=0):
-            spread = super().spread(tree, axis=axis)
-            for leaf in jax.tree.leaves(spread):
-                jax.debug.inspect_array_sharding(leaf, callback=seen.append)
-            return spread
-
-    made = program.make_program(config, splits)
-    devices = Watching(made.devices.mesh)
-    made = dataclasses.replace(made, devices=devices)
-    trainer = Trainer(config, splits, made, RunFolder(tmp_path / "run"), say=silent)
-    state = devices.place(trainer.first_state())
-    arrays = made.place(splits.train)
-    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves((state, arrays))} == {4}
-    step = make_train_step(made.model, made.optimizer, made.objective)
-    steps = make_steps(step, scan=False, devices=devices)
-    state, _ = steps(state, arrays, trainer.order_of(0)[:1])
-    assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
-    assert len(seen) == 3  # the indices, the images and the masks
-    for sharding, shape in zip(seen, [(4,), (4, 64, 64, 3), (4, 64, 64, 5)], strict=True):
-        assert sharding.shard_shape(shape) == (1, *shape[1:])
+    one_and_four()
+    assert {len(sharding.device_set) for sharding in seen["whole"]} == {4}
+    assert all(sharding.is_fully_replicated for sharding in seen["whole"])
+    shared = {shape: sharding.shard_shape(shape) for shape, sharding in seen["spread"]}
+    # The indices, the images and the masks, of training's batches and of the last to be tested.
+    wholes = {(count, *sides) for count in (4, 2) for sides in ((), (64, 64, 3), (64, 64, 5))}
+    assert shared == {(n, *sides): (n // 4 or n, *sides) for n, *sides in wholes}
 
 
 def test_seeds_at_once_share_their_batches_too(one_and_four, tmp_path):
@@ -110,22 +113,18 @@ def test_a_run_may_go_on_with_other_devices(one_and_four, tmp_path):
     np.testing.assert_allclose(losses_of(folder.path), losses_of(one.folder), rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("wanted", "batch_size", "said"),
-    [
-        (5, 10, "--devices=5: JAX sees 4 (cpu)"),
-        (3, 4, "--devices=3: cannot share a batch of 4 out evenly"),
-    ],
-)
-def test_what_cannot_be_is_one_clear_line(wanted, batch_size, said):
-    with pytest.raises(ConfigError) as raised:
-        choose_devices(wanted, batch_size)
-    assert said in str(raised.value)
+def test_what_cannot_be_is_one_clear_line():
+    with pytest.raises(ConfigError, match=r"--devices=5: JAX sees 4 \(cpu\)"):
+        choose_devices(5, 10)
+    with pytest.raises(ConfigError, match="--devices=3: cannot share a batch of 4 out evenly"):
+        choose_devices(3, 4)
 
 
 def test_one_cpu_by_default_and_of_accelerators_what_divides(monkeypatch):
-    assert choose_devices(0, 4).mesh is None
-    assert choose_devices(1, 4).mesh is None
+    for alone in (choose_devices(Config().devices, 4), choose_devices(1, 4)):
+        tree = {"x": jnp.arange(3)}
+        assert alone == Devices()
+        assert alone.place(tree) is alone.spread(tree) is alone.whole(tree) is tree
 
     @dataclasses.dataclass(frozen=True)
     class Accelerator:
@@ -140,10 +139,3 @@ def test_one_cpu_by_default_and_of_accelerators_what_divides(monkeypatch):
         4: 4, 6: 6, 9: 3, 16: 8, 7: 7, 1: 1,
     }  # fmt: skip
     assert len(choose_devices(2, 8).mesh) == 2
-
-
-def test_one_device_leaves_arrays_alone():
-    tree = {"x": jnp.arange(3)}
-    assert Devices().place(tree) is tree
-    assert Devices().spread(tree) is tree
-    assert Config().devices == 0

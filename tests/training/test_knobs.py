@@ -13,7 +13,6 @@ import jax
 import numpy as np
 import pytest
 
-from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import Checkpoints, load_params
@@ -227,11 +226,6 @@ def test_class_weights_of_the_data_reach_the_loss(tmp_path):
     outputs = np.random.default_rng(0).normal(size=(2, 64, 64, 6)).astype(np.float32)
     masks = splits.train.masks[:2]
     assert plain.objective.loss(outputs, masks) != weighted.objective.loss(outputs, masks)
-
-
-def test_wrong_class_weights_are_refused_with_the_settings():
-    with pytest.raises(ConfigError, match=r"such as 1,1,2\.5, or one of balanced, median"):
-        Config(loss="bce", loss_params={"loss_class_weights": "blanced"})
 
 
 def test_a_missing_tensorboard_leaves_no_folder(tmp_path, monkeypatch):

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segjax.config import Config
-from segjax.errors import ConfigError
 from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder
 from segjax.training.run import run
@@ -59,29 +57,25 @@ class Pair:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self.both = [subprocess.Popen(command, text=True, env=own, **pipes) for _ in range(2)]
 
-    def start(self, config, *, fault=""):
+    def start(self, config, *, fault="", **found):
         """Have both run ``config``; the second's data may be at fault.
 
         What the second is told must not matter: the settings are the first's.
         """
         elsewhere = {"run_dir": config.run_dir + "-elsewhere", "epochs": 9}
-        shared = {"multihost": True, "coordinator": self.coordinator, "num_processes": 2}
+        shared = {"multihost": True, "coordinator": self.coordinator, "num_processes": 2} | found
         for number, told in enumerate(({}, elsewhere)):
             settings = config.replace(**shared, process_id=number, **told).to_json()
-            line = json.dumps([settings, fault if number else ""])
-            self.both[number].stdin.write(line + "\n")
-            self.both[number].stdin.flush()
+            print(json.dumps([settings, fault * number]), file=self.both[number].stdin, flush=True)
 
     def outcomes(self):
-        """Return what each has to tell of its run."""
-        found = []
-        for process in self.both:
-            line = process.stdout.readline()
-            while not line.startswith("{"):  # Gloo itself reports its connections
-                assert line, "a process has ended"
-                line = process.stdout.readline()
-            found.append(json.loads(line))
-        return found
+        """Return what each has to tell of its run; Gloo itself reports its connections."""
+        lines = [
+            next((line for line in iter(process.stdout.readline, "") if line[0] == "{"), "")
+            for process in self.both
+        ]
+        assert all(lines), "a process has ended"
+        return list(map(json.loads, lines))
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +98,13 @@ def config(tmp_path):
         augment="flip,noise",
         log_steps=1,
     )
+
+
+def test_without_a_coordinator_the_error_says_what_to_give(pair, config):
+    pair.start(config, coordinator="", num_processes=0)
+    for outcome in pair.outcomes():
+        assert "--coordinator=HOST:PORT" in outcome["error"]
+        assert "\n" not in outcome["error"]
 
 
 def test_two_processes_train_as_one(pair, config, tmp_path):
@@ -134,49 +135,17 @@ def test_two_processes_train_as_one(pair, config, tmp_path):
     assert not Path(config.run_dir + "-elsewhere").exists()
 
 
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
+def test_what_is_wrong_in_one_is_told_by_both(pair, config, tmp_path):
+    cannot = "process 1 cannot go on: "
+    for fault, said in (
         ("other data", "process 1 has another data set than process 0"),
-        ("no data", "process 1 cannot go on: the disk is gone"),
-    ],
-)
-def test_what_is_wrong_in_one_is_told_by_both(pair, config, fault, said):
-    pair.start(config, fault=fault)
-    first, other = pair.outcomes()
-    assert first["error"] == said
-    assert other["error"] == said.removeprefix("process 1 cannot go on: ")
-    assert not Path(config.run_dir).exists()
-
-
-def test_an_error_of_the_folder_reaches_both(pair, config, tmp_path):
+        ("no data", f"{cannot}the disk is gone"),
+    ):
+        pair.start(config, fault=fault)
+        first, other = pair.outcomes()
+        assert (first["error"], other["error"]) == (said, said.removeprefix(cannot))
+        assert not Path(config.run_dir).exists()
     (tmp_path / "run").write_text("a file")
     pair.start(config)
     for outcome in pair.outcomes():
         assert "is a file, not a folder" in outcome["error"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"coordinator": "host:1"}, "need --multihost"),
-        ({"process_id": 0}, "need --multihost"),
-        ({"multihost": True, "seeds_at_once": "on"}, "one after another"),
-    ],
-)
-def test_settings_that_do_not_go_together_are_refused(changes, said):
-    with pytest.raises(ConfigError, match=said):
-        Config(**changes)
-
-
-def test_without_a_coordinator_the_error_says_what_to_give(tmp_path):
-    code = "import sys; from segjax.main import main; sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--multihost", f"--run_dir={tmp_path / 'run'}"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
-    )
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert "--coordinator=HOST:PORT" in done.stderr
