@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 Missing = Literal["inf", "diagonal", "skip"]
 
-# Distances in units of ``spacing`` carry rounding: 3 * 0.1 must count as within 0.3.
-_ROUNDING = 1e-9
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BoundaryCounts(HostCounts):
@@ -86,13 +83,12 @@ def boundary_count(
     """
     if not tolerance >= 0:
         raise ConfigError(f"boundary_count: tolerance must be at least 0, got {tolerance}")
-    outlines = _outlines(pred, target, valid, caller="boundary_count")
-    pixels = [mask.sum(axis=(1, 2)).astype(np.int64) for mask in outlines]
-    near = [np.zeros_like(pixels[0]), np.zeros_like(pixels[1])]
-    reach = tolerance * (1 + _ROUNDING)
-    for index, there, back in _distances(*outlines, size=_pixel_size(spacing)):
-        near[0][index] = np.count_nonzero(there <= reach)
-        near[1][index] = np.count_nonzero(back <= reach)
+    outlines, size = _outlines(pred, target, valid, spacing, caller="boundary_count")
+    pixels = outlines.sum(axis=(2, 3), dtype=np.int64)
+    near = np.zeros_like(pixels)
+    reach = tolerance * (1 + 1e-9)  # distances carry rounding: 3 * 0.1 must count as within 0.3
+    for index, *ways in _distances(outlines, size):
+        near[:, *index] = [np.count_nonzero(way <= reach) for way in ways]
     return BoundaryCounts(near[0], pixels[0], near[1], pixels[1])
 
 
@@ -126,14 +122,12 @@ def boundary_f1(
     check_choice("over", over, Over)
     if over == "image" and counts.pred_all.ndim < 2:
         raise ConfigError("over='image' needs counts that were not summed over images")
-    if over == "set":
-        counts = counts.total()
-    leaves = [leaf.astype(np.float64) for leaf in counts.leaves()]
-    return score_classes(_f1, leaves, average=average, absent=absent)
 
+    def f1(near: np.ndarray, drawn: np.ndarray, hit: np.ndarray, true: np.ndarray) -> Ratio:
+        return Ratio(2 * near * hit, near * true + hit * drawn, gone=drawn + true == 0, weight=true)
 
-def _f1(near: np.ndarray, drawn: np.ndarray, hit: np.ndarray, true: np.ndarray) -> Ratio:
-    return Ratio(2 * near * hit, near * true + hit * drawn, gone=drawn + true == 0, weight=true)
+    leaves = (counts.total() if over == "set" else counts).leaves()
+    return score_classes(f1, leaves, average=average, absent=absent)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -182,17 +176,16 @@ def surface_distances(
     Raises:
         ConfigError: shapes that do not fit, floating masks, a spacing that is not positive.
     """
-    outlines = _outlines(pred, target, valid, caller="surface_distances")
-    size = _pixel_size(spacing)
-    empty = [~mask.any(axis=(1, 2)) for mask in outlines]
-    start = np.where(empty[0] & empty[1], np.nan, np.inf)
-    hausdorff, hd95, assd = start.copy(), start.copy(), start.copy()
-    for index, there, back in _distances(*outlines, size=size):
-        hausdorff[index] = max(there.max(), back.max())
-        hd95[index] = max(np.percentile(there, 95), np.percentile(back, 95))
-        assd[index] = np.concatenate([there, back]).mean()
-    height, width = size * outlines[0].shape[1:3]
-    return SurfaceDistances(hausdorff, hd95, assd, diagonal=float(np.hypot(height, width)))
+    outlines, size = _outlines(pred, target, valid, spacing, caller="surface_distances")
+    exists = outlines.any(axis=(0, 2, 3))
+    found = np.stack([np.where(exists, np.inf, np.nan)] * 3)
+    for index, there, back in _distances(outlines, size):
+        found[:, *index] = (
+            max(there.max(), back.max()),
+            max(np.percentile(there, 95), np.percentile(back, 95)),
+            np.concatenate([there, back]).mean(),
+        )
+    return SurfaceDistances(*found, diagonal=float(np.hypot(*(size * outlines.shape[2:4]))))
 
 
 _ARGUMENTS = """
@@ -230,9 +223,7 @@ def _distance(column: Callable[[SurfaceDistances], np.ndarray]) -> Callable[...,
         value = column(distances)
         gone, lacking = np.isnan(value), np.isinf(value)
         fill = {"inf": np.inf, "diagonal": distances.diagonal, "skip": np.nan}[missing]
-        value = np.where(lacking, fill, value)
-        if absent == "zero":
-            value = np.where(gone, 0.0, value)
+        value = np.select([lacking, gone & (absent == "zero")], [fill, 0.0], value)
         # What 'skip' leaves out: absent classes, or those that lack one outline, or both.
         kept = ~((gone & (absent == "skip")) | (lacking & (missing == "skip")))
         if over == "set":
@@ -276,35 +267,25 @@ def assd(distances: SurfaceDistances) -> np.ndarray:
 
 
 def _outlines(
-    pred: Any, target: Any, valid: Any, *, caller: str
-) -> "tuple[Bool[np.ndarray, 'N H W C'], Bool[np.ndarray, 'N H W C']]":
-    on, true, kept = host_masks(pred, target, valid, caller=caller)
-    return boundaries(on, kept), boundaries(true, kept)
-
-
-def _pixel_size(spacing: float | tuple[float, float]) -> np.ndarray:
+    pred: Any, target: Any, valid: Any, spacing: Any, *, caller: str
+) -> "tuple[Bool[np.ndarray, '2 N H W C'], Float[np.ndarray, '2']]":
+    """Return the boundary pixels of both masks, and a pixel's height and width."""
+    *masks, kept = host_masks(pred, target, valid, caller=caller)
     size = np.broadcast_to(np.asarray(spacing, np.float64), (2,))
     if not np.all(size > 0):
         raise ConfigError(f"spacing must be positive, got {spacing}")
-    return size
+    return np.stack([boundaries(mask, kept) for mask in masks]), size
 
 
 def _distances(
-    pred: "Bool[np.ndarray, 'N H W C']",
-    target: "Bool[np.ndarray, 'N H W C']",
-    *,
-    size: "Float[np.ndarray, '2']",
+    outlines: "Bool[np.ndarray, '2 N H W C']", size: "Float[np.ndarray, '2']"
 ) -> Iterator[tuple[tuple[int, int], np.ndarray, np.ndarray]]:
-    """Yield (image, class), distances from pred's boundary and from target's, where both exist.
-
-    ``size``: height and width of a pixel.
-    """
+    """Yield (image, class), distances from pred's boundary and from target's, where both exist."""
     # Deferred: who only counts pixels shall not wait for SciPy to load.
     from scipy.ndimage import distance_transform_edt
 
-    both = pred.any(axis=(1, 2)) & target.any(axis=(1, 2))
-    for image, channel in np.argwhere(both):
-        one, two = pred[image, :, :, channel], target[image, :, :, channel]
+    for image, channel in np.argwhere(outlines.any(axis=(2, 3)).all(axis=0)):
+        one, two = outlines[:, image, :, :, channel]
         # Only the part that holds both outlines matters, and it is often a small one.
         rows, columns = np.nonzero(one | two)
         part = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]

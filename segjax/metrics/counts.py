@@ -11,9 +11,6 @@ import numpy as np
 from segjax.errors import ConfigError
 
 _INT32_MAX = 2**31 - 1
-# A count is sent between hosts as two int32 words, low word first, because JAX without x64 would
-# cut an int64 to its lower half without a sound.
-_WORD_BITS = 31
 
 
 @jax.tree_util.register_dataclass
@@ -21,15 +18,13 @@ _WORD_BITS = 31
 class Counts:
     """Pixels per class that are true or false positives or negatives; a pytree of four arrays.
 
-    Each array has shape [C], or [N, C] when images are kept apart. What :func:`count` gives is
-    int32 on the device; on the host the numbers are int64. ``a + b`` adds exactly:
+    Each array has shape [C], or [N, C] when images are kept apart: int32 on the device, int64 on
+    the host. ``a + b`` adds exactly:
 
-    - outside a trace the sum is taken on the host in int64, whatever came in;
-    - inside ``jit``, ``scan`` or ``shard_map`` it stays int32 on the device, so that there a
-      running total may cover at most 2^31 - 1 pixels per class (8191 images of 512 x 512).
-
-    ``a + b`` of device arrays outside a trace waits for both. A loop that must not wait keeps
-    the counts in a list and merges them at the end with ``Counts.merge(list)``.
+    - outside a trace on the host in int64, whatever came in, which waits for the device; a loop
+      that must not wait keeps a list for ``Counts.merge``;
+    - inside ``jit``, ``scan`` or ``shard_map`` in int32 on the device, so that there a running
+      total may cover at most 2^31 - 1 pixels per class (8191 images of 512 x 512).
     """
 
     tp: Any
@@ -50,10 +45,7 @@ class Counts:
         parts = list(parts)
         if not parts:
             raise ConfigError("Counts.merge: nothing to merge; start from Counts.zero(classes)")
-        total = parts[0].to_host()
-        for part in parts[1:]:
-            total = total + part
-        return total
+        return sum(parts[1:], start=parts[0].to_host())
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
@@ -159,61 +151,49 @@ def count(
     >>> counts.tp.tolist(), iou(counts).round(3).tolist(), dice(counts).tolist()
     ([1], [0.333], [0.5])
     """
-    on = _as_mask(pred, name="pred")
-    true = _as_mask(target, name="target")
+    on = as_mask(jnp.asarray(pred), "count: pred", ", for instance pred > 0.5")
+    true = as_mask(jnp.asarray(target), "count: target", ", for instance target > 0.5")
     if on.shape != true.shape or on.ndim < 2:
         raise ConfigError(
             f"count: pred {on.shape} and target {true.shape} must have one shape [B, ..., C]"
         )
     if on.size // max(on.shape[-1], 1) > _INT32_MAX:
         raise ConfigError(f"count: {on.shape} has more than 2^31 - 1 pixels; count smaller batches")
-    axes = tuple(range(1 if per_image else 0, on.ndim - 1))
-    if valid is None:
-        kept = jnp.ones((1,) * on.ndim, bool)
-    else:
-        kept = _as_mask(valid, name="valid")
+    kept: Any = True
+    if valid is not None:
+        kept = as_mask(jnp.asarray(valid), "count: valid", ", for instance valid > 0.5")
         if kept.shape == on.shape[:-1]:
             kept = kept[..., None]
         elif kept.shape not in (on.shape, (*on.shape[:-1], 1)):
             raise ConfigError(
                 f"count: valid {kept.shape} must be {on.shape[:-1]} or {on.shape}, as pred is"
             )
-
-    def pixels(mask: jax.Array) -> jax.Array:
-        return jnp.sum(mask, axis=axes, dtype=jnp.int32)
-
-    tp = pixels(on & true & kept)
-    predicted = pixels(on & kept)
-    actual = pixels(true & kept)
-    everything = pixels(jnp.broadcast_to(kept, on.shape))
-    return Counts(tp=tp, fp=predicted - tp, fn=actual - tp, tn=everything - predicted - actual + tp)
+    axes = tuple(range(1 if per_image else 0, on.ndim - 1))
+    kinds = on & true, on & ~true, ~on & true, ~(on | true)
+    return Counts(*(jnp.sum(kind & kept, axis=axes, dtype=jnp.int32) for kind in kinds))
 
 
-def _as_mask(array: jax.typing.ArrayLike, *, name: str) -> jax.Array:
-    array = jnp.asarray(array)
-    if array.dtype == jnp.bool_:
-        return array
-    if jnp.issubdtype(array.dtype, jnp.integer):
-        return array != 0
-    raise ConfigError(
-        f"count: {name} is {array.dtype}, but must be bool or integer; threshold it first, "
-        f"for instance {name} > 0.5"
-    )
+def as_mask(array: Any, name: str, hint: str = "") -> Any:
+    """Return where a bool or integer array, NumPy's or JAX's, is not 0."""
+    if array.dtype != np.bool_ and not jnp.issubdtype(array.dtype, jnp.integer):
+        raise ConfigError(
+            f"{name} is {array.dtype}, but must be bool or integer; threshold it first{hint}"
+        )
+    return array.astype(bool)
 
 
 def merge_hosts(counts: Counts) -> Counts:
-    """Return the sum of every process's counts, the same on all of them.
+    """Return the sum of every process's counts, int64 on the host, the same on all of them.
 
-    Every process must call this, with counts of one shape. int64 survives the journey: counts
-    travel as two 31-bit words. With one process the counts come back as they are, on the host.
+    Every process must call this, with counts of one shape.
     """
     host = counts.to_host()
     if jax.process_count() == 1:
         return host
     from jax.experimental import multihost_utils
 
+    # Two words of 31 bits: JAX without x64 would cut an int64 to its lower half without a sound.
     stacked = np.stack(jax.tree.leaves(host))
-    words = np.stack([stacked & _INT32_MAX, stacked >> _WORD_BITS]).astype(np.int32)
-    gathered = np.asarray(multihost_utils.process_allgather(words)).astype(np.int64)
-    summed = gathered.sum(axis=0)
-    return type(counts)(*(summed[0] + (summed[1] << _WORD_BITS)))
+    words = np.stack([stacked & _INT32_MAX, stacked >> 31]).astype(np.int32)
+    low, high = np.asarray(multihost_utils.process_allgather(words)).astype(np.int64).sum(axis=0)
+    return type(counts)(*(low + (high << 31)))

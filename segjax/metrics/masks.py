@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from segjax.errors import ConfigError
+from segjax.metrics.counts import as_mask
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 class HostCounts:
     """Numbers per class [C], or per image and class [N, C]; ``+`` sums both sets of images."""
 
-    def leaves(self) -> tuple[np.ndarray, ...]:
+    def leaves(self) -> list[np.ndarray]:
         """Return the arrays in the order of their fields."""
-        return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+        return list(vars(self).values())
 
     def total(self) -> Self:
         """Return the counts summed over images, shape [C]."""
@@ -37,29 +38,19 @@ class HostCounts:
 def host_masks(
     pred: Any, target: Any, valid: Any = None, *, caller: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return prediction, target and valid pixels as bool NumPy [N, H, W, C], same and [N, H, W].
-
-    Raises:
-        ConfigError: shapes that do not fit, or floating masks.
-    """
-    on, true = _as_bool(pred, f"{caller}: pred"), _as_bool(target, f"{caller}: target")
+    """Return prediction, target and valid pixels as bool NumPy [N, H, W, C], same and [N, H, W]."""
+    on = as_mask(np.asarray(pred), f"{caller}: pred")
+    true = as_mask(np.asarray(target), f"{caller}: target")
     if on.shape != true.shape or on.ndim != 4:
         raise ConfigError(
             f"{caller}: pred {on.shape} and target {true.shape} must have one shape [N, H, W, C]"
         )
     if valid is None:
         return on, true, np.ones(on.shape[:-1], bool)
-    kept = _as_bool(valid, f"{caller}: valid")
+    kept = as_mask(np.asarray(valid), f"{caller}: valid")
     if kept.shape != on.shape[:-1]:
         raise ConfigError(f"{caller}: valid {kept.shape} must be {on.shape[:-1]}, as pred is")
     return on, true, kept
-
-
-def _as_bool(array: Any, name: str) -> np.ndarray:
-    array = np.asarray(array)
-    if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.integer):
-        return array != 0
-    raise ConfigError(f"{name} is {array.dtype}, but must be bool or integer; threshold it first")
 
 
 def surrounded(
@@ -68,20 +59,14 @@ def surrounded(
     """Return where a pixel and its four neighbours are all on; ``outside`` is beyond the border."""
     padding = [(0, 0), (1, 1), (1, 1)] + [(0, 0)] * (mask.ndim - 3)
     wide = np.pad(mask, padding, constant_values=outside)
-    middle = slice(1, -1)
-    return (
-        mask
-        & wide[:, :-2, middle]
-        & wide[:, 2:, middle]
-        & wide[:, middle, :-2]
-        & wide[:, middle, 2:]
-    )
+    rows = wide[:, :-2, 1:-1] & wide[:, 2:, 1:-1]
+    return mask & rows & wide[:, 1:-1, :-2] & wide[:, 1:-1, 2:]
 
 
 def boundaries(
     masks: "Bool[np.ndarray, 'N H W C']", valid: "Bool[np.ndarray, 'N H W']"
 ) -> "Bool[np.ndarray, 'N H W C']":
-    """Return the boundary pixels of each mask, bool [N, H, W, C].
+    """Return the boundary pixels of each mask.
 
     A boundary pixel is on and has one of its four neighbours off; what lies beyond the image is
     off. A pixel that is not valid, or has such a neighbour, is no boundary pixel: whether it

@@ -119,42 +119,28 @@ def match_objects(
         images = np.asarray(images)
         if images.shape[:3] != on.shape[:3] or images.ndim != 4:
             raise ConfigError(f"match_objects: images {images.shape} do not fit masks {on.shape}")
-    size = np.zeros(len(boxes), np.int64)
-    hidden = np.full(len(boxes), np.nan)
-    iou = np.full(len(boxes), np.nan)
+    pixels = np.zeros((4, len(boxes)), np.int64)
     for image in np.unique(box_image):
         rows = np.flatnonzero(box_image == image)
-        inside = own_boxes(boxes[rows], box_class[rows], shape=on.shape[1:3])
-        inside &= kept[image]
-        own = inside & np.moveaxis(true[image][..., box_class[rows]], -1, 0)
-        found = inside & np.moveaxis(on[image][..., box_class[rows]], -1, 0)
-        size[rows] = own.sum(axis=(1, 2))
-        covered = _hidden(
-            own, box_class[rows], true[image], None if images is None else images[image]
-        )
-        sure = size[rows] > 0
-        both = (own & found).sum(axis=(1, 2))
-        either = (own | found).sum(axis=(1, 2))
-        iou[rows[sure]] = both[sure] / either[sure]
-        hidden[rows[sure]] = covered.sum(axis=(1, 2))[sure] / size[rows[sure]]
-    return Objects(
-        image=box_image + first_image,
-        category=box_class,
-        size=size,
-        hidden=hidden,
-        iou=iou,
-        classes=on.shape[-1],
+        category = box_class[rows]
+        inside = own_boxes(boxes[rows], category, shape=on.shape[1:3]) & kept[image]
+        own = inside & np.moveaxis(true[image][..., category], -1, 0)
+        found = inside & np.moveaxis(on[image][..., category], -1, 0)
+        covered = _hidden(own, category, true[image], None if images is None else images[image])
+        areas = own, own & found, own | found, covered
+        pixels[:, rows] = [area.sum(axis=(1, 2)) for area in areas]
+    size, both, either, unseen = pixels
+    hidden, iou = (
+        np.where(size > 0, part / np.maximum(whole, 1), np.nan)
+        for part, whole in ((unseen, size), (both, either))
     )
+    return Objects(box_image + first_image, box_class, size, hidden, iou, classes=on.shape[-1])
 
 
 def check_boxes(
     boxes: Any, box_image: Any, box_class: Any, *, shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return boxes [M, 4], their images [M] and classes [M] as int64, checked against masks.
-
-    Raises:
-        ConfigError: shapes that do not fit, or a box, image or class that does not exist.
-    """
+    """Return boxes [M, 4], their images [M] and classes [M] as int64, checked against masks."""
     boxes = np.asarray(boxes, np.int64).reshape(-1, 4)
     box_image = np.asarray(box_image, np.int64).reshape(-1)
     box_class = np.asarray(box_class, np.int64).reshape(-1)
@@ -180,7 +166,7 @@ def own_boxes(
     boxes: "Int[np.ndarray, 'M 4']", category: np.ndarray, *, shape: tuple[int, ...]
 ) -> "Bool[np.ndarray, 'M H W']":
     """Return the pixels of each box of one image, ``shape``, that are in no other of its class."""
-    y, x = np.mgrid[: shape[0], : shape[1]]
+    y, x = np.indices(shape)
     x1, y1, x2, y2 = (side[:, None, None] for side in boxes.T)
     inside = (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
     for name in np.unique(category):
@@ -195,33 +181,25 @@ def _hidden(
     target: "Bool[np.ndarray, 'H W C']",
     image: "UInt8[np.ndarray, 'H W 3'] | None",
 ) -> "Bool[np.ndarray, 'M H W']":
-    """Return the hidden pixels of each object of one image, bool [M, H, W]."""
+    """Return the hidden pixels of each object of one image."""
     layers = target.sum(axis=-1)
     contested = own & (layers > 1)
     if image is None or not contested.any():
         return contested
     # One number per colour, so that colours compare in one step.
-    colour = image.reshape(*image.shape[:2], -1).astype(np.int64) @ (
-        256 ** np.arange(image[0, 0].size)
-    )
-    clear = [colour[mask & (layers == 1)] for mask in own]
-    paint = [_most_frequent(seen) for seen in clear]
-    hidden = np.zeros_like(contested)
-    for row, own_paint in enumerate(paint):
-        if own_paint is not None:
-            hidden[row] = contested[row] & (colour != own_paint)
-            continue
-        for other, other_paint in enumerate(paint):
-            if other_paint is not None and category[other] != category[row]:
-                hidden[row] |= contested[row] & own[other] & (colour == other_paint)
-    return hidden
-
-
-def _most_frequent(values: np.ndarray) -> int | None:
-    if not values.size:
-        return None
-    distinct, number = np.unique(values, return_counts=True)
-    return int(distinct[np.argmax(number)])
+    colour = image.astype(np.int64) @ 256 ** np.arange(image.shape[-1])
+    paint = np.full(len(own), -1)  # where no pixel is clear
+    for row, mask in enumerate(own & (layers == 1)):
+        if mask.any():
+            seen, number = np.unique(colour[mask], return_counts=True)
+            paint[row] = seen[np.argmax(number)]
+    for row, pixels in enumerate(contested):
+        if paint[row] >= 0:
+            pixels &= colour != paint[row]
+        else:
+            others = category != category[row]
+            pixels &= (own[others] & (colour == paint[others, None, None])).any(axis=0)
+    return contested
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -314,9 +292,8 @@ def object_recall(
     Raises:
         ConfigError: for an unknown choice.
     """
-    leaves = [leaf.astype(np.float64) for leaf in (counts.found, counts.number)]
-    return score_classes(_recall, leaves, average=average, absent=absent)
 
+    def recall(found: np.ndarray, number: np.ndarray) -> Ratio:
+        return Ratio(found, number, gone=number == 0, weight=number)
 
-def _recall(found: np.ndarray, number: np.ndarray) -> Ratio:
-    return Ratio(found, number, gone=number == 0, weight=number)
+    return score_classes(recall, [counts.found, counts.number], average=average, absent=absent)

@@ -28,13 +28,11 @@ import numpy as np
 
 from segjax.errors import ConfigError
 from segjax.metrics.masks import HostCounts, host_masks
-from segjax.metrics.objects import check_boxes, own_boxes
+from segjax.metrics.objects import check_boxes
 from segjax.metrics.scores import Absent, Average, Ratio, described, score_classes
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
-
-_MATCH = 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,11 +119,8 @@ def panoptic_count(
             rows = (box_image == image) & (box_class == channel)
             pieces, objects, shared = _by_box(pieces, true[image, :, :, channel], boxes[rows])
             void = void | shared
-        tp, fp, fn, iou = _match(pieces, objects, void)
-        total.tp[channel] += tp
-        total.fp[channel] += fp
-        total.fn[channel] += fn
-        total.iou[channel] += iou
+        for leaf, number in zip(total.leaves(), _match(pieces, objects, void), strict=True):
+            leaf[channel] += number
     return total
 
 
@@ -138,21 +133,20 @@ def _by_box(
 
     Objects are int [H, W]: 0 none, k the k-th box's, above the number of boxes a piece outside.
     """
-    alone = own_boxes(boxes, np.zeros(len(boxes), np.int64), shape=mask.shape)
-    numbers = np.arange(1, len(boxes) + 1)[:, None, None]
-    objects = (numbers * (alone & mask)).sum(axis=0)
-    y, x = np.mgrid[: mask.shape[0], : mask.shape[1]]
+    y, x = np.indices(mask.shape)
     x1, y1, x2, y2 = (side[:, None, None] for side in boxes.T)
-    aside = np.maximum(np.maximum(x1 - x, x - x2), 0)
-    above = np.maximum(np.maximum(y1 - y, y - y2), 0)
     # Squared distance to each box, 0 inside it.
-    away = aside**2 + above**2
+    away = (x - np.clip(x, x1, x2)) ** 2 + (y - np.clip(y, y1, y2)) ** 2
+    inside = away == 0
+    shared = inside.sum(axis=0) > 1
+    numbers = np.arange(1, len(boxes) + 1)[:, None, None]
+    objects = (numbers * (inside & mask & ~shared)).sum(axis=0)
     owners = np.where(pieces > 0, pieces + len(boxes), 0)
-    for piece in np.unique(pieces[(pieces > 0) & (away == 0).any(axis=0)]):
+    for piece in np.unique(pieces[(pieces > 0) & inside.any(axis=0)]):
         here = pieces == piece
-        entered = np.flatnonzero((away[:, here] == 0).any(axis=1))
+        entered = np.flatnonzero(inside[:, here].any(axis=1))
         owners[here] = 1 + entered[np.argmin(away[entered][:, here], axis=0)]
-    return owners, objects, (away == 0).sum(axis=0) > 1
+    return owners, objects, shared
 
 
 def _match(
@@ -162,21 +156,16 @@ def _match(
 ) -> tuple[int, int, int, float]:
     """Return true positives, false positives, false negatives and the sum of matched IoU."""
     whole = np.bincount(pieces.ravel())
-    seen = ~void
-    shape = (whole.size, int(objects.max()) + 1)
-    pairs = np.ravel_multi_index((pieces[seen], objects[seen]), shape)
     # Pixels per pair of predicted (row) and target object (column); row and column 0 are "none".
-    table = np.bincount(pairs, minlength=shape[0] * shape[1]).reshape(shape)
-    both = table[1:, 1:]
+    table = np.zeros((whole.size, objects.max() + 1), np.int64)
+    np.add.at(table, (pieces[~void], objects[~void]), 1)
+    whole, both = whole[1:], table[1:, 1:]
     in_piece, in_object = table[1:].sum(axis=1), table[:, 1:].sum(axis=0)
-    either = in_piece[:, None] + in_object[None] - both
-    iou = both / np.maximum(either, 1)
-    matched = iou > _MATCH
+    iou = both / np.maximum(in_piece[:, None] + in_object - both, 1)
+    matched = iou > 0.5
     tp = int(matched.sum())
-    counted = (whole[1:] > 0) & (2 * in_piece >= whole[1:])
-    fp = int(np.count_nonzero(counted & ~matched.any(axis=1)))
-    fn = int(np.count_nonzero(in_object > 0)) - tp
-    return tp, fp, fn, float(iou[matched].sum())
+    stray = (whole > 0) & (2 * in_piece >= whole) & ~matched.any(axis=1)
+    return tp, int(stray.sum()), int((in_object > 0).sum()) - tp, float(iou[matched].sum())
 
 
 _ARGUMENTS = """
@@ -201,8 +190,7 @@ def _quality(formula: Callable[..., tuple[np.ndarray, np.ndarray]]) -> Callable[
         return Ratio(*formula(tp, fp, fn, iou), gone=tp + fp + fn == 0, weight=tp + fn)
 
     def score(counts: PanopticCounts, *, average: Average = "none", absent: Absent = "skip") -> Any:
-        leaves = [leaf.astype(np.float64) for leaf in counts.leaves()]
-        return score_classes(ratio, leaves, average=average, absent=absent)
+        return score_classes(ratio, counts.leaves(), average=average, absent=absent)
 
     return described(score, formula, _ARGUMENTS)
 

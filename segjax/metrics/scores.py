@@ -32,8 +32,6 @@ Average = Literal["none", "micro", "macro", "weighted"]
 Over = Literal["set", "image"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_FILL = {"skip": float("nan"), "nan": float("nan"), "zero": 0.0, "one": 1.0}
-
 
 def check_choice(name: str, value: str, choices: Any) -> None:
     """Raise ConfigError unless ``value`` is one of a Literal's (or tuple's) choices."""
@@ -51,61 +49,42 @@ def described(score: Function, formula: Callable[..., Any], arguments: str) -> F
 
 
 class Ratio(NamedTuple):
-    """A score as a fraction per class, with what the rule of this module asks.
-
-    Attributes:
-        num: float [..., C].
-        den: float [..., C], 0 where the score is not defined.
-        gone: bool [..., C], whether the class is absent.
-        weight: float [..., C], for the ``'weighted'`` average.
-        otherwise: score of a class that is there with den = 0: a number or float [..., C].
-    """
+    """A score as a fraction per class, with what the rule of this module asks."""
 
     num: "Float[Any, '*any C']"
-    den: "Float[Any, '*any C']"
-    gone: "Bool[Any, '*any C']"
-    weight: "Float[Any, '*any C']"
-    otherwise: Any = 0.0
+    den: "Float[Any, '*any C']"  # 0 where the score is not defined
+    gone: "Bool[Any, '*any C']"  # the class is absent
+    weight: "Float[Any, '*any C']"  # for the 'weighted' average
+    otherwise: Any = 0.0  # the score of a class that is there with den = 0
 
 
 def score_classes(
     formula: Callable[..., Ratio],
-    leaves: "Sequence[Float[Any, '*any C']]",
+    leaves: "Sequence[Num[Any, '*any C']]",
     *,
     average: str,
     absent: str,
 ) -> "Float[Any, '...']":
-    """Return ``formula(*leaves)`` per class by the rule of this module, or its average.
-
-    Args:
-        formula: from the leaves to a Ratio; ``'micro'`` gives it their sums over the classes.
-        leaves: float [..., C] each, NumPy's or JAX's.
-        average: ``'none'``, ``'micro'``, ``'macro'`` or ``'weighted'`` over the last axis; where
-            all weights are 0, classes weigh the same.
-        absent: what an absent class scores; averages leave out ``'skip'``.
-
-    Raises:
-        ConfigError: for an unknown choice.
-    """
+    """Return ``formula(*leaves)`` per class by the rule of this module, or its average."""
     check_choice("average", average, Average)
     check_choice("absent", absent, Absent)
-    weight = formula(*leaves).weight
+    xp: Any = np if isinstance(leaves[0], np.ndarray) else jnp
+    leaves = [leaf.astype(np.float64 if xp is np else np.float32) for leaf in leaves]
     if average == "micro":
         leaves = [leaf.sum(-1, keepdims=True) for leaf in leaves]
-    num, den, gone, _, otherwise = formula(*leaves)
-    xp = np if isinstance(num, np.ndarray) else jnp
+    num, den, gone, weight, otherwise = formula(*leaves)
     undefined = den == 0
     value = xp.where(undefined, otherwise, num / xp.where(undefined, 1.0, den))
-    value = xp.where(undefined & gone, _FILL[absent], value)
+    fill = {"zero": 0.0, "one": 1.0}.get(absent, float("nan"))
+    value = xp.where(undefined & gone, fill, value)
     if average == "none":
         return value
     if average == "micro":
         return value[..., 0][()]
-    if average == "macro":
-        weight = xp.ones_like(value)
-    else:
-        weight = xp.where(weight.sum(-1, keepdims=True) > 0, weight, 1.0)
     kept = ~xp.isnan(value) if absent == "skip" else xp.ones_like(value, bool)
+    if average == "macro":
+        return mean_of(value, kept, axis=-1)
+    weight = xp.where(weight.sum(-1, keepdims=True) > 0, weight, 1.0)
     return mean_of(value, kept, weight, axis=-1)
 
 
@@ -174,10 +153,7 @@ def _score(formula: Callable[..., tuple[Any, Any]], *, worst: float = 0.0) -> Ca
             raise ConfigError("over='image' needs per-image counts: count(..., per_image=True)")
         if over == "set":
             counts = counts.total()
-        if not counts.traced:
-            counts = counts.to_host()
-        dtype = jnp.float32 if counts.traced else np.float64
-        leaves = [leaf.astype(dtype) for leaf in jax.tree.leaves(counts)]
+        leaves = jax.tree.leaves(counts if counts.traced else counts.to_host())
         return score_classes(ratio, leaves, average=average, absent=absent)
 
     return described(score, formula, _ARGUMENTS)
