@@ -185,7 +185,8 @@ def surface_distances(
             max(np.percentile(there, 95), np.percentile(back, 95)),
             np.concatenate([there, back]).mean(),
         )
-    return SurfaceDistances(*found, diagonal=float(np.hypot(*(size * outlines.shape[2:4]))))
+    diagonal = float(np.hypot(*(size * outlines.shape[2:4])))
+    return SurfaceDistances(found[0], found[1], found[2], diagonal)
 
 
 _ARGUMENTS = """

@@ -136,7 +136,7 @@ def _by_box(
     y, x = np.indices(mask.shape)
     x1, y1, x2, y2 = (side[:, None, None] for side in boxes.T)
     # Squared distance to each box, 0 inside it.
-    away = (x - np.clip(x, x1, x2)) ** 2 + (y - np.clip(y, y1, y2)) ** 2
+    away: Any = (x - np.clip(x, x1, x2)) ** 2 + (y - np.clip(y, y1, y2)) ** 2
     inside = away == 0
     shared = inside.sum(axis=0) > 1
     numbers = np.arange(1, len(boxes) + 1)[:, None, None]

@@ -1,5 +1,7 @@
 """The networks by name: from a run's settings to the Flax module, and to the words for it."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from segjax.config import Config
@@ -11,29 +13,19 @@ Network = MUnet | UNet
 
 def make_network(config: Config, *, num_classes: int) -> Network:
     """Return the network that the settings describe, with ``num_classes`` output channels."""
-    scale = 1.0 if config.input_range == "raw" else 1.0 / 255.0
+    both: dict[str, Any] = {
+        "num_classes": num_classes,
+        "input_scale": 1.0 if config.input_range == "raw" else 1.0 / 255.0,
+        "dtype": jnp.dtype(config.dtype),
+    }
     if config.network == "unet":
-        return UNet(
-            widths=config.widths(),
-            patch=config.unet_patch,
-            blocks=config.unet_blocks,
-            num_classes=num_classes,
-            input_scale=scale,
-            dtype=jnp.dtype(config.dtype),
-        )
-    return MUnet(
-        depth=config.depth,
-        skip_connections=config.skip_connections,
-        head=config.head,  # type: ignore[arg-type]
-        upsampling=config.upsampling,  # type: ignore[arg-type]
-        num_classes=num_classes,
-        input_scale=scale,
-        dtype=jnp.dtype(config.dtype),
-    )
+        return UNet(config.widths(), config.unet_patch, config.unet_blocks, **both)
+    head: Any = {"head": config.head, "upsampling": config.upsampling}
+    return MUnet(config.depth, config.skip_connections, **head, **both)
 
 
 def parameters_dlstudio_counts(config: Config, num_classes: int) -> int | None:
     """Return the parameters that DLStudio reports for this network; None if it has none such."""
-    if config.network != "munet":
-        return None
-    return dlstudio_parameter_count(config.depth, num_classes)
+    return (
+        dlstudio_parameter_count(config.depth, num_classes) if config.network == "munet" else None
+    )

@@ -4,8 +4,7 @@ XLA computes the gradient of a kernel as a convolution whose window is the whole
 channels are the batch: four, where the vector units take sixteen numbers at once. For small batches
 ``width_gradient`` writes the same sums with the image's columns as the channels, and for images,
 whose channels are few, ``patch_gradient`` writes them as one product. Other backends, large batches
-and narrow dtypes keep the compiler's gradient. ``tests/networks/test_conv.py`` holds values and
-gradients against each other.
+and narrow dtypes keep the compiler's gradient.
 """
 
 import functools
@@ -42,13 +41,8 @@ def kernel_gradient(x: Array, g: Array) -> Array:
     transposed outright: inside a loop, XLA:CPU takes a slow path for the form that JAX's own
     gradient has (https://github.com/jax-ml/jax/issues/12868).
     """
-    by_kernel = lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),
-        g.transpose(1, 2, 0, 3),
-        (1, 1),
-        ((1, 1), (1, 1)),
-        dimension_numbers=NHWC,
-    )
+    x, g = x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)
+    by_kernel = lax.conv_general_dilated(x, g, (1, 1), ((1, 1), (1, 1)), dimension_numbers=NHWC)
     return by_kernel.transpose(1, 2, 0, 3)
 
 
@@ -57,19 +51,14 @@ def width_gradient(x: Array, g: Array) -> Array:
 
     ``g`` is laid three times side by side, one column apart each, for the kernel's three columns.
     """
-    batch, height, width, inputs = x.shape
-    outputs = g.shape[-1]
-    one_column = [(0, 0), (0, 0), (0, 1), (0, 0)], [(0, 0), (0, 0), (1, 0), (0, 0)]
-    later = jnp.pad(g[:, :, 1:], one_column[0])
-    earlier = jnp.pad(g[:, :, :-1], one_column[1])
+    inputs, outputs = x.shape[-1], g.shape[-1]
+    later = jnp.pad(g[:, :, 1:], ((0, 0), (0, 0), (0, 1), (0, 0)))
+    earlier = jnp.pad(g[:, :, :-1], ((0, 0), (0, 0), (1, 0), (0, 0)))
     # Stacking on a new axis is several times faster here than concatenating channels.
-    columns = jnp.stack([later, g, earlier], axis=3).reshape(batch, height, width, 3 * outputs)
+    columns = jnp.stack([later, g, earlier], axis=3).reshape(*g.shape[:3], 3 * outputs)
+    channels = x.reshape(-1, inputs).T.reshape(inputs, *x.shape[:3])
     by_kernel = lax.conv_general_dilated(
-        x.reshape(-1, inputs).T.reshape(inputs, batch, height, width),
-        columns,
-        (1, 1),
-        ((0, 0), (1, 1)),
-        dimension_numbers=NHWC,
+        channels, columns, (1, 1), ((0, 0), (1, 1)), dimension_numbers=NHWC
     )
     return by_kernel.reshape(inputs, 3, 3, outputs).transpose(1, 2, 0, 3)
 

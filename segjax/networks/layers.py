@@ -6,8 +6,6 @@ multiplies the zeros that a transposed convolution inserts:
 * stride 1: an ordinary convolution (kernels are stored in that orientation, already flipped);
 * kernel 1, stride 2, output_padding 1: a matrix product whose result fills the even pixels;
 * kernel 2, stride 2: a matrix product whose result is laid out as 2x2 blocks.
-
-``tests/networks/test_layers.py`` holds each against ``flax.linen.ConvTranspose``.
 """
 
 import math
@@ -107,14 +105,19 @@ class Typed(nn.Module, kw_only=True):
         return {"dtype": self.dtype, "param_dtype": self.param_dtype}
 
 
-class Conv(Typed):
+class Convolution(Typed):
+    """A layer with a kernel and a bias."""
+
+    features: int
+
+
+class Conv(Convolution):
     """A 3x3 convolution, stride 1, padding 1, with bias.
 
     With ``transposed`` it computes PyTorch's ConvTranspose2d(kernel 3, padding 1), which is the
     same sum over a flipped kernel; only the initial distribution differs.
     """
 
-    features: int
     transposed: bool = False
 
     @nn.compact
@@ -124,10 +127,8 @@ class Conv(Typed):
         return conv(x.astype(self.dtype), kernel, overwritten) + bias
 
 
-class Downsample(Typed):
+class Downsample(Convolution):
     """A 1x1 convolution with stride 2 and bias."""
-
-    features: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -136,13 +137,11 @@ class Downsample(Typed):
         return x[:, ::2, ::2].astype(self.dtype) @ kernel[0, 0] + bias
 
 
-class Upsample(Typed):
+class Upsample(Convolution):
     """A 1x1 transposed convolution with stride 2, output_padding 1 and bias.
 
     It writes the even rows and columns; every other pixel is the bias, as in DLStudio.
     """
-
-    features: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -151,14 +150,12 @@ class Upsample(Typed):
         return spread_even(x.astype(self.dtype) @ kernel[0, 0]) + bias
 
 
-class DLStudioHead(Typed):
+class DLStudioHead(Convolution):
     """DLStudio's output layer: ConvTranspose2d(k=3, stride=2, dilation=2, padding=2).
 
     Stride and dilation are equal, so every tap lands on an even row and column: one pixel in four
     is computed, the other three are the channel's bias, whatever the image.
     """
-
-    features: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -167,13 +164,11 @@ class DLStudioHead(Typed):
         return spread_even(conv(x.astype(self.dtype), kernel)) + bias
 
 
-class DenseHead(Typed):
+class DenseHead(Convolution):
     """The repaired output layer: a transposed convolution (k=2, stride 2) that writes every pixel.
 
     It has fewer weights than DLStudio's (4 taps instead of 9) and does less arithmetic.
     """
-
-    features: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -183,10 +178,8 @@ class DenseHead(Typed):
         return depth_to_space(x.astype(self.dtype) @ taps) + bias
 
 
-class Pointwise(Typed):
+class Pointwise(Convolution):
     """A 1x1 convolution with bias."""
-
-    features: int
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

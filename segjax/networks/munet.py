@@ -1,25 +1,21 @@
 """mUnet: the segmentation network of DLStudio 2.3.6, and its repaired output layer."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from segjax.errors import ConfigError
+from segjax.errors import ConfigError, check_choice
 from segjax.networks import layers
 from segjax.settings import SIZE_MULTIPLE
 
 Array = jax.Array
 Head = Literal["dlstudio", "dense"]
 
-HEADS: dict[str, Callable[..., Any]] = {"dlstudio": layers.DLStudioHead, "dense": layers.DenseHead}
+HEADS = {"dlstudio": layers.DLStudioHead, "dense": layers.DenseHead}
 # The blocks that double the size have the head's flaw: a 1x1 kernel that writes one pixel in four.
-UPSAMPLERS: dict[str, Callable[..., Any]] = {
-    "dlstudio": layers.Upsample,
-    "dense": layers.DenseHead,
-}
+UPSAMPLERS = {"dlstudio": layers.Upsample, "dense": layers.DenseHead}
 MIN_DEPTH, MAX_DEPTH = 2, 64
 
 
@@ -52,9 +48,7 @@ class SkipBlock(layers.Typed):
             norm = layers.BatchNorm(name=f"bn{number}", **self.kinds)
             out = layers.relu(norm(out, train=train))
         if self.resample:
-            kind: Callable[..., Any] = layers.Downsample
-            if self.up:
-                kind = UPSAMPLERS[self.upsampling]
+            kind = UPSAMPLERS[self.upsampling] if self.up else layers.Downsample
             name = "upsampler" if self.up else "downsampler"
             resampler = kind(self.features, name=name, **self.kinds)
             out, x = resampler(out), resampler(x)
@@ -96,12 +90,8 @@ class MUnet(layers.Typed):
     def __post_init__(self) -> None:
         if not MIN_DEPTH <= self.depth <= MAX_DEPTH:
             raise ConfigError(f"depth={self.depth}: mUnet's depth is {MIN_DEPTH} to {MAX_DEPTH}")
-        if self.head not in HEADS:
-            raise ConfigError(f"head={self.head!r}: choose one of {', '.join(HEADS)}")
-        if self.upsampling not in UPSAMPLERS:
-            raise ConfigError(
-                f"upsampling={self.upsampling!r}: choose one of {', '.join(UPSAMPLERS)}"
-            )
+        check_choice(f"head={self.head!r}", self.head, HEADS)
+        check_choice(f"upsampling={self.upsampling!r}", self.upsampling, UPSAMPLERS)
         if self.num_classes < 1:
             raise ConfigError(f"num_classes={self.num_classes}: at least one class is needed")
         super().__post_init__()
@@ -121,10 +111,9 @@ class MUnet(layers.Typed):
                 x = one(x, train=train, **(last if one is blocks[-1] else {}))
             return x
 
-        def row(
-            features: int, name: str, first: int = 0, end: int = half, *, up: bool
-        ) -> list[SkipBlock]:
-            return [block(features, f"{name}_{i}", up=up) for i in range(first, end)]
+        def row(features: int, arm: str, first: int, end: int = half) -> list[SkipBlock]:
+            names = (f"skip{features}{arm}_arr_{i}" for i in range(first, end))
+            return [block(features, name, up=arm == "UP") for name in names]
 
         def batch_norm(x: Array, name: str) -> Array:
             return layers.BatchNorm(name=name, **self.kinds)(x, train=train)
@@ -133,33 +122,33 @@ class MUnet(layers.Typed):
         x = images.astype(self.dtype) * jnp.asarray(self.input_scale, self.dtype)
         x = layers.relu(layers.Conv(64, name="conv_in", **self.kinds)(x))
         x = layers.max_pool_2x2(x)
-        x = run(x, *row(64, "skip64DN_arr", 0, early, up=False))
+        x = run(x, *row(64, "DN", 0, early))
         saved1 = x[..., :32]
         x = run(x, block(64, "skip64dsDN", up=False, resample=True))
-        x = run(x, *row(64, "skip64DN_arr", early, up=False))
+        x = run(x, *row(64, "DN", early))
         x = batch_norm(x, "bn1DN")
         saved2 = x[..., :32]
         x = run(x, block(128, "skip64to128DN", up=False))
-        x = run(x, *row(128, "skip128DN_arr", 0, early, up=False))
+        x = run(x, *row(128, "DN", 0, early))
         x = batch_norm(x, "bn2DN")
         saved3 = x[..., :64]
-        x = run(x, *row(128, "skip128DN_arr", early, up=False))
+        x = run(x, *row(128, "DN", early))
         x = run(x, block(128, "skip128dsDN", up=False, resample=True))
 
         # Up the right arm. These 128-channel blocks run twice a pass, with the same weights.
         doubling = {"up": True, "resample": True, "upsampling": self.upsampling}
         x = run(x, block(128, "skip128usUP", **doubling))
-        twice = row(128, "skip128UP_arr", 0, early, up=True)
+        twice = row(128, "UP", 0, early)
         x = run(x, *twice, overwritten=64)
         x = jnp.concatenate([saved3, x[..., 64:]], axis=-1)
         x = batch_norm(x, "bn1UP")
         x = run(x, *twice)
         x = run(x, block(64, "skip128to64UP", up=True))
-        x = run(x, *row(64, "skip64UP_arr", early, up=True), overwritten=32)
+        x = run(x, *row(64, "UP", early), overwritten=32)
         x = jnp.concatenate([saved2, x[..., 32:]], axis=-1)
         x = batch_norm(x, "bn2UP")
         x = run(x, block(64, "skip64usUP", **doubling))
-        x = run(x, *row(64, "skip64UP_arr", 0, early, up=True), overwritten=32)
+        x = run(x, *row(64, "UP", 0, early), overwritten=32)
         x = jnp.concatenate([saved1, x[..., 32:]], axis=-1)
         return HEADS[self.head](self.num_classes, name="conv_out", **self.kinds)(x)
 
@@ -194,15 +183,12 @@ def dlstudio_parameter_count(depth: int, num_classes: int = 5) -> int:
     def conv(inputs: int, outputs: int, size: int = 3) -> int:
         return inputs * outputs * size * size + outputs
 
-    def block(inputs: int, outputs: int, *, resamples: bool = False) -> int:
-        return (
-            2 * conv(inputs, outputs)
-            + 2 * 2 * outputs
-            + (conv(inputs, outputs, 1) if resamples else 0)
-        )
+    def block(inputs: int, outputs: int) -> int:
+        return 2 * conv(inputs, outputs) + 2 * 2 * outputs
 
-    widths = 2 * half * (block(64, 64) + block(128, 128))
-    resampling = 2 * (block(64, 64, resamples=True) + block(128, 128, resamples=True))
+    # Two rows of blocks for each width, and on each arm one more that resamples.
+    blocks = 2 * (half + 1) * (block(64, 64) + block(128, 128))
+    resampling = 2 * (conv(64, 64, 1) + conv(128, 128, 1))
     crossing = block(64, 128) + block(128, 64)
     norms = 2 * (2 * 64 + 2 * 128)
-    return conv(3, 64) + widths + resampling + crossing + norms + conv(64, num_classes)
+    return conv(3, 64) + blocks + resampling + crossing + norms + conv(64, num_classes)

@@ -19,9 +19,8 @@ class ConvNormRelu(layers.Typed):
     @nn.compact
     def __call__(self, x: Array, *, train: bool) -> Array:
         """Map [B, H, W, I] to [B, H, W, features]; with ``residual`` I is features."""
-        kinds = self.kinds
-        out = layers.Conv(self.features, name="conv", **kinds)(x)
-        out = layers.relu(layers.BatchNorm(name="bn", **kinds)(out, train=train))
+        out = layers.Conv(self.features, name="conv", **self.kinds)(x)
+        out = layers.relu(layers.BatchNorm(name="bn", **self.kinds)(out, train=train))
         return x + out if self.residual else out
 
 
@@ -68,16 +67,15 @@ class UNet(layers.Typed):
         x = images.astype(self.dtype) * jnp.asarray(self.input_scale, self.dtype)
         x = layers.space_to_depth(x, self.patch)
         x = ConvNormRelu(self.widths[0], residual=False, name="stem", **kinds)(x, train=train)
-        skips = []
-        for level, features in enumerate(self.widths[:-1]):
+        skips, levels = [], list(enumerate(self.widths[:-1]))
+        for level, features in levels:
             x = run(x, features, f"down{level}", self.blocks)
             skips.append(x)
-            x = layers.Pointwise(self.widths[level + 1], name=f"halve{level}", **kinds)(
-                layers.space_to_depth(x, 2)
-            )
+            x = layers.space_to_depth(x, 2)
+            x = layers.Pointwise(self.widths[level + 1], name=f"halve{level}", **kinds)(x)
             x = layers.relu(layers.BatchNorm(name=f"halve{level}_bn", **kinds)(x, train=train))
         x = run(x, self.widths[-1], "bottom", 2 * self.blocks)
-        for level, features in reversed(list(enumerate(self.widths[:-1]))):
+        for level, features in reversed(levels):
             x = layers.Pointwise(4 * features, name=f"double{level}", **kinds)(x)
             x = skips[level] + layers.depth_to_space(x, 2)
             x = layers.BatchNorm(name=f"double{level}_bn", **kinds)(x, train=train)
