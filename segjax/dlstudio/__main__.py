@@ -1,6 +1,7 @@
 """DLStudio's saved_model into a run folder and back: ``python -m segjax.dlstudio``."""
 
 import argparse
+import contextlib
 import os
 import sys
 import zipfile
@@ -11,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from segjax.dlstudio import weights as dlstudio
+from segjax.dlstudio.torchfile import write_torch_file
 from segjax.errors import CheckpointError, ConfigError, exit_code
+
+AnyPath = str | os.PathLike[str]
 
 EXTRA_FILE = "dlstudio_extra.npz"  # the tensors that DLStudio constructs and segjax does not hold
 
 
 def import_run(
-    saved_model: str | os.PathLike[str],
-    run_folder: str | os.PathLike[str],
-    *,
-    skip_connections: bool | None = None,
+    saved_model: AnyPath, run_folder: AnyPath, *, skip_connections: bool | None = None
 ) -> dlstudio.Imported:
     """Make a run folder at step 0 of DLStudio's recipe from weights that DLStudio saved.
 
@@ -31,7 +32,6 @@ def import_run(
     already holds a run or cannot be written.
     """
     import jax
-    import jax.numpy as jnp
 
     from segjax.config import Config
     from segjax.runs.checkpoints import Checkpoints
@@ -43,35 +43,24 @@ def import_run(
     folder = RunFolder(Path(run_folder))
     if (folder.path / CONFIG_FILE).exists() or folder.checkpoints.exists():
         raise ConfigError(f"{folder.path}: already holds a run; name another folder")
-    config = Config(
-        depth=imported.depth,
-        head=imported.head,
-        upsampling=imported.upsampling,
-        skip_connections=imported.skip_connections,
-        run_dir=os.fspath(folder.path),
-    )
-    variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), imported.variables)
+    names = ("depth", "head", "upsampling", "skip_connections")
+    settings = {name: getattr(imported, name) for name in names}
+    config = Config(**settings, run_dir=os.fspath(folder.path))
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), imported.variables)
     state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        **variables,
+        step=jax.numpy.zeros((), np.int32),
         opt_state=make_optimizer(config, 1).init(variables["params"]),
         key=stream(config.seed, STEP_STREAM),
     )
     open_run(folder, config)
     np.savez(folder.path / EXTRA_FILE, **imported.extra)  # type: ignore[arg-type]
-    Checkpoints(folder.checkpoints).save(
-        0, state, {"progress": {}, "imported": os.fspath(saved_model), **config.telling()}
-    )
+    meta = {"progress": {}, "imported": os.fspath(saved_model), **config.telling()}
+    Checkpoints(folder.checkpoints).save(0, state, meta)
     return imported
 
 
-def export_run(
-    run_folder: str | os.PathLike[str],
-    saved_model: str | os.PathLike[str],
-    *,
-    which: Any = "best",
-) -> None:
+def export_run(run_folder: AnyPath, saved_model: AnyPath, *, which: Any = "best") -> None:
     """Write a run's weights as the file that DLStudio's test pass loads.
 
     Args:
@@ -89,25 +78,19 @@ def export_run(
         raise CheckpointError(f"{target}: exists already; remove it or name another file")
     params, batch_stats, _ = load_params(folder.checkpoints, which=which)
     variables = {"params": params, "batch_stats": batch_stats}
-    dlstudio.write_saved_model(target, variables, extra=_read_extra(folder.path / EXTRA_FILE))
-
-
-def _read_extra(path: Path) -> dict[str, np.ndarray]:
+    extra, kept = {}, folder.path / EXTRA_FILE
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except FileNotFoundError:
-        return {}
+        with contextlib.suppress(FileNotFoundError), np.load(kept, allow_pickle=False) as stored:
+            extra = dict(stored)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+        raise CheckpointError(f"{kept}: cannot be read: {error}") from None
+    write_torch_file(target, dlstudio.to_arrays(variables, extra=extra))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segjax.dlstudio",
-        description="Exchange the weights of DLStudio's mUnet.",
-    )
+    about = "Exchange the weights of DLStudio's mUnet."
+    parser = argparse.ArgumentParser(prog="python -m segjax.dlstudio", description=about)
     commands = parser.add_subparsers(dest="command", required=True)
     inward = commands.add_parser("import", help="saved_model of DLStudio to a run folder")
     inward.add_argument("saved_model")
@@ -130,10 +113,9 @@ def exchange(given: argparse.Namespace) -> None:
     if given.command == "import":
         skip = given.skip_connections
         found = import_run(given.saved_model, given.run_folder, skip_connections=skip)
-        print(
-            f"{given.run_folder}: mUnet of depth {found.depth}, head {found.head}, "
-            f"{'with' if found.skip_connections else 'without'} skip connections"
-        )
+        network = f"mUnet of depth {found.depth}, head {found.head}"
+        skips = "with" if found.skip_connections else "without"
+        print(f"{given.run_folder}: {network}, {skips} skip connections")
     else:
         which = "best" if given.step is None else given.step
         export_run(given.run_folder, given.saved_model, which=which)

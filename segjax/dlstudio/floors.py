@@ -8,12 +8,11 @@ error, Dice and intersection over union follow in closed form.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from segjax.dlstudio.layout import Head
-from segjax.errors import ConfigError, DataError
+from segjax.errors import DataError, check_choice
 
 CHUNK = 256  # images; bounds the float64 copy to some 40 MB at 64x64x5
 
@@ -62,28 +61,35 @@ def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors
       ConfigError: an unknown head.
       DataError: masks of another shape, or without any object (then Dice has no floor).
     """
-    if head not in ("dlstudio", "dense"):
-        raise ConfigError(f"head={head!r}: choose one of dlstudio, dense")
+    check_choice(f"head={head!r}", head, ("dlstudio", "dense"))
     if masks.ndim != 4:
         raise DataError(f"masks have shape {masks.shape}; floors are of masks [N, H, W, C]")
     written = _even_pixels(masks.shape[1:3]) | (head == "dense")
-    even, other = _sums(masks, written), _sums(masks, ~written)
-    pixels = even.pixels + other.pixels
-    energy = float((even.squares + other.squares).sum())
+    sums = np.zeros((2, 3, masks.shape[3]))  # of the even pixels and the others, per channel
+    for start in range(0, len(masks), CHUNK):
+        for part, pixels in zip(sums, (written, ~written), strict=True):
+            chunk = masks[start : start + CHUNK][:, pixels].astype(np.float64)
+            part += [values.sum((0, 1)) for values in (chunk, np.square(chunk), chunk != 0)]
+    (totals, squares, counts), (other_totals, other_squares, other_counts) = sums
+    others = int((~written).sum()) * len(masks)
+    energy = float((squares + other_squares).sum())
     if energy == 0:
         raise DataError("all masks are empty: nothing to segment")
-    explained = float(even.squares.sum())  # |P t|^2 without and with the constants
-    projected = explained + float((other.totals**2).sum()) / max(other.pixels, 1)
-    totals = even.totals + other.totals
+    explained = float(squares.sum())  # |P t|^2 without and with the constants
+    projected = explained + float((other_totals**2).sum()) / max(others, 1)
+    constant = float(((totals + other_totals) ** 2).sum()) / (written.size * len(masks))
+    nonzero = counts + other_counts
+    with np.errstate(invalid="ignore"):  # NaN for an absent class
+        iou = np.maximum(counts / nonzero, nonzero / (others + counts))
     return Floors(
         mse=(energy - projected) / masks.size,
         mse_all_zero=energy / masks.size,
-        mse_best_constant=(energy - float((totals**2).sum()) / pixels) / masks.size,
+        mse_best_constant=(energy - constant) / masks.size,
         dice=1 - (projected / energy) ** 0.5,
         dice_zero_bias=1 - (explained / energy) ** 0.5,
         dice_at_mask_value=1 - 2 * explained / (explained + energy),
         dice_amplitude=(energy / projected) ** 0.5 if projected else float("inf"),
-        iou=_best_iou(even, other),
+        iou=iou,
     )
 
 
@@ -95,30 +101,7 @@ def best_outputs(masks: np.ndarray) -> np.ndarray:
     return outputs
 
 
-class _Sums(NamedTuple):
-    pixels: int
-    totals: np.ndarray  # per channel: sum of values
-    squares: np.ndarray  # sum of squares
-    counts: np.ndarray  # nonzero pixels
-
-
 def _even_pixels(size: tuple[int, int]) -> np.ndarray:
     even = np.zeros(size, bool)
     even[::2, ::2] = True
     return even
-
-
-def _sums(masks: np.ndarray, chosen: np.ndarray) -> _Sums:
-    sums = np.zeros((3, masks.shape[3]))
-    for start in range(0, len(masks), CHUNK):
-        chunk = masks[start : start + CHUNK][:, chosen].astype(np.float64)
-        sums += [part.sum((0, 1)) for part in (chunk, np.square(chunk), chunk != 0)]
-    return _Sums(int(chosen.sum()) * len(masks), *sums)
-
-
-def _best_iou(even: _Sums, other: _Sums) -> np.ndarray:
-    total = even.counts + other.counts
-    with np.errstate(invalid="ignore"):
-        rest_off = even.counts / total
-        rest_on = np.where(total > 0, total / (other.pixels + even.counts), np.nan)
-        return np.maximum(rest_off, rest_on) if other.pixels else rest_off

@@ -73,19 +73,11 @@ class Tensor(NamedTuple):
             return (collection, *modules, leaf)
         return ("params", *modules, "kernel" if self.part == "weight" else "bias")
 
-    def to_segjax(self, value: np.ndarray) -> np.ndarray:
-        """Return a copy laid out as segjax does: kernels [k, k, I, O]."""
-        return self._laid_out(value, (2, 3, 1, 0), sides=(2, 3))
-
-    def to_torch(self, value: np.ndarray) -> np.ndarray:
-        """Return a copy laid out as PyTorch does: kernels [O, I, k, k], transposed [I, O, k, k]."""
-        return self._laid_out(value, (3, 2, 0, 1), sides=(0, 1))
-
-    def _laid_out(
-        self, value: np.ndarray, axes: tuple[int, ...], *, sides: tuple[int, int]
-    ) -> np.ndarray:
+    def laid_out(self, value: np.ndarray, *, to: Literal["segjax", "torch"]) -> np.ndarray:
+        """Return a copy; kernels are [k, k, I, O] or [O, I, k, k], transposed [I, O, k, k]."""
         if self.layer.kind == "norm" or self.part == "bias":
             return value.copy()
+        axes, sides = ((2, 3, 1, 0), (2, 3)) if to == "segjax" else ((3, 2, 0, 1), (0, 1))
         if self.layer.kind == "transposed":
             # segjax stores the convolution that it amounts to, which has the kernel turned; 2x2
             # taps with stride 2 do not overlap and are stored as they are.
@@ -96,12 +88,11 @@ class Tensor(NamedTuple):
 
     def initial(self, random: np.random.Generator, dtype: Any) -> np.ndarray:
         """Draw the value that PyTorch initialises it with."""
-        layer = self.layer
-        if layer.kind == "norm":
-            if self.part == COUNTER:
-                return np.zeros(self.shape, np.int64)
+        if self.part == COUNTER:
+            return np.zeros(self.shape, np.int64)
+        if self.layer.kind == "norm":
             return np.full(self.shape, 1 if self.part in ("weight", "running_var") else 0, dtype)
-        bound = 1 / np.sqrt(math.prod(layer.shapes()["weight"][1:]))
+        bound = 1 / np.sqrt(math.prod(self.layer.shapes()["weight"][1:]))
         return random.uniform(-bound, bound, self.shape).astype(dtype)
 
 

@@ -6,7 +6,6 @@ interpreter of the data files gets the twenty-odd instructions and the few names
 needs and refuses every other one, so no file can name a function to call.
 """
 
-import contextlib
 import math
 import os
 import pickletools
@@ -22,8 +21,7 @@ import numpy as np
 from segjax.data.purdue.stream import BadStreamError, Limits, Stream
 from segjax.data.purdue.unpickle import INSTRUCTIONS, Machine, Name
 from segjax.errors import CheckpointError
-
-StateDict = dict[str, np.ndarray]
+from segjax.files import replacing
 
 MAX_DESCRIPTION_BYTES = 16 << 20  # a depth-64 network needs about 0.3 MB
 MAX_TENSOR_BYTES = 1 << 30  # one at depth 64 needs 0.6 MB, all of them 110 MB
@@ -39,11 +37,8 @@ STORAGES = {
     "CharStorage": "i1",
     "ByteStorage": "u1",
 }
-_SHARED = (
-    *(b"N", b"\x88", b"\x89", b"J", b"K", b"M", b"\x8a", b"X", b"\x8c"),  # constants
-    *(b"(", b")", b"t", b"\x85", b"\x86", b"\x87", b"}", b"s", b"u"),  # tuples, dicts
-    *(b"q", b"r", b"h", b"j", b"c", b"R", b"\x80"),  # memo, names, calls, protocol
-)
+# Constants; tuples and dicts; memo, names, calls and the protocol.
+_SHARED = b"N\x88\x89JKM\x8aX\x8c" + b"()t\x85\x86\x87}su" + b"qrhjcR\x80"
 
 
 class _Storage(NamedTuple):
@@ -58,11 +53,7 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
 
-class _RefusalError(Exception):
-    """The description is not a state_dict's; the message says why."""
-
-
-def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
+def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Return the tensors of a state_dict that ``torch.save`` wrote, by name, as NumPy arrays.
 
     No code of the file is run. Raises CheckpointError, naming the file, if it is missing, damaged,
@@ -72,8 +63,11 @@ def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read_archive(archive)
-    except _RefusalError as error:
+    except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    except BadStreamError:
+        # Which defect an ill-formed program shows is chance; nothing was called on its behalf.
+        raise CheckpointError(f"{path}: damaged: its data.pkl is not well formed") from None
     except zipfile.BadZipFile as error:
         raise CheckpointError(
             f"{path}: not a file of torch.save ({error}); files of PyTorch before 1.6 must be "
@@ -83,33 +77,31 @@ def read_torch_file(path: str | os.PathLike[str]) -> StateDict:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
 
 
-def _read_archive(archive: zipfile.ZipFile) -> StateDict:
+def _read_archive(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     members = {info.filename: info for info in archive.infolist()}
     descriptions = [name for name in members if name.endswith("/data.pkl")]
     if len(descriptions) != 1:
-        raise _RefusalError("a zip file, but not one of torch.save: it has no single data.pkl")
+        raise CheckpointError("a zip file, but not one of torch.save: it has no single data.pkl")
     root = descriptions[0].removesuffix("data.pkl")
 
     def read(name: str, limit: int) -> bytes:
         info = members.get(root + name)
         if info is None:
-            raise _RefusalError(f"damaged: {name} is missing")
+            raise CheckpointError(f"damaged: {name} is missing")
         if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
-            raise _RefusalError(f"{name} is compressed or larger than {limit} bytes")
+            raise CheckpointError(f"{name} is compressed or larger than {limit} bytes")
         return archive.read(info)
 
     order = ">" if root + "byteorder" in members and read("byteorder", 16) == b"big" else "<"
-    tensors = _interpret(read("data.pkl", MAX_DESCRIPTION_BYTES))
     stored: dict[_Storage, np.ndarray] = {}
-    budget = MAX_TENSOR_BYTES
-    result = {}
-    for name, tensor in tensors.items():
+    budget, result = MAX_TENSOR_BYTES, {}
+    for name, tensor in _interpret(read("data.pkl", MAX_DESCRIPTION_BYTES)).items():
         storage = tensor.storage
         if storage not in stored:
             data = read(f"data/{storage.key}", budget)
             budget -= len(data)
             if len(data) % np.dtype(storage.dtype).itemsize:
-                raise _RefusalError(f"damaged: the bytes of {name} are no whole number of values")
+                raise CheckpointError(f"damaged: the bytes of {name} are no whole number of values")
             stored[storage] = np.frombuffer(data, order + storage.dtype)
         result[name] = _strided(name, tensor, stored[storage])
     return result
@@ -121,10 +113,10 @@ def _strided(name: str, tensor: _Tensor, values: np.ndarray) -> np.ndarray:
     for side in shape:
         count *= side
         if count > values.size:
-            raise _RefusalError(f"damaged: {name} has shape {shape} but {values.size} values")
+            raise CheckpointError(f"damaged: {name} has shape {shape} but {values.size} values")
     last = tensor.offset + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
     if count and last >= values.size:
-        raise _RefusalError(f"damaged: {name} reaches beyond its {values.size} values")
+        raise CheckpointError(f"damaged: {name} reaches beyond its {values.size} values")
     steps = tuple(step * values.itemsize for step in strides)
     start = values[tensor.offset :]
     view = np.lib.stride_tricks.as_strided(start, shape, steps, writeable=False)
@@ -135,16 +127,14 @@ def _interpret(description: bytes) -> dict[str, _Tensor]:
     """Read the state_dict's pickle into records of tensors; refuse every other pickle."""
     # No instruction takes less than a byte or pushes more than one value.
     limits = Limits(opcodes_base=len(description), stack=len(description))
-    try:
-        result = _StateDictMachine(Stream([description], limits=limits)).run()
-    except BadStreamError:
-        # Which defect an ill-formed program shows is chance; nothing was called on its behalf.
-        raise _RefusalError("damaged: its data.pkl is not well formed") from None
+    result = _StateDictMachine(Stream([description], limits=limits)).run()
     if not isinstance(result, dict) or not result:
-        raise _RefusalError("holds no state_dict; save it with torch.save(net.state_dict(), path)")
+        raise CheckpointError(
+            "holds no state_dict; save it with torch.save(net.state_dict(), path)"
+        )
     for name, value in result.items():
         if not isinstance(value, _Tensor):
-            raise _RefusalError(
+            raise CheckpointError(
                 f"{name[:60]!r} is no tensor; save the network alone, with "
                 "torch.save(net.state_dict(), path)"
             )
@@ -160,12 +150,12 @@ def _storage(record: Any) -> _Storage:
 
 def _rebuilt(args: tuple[Any, ...]) -> _Tensor | None:
     match args:
-        case (_Storage() as storage, offset, tuple() as shape, tuple() as strides, *_):
-            numbers = (offset, *shape, *strides)
-            if len(shape) == len(strides) and all(
-                type(number) is int and 0 <= number < 1 << 40 for number in numbers
-            ):
-                return _Tensor(storage, offset, shape, strides)
+        case (_Storage() as storage, offset, tuple() as shape, tuple() as strides, *_) if len(
+            shape
+        ) == len(strides) and all(
+            type(n) is int and 0 <= n < 1 << 40 for n in (offset, *shape, *strides)
+        ):
+            return _Tensor(storage, offset, shape, strides)
     return None
 
 
@@ -181,7 +171,7 @@ class _StateDictMachine(Machine):
         **{("torch", name): Name(name) for name in STORAGES},
     }
     instructions: ClassVar = {
-        **{code: INSTRUCTIONS[code] for code in _SHARED},
+        **{bytes([code]): INSTRUCTIONS[bytes([code])] for code in _SHARED},
         b"Q": lambda m: m.stack.append(_storage(m.pop())),
         b"b": Machine.pop,  # OrderedDict's _metadata; it says nothing about the weights
     }
@@ -194,19 +184,19 @@ class _StateDictMachine(Machine):
         for key, value in zip(items[0::2], items[1::2], strict=True):
             # Only text as a key: the hash of a nested tuple can take longer than a life.
             if not isinstance(target, dict) or not isinstance(key, str):
-                raise _RefusalError("holds something else than a mapping from names to tensors")
+                raise CheckpointError("holds something else than a mapping from names to tensors")
             target[key] = value
 
     def no_instruction(self, code: bytes) -> Exception:
         """Return the refusal of an instruction, or that there is no such one."""
-        for known in pickletools.opcodes:
-            if known.code == code.decode("latin1"):
-                return _RefusalError(f"its description uses the instruction {known.name}; refused")
+        names = {known.code: known.name for known in pickletools.opcodes}
+        if name := names.get(code.decode("latin1")):
+            return CheckpointError(f"its description uses the instruction {name}; refused")
         return BadStreamError("no instruction")
 
     def no_name(self, *path: str) -> Exception:
         """Return the refusal of a name."""
-        return _RefusalError(
+        return CheckpointError(
             f"its description names {' '.join(path)[:80]!r}, which no state_dict of NumPy's "
             "number types needs; refused"
         )
@@ -218,24 +208,19 @@ def write_torch_file(path: str | os.PathLike[str], tensors: Mapping[str, np.ndar
     The file appears complete or not at all. Raises CheckpointError if a dtype has no PyTorch
     storage or the file cannot be written.
     """
-    path = Path(path)
-    names = {dtype: name for name, dtype in STORAGES.items()}
+    storages = {dtype: name for name, dtype in STORAGES.items()}
     for name, value in tensors.items():
-        if value.dtype.str[1:] not in names:
+        if value.dtype.str[1:] not in storages:
             raise CheckpointError(f"{name}: dtype {value.dtype} cannot be written for PyTorch")
-    partial = path.with_name(path.name + ".part")
     try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            _put(archive, "data.pkl", _describe(tensors, names))
+        with replacing(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+            _put(archive, "data.pkl", _describe(tensors, storages))
             _put(archive, "byteorder", sys.byteorder.encode())
             for index, value in enumerate(tensors.values()):
                 native = value.astype(value.dtype.newbyteorder("="))
                 _put(archive, f"data/{index}", native.tobytes())
             _put(archive, "version", b"3\n")
-        os.replace(partial, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise CheckpointError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
@@ -249,33 +234,23 @@ def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     archive.writestr(info, data)
 
 
-def _describe(tensors: Mapping[str, np.ndarray], names: Mapping[str, str]) -> bytes:
+def _describe(tensors: Mapping[str, np.ndarray], storages: Mapping[str, str]) -> bytes:
     """Assemble the pickle, protocol 2, of an OrderedDict of tensors."""
     empty_dict = b"ccollections\nOrderedDict\n)R"
-    items = []
+    items: list[Any] = []
     for index, (name, value) in enumerate(tensors.items()):
-        strides = [math.prod(value.shape[axis + 1 :]) for axis in range(value.ndim)]
-        storage = f"ctorch\n{names[value.dtype.str[1:]]}\n".encode()
-        key = (_text("storage"), storage, _text(str(index)), _text("cpu"), _number(value.size))
-        items += [
-            _text(name),
-            b"ctorch._utils\n_rebuild_tensor_v2\n(" + _tuple(key) + b"Q",
-            _number(0),
-            _tuple(map(_number, value.shape)),
-            _tuple(map(_number, strides)),
-            b"\x89" + empty_dict + b"tR",
-        ]
-    return b"\x80\x02" + empty_dict + b"(" + b"".join(items) + b"u."
+        strides = tuple(math.prod(value.shape[axis + 1 :]) for axis in range(value.ndim))
+        storage = f"ctorch\n{storages[value.dtype.str[1:]]}\n".encode()
+        key = ("storage", storage, str(index), "cpu", value.size)
+        items += [name, b"ctorch._utils\n_rebuild_tensor_v2\n(", key, b"Q"]
+        items += [0, value.shape, strides, b"\x89" + empty_dict + b"tR"]
+    return b"\x80\x02" + empty_dict + b"(" + b"".join(map(_pushed, items)) + b"u."
 
 
-def _text(text: str) -> bytes:
-    data = text.encode()
-    return b"X" + struct.pack("<I", len(data)) + data
-
-
-def _number(value: int) -> bytes:
-    return b"J" + struct.pack("<i", value)
-
-
-def _tuple(parts: Any) -> bytes:
-    return b"(" + b"".join(parts) + b"t"
+def _pushed(value: Any) -> bytes:
+    """Return the instructions that push a text, a number or a tuple; bytes are instructions."""
+    if isinstance(value, str):
+        return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+    if isinstance(value, tuple):
+        return b"(" + b"".join(map(_pushed, value)) + b"t"
+    return value if isinstance(value, bytes) else b"J" + struct.pack("<i", value)

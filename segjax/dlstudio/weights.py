@@ -4,16 +4,18 @@ Tensors that segjax does not hold, those that never run and batch norm's batch c
 ``Imported.extra``.
 """
 
+import functools
+import operator
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from segjax.dlstudio import layout
-from segjax.dlstudio.layout import Head, Kind, Tensor, tensors
-from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
+from segjax.dlstudio.layout import Head, Kind, tensors
+from segjax.dlstudio.torchfile import read_torch_file
 from segjax.errors import CheckpointError
 
 Arrays = dict[str, np.ndarray]
@@ -40,16 +42,14 @@ class Imported:
     variables: Variables
     depth: int
     skip_connections: bool
-    head: Head = "dlstudio"
-    upsampling: Head = "dlstudio"
-    num_classes: int = 5
-    extra: Arrays = field(default_factory=dict)
+    head: Head
+    upsampling: Head
+    num_classes: int
+    extra: Arrays
 
 
 def from_state_dict(
-    source: Mapping[str, Any] | str | os.PathLike[str],
-    *,
-    skip_connections: bool | None = None,
+    source: Mapping[str, Any] | str | os.PathLike[str], *, skip_connections: bool | None = None
 ) -> Imported:
     """Convert a state_dict of DLStudio's mUnet, or its file, to segjax variables.
 
@@ -67,19 +67,29 @@ def from_state_dict(
     else:
         where, arrays = os.fspath(source), read_torch_file(source)
     kind = _recognise(where, arrays)
-    expected = list(tensors(kind))
-    _check(where, arrays, expected)
+    expected = {tensor.name: tensor for tensor in tensors(kind)}
+    for what, some, others in (("missing", expected, arrays), ("unknown", arrays, expected)):
+        if names := [name for name in some if name not in others]:
+            raise CheckpointError(
+                f"{where}: {len(names)} tensor(s) {what}, the first is {names[0]!r}; these are not "
+                "the weights of DLStudio 2.3.6's mUnet"
+            )
     variables: Variables = {}
     extra: Arrays = {}
-    for tensor in expected:
-        place, value = tensor.place(), arrays[tensor.name]
+    for name, tensor in expected.items():
+        place, value, told = tensor.place(), arrays[name], f"{where}: {name}"
+        if value.shape != tensor.shape:
+            raise CheckpointError(f"{told} has shape {value.shape} instead of {tensor.shape}")
+        if tensor.part != layout.COUNTER and value.dtype.kind != "f":
+            raise CheckpointError(f"{told} has dtype {value.dtype}, not a floating one")
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise CheckpointError(f"{told} holds values that are not finite")
         if place is None:
-            extra[tensor.name] = value.copy()
+            extra[name] = value.copy()
         else:
-            node = variables
-            for step in place[:-1]:
-                node = node.setdefault(step, {})
-            node[place[-1]] = tensor.to_segjax(value)
+            *path, leaf = place
+            node = functools.reduce(lambda tree, key: tree.setdefault(key, {}), path, variables)
+            node[leaf] = tensor.laid_out(value, to="segjax")
     if skip_connections is None:
         skip_connections = recognise_skip_connections(arrays, depth=kind.depth)
         if skip_connections is None:
@@ -102,35 +112,26 @@ def to_arrays(
     extra = dict(extra or {})
     kind = _recognise_variables(variables)
     random = np.random.default_rng(seed)
-    dtype = np.asarray(variables["params"]["conv_in"]["kernel"]).dtype
     result: Arrays = {}
     for tensor in tensors(kind):
         place, name = tensor.place(), tensor.name
         if place is not None:
-            result[name] = tensor.to_torch(_fetch(variables, place))
+            try:
+                value = np.asarray(functools.reduce(operator.getitem, place, variables))
+            except (KeyError, TypeError):
+                raise CheckpointError(
+                    f"these are not the variables of a segjax.MUnet: {'/'.join(place)} is missing"
+                ) from None
+            result[name] = tensor.laid_out(value, to="torch")
         elif name in extra:
             result[name] = np.array(extra.pop(name))
         else:
-            result[name] = tensor.initial(random, dtype)
+            result[name] = tensor.initial(random, result["conv_in.weight"].dtype)
         if result[name].shape != tensor.shape:
             raise CheckpointError(f"{name}: shape {result[name].shape} instead of {tensor.shape}")
-    for name in extra:
-        if name not in result:
-            raise CheckpointError(
-                f"extra tensor {name!r} has no place in a depth-{kind.depth} mUnet"
-            )
+    if odd := [name for name in extra if name not in result]:
+        raise CheckpointError(f"extra tensor {odd[0]!r} has no place in a depth-{kind.depth} mUnet")
     return result
-
-
-def write_saved_model(
-    path: str | os.PathLike[str],
-    variables: Mapping[str, Any],
-    *,
-    extra: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> None:
-    """Write segjax variables as the file that DLStudio's test pass loads; needs no PyTorch."""
-    write_torch_file(path, to_arrays(variables, extra=extra, seed=seed))
 
 
 def recognise_skip_connections(state_dict: Mapping[str, Any], *, depth: int) -> bool | None:
@@ -144,22 +145,17 @@ def recognise_skip_connections(state_dict: Mapping[str, Any], *, depth: int) -> 
     """
     half, early = depth // 2, depth // 2 // 4
     before_bn2 = f"skip128DN_arr.{early - 1}.bn2" if early else "skip64to128DN.bn1"
-    sites = (
-        ("bn1DN", f"skip64DN_arr.{half - 1}.bn2", slice(None)),
-        ("bn2DN", before_bn2, slice(None)),
-        ("bn2UP", f"skip64UP_arr.{half - 1}.bn2", slice(32, None)),
-    )
-
-    def read(name: str, channels: slice) -> np.ndarray:
-        return np.asarray(state_dict[name], np.float64)[channels]
-
     inside = []
-    for norm, before, channels in sites:
-        mean = read(f"{norm}.running_mean", channels)
-        variance = read(f"{norm}.running_var", channels)
+    for norm, before, first in (
+        ("bn1DN", f"skip64DN_arr.{half - 1}.bn2", 0),
+        ("bn2DN", before_bn2, 0),
+        ("bn2UP", f"skip64UP_arr.{half - 1}.bn2", 32),
+    ):
+        names = f"{norm}.running_mean {norm}.running_var {before}.weight {before}.bias".split()
+        arrays = (np.asarray(state_dict[name], np.float64) for name in names)
+        mean, variance, scale, shift = (array[first:] for array in arrays)
         if not mean.any() and (variance == 1).all():
             return None
-        scale, shift = read(f"{before}.weight", channels), read(f"{before}.bias", channels)
         most = np.maximum(shift + np.hypot(scale, shift), 0) / 2
         # A tenth more, since scale and shift have moved on a little since the statistics.
         within = (mean >= -0.01) & (mean <= 1.1 * most + 0.01)
@@ -171,14 +167,12 @@ def recognise_skip_connections(state_dict: Mapping[str, Any], *, depth: int) -> 
 
 
 def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
-    rows = [
-        int(m[2]) for name in arrays if (m := layout.ROW.match(name)) and m[1] == "skip64DN_arr"
-    ]
+    found = [layout.ROW.match(name) for name in arrays]
+    rows = [int(row[2]) for row in found if row and row[1] == "skip64DN_arr"]
     out, up = arrays.get("conv_out.weight"), arrays.get("skip64usUP.upsampler.weight")
     if not rows or out is None or out.ndim != 4 or up is None or up.ndim != 4:
-        hint = ""
-        if any(name.startswith("module.") for name in arrays):
-            hint = "; its names begin with 'module.': save net.module.state_dict()"
+        parallel = any(name.startswith("module.") for name in arrays)
+        hint = "; its names begin with 'module.': save net.module.state_dict()" * parallel
         raise CheckpointError(f"{where}: not the weights of DLStudio's mUnet{hint}")
     if out.shape[2] not in _HEADS or up.shape[2] not in _UPSAMPLERS:
         raise CheckpointError(
@@ -186,26 +180,6 @@ def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
             "known are 3x3 and 1x1 (DLStudio's), and 2x2 for either (every pixel)"
         )
     return Kind(2 * (max(rows) + 1), _HEADS[out.shape[2]], _UPSAMPLERS[up.shape[2]], out.shape[1])
-
-
-def _check(where: str, arrays: Mapping[str, np.ndarray], expected: list[Tensor]) -> None:
-    shapes = {tensor.name: tensor.shape for tensor in expected}
-    for what, some, others in (("missing", shapes, arrays), ("unknown", arrays, shapes)):
-        if names := [name for name in some if name not in others]:
-            raise CheckpointError(
-                f"{where}: {len(names)} tensor(s) {what}, the first is {names[0]!r}; these are not "
-                "the weights of DLStudio 2.3.6's mUnet"
-            )
-    for name, shape in shapes.items():
-        value = arrays[name]
-        if value.shape != shape:
-            raise CheckpointError(f"{where}: {name} has shape {value.shape} instead of {shape}")
-        if name.endswith(layout.COUNTER):
-            continue
-        if value.dtype.kind != "f":
-            raise CheckpointError(f"{where}: {name} has dtype {value.dtype}, not a floating one")
-        if not np.isfinite(value).all():
-            raise CheckpointError(f"{where}: {name} holds values that are not finite")
 
 
 def _recognise_variables(variables: Mapping[str, Any]) -> Kind:
@@ -217,15 +191,3 @@ def _recognise_variables(variables: Mapping[str, Any]) -> Kind:
         return Kind(2 * half, _HEADS[kernel.shape[0]], _UPSAMPLERS[up.shape[0]], kernel.shape[-1])
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"these are not the variables of a segjax.MUnet: {error}") from None
-
-
-def _fetch(variables: Mapping[str, Any], place: tuple[str, ...]) -> np.ndarray:
-    node: Any = variables
-    try:
-        for step in place:
-            node = node[step]
-    except (KeyError, TypeError):
-        raise CheckpointError(
-            f"these are not the variables of a segjax.MUnet: {'/'.join(place)} is missing"
-        ) from None
-    return np.asarray(node)

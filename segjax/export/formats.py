@@ -13,6 +13,7 @@ import numpy as np
 from jax import export
 
 from segjax.dlstudio import weights as dlstudio
+from segjax.dlstudio.torchfile import write_torch_file
 from segjax.errors import ConfigError
 from segjax.export import onnx_graph
 from segjax.predict.trained import Trained, strongest
@@ -124,7 +125,7 @@ def read_safetensors(trained: Trained, path: Path) -> Run:
 
 def write_dlstudio(trained: Trained, path: Path, _: tuple[int, int]) -> None:
     """Write the state_dict that DLStudio's test pass loads."""
-    dlstudio.write_saved_model(path, trained.variables)
+    write_torch_file(path, dlstudio.to_arrays(trained.variables))
 
 
 def read_dlstudio(trained: Trained, path: Path) -> Run:

@@ -51,9 +51,9 @@ def test_kernels_are_turned_and_back(kind: str, size: int) -> None:
     ends = (5, 4) if kind == "conv" else (4, 5)  # 4 inputs, 5 outputs
     value = np.arange(20.0 * size**2).reshape(*ends, size, size)
     kernel = Tensor(Layer("c", kind, 4, 5, size, True), "weight", value.shape)
-    ours = kernel.to_segjax(value)
+    ours = kernel.laid_out(value, to="segjax")
     assert ours.shape == (size, size, 4, 5)
-    np.testing.assert_array_equal(kernel.to_torch(ours), value)
+    np.testing.assert_array_equal(kernel.laid_out(ours, to="torch"), value)
     # A transposed convolution is one with the kernel turned, unless its taps do not overlap.
     last = size - 1 if kind == "transposed" and size == 3 else 0
     expected = value[3, 2, last, last] if kind == "conv" else value[2, 3, last, last]

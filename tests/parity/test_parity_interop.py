@@ -8,7 +8,7 @@ import torch
 
 from segjax.dlstudio import layout
 from segjax.dlstudio import weights as dlstudio
-from segjax.dlstudio.torchfile import read_torch_file
+from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.networks.munet import MUnet
 from tests.goldens import recipe
 from tests.parity import torch_side
@@ -52,7 +52,7 @@ def test_a_file_written_without_pytorch_is_loaded_by_it(tmp_path: Path) -> None:
     net = dlstudio_net(depth=4)
     found = dlstudio.from_state_dict(net.state_dict(), skip_connections=True)
     path = tmp_path / "saved_model"
-    dlstudio.write_saved_model(path, found.variables, extra=found.extra)
+    write_torch_file(path, dlstudio.to_arrays(found.variables, extra=found.extra))
     assert_same(torch.load(path, weights_only=True), net.state_dict())
     assert_same(torch.load(path, weights_only=True, mmap=True), net.state_dict())
     # as DLStudio's test pass does
