@@ -1,7 +1,4 @@
-"""Write a run's network in formats that do without segjax, each checked on the spot.
-
-Exit code 0: all written and checked; 1: a format failed; 2: wrong usage.
-"""
+"""Write a run's network in formats that do without segjax, each checked on the spot."""
 
 import argparse
 import sys
@@ -38,28 +35,6 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def formats_of(text: str) -> list[str]:
-    """Return the formats that ``--format`` names, each once."""
-    named = [name.strip() for name in text.split(",") if name.strip()]
-    for name in named:
-        if name not in FORMATS:
-            raise ConfigError(f"--format={name}: choose from {', '.join(FORMATS)}")
-    if not named:
-        raise ConfigError(f"--format={text}: name at least one of {', '.join(FORMATS)}")
-    return list(dict.fromkeys(named))
-
-
-def size_of(text: str | None) -> tuple[int, int] | None:
-    """Return height and width of ``--size``."""
-    if text is None:
-        return None
-    height, _, width = text.lower().partition("x")
-    sides = [int(side) if side.isdecimal() else 0 for side in (height, width)]
-    if any(side < SIZE_MULTIPLE or side % SIZE_MULTIPLE for side in sides):
-        raise ConfigError(f"--size={text}: give HEIGHTxWIDTH, both multiples of 8, such as 256x256")
-    return sides[0], sides[1]
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     return exit_code(
@@ -70,7 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def export(given: argparse.Namespace) -> None:
     """Write the folder that the arguments ask for."""
-    formats, size = formats_of(given.format), size_of(given.size)
+    formats = list(dict.fromkeys(filter(None, map(str.strip, given.format.split(",")))))
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"--format={name}: choose from {', '.join(FORMATS)}")
+    if not formats:
+        raise ConfigError(f"--format={given.format}: name at least one of {', '.join(FORMATS)}")
+    size = None
+    if given.size is not None:
+        sides = given.size.lower().partition("x")[::2]
+        height, width = (int(side) if side.isdecimal() else 0 for side in sides)
+        size = height, width
+        if not height * width or height % SIZE_MULTIPLE or width % SIZE_MULTIPLE:
+            raise ConfigError(
+                f"--size={given.size}: give HEIGHTxWIDTH, both multiples of 8, such as 256x256"
+            )
     from segjax.export.folder import export_run
     from segjax.predict.trained import which_of
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from segjax.export.card import readme
 from segjax.predict.trained import Trained, Which, load_trained, strongest
 
 EXPORT_FILE = "export.json"
+Size = tuple[int, int]
+
 DEFAULT_SIZE = (64, 64)  # of runs that did not note the size of their images
 CHECK_BATCHES = (1, 2, 5)
 Reference = dict[int, tuple[np.ndarray, np.ndarray]]  # batch size -> images, the run's own scores
@@ -34,7 +37,7 @@ def export_run(
     out: str | Path,
     *,
     formats: Sequence[str] = ("jax",),
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     which: Which = "best",
     say: Say = print,
 ) -> dict[str, Any]:
@@ -53,14 +56,31 @@ def export_run(
     for name in formats:
         writers.FORMATS[name].refuse(trained)
     reference = make_reference(trained, size)
+    config, checks = trained.config, dict[str, Any]()
+    about = {
+        "segjax": segjax.__version__,
+        "run": trained.folder.name,
+        "step": trained.step,
+        "classes": list(trained.class_names),
+        "network": config.network_name(),
+        **{name: getattr(config, name) for name in SETTINGS},
+        "scores": trained.objective.reads,
+        "batch_norm": "running",
+        "image_size": list(size),
+        "training_image_size": None if trained.image_size is None else list(trained.image_size),
+        "formats": checks,
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        checks = {}
         for name in formats:
-            checks[name] = export_one(writers.FORMATS[name], trained, work, size, reference)
-            say(f"{name}: {target / checks[name]['file']}, {summary(checks[name])}")
-        about = describe(trained, size, checks)
+            check = checks[name] = export_one(writers.FORMATS[name], trained, work, size, reference)
+            differences = check["largest_difference_by_batch_size"]
+            say(
+                f"{name}: {target / check['file']}, {check['bytes'] / 1e6:.1f} MB, batch sizes "
+                f"{', '.join(differences)}: scores differ by at most "
+                f"{max(differences.values()):.2g} (largest score {check['largest_score']:.3g})"
+            )
         (work / EXPORT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         (work / "README.md").write_text(readme(about), encoding="utf-8")
         work.chmod(0o755)
@@ -73,7 +93,7 @@ def export_run(
     return about
 
 
-def make_reference(trained: Trained, size: tuple[int, int]) -> Reference:
+def make_reference(trained: Trained, size: Size) -> Reference:
     """Compute what the run's network gives for images of every kind of pixel."""
     scores_of = jax.jit(trained.scores)
     random = np.random.default_rng(0)
@@ -88,11 +108,7 @@ def make_reference(trained: Trained, size: tuple[int, int]) -> Reference:
 
 
 def export_one(
-    form: writers.Format,
-    trained: Trained,
-    folder: Path,
-    size: tuple[int, int],
-    reference: Reference,
+    form: writers.Format, trained: Trained, folder: Path, size: Size, reference: Reference
 ) -> dict[str, Any]:
     """Write one format, run what was written, and return the comparison.
 
@@ -101,10 +117,9 @@ def export_one(
     path = folder / form.file
     form.write(trained, path, size)
     tolerance = form.tolerances[trained.config.dtype != "float32"]
-    run = form.read(trained, path)
     differences, labels_differ, largest_score = {}, 0.0, 0.0
     for batch, (images, wanted) in reference.items():
-        scores, labels = run(images)
+        scores, labels = form.run(trained, path, images)
         difference = float(np.abs(scores - wanted).max())
         largest = float(np.abs(wanted).max())
         largest_score = max(largest_score, largest)
@@ -128,32 +143,5 @@ def export_one(
         "largest_difference_by_batch_size": differences,
         "tolerance_relative_to_largest_score_or_1": tolerance,
         "share_of_labels_that_differ": labels_differ,
-        "packages": form.versions(),
-    }
-
-
-def summary(check: dict[str, Any]) -> str:
-    """Return the check in a phrase."""
-    differences = check["largest_difference_by_batch_size"]
-    return (
-        f"{check['bytes'] / 1e6:.1f} MB, batch sizes {', '.join(differences)}: scores differ by at "
-        f"most {max(differences.values()):.2g} (largest score {check['largest_score']:.3g})"
-    )
-
-
-def describe(trained: Trained, size: tuple[int, int], checks: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of export.json."""
-    config = trained.config
-    return {
-        "segjax": segjax.__version__,
-        "run": trained.folder.name,
-        "step": trained.step,
-        "classes": list(trained.class_names),
-        "network": config.network_name(),
-        **{name: getattr(config, name) for name in SETTINGS},
-        "scores": trained.objective.reads,
-        "batch_norm": "running",
-        "image_size": list(size),
-        "training_image_size": None if trained.image_size is None else list(trained.image_size),
-        "formats": checks,
+        "packages": {name: version(name) for name in ("jax", *form.packages)},
     }

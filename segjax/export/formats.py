@@ -15,11 +15,10 @@ from jax import export
 from segjax.dlstudio import weights as dlstudio
 from segjax.dlstudio.torchfile import write_torch_file
 from segjax.errors import ConfigError
-from segjax.export import onnx_graph
+from segjax.export.onnx_graph import write_onnx
 from segjax.predict.trained import Trained, strongest
 
-# images uint8 [B, H, W, 3] -> scores float32 [B, H, W, C], labels uint8 [B, H, W]
-Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Outputs = tuple[np.ndarray, np.ndarray]  # scores float32 [B, H, W, C], labels uint8 [B, H, W]
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 DLSTUDIO_CLASSES = 5
@@ -33,7 +32,7 @@ class Format:
       file: its file's name.
       packages: what it needs beside segjax's own packages; the extra of its name installs them.
       write: (trained, path, image size) writes the file.
-      read: (trained, path) -> a function that runs what the file holds.
+      run: (trained, path, images uint8 [B, H, W, 3]) runs what the file holds.
       tolerances: how far scores may be off in float32 and in lower precision, relative to the
         largest score or 1; 0 where the numbers are segjax's own, bit for bit.
     """
@@ -42,7 +41,7 @@ class Format:
     file: str
     packages: tuple[str, ...]
     write: Callable[[Trained, Path, tuple[int, int]], None]
-    read: Callable[[Trained, Path], Run]
+    run: Callable[[Trained, Path, np.ndarray], Outputs]
     tolerances: tuple[float, float] = (0.0, 0.0)
 
     def refuse(self, trained: Trained) -> None:
@@ -54,12 +53,20 @@ class Format:
                 raise ConfigError(
                     f"--format={self.name} needs {package}: pip install 'segjax[{self.name}]'"
                 ) from None
-        if self.name == "dlstudio":
-            _refuse_for_dlstudio(trained)
-
-    def versions(self) -> dict[str, str]:
-        """Return the versions that wrote and checked the file."""
-        return {name: importlib.metadata.version(name) for name in ("jax", *self.packages)}
+        if self.name != "dlstudio":
+            return
+        for name, own in (("network", "munet"), ("head", "dlstudio"), ("upsampling", "dlstudio")):
+            kind = getattr(trained.config, name)
+            if kind != own:
+                raise ConfigError(
+                    f"--format=dlstudio: DLStudio has no layer such as {name}={kind}; train with "
+                    f"--{name}={own}, or choose jax, onnx or safetensors"
+                )
+        if trained.model.num_classes != DLSTUDIO_CLASSES:
+            raise ConfigError(
+                f"--format=dlstudio: DLStudio's mUnet has {DLSTUDIO_CLASSES} outputs, this network "
+                f"{trained.model.num_classes}"
+            )
 
 
 def write_program(trained: Trained, path: Path, size: tuple[int, int]) -> None:
@@ -76,28 +83,19 @@ def write_program(trained: Trained, path: Path, size: tuple[int, int]) -> None:
     path.write_bytes(export.export(network, platforms=PLATFORMS)(images).serialize())
 
 
-def read_program(_: Trained, path: Path) -> Run:
-    """Return the serialised program."""
-    program = export.deserialize(bytearray(path.read_bytes()))
-
-    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        result = program.call(images)
-        return np.asarray(result["scores"]), np.asarray(result["labels"])
-
-    return run
+def run_program(_: Trained, path: Path, images: np.ndarray) -> Outputs:
+    """Run the serialised program."""
+    result = export.deserialize(bytearray(path.read_bytes())).call(images)
+    return np.asarray(result["scores"]), np.asarray(result["labels"])
 
 
-def read_onnx(_: Trained, path: Path) -> Run:
-    """Return the ONNX file's network, run by onnxruntime on the CPU."""
+def run_onnx(_: Trained, path: Path, images: np.ndarray) -> Outputs:
+    """Run the ONNX file's network by onnxruntime on the CPU."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scores, labels = session.run(["scores", "labels"], {"images": images.astype(np.float32)})
-        return scores, labels
-
-    return run
+    scores, labels = session.run(["scores", "labels"], {"images": images.astype(np.float32)})
+    return scores, labels
 
 
 def write_safetensors(trained: Trained, path: Path, _: tuple[int, int]) -> None:
@@ -111,16 +109,16 @@ def write_safetensors(trained: Trained, path: Path, _: tuple[int, int]) -> None:
     save_file(_flat(trained.variables), path, metadata=about)
 
 
-def read_safetensors(trained: Trained, path: Path) -> Run:
-    """Return segjax's network with the weights in the file."""
+def run_safetensors(trained: Trained, path: Path, images: np.ndarray) -> Outputs:
+    """Run segjax's network with the weights in the file."""
     from safetensors.numpy import load_file
 
     stored, names = load_file(path), list(_flat(trained.variables))
     if sorted(stored) != sorted(names):
         raise ConfigError(f"{path}: does not hold the tensors that were written")
-    leaves = [stored[name] for name in names]
     structure = jax.tree.structure(dict(trained.variables))
-    return _own_network(trained, jax.tree.unflatten(structure, leaves))
+    variables = jax.tree.unflatten(structure, [stored[name] for name in names])
+    return _run_own(trained, variables, images)
 
 
 def write_dlstudio(trained: Trained, path: Path, _: tuple[int, int]) -> None:
@@ -128,21 +126,11 @@ def write_dlstudio(trained: Trained, path: Path, _: tuple[int, int]) -> None:
     write_torch_file(path, dlstudio.to_arrays(trained.variables))
 
 
-def read_dlstudio(trained: Trained, path: Path) -> Run:
-    """Return segjax's network with the weights in DLStudio's file."""
+def run_dlstudio(trained: Trained, path: Path, images: np.ndarray) -> Outputs:
+    """Run segjax's network with the weights in DLStudio's file."""
     skips = trained.config.skip_connections
-    return _own_network(trained, dlstudio.from_state_dict(path, skip_connections=skips).variables)
-
-
-# The program is XLA's either way; another runtime sums in another order, and in float32.
-_JAX = Format("jax", "network.jaxexport", (), write_program, read_program, (1e-5, 1e-5))
-_ONNX = Format(
-    "onnx", "network.onnx", ("onnx", "onnxruntime"), onnx_graph.write, read_onnx, (1e-4, 5e-2)
-)
-_TENSORS = ("safetensors", "weights.safetensors", ("safetensors",))
-_SAFETENSORS = Format(*_TENSORS, write_safetensors, read_safetensors)
-_DLSTUDIO = Format("dlstudio", "saved_model", (), write_dlstudio, read_dlstudio)
-FORMATS = {form.name: form for form in (_JAX, _ONNX, _SAFETENSORS, _DLSTUDIO)}
+    found = dlstudio.from_state_dict(path, skip_connections=skips)
+    return _run_own(trained, found.variables, images)
 
 
 def _flat(variables: Any) -> dict[str, np.ndarray]:
@@ -153,26 +141,16 @@ def _flat(variables: Any) -> dict[str, np.ndarray]:
     }
 
 
-def _own_network(trained: Trained, variables: Any) -> Run:
-    scores_of = jax.jit(trained.scores)
-
-    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        scores = np.asarray(scores_of(variables, images))
-        return scores, strongest(scores, multiclass=trained.multiclass)
-
-    return run
+def _run_own(trained: Trained, variables: Any, images: np.ndarray) -> Outputs:
+    scores = np.asarray(jax.jit(trained.scores)(variables, images))
+    return scores, strongest(scores, multiclass=trained.multiclass)
 
 
-def _refuse_for_dlstudio(trained: Trained) -> None:
-    for name, own in (("network", "munet"), ("head", "dlstudio"), ("upsampling", "dlstudio")):
-        kind = getattr(trained.config, name)
-        if kind != own:
-            raise ConfigError(
-                f"--format=dlstudio: DLStudio has no layer such as {name}={kind}; train with "
-                f"--{name}={own}, or choose jax, onnx or safetensors"
-            )
-    if trained.model.num_classes != DLSTUDIO_CLASSES:
-        raise ConfigError(
-            f"--format=dlstudio: DLStudio's mUnet has {DLSTUDIO_CLASSES} outputs, this network "
-            f"{trained.model.num_classes}"
-        )
+# The program is XLA's either way; another runtime sums in another order, and in float32.
+_ROWS: tuple[tuple[Any, ...], ...] = (
+    ("jax", "network.jaxexport", (), write_program, run_program, (1e-5, 1e-5)),
+    ("onnx", "network.onnx", ("onnx", "onnxruntime"), write_onnx, run_onnx, (1e-4, 5e-2)),
+    ("safetensors", "weights.safetensors", ("safetensors",), write_safetensors, run_safetensors),
+    ("dlstudio", "saved_model", (), write_dlstudio, run_dlstudio),
+)
+FORMATS = {row[0]: Format(*row) for row in _ROWS}

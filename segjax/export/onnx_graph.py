@@ -6,28 +6,19 @@ The layers all have an ONNX operator of their own, so the graphs are small and r
 repeat ``MUnet.__call__`` and ``UNet.__call__``, and the export compares the two on the spot.
 """
 
+import functools
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from segjax.errors import ConfigError
 from segjax.networks.layers import BATCH_NORM_EPSILON
 from segjax.predict.trained import Trained
 
 OPSET = 17
 IR_VERSION = 8  # as old as the opset, so that older runtimes read the file
-
-
-def _onnx() -> Any:
-    try:
-        import onnx
-    except ImportError:
-        raise ConfigError(
-            "--format=onnx needs packages that are not here: pip install 'segjax[onnx]'"
-        ) from None
-    return onnx
 
 
 class _Graph:
@@ -50,10 +41,7 @@ class _Graph:
         return name
 
     def leaf(self, tree: Mapping[str, Any], path: str) -> np.ndarray:
-        found: Any = tree
-        for part in path.split("/"):
-            found = found[part]
-        return np.asarray(found, np.float32)
+        return np.asarray(functools.reduce(operator.getitem, path.split("/"), tree), np.float32)
 
     def kernel_and_bias(self, path: str, *axes: int, flip: bool = False) -> tuple[str, str]:
         kernel = self.leaf(self.params, f"{path}/kernel")
@@ -91,23 +79,21 @@ class _Graph:
         return self.node("Concat", *parts, axis=1)
 
 
-def build(trained: Trained) -> Any:
-    """Return the ONNX model of (images) -> scores, labels, with running batch-norm statistics.
+def write_onnx(trained: Trained, path: Path, _: tuple[int, int]) -> None:
+    """Write the network as (images) -> scores, labels, with running batch-norm statistics.
 
     ``images`` is float32 [batch, height, width, 3], 0..255, height and width multiples of 8;
     ``scores`` float32 [batch, height, width, C]; ``labels`` uint8 [batch, height, width], 0 for
     background, else channel + 1.
-
-    Raises ConfigError without the onnx package.
     """
-    onnx = _onnx()
+    import onnx
+
     graph = _Graph(trained.variables, onnx)
     network = _unet if trained.config.network == "unet" else _munet
     _heads(graph, trained, network(graph, trained))
     helper, kind = onnx.helper, onnx.TensorProto
-    space = ["batch", "height", "width"]
     images, scores, labels = (
-        helper.make_tensor_value_info(name, number, [*space, *channels])
+        helper.make_tensor_value_info(name, number, ["batch", "height", "width", *channels])
         for name, number, channels in (
             ("images", kind.FLOAT, [3]),
             ("scores", kind.FLOAT, [len(trained.class_names)]),
@@ -116,18 +102,11 @@ def build(trained: Trained) -> Any:
     )
     weights = list(graph.weights.values())
     made = helper.make_graph(graph.nodes, "segmentation", [images], [scores, labels], weights)
-    opsets = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(
-        made, opset_imports=opsets, ir_version=IR_VERSION, producer_name="segjax"
-    )
+    versions = {"opset_imports": [helper.make_opsetid("", OPSET)], "ir_version": IR_VERSION}
+    model = helper.make_model(made, producer_name="segjax", **versions)
     model.metadata_props.add(key="classes", value=",".join(trained.class_names))
     onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def write(trained: Trained, path: Path, _: tuple[int, int]) -> None:
-    """Write the ONNX file, which takes images of any size."""
-    _onnx().save(build(trained), path)
+    onnx.save(model, path)
 
 
 def _munet(graph: _Graph, trained: Trained) -> str:

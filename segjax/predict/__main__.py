@@ -1,7 +1,4 @@
-"""Masks of your own images: ``python -m segjax.predict RUN_FOLDER IMAGES...``.
-
-Exit code 0: all done; 1: some images could not be read, the others are done; 2: nothing to do.
-"""
+"""Masks of your own images: ``python -m segjax.predict RUN_FOLDER IMAGES...``."""
 
 import argparse
 import json
@@ -9,27 +6,23 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from segjax.errors import ConfigError, DataError, exit_code
 
-if TYPE_CHECKING:
-    from segjax.predict.predictor import Predictor
-
-LIST_FILE = "predictions.json"
-# Name, default or choices with the default first, help.
-FLAGS = (
+# Name, default and what else can be chosen, help.
+FLAGS: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("scores", ("none", "npz", "png"),
      "also each class's score: npz (float32) or png (16 bits, 65535 for 1)"),
-    ("overlay", True, "write the image with the classes over it"),
-    ("which", "best", "checkpoint: best (default), newest or a step's number"),
+    ("overlay", (True,), "write the image with the classes over it"),
+    ("which", ("best",), "checkpoint: best (default), newest or a step's number"),
     ("stats", ("running", "batch"),
      "batch norm: running statistics (default), or those of each batch as DLStudio tests"),
     ("scale", ("trained", "native"),
      "show own pictures at the size training showed them (default), or as they are"),
-    ("tile", 512, "cut larger images; default: 512"),
-    ("overlap", 64, "of tiles, blended; default: 64"),
-    ("batch_size", 8, "images at a time; default: 8"),
+    ("tile", (512,), "cut larger images; default: 512"),
+    ("overlap", (64,), "of tiles, blended; default: 64"),
+    ("batch_size", (8,), "images at a time; default: 8"),
     ("progress", ("auto", "on", "off"), "progress bar"),
 )  # fmt: skip
 
@@ -44,15 +37,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("run_folder", help="folder of a run")
     parser.add_argument("images", nargs="+", help="files, folders (with all below) and globs")
     parser.add_argument("--out", help="folder for the results; default: predictions in the run's")
-    for name, value, text in FLAGS:
-        options: dict[str, Any] = {"default": value}
-        if isinstance(value, tuple):
-            options = {"choices": value, "default": value[0]}
-        elif value is True:
-            options["action"] = argparse.BooleanOptionalAction
-        elif isinstance(value, int):
-            options["type"] = int
-        parser.add_argument(f"--{name}", help=text, **options)
+    for name, (default, *others), text in FLAGS:
+        how: dict[str, Any] = {"type": type(default)}
+        if default is True:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif others:
+            how = {"choices": (default, *others)}
+        parser.add_argument(f"--{name}", default=default, help=text, **how)
     return parser
 
 
@@ -81,19 +72,17 @@ def predict_files(given: argparse.Namespace) -> int:
         _skip(f"{pattern}: no such image, folder or match")
     if not images:
         raise ConfigError(f"no images to predict in {' '.join(given.images)}")
-    names = files.output_names(images)
-    files.refuse_overwriting([path for path, _ in images], names, out)
+    names = files.output_names(images, out)
 
     from tqdm import tqdm
 
     from segjax.predict.predictor import Predictor, as_image
     from segjax.predict.trained import which_of
 
-    names_of_settings = ("stats", "scale", "tile", "overlap", "batch_size")
-    settings = {name: getattr(given, name) for name in names_of_settings}
+    shared = ("stats", "scale", "tile", "overlap", "batch_size")
+    settings = {name: getattr(given, name) for name in shared}
     predictor = Predictor.load(given.run_folder, which=which_of(given.which), **settings)
-    for line in notes(predictor):
-        print(line)
+    print(*predictor.notes(), sep="\n")
     bad: list[dict[str, str]] = []
     done: list[dict[str, Any]] = []
     shown = {"auto": sys.stderr.isatty(), "on": True, "off": False}[given.progress]
@@ -116,8 +105,9 @@ def predict_files(given: argparse.Namespace) -> int:
                 prediction, image, out / name, scores=given.scores, overlay=given.overlay
             )
             row = {"image": str(path), "files": [os.path.relpath(file, out) for file in written]}
-            size, pixels = list(prediction.labels.shape), files.shares(prediction)
-            done.append(row | {"size": size, "pixels": pixels})
+            labels, classes = prediction.labels, enumerate(prediction.class_names, 1)
+            pixels = {name: int((labels == index).sum()) for index, name in classes}
+            done.append(row | {"size": list(labels.shape), "pixels": pixels})
             bar.update()
     out.mkdir(parents=True, exist_ok=True)
     listed = {
@@ -127,28 +117,10 @@ def predict_files(given: argparse.Namespace) -> int:
         "done": sorted(done, key=lambda row: row["image"]),
         "skipped": bad + [{"image": pattern, "why": "no match"} for pattern in missing],
     }
-    write_text(out / LIST_FILE, json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / "predictions.json", json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
     skipped = len(bad) + len(missing)
     print(f"{len(done)} images done, {skipped} skipped; masks are in {out}")
     return 1 if skipped else 0
-
-
-def notes(predictor: "Predictor") -> list[str]:
-    """Return what a user should know about this network's predictions."""
-    trained = predictor.trained
-    lines = [f"classes: {', '.join(trained.class_names)}"]
-    if trained.image_size is not None:
-        lines[0] += f"; trained on images of {trained.image_size[0]}x{trained.image_size[1]}"
-    if trained.config.eval_stats == "batch" and predictor.stats == "running":
-        lines.append(
-            "the run was tested with batch statistics; predicting with running ones, so that an "
-            "image's mask depends on that image alone (--stats=batch does as the test did)"
-        )
-    if trained.config.head == "dlstudio":
-        lines.append(
-            "head=dlstudio computes one pixel in four, so masks are dotted; train with --head=dense"
-        )
-    return lines
 
 
 def _skip(why: object) -> None:

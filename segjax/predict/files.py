@@ -1,6 +1,7 @@
 """The files of a prediction: which images are meant, and the results of each."""
 
 import glob
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +26,8 @@ def find_images(patterns: Sequence[str], out: Path) -> tuple[list[tuple[Path, Pa
     Results of an earlier prediction in ``out`` are no images. Raises ConfigError if a folder of
     images lies in ``out``.
     """
-    found: dict[Path, tuple[Path, Path]] = {}
-    missing = []
-    earlier = out.resolve()
+    images: dict[Path, tuple[Path, Path]] = {}
+    missing, earlier = [], out.resolve()
     for pattern in patterns:
         path = Path(pattern)
         if path.is_dir():
@@ -40,41 +40,35 @@ def find_images(patterns: Sequence[str], out: Path) -> tuple[list[tuple[Path, Pa
                 if earlier not in file.resolve().parents
             ]
         else:
-            matches = (
-                [path] if path.is_file() else map(Path, sorted(glob.glob(pattern, recursive=True)))
-            )
-            listed = [(file, Path(file.name)) for file in matches if file.is_file()]
+            found = [pattern] if path.is_file() else sorted(glob.glob(pattern, recursive=True))
+            listed = [(file, Path(file.name)) for file in map(Path, found) if file.is_file()]
         if not listed:
             missing.append(pattern)
         for file, below in listed:
-            found.setdefault(file.resolve(), (file, below))
-    return list(found.values()), missing
+            images.setdefault(file.resolve(), (file, below))
+    return list(images.values()), missing
 
 
-def output_names(files: Sequence[tuple[Path, Path]]) -> list[Path]:
-    """Return for each image the start of its results' names, no two alike in any letter case."""
-    taken: set[str] = set()
-    names = []
+def output_names(files: Sequence[tuple[Path, Path]], out: Path) -> list[Path]:
+    """Return for each image the start of its results' names, no two alike in any letter case.
+
+    Raises ConfigError if a result would lie where one of the images does.
+    """
+    names: dict[str, Path] = {}
     for _, below in files:
-        name = below.with_suffix("")
-        if str(name).lower() in taken:
-            name = below.with_name(below.name.replace(".", "_"))
-        number, first = 2, name
-        while str(name).lower() in taken:
-            name, number = first.with_name(f"{first.name}-{number}"), number + 1
-        taken.add(str(name).lower())
-        names.append(name)
-    return names
-
-
-def refuse_overwriting(images: Sequence[Path], names: Sequence[Path], out: Path) -> None:
-    """Raise ConfigError if a result would lie where one of the images does."""
-    inputs = {path.resolve() for path in images}
-    for name in names:
+        first = below.with_name(below.name.replace(".", "_"))
+        more = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+        for name in itertools.chain((below.with_suffix(""), first), more):
+            if str(name).lower() not in names:
+                names[str(name).lower()] = name
+                break
+    inputs = {path.resolve() for path, _ in files}
+    for name in names.values():
         for ending in ("_mask.png", "_overlay.png"):
             target = (out / name).with_name(name.name + ending)
             if target.resolve() in inputs:
                 raise ConfigError(f"{target} is one of the images; name another --out")
+    return list(names.values())
 
 
 def write(
@@ -116,10 +110,3 @@ def overlay_picture(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     edge = np.any([labels != other for other in neighbours], axis=0)
     share = np.where(labels > 0, np.where(edge, 1.0, OVERLAY_SHARE), 0.0)[..., None]
     return np.round((1 - share) * image + share * colour).astype(np.uint8)
-
-
-def shares(prediction: "Prediction") -> dict[str, int]:
-    """Return how many pixels each class has in the mask."""
-    names = prediction.class_names
-    counts = np.bincount(prediction.labels.ravel(), minlength=len(names) + 1)
-    return {name: int(count) for name, count in zip(names, counts[1:], strict=True)}

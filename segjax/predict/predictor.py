@@ -1,6 +1,7 @@
 """From images of any size to masks, in Python: ``Predictor.load(run_folder)(image)``."""
 
 import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -89,6 +90,7 @@ class Predictor:
             raise ConfigError(f"--scale={scale}: choose 'trained' or 'native'")
         self.trained, self.stats, self.scale = trained, stats, scale
         self.tile, self.overlap, self.batch_size = tile, overlap, batch_size
+        self.class_names = trained.class_names  # in channel order
         self._variables = jax.device_put(dict(trained.variables))
         self._scores: Callable[..., jax.Array] = jax.jit(
             lambda variables, images: trained.scores(variables, images, stats=stats)
@@ -101,11 +103,6 @@ class Predictor:
         Raises ConfigError if the folder holds no run, CheckpointError if it has no good checkpoint.
         """
         return cls(load_trained(run_folder, which=which), **settings)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes, in channel order."""
-        return self.trained.class_names
 
     def __call__(self, image: np.ndarray | str | Path) -> Prediction:
         """Predict one image: uint8 [H, W, 3] or grey [H, W], or the path of a file.
@@ -125,37 +122,52 @@ class Predictor:
         waiting: dict[tuple[int, int], list[_Job]] = defaultdict(list)
         held = 0
         for key, image in images:
-            begun = self._begin(key, as_image(image))
-            held += begun.padded.shape[0] * begun.padded.shape[1]
-            queue = waiting[begun.blend.grid.window]
-            queue.extend((begun, corner) for corner in begun.blend.grid.corners)
+            image = as_image(image)
+            size = image.shape[:2]
+            shown = self.trained.trained_scale(size) if self.scale == "trained" else size
+            grid = make_grid(shown, tile=self.tile, overlap=self.overlap)
+            blend = Blend(grid, len(self.class_names))
+            begun = _Begun(key, size, grid.pad(_resized(image, shown)), blend)
+            held += math.prod(begun.padded.shape[:2])
+            queue = waiting[grid.window]
+            queue.extend((begun, corner) for corner in grid.corners)
             full = len(queue) - len(queue) % self.batch_size
             yield from self._compute(queue[:full])
             del queue[:full]
             if held > PENDING_PIXELS:
-                for rest in waiting.values():
-                    yield from self._compute(rest)
+                yield from self._compute(*waiting.values())
                 waiting.clear()
                 held = 0
-        for rest in waiting.values():
-            yield from self._compute(rest)
+        yield from self._compute(*waiting.values())
 
-    def _begin(self, key: Any, image: np.ndarray) -> _Begun:
-        size = image.shape[:2]
-        shown = self.trained.trained_scale(size) if self.scale == "trained" else size
-        if shown != size:
-            image = _resized(image, shown)
-        grid = make_grid(shown, tile=self.tile, overlap=self.overlap)
-        return _Begun(key, size, grid.pad(image), Blend(grid))
+    def notes(self) -> list[str]:
+        """Return what a user should know about the network's predictions."""
+        trained = self.trained
+        lines = [f"classes: {', '.join(trained.class_names)}"]
+        if trained.image_size is not None:
+            lines[0] += f"; trained on images of {trained.image_size[0]}x{trained.image_size[1]}"
+        if trained.config.eval_stats == "batch" and self.stats == "running":
+            lines.append(
+                "the run was tested with batch statistics; predicting with running ones, so that "
+                "an image's mask depends on that image alone (--stats=batch does as the test did)"
+            )
+        if trained.config.head == "dlstudio":
+            why = "head=dlstudio computes one pixel in four, so masks are dotted"
+            lines.append(f"{why}; train with --head=dense")
+        return lines
 
-    def _compute(self, jobs: list[_Job]) -> Iterator[tuple[Any, Prediction]]:
-        for start in range(0, len(jobs), self.batch_size):
-            batch = jobs[start : start + self.batch_size]
+    def _compute(self, *queues: list[_Job]) -> Iterator[tuple[Any, Prediction]]:
+        size = self.batch_size
+        for batch in (jobs[i : i + size] for jobs in queues for i in range(0, len(jobs), size)):
             windows = np.stack([begun.blend.grid.cut(begun.padded, at) for begun, at in batch])
             for (begun, at), scores in zip(batch, self._run(windows), strict=True):
                 begun.blend.add(at, scores)
                 if not begun.blend.missing:
-                    yield begun.key, self._finish(begun)
+                    channels = np.moveaxis(begun.blend.result(), -1, 0)
+                    maps = [_resized(channel, begun.size) for channel in channels]
+                    whole = np.stack(maps, axis=-1)
+                    labels = strongest(whole, multiclass=self.trained.multiclass)
+                    yield begun.key, Prediction(labels, whole, self.class_names)
 
     def _run(self, windows: np.ndarray) -> np.ndarray:
         """Return the scores of windows [N, h, w, 3], filled up to a power of two.
@@ -168,14 +180,6 @@ class Predictor:
             spare = (1 << (count - 1).bit_length()) - count
             windows = np.concatenate([windows, np.repeat(windows[:1], spare, axis=0)])
         return np.asarray(self._scores(self._variables, windows))[:count]
-
-    def _finish(self, begun: _Begun) -> Prediction:
-        scores = begun.blend.result()
-        if scores.shape[:2] != begun.size:
-            maps = [_resized(channel, begun.size) for channel in np.moveaxis(scores, -1, 0)]
-            scores = np.stack(maps, axis=-1)
-        labels = strongest(scores, multiclass=self.trained.multiclass)
-        return Prediction(labels, scores, self.class_names)
 
 
 def as_image(image: np.ndarray | str | Path) -> np.ndarray:
@@ -200,5 +204,7 @@ def as_image(image: np.ndarray | str | Path) -> np.ndarray:
 
 def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring an image [h, w, 3] or one channel of scores [h, w] to another size, bilinear."""
+    if array.shape[:2] == size:
+        return array
     picture = Image.fromarray(np.ascontiguousarray(array))
     return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))

@@ -39,32 +39,35 @@ class Grid:
 
     def weight(self, corner: tuple[int, int]) -> np.ndarray:
         """Return how much a window counts, float32 [h, w, 1]: less towards its neighbours."""
-        sides = zip(self.padded, self.window, corner, strict=True)
-        rows, columns = (_ramp(full, side, start, self.overlap) for full, side, start in sides)
+        rows, columns = (np.ones(side, np.float32) for side in self.window)
+        rise = np.arange(1, self.overlap + 1, dtype=np.float32) / (self.overlap + 1)
+        for ramp, full, start in zip((rows, columns), self.padded, corner, strict=True):
+            if self.overlap and start > 0:
+                ramp[: self.overlap] = rise
+            if self.overlap and start + len(ramp) < full:
+                ramp[-self.overlap :] = np.minimum(ramp[-self.overlap :], rise[::-1])
         return (rows[:, None] * columns)[..., None]
 
 
 class Blend:
     """The weighted mean of overlapping windows of one image."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: Grid, channels: int) -> None:
         self.grid = grid
         self.missing = len(grid.corners)
-        self._sum: np.ndarray | None = None
+        self._sum = np.zeros((*grid.padded, channels), np.float32)
         self._weight = np.zeros((*grid.padded, 1), np.float32)
 
     def add(self, corner: tuple[int, int], window: np.ndarray) -> None:
         """Take in the output [h, w, C] of the window at ``corner``."""
         self.missing -= 1
-        if self._sum is None:
-            self._sum = np.zeros((*self.grid.padded, window.shape[-1]), np.float32)
         weight = self.grid.weight(corner)
         self.grid.cut(self._sum, corner)[...] += weight * window
         self.grid.cut(self._weight, corner)[...] += weight
 
     def result(self) -> np.ndarray:
         """Return the whole image's output, float32 [H, W, C]."""
-        if self._sum is None or self.missing:
+        if self.missing:
             raise ValueError(f"{self.missing} windows are missing")
         height, width = self.grid.size
         return (self._sum / self._weight)[:height, :width]
@@ -81,10 +84,8 @@ def make_grid(size: tuple[int, int], *, tile: int = 512, overlap: int = 64) -> G
     if tile < SIZE_MULTIPLE or tile % SIZE_MULTIPLE:
         raise ConfigError(f"--tile={tile}: must be a multiple of {SIZE_MULTIPLE}")
     if overlap < 0 or overlap % SIZE_MULTIPLE or 2 * overlap >= tile:
-        raise ConfigError(
-            f"--overlap={overlap}: must be a multiple of {SIZE_MULTIPLE} below half of "
-            f"--tile={tile}"
-        )
+        below = f"a multiple of {SIZE_MULTIPLE} below half of --tile={tile}"
+        raise ConfigError(f"--overlap={overlap}: must be {below}")
     height, width = (-(-side // SIZE_MULTIPLE) * SIZE_MULTIPLE for side in size)
     window = min(height, tile), min(width, tile)
     tops, lefts = (
@@ -92,14 +93,3 @@ def make_grid(size: tuple[int, int], *, tile: int = 512, overlap: int = 64) -> G
         for full, side in zip((height, width), window, strict=True)
     )
     return Grid(size, (height, width), window, list(product(tops, lefts)), overlap)
-
-
-def _ramp(full: int, side: int, start: int, overlap: int) -> np.ndarray:
-    """Return the weights of a window along one axis: 1, falling towards edges inside the image."""
-    weight = np.ones(side, np.float32)
-    rise = np.arange(1, overlap + 1, dtype=np.float32) / (overlap + 1)
-    if overlap and start > 0:
-        weight[:overlap] = rise
-    if overlap and start + side < full:
-        weight[-overlap:] = np.minimum(weight[-overlap:], rise[::-1])
-    return weight

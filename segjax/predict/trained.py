@@ -96,26 +96,30 @@ def load_trained(run_folder: str | Path, *, which: Which = "best") -> Trained:
     labels = meta.get("label_map") or _labels_of(folder, params)
     if len(labels) > MAX_CLASSES:
         raise ConfigError(f"{folder.path}: has {len(labels)} classes; at most {MAX_CLASSES} fit")
-    parameters = dict(config.loss_params)
-    parameters.pop("loss_class_weights", None)  # outputs do not depend on it; training computes it
+    # Outputs do not depend on the classes' weights, which training may compute.
+    parameters = {n: v for n, v in config.loss_params.items() if n != "loss_class_weights"}
     values = tuple(labels.values())
     objective = make_objective(
         config.loss, class_values=values, targets=config.targets, parameters=parameters
     )
     model = make_network(config, num_classes=objective.num_outputs)
     variables = {"params": params, "batch_stats": batch_stats}
-    _check(folder.path, model, variables)
-    size = meta.get("image_size")
-    return Trained(
-        folder=folder.path,
-        config=config,
-        model=model,
-        objective=objective,
-        variables=variables,
-        class_names=tuple(labels),
-        image_size=None if size is None else (int(size[0]), int(size[1])),
-        step=(meta.get("progress") or {}).get("step"),
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
+    here, there = (
+        {jax.tree_util.keystr(where): leaf.shape for where, leaf in leaves}
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (dict(wanted), variables))
     )
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            raise CheckpointError(
+                f"{folder.path}: the weights do not fit config.json: {name} is {there.get(name)} "
+                f"in the checkpoint and {here.get(name)} by the settings"
+            )
+    height, width = meta.get("image_size") or (0, 0)
+    size = (int(height), int(width)) if height else None
+    step = (meta.get("progress") or {}).get("step")
+    return Trained(folder.path, config, model, objective, variables, tuple(labels), size, step)
 
 
 def which_of(text: str) -> Which:
@@ -140,30 +144,15 @@ def strongest(scores: Any, *, multiclass: bool) -> Any:
 
 def _labels_of(folder: RunFolder, params: Mapping[str, Any]) -> dict[str, int]:
     """Return the classes of a run whose checkpoint does not name them."""
-    purdue = list(PURDUE_SHAPES_LABELS)
+    purdue = dict(PURDUE_SHAPES_LABELS)
     try:
         names = list(folder.results()["classes"])
     except (ConfigError, KeyError):
-        names, outputs = purdue, int(np.shape(params["conv_out"]["bias"])[0])
-        if outputs != len(names):
-            raise ConfigError(
-                f"{folder.path}: does not say what its {outputs} outputs are called; let the run "
-                "end, or train it with this version"
-            ) from None
-    return dict(PURDUE_SHAPES_LABELS) if names == purdue else dict.fromkeys(names, 1)
-
-
-def _check(path: Path, model: Network, variables: Mapping[str, Any]) -> None:
-    """Raise CheckpointError unless the weights are those of the network."""
-    images = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
-    wanted = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), images)
-    here, there = (
-        {jax.tree_util.keystr(where): leaf.shape for where, leaf in leaves}
-        for leaves in map(jax.tree_util.tree_leaves_with_path, (dict(wanted), dict(variables)))
-    )
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            raise CheckpointError(
-                f"{path}: the weights do not fit config.json: {name} is {there.get(name)} in "
-                f"the checkpoint and {here.get(name)} by the settings"
-            )
+        (outputs,) = np.shape(params["conv_out"]["bias"])
+        if outputs == len(purdue):
+            return purdue
+        raise ConfigError(
+            f"{folder.path}: does not say what its {outputs} outputs are called; let the run "
+            "end, or train it with this version"
+        ) from None
+    return purdue if names == list(purdue) else dict.fromkeys(names, 1)

@@ -36,7 +36,7 @@ def test_exported_programs_agree_with_the_predictor(exported, unet_run):
     trained = load_trained(unet_run)
     for name, tolerance in (("jax", 1e-5), ("onnx", 1e-4)):
         form = formats.FORMATS[name]
-        scores, labels = form.read(trained, exported / form.file)(image[None])
+        scores, labels = form.run(trained, exported / form.file, image[None])
         np.testing.assert_allclose(scores[0], wanted.scores, rtol=tolerance, atol=tolerance)
         assert (labels[0] != wanted.labels).mean() < 1e-3
 

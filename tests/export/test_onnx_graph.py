@@ -26,5 +26,6 @@ def test_onnx_has_every_block_head_and_meaning(tmp_path, settings, monkeypatch):
     reference = make_reference(trained, (24, 16))
     found = export_one(formats.FORMATS["onnx"], trained, tmp_path, (24, 16), reference)
     assert found["largest_score"] > 0.1, "a network that says something"
-    run = formats.FORMATS["onnx"].read(trained, tmp_path / "network.onnx")
-    assert run(np.zeros((1, 40, 32, 3), np.uint8))[1].shape == (1, 40, 32)
+    images = np.zeros((1, 40, 32, 3), np.uint8)
+    _, labels = formats.FORMATS["onnx"].run(trained, tmp_path / "network.onnx", images)
+    assert labels.shape == (1, 40, 32)

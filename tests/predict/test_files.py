@@ -11,4 +11,9 @@ def test_own_results_are_no_images_and_names_do_not_clash(tmp_path):
     files, missing = find_images([str(tmp_path), str(tmp_path / "a.png"), "absent*"], out)
     assert [path.name for path, _ in files] == ["a.jpg", "a.png"]
     assert missing == ["absent*"]
-    assert [str(name) for name in output_names([*files, *files[:1]])] == ["a", "a_png", "a_jpg"]
+    names = output_names([*files, *files[:1]], out)
+    assert list(map(str, names)) == [
+        "a",
+        "a_png",
+        "a_jpg",
+    ]

@@ -9,6 +9,7 @@ import pytest
 import segjax
 from segjax.errors import ConfigError, DataError
 from segjax.predict.predictor import Predictor
+from segjax.predict.tiling import make_grid
 from segjax.predict.trained import load_trained
 from segjax.training.evaluate import make_predict
 
@@ -43,7 +44,7 @@ def test_the_prediction_of_an_image_does_not_depend_on_its_company(predictor, im
 
 def test_a_large_image_in_tiles_is_close_to_the_whole(unet_run, predictor, image):
     tiled = Predictor(predictor.trained, tile=48, overlap=16)
-    assert len(list(tiled._begin(None, image).blend.grid.corners)) == 4
+    assert len(make_grid(image.shape[:2], tile=48, overlap=16).corners) == 4
     whole = predictor(image)
     in_tiles = tiled(image)
     assert in_tiles.labels.shape == whole.labels.shape

@@ -17,7 +17,7 @@ def test_what_does_not_depend_on_neighbours_comes_back_whole(height, width, tili
     tile, overlap = tiling
     image = np.random.default_rng(height).normal(size=(height, width, 2)).astype(np.float32)
     grid = make_grid((height, width), tile=tile, overlap=overlap)
-    padded, blend = grid.pad(image), Blend(grid)
+    padded, blend = grid.pad(image), Blend(grid, 2)
     for corner in grid.corners:
         window = grid.cut(padded, corner)
         assert window.shape[:2] == grid.window
@@ -28,7 +28,7 @@ def test_what_does_not_depend_on_neighbours_comes_back_whole(height, width, tili
 
 def test_neighbours_fade_into_each_other():
     grid = make_grid((16, 32), tile=24, overlap=8)
-    blend = Blend(grid)
+    blend = Blend(grid, 1)
     for corner in grid.corners:
         blend.add(corner, np.full((*grid.window, 1), float(corner[1] > 0), np.float32))
     row = blend.result()[0, :, 0]
