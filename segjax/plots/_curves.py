@@ -24,7 +24,7 @@ _LOSSES = {"loss": "train (running mean)", "val_loss": "validation"}
 def _draw(axes: Axes, index: int, steps: np.ndarray, values: np.ndarray, label: str = "") -> None:
     """Draw the finite values as the curve of this number; few of them with markers."""
     good = np.isfinite(values)
-    (line,) = axes.plot(
+    axes.plot(
         steps[good],
         values[good],
         color=_CURVES[index % len(_CURVES)],
@@ -32,8 +32,8 @@ def _draw(axes: Axes, index: int, steps: np.ndarray, values: np.ndarray, label: 
         linewidth=1.8,
         marker=_MARKERS[index % len(_MARKERS)] if len(values) <= 30 else None,
         markersize=5,
+        label=label,
     )
-    line.set_label(label)
 
 
 def _page(width: float, height: float) -> Figure:
@@ -61,27 +61,21 @@ def _plain_ticks(*panels: Axes) -> None:
 
 def _epoch_ends(records: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """Return each finished epoch (from 1) with its last step, at most twelve pairs."""
-    seen: dict[int, int] = {}
-    for row in records:
-        if row.get("epoch") is not None:
-            epoch = int(row["epoch"])
-            seen[epoch] = max(seen.get(epoch, 0), int(row["step"]))
-    validated = {
-        int(row["epoch"])
-        for row in records
-        if "epoch" in row and (row.get("val_loss"), row.get("val_miou")) != (None, None)
-    }
+    rows = [row for row in records if row.get("epoch") is not None]
+    ends = {int(row["epoch"]): int(row["step"]) for row in sorted(rows, key=lambda r: r["step"])}
     # The last epoch may still be running; only a validation row says that it ended.
-    ends = sorted((e, step) for e, step in seen.items() if e < max(seen) or e in validated)
-    stride = math.ceil(len(ends) / 12) if ends else 1
-    return ends[stride - 1 :: stride]
+    whole = (row for row in rows if {row.get("val_loss"), row.get("val_miou")} != {None})
+    validated = {int(row["epoch"]) for row in whole}
+    done = sorted(end for end in ends.items() if end[0] < max(ends) or end[0] in validated)
+    stride = max(1, math.ceil(len(done) / 12))
+    return done[stride - 1 :: stride]
 
 
 def _series(records: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Return steps and values of one key; of a step logged twice (a resumed run) the last row."""
     rows = {int(r["step"]): float(r[key]) for r in records if r.get(key) is not None}
-    steps = np.array(sorted(rows), np.float64)
-    return steps, np.array([rows[int(step)] for step in steps], np.float64)
+    steps, values = np.array(sorted(rows.items()), np.float64).reshape(-1, 2).T
+    return steps, values
 
 
 @mpl.rc_context(STYLE)
@@ -123,9 +117,8 @@ def loss_figure(records: Sequence[Mapping[str, Any]], *, title: str) -> Figure:
         top.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         top.yaxis.set_minor_locator(NullLocator())
     top.set_ylabel("loss (log scale)" if log else "loss")
-    handles, labels = top.get_legend_handles_labels()
-    if handles:
-        verbatim(top.legend(handles, labels, frameon=True, framealpha=0.9, edgecolor="none"))
+    if top.get_legend_handles_labels()[0]:
+        verbatim(top.legend(frameon=True, framealpha=0.9, edgecolor="none"))
     if two:
         last = max(last, mean_iou[0][-1])
         _draw(panels[1], 2, *mean_iou)

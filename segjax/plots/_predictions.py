@@ -12,20 +12,7 @@ from matplotlib.patches import Rectangle
 
 from segjax.colours import class_colour
 from segjax.errors import ConfigError
-from segjax.plots._pictures import (
-    IGNORED,
-    NOT_A_NUMBER,
-    OVERLAP,
-    Decode,
-    channel_picture,
-    counted,
-    ious,
-    outline,
-    strongest_picture,
-    truth_picture,
-    window,
-)
-from segjax.plots._sheet import Sheet
+from segjax.plots import _pictures
 from segjax.plots._style import STYLE
 
 Boxes = Sequence[Sequence[tuple[int, tuple[int, int, int, int]]]]
@@ -38,7 +25,7 @@ _RULES = {
 
 
 def _put_input(
-    sheet: Sheet, place: tuple[int, int], i: int, image: np.ndarray, boxes: Boxes | None
+    sheet: _pictures.Sheet, place: tuple[int, int], i: int, image: np.ndarray, boxes: Boxes | None
 ) -> None:
     """Show the i-th image at this row and column, its boxes framed."""
     rgb = np.clip(np.nan_to_num(image.astype(np.float64)), 0, 255) / 255
@@ -52,18 +39,12 @@ def _put_input(
 
 
 def _checked(
-    images: Any,
-    masks: Any,
-    outputs: Mapping[str, Any],
-    most: int,
-    names: Sequence[str],
-    class_values: Sequence[float],
-    boxes: Boxes | None,
+    images: Any, masks: Any, outputs: Mapping[str, Any], most: int, boxes: Any, *classes: Any
 ) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Return images, truth and outputs, the first ``most``; ConfigError unless all fits.
 
-    The outputs come by the names that an error gives them.
-    """  # fmt: skip
+    The outputs come by the names that an error gives them, the classes as names and values.
+    """
     images, masks = np.asarray(images), np.asarray(masks)
     if images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
         raise ConfigError(f"images have shape {images.shape}; [N, H, W, 3] with N > 0 is needed")
@@ -75,10 +56,11 @@ def _checked(
             raise ConfigError(f"{name} {values.shape} do not fit masks {masks.shape}")
     if boxes is not None and len(boxes) < len(images):
         raise ConfigError(f"boxes are given for {len(boxes)} of {len(images)} images")
-    if not len(names) == len(class_values) == masks.shape[-1]:
+    names, numbers = map(len, classes)
+    if not names == numbers == masks.shape[-1]:
         raise ConfigError(
-            f"masks have {masks.shape[-1]} channels, but there are {len(names)} class names "
-            f"and {len(class_values)} class values"
+            f"masks have {masks.shape[-1]} channels, but there are {names} class names "
+            f"and {numbers} class values"
         )
     shown = [values[:most].astype(np.float64) for values in arrays.values()]
     return images[:most], masks[:most] > 0, shown
@@ -93,11 +75,11 @@ def _caption(scores: Sequence[float]) -> str:
 def _legend(names: Sequence[str], truth: np.ndarray, values: Sequence[np.ndarray], ignore: Any):
     entries = [(name, class_colour(channel)) for channel, name in enumerate(names)]
     if (truth.sum(-1) > 1).any():
-        entries.append(("truth overlaps", OVERLAP))
+        entries.append(("truth overlaps", _pictures.OVERLAP))
     if any(np.isnan(array).any() for array in values):
-        entries.append(("not a number", NOT_A_NUMBER))
+        entries.append(("not a number", _pictures.NOT_A_NUMBER))
     if ignore is not None and ignore.any():
-        entries.append(("ignored", IGNORED))
+        entries.append(("ignored", _pictures.IGNORED))
     return entries
 
 
@@ -111,7 +93,7 @@ def predictions_figure(
     class_values: Sequence[float],
     boxes: Boxes | None = None,
     ignore: np.ndarray | None = None,
-    decode: Decode = "half",
+    decode: _pictures.Decode = "half",
     max_images: int = 6,
     max_classes: int = 12,
     title: str = "Test images: input, truth and prediction",
@@ -143,17 +125,17 @@ def predictions_figure(
       ConfigError: shapes do not fit, or `decode` does not know a class value.
     """
     images, truth, (values,) = _checked(
-        images, masks, {"values": values}, max_images, class_names, class_values, boxes
+        images, masks, {"values": values}, max_images, boxes, class_names, class_values
     )
-    low, high = window(class_values, decode)
-    on = counted(values, low, high)
+    low, high = _pictures.window(class_values, decode)
+    on = _pictures.counted(values, low, high)
     sizes = (on | truth).sum((0, 1, 2))
     channels = sorted(np.argsort(-sizes, kind="stable")[:max_classes].tolist())
     hidden = truth.shape[-1] - len(channels)
     note = f"{_RULES[decode]} White line: outline of the truth."
     note += "" if boxes is None else _FRAMES
     note += f" {hidden} smaller classes have no row here." if hidden else ""
-    sheet = Sheet(
+    sheet = _pictures.Sheet(
         ["input", "truth", "prediction", *(class_names[c] for c in channels)],
         [f"image {i + 1}" for i in range(len(images))],
         images.shape[1:3],
@@ -164,22 +146,22 @@ def predictions_figure(
     for i, image in enumerate(images):
         _put_input(sheet, (0, i), i, image, boxes)
         valid = None if ignore is None else ~ignore[i]
-        scores = ious(on[i], truth[i], valid)
-        strongest = strongest_picture(values[i], low, high, class_values)
-        sheet.put(1, i, _blank(truth_picture(truth[i]), valid), f"truth {i}")
+        scores = _pictures.ious(on[i], truth[i], valid)
+        strongest = _pictures.strongest_picture(values[i], low, high, class_values)
+        sheet.put(1, i, _blank(_pictures.truth_picture(truth[i]), valid), f"truth {i}")
         sheet.put(2, i, _blank(strongest, valid), f"prediction {i}", _caption(scores))
         for row, c in enumerate(channels, start=3):
-            picture = channel_picture(values[i, ..., c], low[c], high[c], c)
+            picture = _pictures.channel_picture(values[i, ..., c], low[c], high[c], c)
             text = "in neither" if math.isnan(scores[c]) else f"IoU {scores[c]:.2f}"
             axes = sheet.put(row, i, _blank(picture, valid), f"class {c} image {i}", text)
-            edges = list(outline(truth[i, ..., c]))
+            edges = list(_pictures.outline(truth[i, ..., c]))
             line = LineCollection(edges, colors="white", linewidths=0.9)
             axes.add_collection(line, autolim=False)
     return sheet.figure
 
 
 def _blank(picture: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-    return picture if valid is None else np.where(valid[..., None], picture, IGNORED)
+    return picture if valid is None else np.where(valid[..., None], picture, _pictures.IGNORED)
 
 
 @mpl.rc_context(STYLE)
@@ -213,10 +195,10 @@ def comparison_figure(
         raise ConfigError("comparison_figure needs at least one model")
     outputs = {f"values of {name}": values for name, values in models.items()}
     images, truth, shown = _checked(
-        images, masks, outputs, max_images, class_names, class_values, boxes
+        images, masks, outputs, max_images, boxes, class_names, class_values
     )
-    low, high = window(class_values, "half")
-    sheet = Sheet(
+    low, high = _pictures.window(class_values, "half")
+    sheet = _pictures.Sheet(
         [f"image {i + 1}" for i in range(len(images))],
         ["input", "truth", *models],
         images.shape[1:3],
@@ -226,9 +208,9 @@ def comparison_figure(
     )
     for i, image in enumerate(images):
         _put_input(sheet, (i, 0), i, image, boxes)
-        sheet.put(i, 1, truth_picture(truth[i]), f"truth {i}")
+        sheet.put(i, 1, _pictures.truth_picture(truth[i]), f"truth {i}")
         for column, (name, values) in enumerate(zip(models, shown, strict=True), start=2):
-            scores = ious(counted(values[i], low, high), truth[i])
-            picture = strongest_picture(values[i], low, high, class_values)
+            scores = _pictures.ious(_pictures.counted(values[i], low, high), truth[i])
+            picture = _pictures.strongest_picture(values[i], low, high, class_values)
             sheet.put(i, column, picture, f"{name} image {i}", _caption(scores))
     return sheet.figure
