@@ -24,22 +24,13 @@ if not MISSING:
     # In float64 and at full size, code that is quick to compile is too slow to run.
     jax.config.update("jax_disable_most_optimizations", False)
 
-MEASUREMENTS = pytest.StashKey[Measurements]()
+# Where a test records each error that it measures; it fails when one is too large.
+MEASUREMENTS = Measurements()
+measured = pytest.fixture(lambda: MEASUREMENTS, name="measured")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[MEASUREMENTS] = Measurements()
-
-
-@pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Measurements:
-    """Where a test records each error that it measures; it fails when one is too large."""
-    return request.config.stash[MEASUREMENTS]
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    path = os.environ.get("SEGJAX_PARITY_REPORT")
-    if path and "PYTEST_XDIST_WORKER" in os.environ:
-        raise RuntimeError("SEGJAX_PARITY_REPORT needs one process: run without -n")
-    if path:
-        session.config.stash[MEASUREMENTS].write(Path(path))
+def pytest_sessionfinish() -> None:
+    if path := os.environ.get("SEGJAX_PARITY_REPORT"):
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            raise RuntimeError("SEGJAX_PARITY_REPORT needs one process: run without -n")
+        MEASUREMENTS.write(Path(path))

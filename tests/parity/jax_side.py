@@ -1,8 +1,7 @@
 """segjax's network and losses on DLStudio's names, so that both sides compare like with like."""
 
-import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -26,32 +25,27 @@ LOSSES = {
 }
 
 
-@contextlib.contextmanager
-def precision(dtype: str) -> Iterator[None]:
+def precision(dtype: str) -> Any:
     """Let JAX compute in 'float64' while the context lasts, or leave it at 'float32'."""
-    with jax.enable_x64(dtype == "float64"):
-        yield
+    return jax.enable_x64(dtype == "float64")
 
 
 @functools.lru_cache(maxsize=2)
 def _functions(depth: int, skip: bool, dtype: str) -> Any:
     kind = jnp.dtype(dtype)
     model = MUnet(depth=depth, skip_connections=skip, dtype=kind, param_dtype=kind)
-    names = list(LOSSES)
 
     def loss_of(params: Any, stats: Any, images: Any, masks: Any, which: Any) -> Any:
-        outputs, updated = model.apply(
-            {"params": params, "batch_stats": stats}, images, train=True, mutable=["batch_stats"]
-        )
+        variables = {"params": params, "batch_stats": stats}
+        outputs, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
         # One compiled program for the three losses.
-        loss = jax.lax.switch(which, [LOSSES[name] for name in names], outputs, masks)
+        loss = jax.lax.switch(which, list(LOSSES.values()), outputs, masks)
         return loss, (updated["batch_stats"], outputs)
 
     @backend.jit
-    def gradient(variables: Any, images: Any, masks: Any, which: Any) -> Any:
-        return jax.value_and_grad(loss_of, has_aux=True)(
-            variables["params"], variables["batch_stats"], images, masks, which
-        )
+    def gradient(variables: Any, *given: Any) -> Any:
+        params, stats = variables["params"], variables["batch_stats"]
+        return jax.value_and_grad(loss_of, has_aux=True)(params, stats, *given)
 
     @backend.jit
     def evaluate(variables: Any, images: Any) -> Any:
@@ -63,9 +57,7 @@ def _functions(depth: int, skip: bool, dtype: str) -> Any:
 class Network:
     """segjax's mUnet with a state_dict's weights; inside ``precision(dtype)`` only."""
 
-    def __init__(
-        self, state: Mapping[str, np.ndarray], *, skip: bool, depth: int, dtype: str
-    ) -> None:
+    def __init__(self, state: Arrays, *, skip: bool, depth: int, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
         cast = {n: v.astype(self.dtype) if v.dtype.kind == "f" else v for n, v in state.items()}
         imported = dlstudio.from_state_dict(cast, skip_connections=skip)
@@ -76,14 +68,13 @@ class Network:
     def forward(self, batch: Batch, *, train: bool) -> np.ndarray:
         """Return the outputs [B, H, W, C]; a training pass moves the running statistics."""
         if not train:
-            return np.asarray(self._evaluate(self.variables, self._cast(batch)[0]))
-        _, (stats, outputs), _ = self._value_and_grad(batch, "mse")
+            return np.asarray(self._evaluate(self.variables, batch[0].astype(self.dtype)))
+        (_, (stats, outputs)), _ = self._value_and_grad(batch, "mse")
         self.variables = {**self.variables, "batch_stats": stats}
         return np.asarray(outputs)
 
     def gradients(self, batch: Batch, *, loss: str) -> Arrays:
-        """Return the gradients under DLStudio's names."""
-        *_, grads = self._value_and_grad(batch, loss)
+        _, grads = self._value_and_grad(batch, loss)
         found = dlstudio.to_arrays({**self.variables, "params": grads}, extra=self.extra)
         return {name: value for name, value in found.items() if name not in self.extra}
 
@@ -91,11 +82,9 @@ class Network:
         """Take SGD-with-momentum steps, one a batch; return the losses before each."""
         optimizer = optax.sgd(recipe.LEARNING_RATES[loss], momentum=recipe.MOMENTUM)
         params = self.variables["params"]
-        state = optimizer.init(params)
-        values = []
-        step = jax.jit(optimizer.update)
+        state, step, values = optimizer.init(params), jax.jit(optimizer.update), []
         for batch in batches:
-            value, (stats, _), grads = self._value_and_grad(batch, loss)
+            (value, (stats, _)), grads = self._value_and_grad(batch, loss)
             updates, state = step(grads, state, params)
             params = optax.apply_updates(params, updates)
             self.variables = {"params": params, "batch_stats": stats}
@@ -103,14 +92,8 @@ class Network:
         return values
 
     def state(self) -> Arrays:
-        """Return the state_dict."""
         return dlstudio.to_arrays(self.variables, extra=self.extra)
 
-    def _cast(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        return batch[0].astype(self.dtype), batch[1].astype(self.dtype)
-
     def _value_and_grad(self, batch: Batch, loss: str) -> Any:
-        images, masks = self._cast(batch)
-        which = list(LOSSES).index(loss)
-        (value, aux), grads = self._gradient(self.variables, images, masks, which)
-        return value, aux, grads
+        images, masks = (array.astype(self.dtype) for array in batch)
+        return self._gradient(self.variables, images, masks, list(LOSSES).index(loss))

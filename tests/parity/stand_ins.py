@@ -14,13 +14,12 @@ def load_dlstudio() -> Any:
 
     They are gone again afterwards: the other libraries of the comparisons want the real ones.
     """
-    stand_ins: dict[str, ModuleType] = {}
-    for name in ("torchvision", "torchvision.transforms", "torchvision.utils", "pymsgbox"):
-        if name not in sys.modules:
-            stand_ins[name] = sys.modules[name] = ModuleType(name)
-            parent, _, child = name.partition(".")
-            if child:
-                setattr(sys.modules[parent], child, sys.modules[name])
+    names = ("torchvision", "torchvision.transforms", "torchvision.utils", "pymsgbox")
+    stand_ins = {name: ModuleType(name) for name in names if name not in sys.modules}
+    sys.modules.update(stand_ins)
+    for name, module in stand_ins.items():
+        if "." in name:
+            setattr(sys.modules["torchvision"], name.partition(".")[2], module)
     try:
         # The package's __init__ binds the class over the module of the same name.
         return importlib.import_module("DLStudio").DLStudio
@@ -31,12 +30,10 @@ def load_dlstudio() -> Any:
 
 @contextlib.contextmanager
 def relu_out_of_place() -> Iterator[None]:
-    """Give every relu's result its own memory while the context lasts.
+    """Give every relu's result its own memory while the context lasts; it computes the same.
 
     mUnet writes the saved channels into its input in place. Without skip connections that input is
-    a relu's result, which the relu's gradient reads, and PyTorch refuses the backward pass
-    ("modified by an inplace operation"). A copy changes nothing that is computed and lets it
-    through.
+    a relu's result, which its gradient reads, and PyTorch refuses the backward pass.
     """
     import torch
 

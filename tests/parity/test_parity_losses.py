@@ -12,20 +12,10 @@ from tests.goldens import recipe
 from tests.parity import jax_side, torch_side
 from tests.parity.measurements import Measurements, relative
 
-SIDES = {
-    "mse": (losses.mse, torch_side.mse),
-    "dice": (losses.dice, torch_side.dice),
-}
+SIDES = {"mse": (losses.mse, torch_side.mse), "dice": (losses.dice, torch_side.dice)}
 for scale in (20.0, 400.0):
-    SIDES[f"combo, {scale:g}"] = (
-        functools.partial(losses.combo, dice_scale=scale),
-        functools.partial(torch_side.combo, scale=scale),
-    )
-
-
-def outputs(kind: str, masks: np.ndarray) -> np.ndarray:
-    middle, spread = {"random": (0, 60), "near": (masks, 1), "zero": (0, 0)}[kind]
-    return np.random.default_rng(0).normal(middle, spread, masks.shape)
+    ours = functools.partial(losses.combo, dice_scale=scale)
+    SIDES[f"combo, {scale:g}"] = ours, functools.partial(torch_side.combo, scale=scale)
 
 
 @pytest.mark.parametrize("kind", ["random", "near", "zero"])
@@ -34,7 +24,8 @@ def outputs(kind: str, masks: np.ndarray) -> np.ndarray:
 def test_values_and_gradients(name: str, kind: str, dtype: str, measured: Measurements) -> None:
     _, masks = recipe.real_images()
     masks = masks[:4].astype(dtype)
-    pred = outputs(kind, masks).astype(dtype)
+    middle, spread = {"random": (0, 60), "near": (masks, 1), "zero": (0, 0)}[kind]
+    pred = np.random.default_rng(0).normal(middle, spread, masks.shape).astype(dtype)
     output = torch.tensor(pred, requires_grad=True)
     ours, theirs = SIDES[name]
     value = theirs(output, torch.tensor(masks))

@@ -1,7 +1,7 @@
 """segjax's mUnet against DLStudio's: outputs, gradients, running statistics and training."""
 
 import functools
-from pathlib import Path
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,26 +10,21 @@ import pytest
 from segjax.dlstudio import weights as dlstudio
 from tests.goldens import recipe
 from tests.parity import jax_side, torch_side
-from tests.parity.measurements import Measurements, largest, relative
+from tests.parity.measurements import largest, relative
 
-DEPTHS = (4, 8, 16)
-CASES = [(depth, skip) for depth in DEPTHS for skip in (True, False)]
+CASES = tuple(itertools.product((4, 8, 16), (True, False)))
+cases = pytest.mark.parametrize(("depth", "skip"), CASES)
+Arrays = dict[str, np.ndarray]
 LIMIT = 1e-9  # float64
 STATISTICS = ("running_mean", "running_var")
 
-cases = pytest.mark.parametrize(("depth", "skip"), CASES)
-# One pass at each depth holds every layer and gradient; that ten steps then agree as well is seen
-# on the shallow network with every loss, and on the others when the slow cases run too.
-QUICK_STEPS = [(4, True), (4, False)]
-
 
 def label(depth: int, skip: bool) -> str:
-    return f"depth {depth}, skips" if skip else f"depth {depth}, none"
+    return f"depth {depth}, {'skips' if skip else 'none'}"
 
 
-def both(state: dict[str, np.ndarray], *, depth: int, skip: bool, dtype: str) -> tuple[Any, Any]:
+def both(state: Arrays, **kinds: Any) -> tuple[Any, Any]:
     """Return DLStudio's network and segjax's, each holding ``state``."""
-    kinds: dict[str, Any] = {"skip": skip, "depth": depth, "dtype": dtype}
     return torch_side.build(state, **kinds), jax_side.Network(state, **kinds)
 
 
@@ -39,13 +34,11 @@ def furthest(found: list[float], expected: list[float]) -> float:
     return float(np.max(np.abs(np.divide(found, expected) - 1)))
 
 
-def pick(state: dict[str, np.ndarray], *endings: str) -> dict[str, np.ndarray]:
+def pick(state: Arrays, *endings: str) -> Arrays:
     return {name: value for name, value in state.items() if name.endswith(endings)}
 
 
-def split_noise(
-    found: dict[str, np.ndarray], expected: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], float]:
+def split_noise(found: Arrays, expected: Arrays) -> tuple[Arrays, float]:
     """Split off the gradients that are zero but for rounding: return the rest and their share.
 
     A convolution's bias shifts a channel by a constant, which a batch norm right behind it takes
@@ -63,12 +56,13 @@ def split_noise(
 
 
 @cases
-def test_one_pass_in_float64(depth: int, skip: bool, measured: Measurements) -> None:
+def test_one_pass_in_float64(depth: int, skip: bool, measured) -> None:
     state = recipe.random_state_dict(depth=depth)
     [batch] = recipe.batches(size=2, count=1)
+    kinds: dict[str, Any] = {"skip": skip, "depth": depth, "dtype": "float64"}
     check = functools.partial(measured.check, limit=LIMIT, network=label(depth, skip))
     with jax_side.precision("float64"):
-        net, ours = both(state, skip=skip, depth=depth, dtype="float64")
+        net, ours = both(state, **kinds)
         theirs = torch_side.forward(net, batch, train=False)
         assert theirs.std() > 1
         check("forward, evaluation mode", relative(ours.forward(batch, train=False), theirs))
@@ -83,7 +77,7 @@ def test_one_pass_in_float64(depth: int, skip: bool, measured: Measurements) -> 
         check("all gradients of MSE", error, where=where)
         check("gradients that are zero", noise)
 
-        net = torch_side.build(state, skip=skip, depth=depth, dtype="float64")
+        net = torch_side.build(state, **kinds)
         theirs = torch_side.forward(net, batch, train=True)
         check("forward, training mode", relative(ours.forward(batch, train=True), theirs))
         before = pick(state, *STATISTICS)
@@ -95,25 +89,24 @@ def test_one_pass_in_float64(depth: int, skip: bool, measured: Measurements) -> 
 
 
 @pytest.mark.parametrize("loss", list(torch_side.LOSSES))
+# One pass at each depth holds every layer and gradient; that ten steps then agree as well is seen
+# on the shallow network with every loss, and on the others when the slow cases run too.
 @pytest.mark.parametrize(
     ("depth", "skip"),
-    [pytest.param(*c, marks=() if c in QUICK_STEPS else pytest.mark.slow) for c in CASES],
+    [pytest.param(*case, marks=pytest.mark.slow if case[0] > 4 else ()) for case in CASES],
 )
-def test_ten_steps_in_float64(depth: int, skip: bool, loss: str, measured: Measurements) -> None:
+def test_ten_steps_in_float64(depth: int, skip: bool, loss: str, measured) -> None:
     state = recipe.random_state_dict(depth=depth)
     # The middle of each image, where two tiles in five lie: a quarter of the work.
-    batches = [
-        (images[:, 16:48, 16:48], masks[:, 16:48, 16:48])
-        for images, masks in recipe.batches(size=2, count=recipe.STEPS)
-    ]
+    whole = recipe.batches(size=2, count=recipe.STEPS)
+    batches = [tuple(array[:, 16:48, 16:48] for array in batch) for batch in whole]
     check = functools.partial(measured.check, limit=LIMIT, network=label(depth, skip))
     with jax_side.precision("float64"):
         net, network = both(state, skip=skip, depth=depth, dtype="float64")
         theirs = torch_side.sgd_steps(net, batches, loss=loss)
         ours = network.sgd_steps(batches, loss=loss)
         found, expected = network.state(), torch_side.state_of(net)
-    expected = {n: v for n, v in expected.items() if not n.endswith("num_batches_tracked")}
-    found = {n: found[n] for n in expected}
+    found, expected = (pick(side, "weight", "bias", *STATISTICS) for side in (found, expected))
     moved = [n for n in expected if relative(expected[n], state[n]) > 1e-7]
     assert len(moved) > 0.7 * len(expected) - len(network.extra)
     check(f"losses of ten steps, {loss}", furthest(ours, theirs))
@@ -122,7 +115,7 @@ def test_ten_steps_in_float64(depth: int, skip: bool, loss: str, measured: Measu
 
 
 @cases
-def test_forward_in_float32(depth: int, skip: bool, measured: Measurements) -> None:
+def test_forward_in_float32(depth: int, skip: bool, measured) -> None:
     state = recipe.random_state_dict(depth=depth)
     [batch] = recipe.batches(size=4, count=1)
     for train in (False, True):
@@ -132,52 +125,39 @@ def test_forward_in_float32(depth: int, skip: bool, measured: Measurements) -> N
         # skips amplifies: 9e-6 at depth 16. Two results may each be that far on either side.
         exact = torch_side.build(state, skip=skip, depth=depth, dtype="float64")
         exact = torch_side.forward(exact, batch, train=train)
-        measured.check(
-            f"forward, {'training' if train else 'evaluation'} mode, float32",
-            relative(ours.forward(batch, train=train), theirs),
-            limit=max(1e-5, 2 * relative(theirs, exact)),
-            network=label(depth, skip),
-            precision="float32",
-        )
+        error = relative(ours.forward(batch, train=train), theirs)
+        how = {"limit": max(1e-5, 2 * relative(theirs, exact)), "network": label(depth, skip)}
+        told = f"forward, {'training' if train else 'evaluation'} mode, float32"
+        measured.check(told, error, precision="float32", **how)
 
 
 # From PyTorch's initial weights a deep network without skip connections amplifies rounding until
 # two float32 programs part (see recipe.random_state_dict), so those start from the seeded weights.
 # They part no more than DLStudio does from itself, as the test after this one shows.
-FIFTY = [(depth, skip, "seeded") for depth, skip in CASES]
-FIFTY += [(depth, True, "initial") for depth in (8, 16)]
+FIFTY = [(*case, "seeded") for case in CASES] + [(8, True, "initial"), (16, True, "initial")]
 
 
 @pytest.mark.parametrize(
     ("depth", "skip", "start"),
     [pytest.param(*case, marks=pytest.mark.slow if case[0] == 16 else ()) for case in FIFTY],
 )
-def test_fifty_steps_of_dlstudios_training(
-    depth: int, skip: bool, start: str, tmp_path: Path, measured: Measurements
-) -> None:
+def test_fifty_steps_of_dlstudios_training(depth, skip, start, tmp_path, measured) -> None:
+    state = torch_side.initial_state(skip=skip, depth=depth)
     if start == "seeded":
         state = recipe.random_state_dict(depth=depth)
-    else:
-        state = torch_side.initial_state(skip=skip, depth=depth)
     net, network = both(state, skip=skip, depth=depth, dtype="float32")
     batches = recipe.batches(size=4, count=50)
     theirs = torch_side.run_training(net, batches, tmp_path)
     assert len(theirs) == 50
     assert np.mean(theirs[-10:]) < np.mean(theirs[:10])
-    measured.check(
-        f"losses of fifty steps of DLStudio's training, {start} weights",
-        furthest(network.sgd_steps(batches, loss="mse"), theirs),
-        limit=1e-2,
-        network=label(depth, skip),
-        precision="float32",
-    )
+    error = furthest(network.sgd_steps(batches, loss="mse"), theirs)
+    how = {"limit": 1e-2, "network": label(depth, skip), "precision": "float32"}
+    measured.check(f"losses of fifty steps of DLStudio's training, {start} weights", error, **how)
     trained = dlstudio.from_state_dict(tmp_path / "saved_model")
     assert trained.skip_connections is skip
 
 
-def test_fifty_steps_without_skips_part_no_more_than_dlstudio_from_itself(
-    measured: Measurements,
-) -> None:
+def test_fifty_steps_without_skips_part_no_more_than_dlstudio_from_itself(measured) -> None:
     kinds: dict[str, Any] = {"skip": False, "depth": 8, "dtype": "float32"}
     state = torch_side.initial_state(skip=False, depth=8)
     batches = recipe.batches(size=4, count=50)

@@ -1,6 +1,5 @@
 """DLStudio's own test pass, driven, against segjax's decoding and batch statistics."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,20 +9,9 @@ import torch
 from segjax.training.objective import dlstudio_windows
 from tests.goldens import recipe
 from tests.parity import jax_side, torch_side
-from tests.parity.measurements import Measurements, relative
+from tests.parity.measurements import relative
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-class Given(torch.nn.Module):
-    """A network whose outputs are given; it holds no weights."""
-
-    def __init__(self, outputs: torch.Tensor) -> None:
-        super().__init__()
-        self.outputs = outputs
-
-    def forward(self, _: torch.Tensor) -> torch.Tensor:
-        return self.outputs.clone()
 
 
 def class_rows(picture: np.ndarray, batch: int) -> np.ndarray:
@@ -42,21 +30,21 @@ def at_the_borders() -> np.ndarray:
     return outputs
 
 
-def test_value_windows_bit_for_bit(tmp_path: Path, measured: Measurements) -> None:
+def test_value_windows_bit_for_bit(tmp_path, measured) -> None:
     outputs = at_the_borders()
-    given = Given(torch_side.nchw(outputs))
+    given = torch.nn.Identity()  # a network without weights, whose outputs are given
+    given.register_forward_hook(lambda *_: torch_side.nchw(outputs))
     torch.save(given.state_dict(), tmp_path / "saved_model")
     [batch] = recipe.batches(size=2, count=1)
     [picture] = torch_side.run_testing(given, [batch], tmp_path)
     shown = class_rows(picture, 2)
     assert set(np.unique(shown)) == {50, 255}
     differing = float(np.sum(np.asarray(dlstudio_windows(outputs)) != (shown == 255)))
-    measured.check(
-        "pixels that the value windows decode otherwise", differing, limit=0.0, precision="float32"
-    )
+    told = "pixels that the value windows decode otherwise"
+    measured.check(told, differing, limit=0.0, precision="float32")
 
 
-def test_test_pass_normalises_by_batch_statistics(tmp_path: Path, measured: Measurements) -> None:
+def test_test_pass_normalises_by_batch_statistics(tmp_path, measured) -> None:
     state = recipe.random_state_dict(depth=4)
     [batch] = recipe.batches(size=2, count=1)
     kinds: dict[str, Any] = {"skip": True, "depth": 4, "dtype": "float32"}
@@ -68,9 +56,8 @@ def test_test_pass_normalises_by_batch_statistics(tmp_path: Path, measured: Meas
     theirs = torch_side.nhwc(seen[0])
     running = ours.forward(batch, train=False)
     error = relative(ours.forward(batch, train=True), theirs)
-    measured.check(
-        "outputs of the test pass", error, limit=1e-5, network="depth 4, skips", precision="float32"
-    )
+    how = {"limit": 1e-5, "network": "depth 4, skips", "precision": "float32"}
+    measured.check("outputs of the test pass", error, **how)
     assert relative(running, theirs) > 0.01, "running statistics would show"
     moved = torch_side.state_of(net)["bn1DN.running_mean"]
     assert relative(ours.state()["bn1DN.running_mean"], moved) < 1e-5

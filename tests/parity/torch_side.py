@@ -29,7 +29,6 @@ def build(state: Mapping[str, np.ndarray], *, skip: bool, depth: int, dtype: str
 
 
 def nchw(array: np.ndarray) -> Any:
-    """Return an array [B, H, W, C] as an NCHW tensor."""
     return torch.from_numpy(array.transpose(0, 3, 1, 2).copy())
 
 
@@ -40,7 +39,6 @@ def tensors(batch: Batch, net: Any) -> Any:
 
 
 def nhwc(tensor: Any) -> np.ndarray:
-    """Return an NCHW tensor as an array [B, H, W, C]."""
     return tensor.detach().numpy().transpose(0, 2, 3, 1)
 
 
@@ -54,7 +52,6 @@ def dice(output: Any, target: Any) -> Any:
 
 
 def combo(output: Any, target: Any, scale: float = recipe.DICE_SCALE) -> Any:
-    """Compute the report's combined loss."""
     return mse(output, target) + scale * dice(output, target)
 
 
@@ -62,7 +59,6 @@ LOSSES = {"mse": mse, "dice": dice, "combo": combo}
 
 
 def state_of(net: Any) -> dict[str, np.ndarray]:
-    """Return a copy of the network's state_dict as arrays."""
     return {name: value.numpy().copy() for name, value in net.state_dict().items()}
 
 
@@ -75,54 +71,50 @@ def initial_state(*, skip: bool, depth: int) -> dict[str, np.ndarray]:
 def forward(net: Any, batch: Batch, *, train: bool) -> np.ndarray:
     """Return the outputs [B, H, W, C]; a training pass moves the running statistics."""
     net.train(train)
+    images, _ = tensors(batch, net)
     with torch.no_grad():
-        images, _ = tensors(batch, net)
         return nhwc(net(images))
+
+
+def _backward(net: Any, batch: Batch, loss: str) -> float:
+    net.train()
+    net.zero_grad()
+    images, masks = tensors(batch, net)
+    with relu_out_of_place():
+        value = LOSSES[loss](net(images), masks)
+        value.backward()
+    return value.item()
 
 
 def gradients(net: Any, batch: Batch, *, loss: str) -> dict[str, Any]:
     """Return the gradient of each parameter by name; None where the parameter never ran."""
-    net.train()
-    net.zero_grad(set_to_none=True)
-    images, masks = tensors(batch, net)
-    with relu_out_of_place():
-        LOSSES[loss](net(images), masks).backward()
+    _backward(net, batch, loss)
     return {n: None if p.grad is None else p.grad.numpy() for n, p in net.named_parameters()}
 
 
 def sgd_steps(net: Any, batches: Sequence[Batch], *, loss: str) -> list[float]:
     """Take SGD-with-momentum steps, one a batch; return the losses before each."""
-    optimizer = torch.optim.SGD(
-        net.parameters(), lr=recipe.LEARNING_RATES[loss], momentum=recipe.MOMENTUM
-    )
-    net.train()
+    rate = recipe.LEARNING_RATES[loss]
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=recipe.MOMENTUM)
     losses = []
-    with relu_out_of_place():
-        for batch in batches:
-            images, masks = tensors(batch, net)
-            optimizer.zero_grad()
-            value = LOSSES[loss](net(images), masks)
-            value.backward()
-            optimizer.step()
-            losses.append(value.item())
+    for batch in batches:
+        losses.append(_backward(net, batch, loss))
+        optimizer.step()
     return losses
 
 
-def shim(folder: Any, *, batch_size: int, **settings: Any) -> Any:
-    """Return what DLStudio's loops read of a DLStudio object."""
-    return SimpleNamespace(
-        batch_size=batch_size,
+def _segmenter(batches: Sequence[Batch], folder: Any, **settings: Any) -> Any:
+    """Return DLStudio's object with what its loops read, the masks as bytes, without boxes."""
+    studio = SimpleNamespace(
+        batch_size=len(batches[0][0]),
         epochs=1,
         device=torch.device("cpu"),
         image_size=[64, 64],
         path_saved_model=os.fspath(folder / "saved_model"),
         **settings,
     )
-
-
-def as_loader(batches: Sequence[Batch]) -> list[dict[str, Any]]:
-    """Return batches as DLStudio's data loader gives them, the masks as bytes, without boxes."""
-    return [
+    segmenter = SemanticSegmentation(studio, 5)
+    segmenter.train_dataloader = segmenter.test_dataloader = [
         {
             "image": nchw(images).float(),
             "mask_tensor": nchw(masks),
@@ -130,6 +122,7 @@ def as_loader(batches: Sequence[Batch]) -> list[dict[str, Any]]:
         }
         for images, masks in batches
     ]
+    return segmenter
 
 
 def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]:
@@ -138,27 +131,19 @@ def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]
     It writes ``saved_model`` and its numbers into ``folder``. The losses are read off each call of
     MSELoss, since DLStudio itself prints only the mean of 500.
     """
-    studio = shim(
-        folder,
-        batch_size=len(batches[0][0]),
-        learning_rate=recipe.LEARNING_RATES["mse"],
-        momentum=recipe.MOMENTUM,
-    )
-    segmenter = SemanticSegmentation(studio, 5)
-    segmenter.train_dataloader = as_loader(batches)
+    rate = recipe.LEARNING_RATES["mse"]
+    segmenter = _segmenter(batches, folder, learning_rate=rate, momentum=recipe.MOMENTUM)
     losses: list[float] = []
 
     def note(module: Any, _inputs: Any, output: Any) -> None:
         if isinstance(module, torch.nn.MSELoss):
             losses.append(output.item())
 
-    handle = torch.nn.modules.module.register_module_forward_hook(note)
-    try:
-        with contextlib.chdir(folder), relu_out_of_place(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # it leaves its file of numbers open
-            segmenter.run_code_for_training_for_semantic_segmentation(net)
-    finally:
-        handle.remove()
+    # A handle of PyTorch is a context, too; the hook goes with it.
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
+    with hook, contextlib.chdir(folder), relu_out_of_place(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its file of numbers open
+        segmenter.run_code_for_training_for_semantic_segmentation(net)
     return losses
 
 
@@ -174,9 +159,7 @@ def run_testing(net: Any, batches: Sequence[Batch], folder: Any) -> list[np.ndar
         pictures.append(tensor.numpy().copy())
         return tensor
 
-    studio = shim(folder, batch_size=len(batches[0][0]), display_tensor_as_image=lambda _: None)
-    segmenter = SemanticSegmentation(studio, 5)
-    segmenter.test_dataloader = as_loader(batches)
+    segmenter = _segmenter(batches, folder, display_tensor_as_image=lambda _: None)
     its_utils = sys.modules[DLStudio.__module__].torchvision.utils
     with mock.patch.object(its_utils, "make_grid", make_grid, create=True):
         segmenter.run_code_for_testing_semantic_segmentation(net)
