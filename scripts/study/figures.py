@@ -1,12 +1,12 @@
 """The study's figures: most from its numbers alone, those that show images from the runs' weights.
 
-Each maker returns None while runs that it needs are missing.
+A maker raises MissingRunsError while runs that it needs are missing.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,13 +14,22 @@ from matplotlib.figure import Figure
 from scripts.study.execute import Study
 from scripts.study.floors import Reach
 from scripts.study.measure import predict_values
-from scripts.study.numbers import ALL, BY_HEART, LOSS_TITLES, MIOU, REPORT, SCALES_OF_DICE, Numbers
-from scripts.study.plan import Run
+from scripts.study.numbers import (
+    ALL,
+    BY_HEART,
+    LEAK_TITLES,
+    LOSS_TITLES,
+    MIOU,
+    REPORT,
+    MissingRunsError,
+    Numbers,
+    Run,
+)
 from segjax import plots
 from segjax.colours import class_colour
 from segjax.data import Dataset
 from segjax.data.splits import load_splits
-from segjax.plots._style import DPI, STYLE
+from segjax.plots._style import DPI
 from segjax.predict.trained import load_trained
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
@@ -29,106 +38,81 @@ HEADS = {
     "dense": (BLUE, "-", "s", "dense"),
 }
 PLAIN_LEGEND = {"fontsize": 9, "edgecolor": "none"}
+TOP_LEGEND = {"fontsize": 10, "edgecolor": "none", "loc": "outside upper left"}
 SHOWN_IMAGES = 3
 CLOSE_UP = 28  # pixels
 
 
-def _figure(width: float, height: float) -> Figure:
+def _panels(width: float, height: float, *shape: int, **more: Any) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
-    return figure
+    return figure, figure.subplots(*shape, **more)
 
 
-def _curve(panel: Axes, runs: Sequence[dict[str, Any]], head: str, *, label: str) -> None:
-    """Draw the mean of runs' losses and, of several, the range that they span."""
-    colour, dash, *_ = HEADS[head]
-    steps = runs[0]["curve"]["step"]
-    losses = np.array([run["curve"]["loss"] for run in runs])
-    panel.plot(steps, losses.mean(0), color=colour, linewidth=1.8, linestyle=dash, label=label)
-    if len(runs) > 1:
-        panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
-
-
-def _floor(panel: Axes, run: dict[str, Any], title: str, *, label: str) -> None:
-    """Draw a run's floor; close the panel with its title."""
-    panel.axhline(run["floor"], color="black", linestyle=":", linewidth=1.4, label=label)
-    panel.set_title(title, fontsize=11, loc="left")
-
-
-def _means(panel: Axes, where: Any, values: Any, *, bars: bool = True, **style: Any) -> None:
-    """Draw the mean of each row of values and, with bars, their standard deviation, 0 of one."""
-    means = [float(np.mean(row)) for row in values]
-    deviations = [float(np.std(row, ddof=1)) if len(row) > 1 else 0.0 for row in values]
-    panel.errorbar(where, means, yerr=deviations if bars else None, capsize=3, **style)
-
-
-def report_curves(numbers: Numbers) -> Figure | None:
+def report_curves(numbers: Numbers) -> Figure:
     """Draw Figure 1: the four losses normalised, and beside them as they are, with floors."""
-    runs = {LOSS_TITLES[n]: run for n in REPORT for run in numbers.group(f"{n}-dlstudio")[:1]}
-    if len(runs) < len(REPORT):
-        return None
+    runs = {LOSS_TITLES[name]: numbers.need(f"{name}-dlstudio")[0] for name in REPORT}
     return plots.normalised_losses_figure(
         {title: run["curve"]["loss"] for title, run in runs.items()},
         floors={title: run["floor"] for title, run in runs.items()},
-        steps_per_point=runs[LOSS_TITLES[REPORT[-1]]]["curve"]["step"][0],
+        steps_per_point=runs["MSE"]["curve"]["step"][0],
         title="DLStudio's recipe and output layer: running means of the training loss",
     )
 
 
-@mpl.rc_context(STYLE)
-def head_curves(numbers: Numbers) -> Figure | None:
+def _curves(panel: Axes, runs: dict[str, list[Run]], *, label: str, floor: str, title: str) -> None:
+    """Draw a loss under each output layer: the mean, the range of several, DLStudio's floor."""
+    bound = runs["dlstudio"][0]["floor"]
+    for head, found in runs.items():
+        colour, dash, _, name = HEADS[head]
+        steps = found[0]["curve"]["step"]
+        losses = np.array([run["curve"]["loss"] for run in found])
+        name = label.format(name, len(found))
+        panel.plot(steps, losses.mean(0), color=colour, linewidth=1.8, linestyle=dash, label=name)
+        if len(found) > 1:
+            panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
+    style = {"color": "black", "linestyle": ":", "linewidth": 1.4}
+    panel.axhline(bound, label=floor.format(bound), **style)
+    panel.set_title(title.format(bound), fontsize=11, loc="left")
+    panel.set_xlabel("iterations")
+
+
+def head_curves(numbers: Numbers) -> Figure:
     """Draw each loss under both output layers, all seeds, with the floor of DLStudio's."""
-    figure = _figure(10, 6.4)
-    panels = figure.subplots(2, 2).ravel()
-    for panel, name in zip(panels, REPORT, strict=True):
-        for head, (*_, label) in HEADS.items():
-            runs = numbers.group(f"{name}-{head}")
-            if not runs:
-                return None
-            _curve(panel, runs, head, label=f"{label} (n = {len(runs)})")
-        [base, *_] = numbers.group(f"{name}-dlstudio")
-        title = f"{LOSS_TITLES[name]} (floor {base['floor']:.4g})"
-        _floor(panel, base, title, label="floor of DLStudio's")
-        panel.set(xlabel="iterations", ylabel="training loss (running mean)")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, ncols=3, fontsize=10, edgecolor="none", loc="outside upper left")
+    figure, panels = _panels(10, 6.4, 2, 2)
+    texts = {"label": "{} (n = {})", "floor": "floor of DLStudio's"}
+    for panel, name in zip(panels.flat, REPORT, strict=True):
+        runs = {head: numbers.need(f"{name}-{head}") for head in HEADS}
+        _curves(panel, runs, **texts, title=f"{LOSS_TITLES[name]} (floor {{:.4g}})")
+        panel.set_ylabel("training loss (running mean)")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), ncols=3, **TOP_LEGEND)
     return figure
 
 
-@mpl.rc_context(STYLE)
-def by_heart_curves(numbers: Numbers) -> Figure | None:
+def by_heart(numbers: Numbers) -> Figure:
     """Draw how near a few images learned by heart come to the floors."""
-    figure = _figure(10, 3.6)
-    for panel, name in zip(figure.subplots(1, 3), BY_HEART, strict=True):
-        if not (faithful := numbers.group(f"by-heart-{name}-dlstudio")):
-            return None
-        for head, (*_, label) in HEADS.items():
-            if runs := numbers.group(f"by-heart-{name}-{head}"):
-                _curve(panel, runs[:1], head, label=label)
-        label = f"floor {faithful[0]['floor']:.4g}"
-        _floor(panel, faithful[0], LOSS_TITLES[name], label=label)
+    figure, panels = _panels(10, 3.6, 1, 3)
+    for panel, name in zip(panels, BY_HEART, strict=True):
+        runs = {"dlstudio": numbers.need(f"by-heart-{name}-dlstudio")}
+        if dense := numbers.group(f"by-heart-{name}-dense"):
+            runs["dense"] = dense
+        _curves(panel, runs, label="{}", floor="floor {:.4g}", title=LOSS_TITLES[name])
         panel.set_ylim(bottom=0)
-        panel.set(xlabel="iterations", ylabel="training loss (mean of an epoch)")
+        panel.set_ylabel("training loss (mean of an epoch)")
         panel.legend(**PLAIN_LEGEND, framealpha=0.85)
     return figure
 
 
-@mpl.rc_context(STYLE)
 def pull(numbers: Numbers) -> Figure:
     """Draw what multiples of the mask cost under each loss, and which of them the windows read."""
     facts = numbers.floors[ALL]
     energy = facts["mse_all_zero"]
     reach = Reach(energy=energy, projected=energy - facts["mse"], values=1)
     at = np.linspace(0.0, 2.6, 261)
-    figure = _figure(9, 6.4)
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.25, 1])
-    styles = (
-        (1, 0, "-", BLUE),
-        (0, 1, "--", VERMILION),
-        (1, 20, ":", GREEN),
-        (1, 400, "-.", PURPLE),
-    )
-    for (mse, dice, dash, colour), name in zip(styles, REPORT, strict=True):
+    figure, (top, bottom) = _panels(9, 6.4, 2, 1, sharex=True, height_ratios=[1.25, 1])
+    colours, dashes = (BLUE, VERMILION, GREEN, PURPLE), ("-", "--", ":", "-.")
+    weights = ((1, 0), (0, 1), (1, 20), (1, 400))
+    for name, (mse, dice), colour, dash in zip(REPORT, weights, colours, dashes, strict=True):
         loss = reach.loss(at, mse=mse, dice=dice)
         best, where = reach.best(mse=mse, dice=dice)
         label = f"{LOSS_TITLES[name]}: lowest at {where:.2f}"
@@ -150,11 +134,9 @@ def pull(numbers: Numbers) -> Figure:
     return figure
 
 
-@mpl.rc_context(STYLE)
-def object_recall(numbers: Numbers) -> Figure | None:
+def objects(numbers: Numbers) -> Figure:
     """Draw the share of objects found, by size and by how much of them is hidden."""
-    figure = _figure(10, 4.0)
-    panels = figure.subplots(1, 2, sharey=True)
+    figure, panels = _panels(10, 4.0, 1, 2, sharey=True)
     labels = {
         "size": ("size of the object, pixels", ("up to 64", "65 to 256", "over 256")),
         "hidden": ("hidden by another object", ("nothing", "up to 1/4", "up to 1/2", "more")),
@@ -167,146 +149,142 @@ def object_recall(numbers: Numbers) -> Figure | None:
     )
     for panel, (by, (title, ticks)) in zip(panels, labels.items(), strict=True):
         for index, (group, colour, marker, label) in enumerate(groups):
-            found = numbers.values(group, "measured", "shapes", f"recall_by_{by}")
-            if found:
+            found = np.array(numbers.values(group, "measured", "shapes", f"recall_by_{by}"), float)
+            if len(found):
                 where = np.arange(len(ticks)) + 0.08 * (index - 1.5)
                 style = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 7}
                 style["label"] = f"{label} (n = {len(found)})"
-                _means(panel, where, np.array(found, float).T, bars=len(found) > 1, **style)
+                spread = found.std(0, ddof=1) if len(found) > 1 else None
+                panel.errorbar(where, found.mean(0), yerr=spread, capsize=3, **style)
         panel.set_xticks(range(len(ticks)), ticks)
         panel.set(xlabel=title, ylim=(-0.02, 1))
     panels[0].set_ylabel("objects found (IoU in the box >= 0.5)")
-    if not panels[0].get_legend_handles_labels()[0]:
-        return None
-    panels[0].legend(**PLAIN_LEGEND)
+    _legend(panels[0], panels, **PLAIN_LEGEND)
     return figure
 
 
-@mpl.rc_context(STYLE)
-def guesses(numbers: Numbers) -> Figure | None:
-    """Draw mean IoU against the length of training, the depth, and the scale of Dice."""
-    figure = _figure(10, 4.0)
-    axes = figure.subplots(1, 3, sharey=True)
-    names = SCALES_OF_DICE.values()
-    scales = {head: [numbers.values(f"{n}-{head}", *MIOU) for n in names] for head in HEADS}
-    ran = np.flatnonzero([any(of_scale) for of_scale in zip(*scales.values(), strict=True)])
-    for head in HEADS:
-        _sweep(axes[0], numbers.epochs_sweep(head), head)
-        _sweep(axes[1], numbers.depth_sweep(head), head)
-        _sweep(axes[2], [(at, scales[head][row]) for at, row in enumerate(ran)], head)
-        axes[2].set_xticks(range(len(ran)), [list(SCALES_OF_DICE)[row] for row in ran])
-    axes[0].set(xlabel="epochs, Dice alone", ylabel="mean IoU on the test images")
-    axes[0].set_ylim(bottom=0)
-    axes[1].set_xlabel("depth, MSE")
-    axes[2].set_xlabel("s in MSE + s Dice")
-    drawn = [found for axis in axes if (found := axis.get_legend_handles_labels())[0]]
+def _legend(on: Any, panels: Sequence[Axes], **style: Any) -> None:
+    """Put a legend of the first panel that shows anything; MissingRunsError if none does."""
+    drawn = [found for panel in panels if (found := panel.get_legend_handles_labels())[0]]
     if not drawn:
-        return None
-    figure.legend(*drawn[0], ncols=2, fontsize=10, edgecolor="none", loc="outside upper left")
+        raise MissingRunsError
+    on.legend(*drawn[0], **style)
+
+
+def guesses(numbers: Numbers) -> Figure:
+    """Draw mean IoU against the length of training, the depth, and the scale of Dice."""
+    figure, panels = _panels(10, 4.0, 1, 3, sharey=True)
+    losses = {"0": "mse"} | {f"{s}": f"combo{s}" for s in (20, 100, 400, 4000)}
+    losses |= {"Dice\nalone": "dice"}
+    ran = {text: n for text, n in losses.items() if any(numbers.group(f"{n}-{h}") for h in HEADS)}
+    for head, (colour, dash, marker, label) in HEADS.items():
+        scales = [(at, numbers.values(f"{n}-{head}", *MIOU)) for at, n in enumerate(ran.values())]
+        epochs, depths = (
+            numbers.sweep(f"dice-{head}", "epochs"),
+            numbers.sweep(f"mse-{head}", "depth"),
+        )
+        for panel, sweep in zip(panels, (epochs, depths, scales), strict=True):
+            if points := {at: scores for at, scores in sweep if scores}:
+                means = [np.mean(scores) for scores in points.values()]
+                spread = [np.std(s, ddof=1) if len(s) > 1 else 0.0 for s in points.values()]
+                style: Any = {"color": colour, "marker": marker, "linestyle": dash, "label": label}
+                panel.errorbar(list(points), means, yerr=spread, capsize=3, linewidth=1.5, **style)
+                panel.set_xticks(list(points))
+    panels[2].set_xticks(range(len(ran)), list(ran))
+    panels[0].set(xlabel="epochs, Dice alone", ylabel="mean IoU on the test images")
+    panels[0].set_ylim(bottom=0)
+    panels[1].set_xlabel("depth, MSE")
+    panels[2].set_xlabel("s in MSE + s Dice")
+    _legend(figure, panels, ncols=2, **TOP_LEGEND)
     return figure
 
 
-def _sweep(axes: Axes, points: list[tuple[float, list[float]]], head: str) -> None:
-    ran = [point for point in points if point[1]]
-    if not ran:
-        return
-    colour, dash, marker, label = HEADS[head]
-    where, values = zip(*ran, strict=True)
-    style: Any = {"color": colour, "marker": marker, "linestyle": dash, "label": label}
-    _means(axes, where, values, linewidth=1.5, **style)
-    axes.set_xticks(where)
-
-
-@mpl.rc_context(STYLE)
-def ranking(numbers: Numbers) -> Figure | None:
+def ranking(numbers: Numbers) -> Figure:
     """Draw the library's losses by validation score, with the test's beside it."""
-    if not (rows := numbers.ranking()):
-        return None
-    figure = _figure(8, 1.1 + 0.42 * len(rows))
-    axes = figure.subplots()
+    rows = numbers.ranking()
+    if not rows:
+        raise MissingRunsError
+    figure, panel = _panels(8, 1.1 + 0.42 * len(rows))
     shown = (
-        ("val", -0.13, BLUE, "o", "validation (what ranks)"),
-        ("test", 0.13, ORANGE, "s", "test"),
+        (("val_miou",), -0.13, BLUE, "o", "validation (what ranks)"),
+        (MIOU, 0.13, ORANGE, "s", "test"),
     )
-    for index, (_, runs) in enumerate(rows):
-        for key, shift, colour, marker, label in shown:
-            values, at = runs[key], index + shift
+    for index, name in enumerate(rows):
+        for keys, shift, colour, marker, label in shown:
+            values, at = numbers.values(f"library-{name}", *keys), index + shift
             points: Any = {"marker": marker, "linestyle": "none", "alpha": 0.45, "markersize": 6}
-            axes.plot(values, [at] * len(values), color=colour, **points)
+            panel.plot(values, [at] * len(values), color=colour, **points)
             bar: Any = {"linewidth": 3, "label": None if index else label}
-            axes.plot([np.mean(values)] * 2, [at - 0.12, at + 0.12], color=colour, **bar)
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axes.invert_yaxis()
-    axes.set_xlabel("mean IoU (bars: means; points: seeds)")
-    axes.set_xlim(left=0)
-    axes.legend(**PLAIN_LEGEND)
+            panel.plot([np.mean(values)] * 2, [at - 0.12, at + 0.12], color=colour, **bar)
+    panel.set_yticks(range(len(rows)), rows)
+    panel.invert_yaxis()
+    panel.set_xlabel("mean IoU (bars: means; points: seeds)")
+    panel.set_xlim(left=0)
+    panel.legend(**PLAIN_LEGEND)
     return figure
 
 
-@mpl.rc_context(STYLE)
-def colour_leak(numbers: Numbers) -> Figure | None:
+def colour_leak(numbers: Numbers) -> Figure:
     """Draw what new colours do to the disk, and a disk's red to other shapes."""
-    rows = [(title, found) for title, found in numbers.leak_rows() if found]
+    rows = {
+        f"{title} (n = {len(found)})": found
+        for group, title in LEAK_TITLES.items()
+        if (found := numbers.values(group, "measured", "leak"))
+    }
     if not rows:
-        return None
+        raise MissingRunsError
     disk = numbers.classes.index("disk")
-    figure = _figure(10, 1.5 + 0.55 * len(rows))
-    left, right = figure.subplots(1, 2, sharey=True)
-    plain = ("as_they_are", BLUE, "as they are")
-    new, red = ("recoloured", ORANGE, "recoloured"), ("planted", PURPLE, "with a disk's red")
+    figure, (left, right) = _panels(10, 1.5 + 0.55 * len(rows), 1, 2, sharey=True)
+    plain = (-0.2, "as_they_are", BLUE, "as they are")
+    new, red = (
+        (0.2, "recoloured", ORANGE, "recoloured"),
+        (0.2, "planted", PURPLE, "with a disk's red"),
+    )
     changes: tuple[tuple[Axes, tuple[str, str, str], Callable[[Any], float]], ...] = (
         (left, new, lambda scene: scene["iou"][disk]),
         (right, red, lambda scene: 100 * scene["false_disk"]),
     )
     for panel, changed, score in changes:
-        for index, (_, found) in enumerate(rows):
-            for shift, (scene, colour, label) in ((-0.2, plain), (0.2, changed)):
-                mean = np.mean([score(leak[scene]) for leak in found])
-                style: Any = {"color": colour, "label": None if index else label}
-                panel.barh(index + shift, mean, height=0.36, **style)
+        for shift, scene, colour, label in (plain, changed):
+            means = [np.mean([score(leak[scene]) for leak in found]) for found in rows.values()]
+            where = np.arange(len(rows)) + shift
+            panel.barh(where, means, height=0.36, color=colour, label=label)
         panel.grid(axis="y", visible=False)
         panel.legend(**PLAIN_LEGEND)
-    left.set_yticks(range(len(rows)), [f"{name} (n = {len(found)})" for name, found in rows])
+    left.set_yticks(range(len(rows)), list(rows))
     left.invert_yaxis()
     left.set_xlabel("IoU of disk")
     right.set_xlabel("pixels of other shapes called disk, %")
     return figure
 
 
-def first_runs(study: Study, groups: Sequence[str]) -> list[Run] | None:
-    """Return each group's finished run of the first seed, or None if one has none."""
-    done = {run.group: run for run in reversed(study.done())}
-    found = [done[group] for group in groups if group in done]
-    return found if len(found) == len(groups) else None
+def shown_values(study: Study, group: str, data: Dataset, rows: Sequence[int]) -> np.ndarray:
+    """Return the outputs of a group's first run for some images, in batches as the test has them.
+
+    MissingRunsError if it is not done.
+    """
+    if not (runs := [run for run in study.done() if run.group == group]):
+        raise MissingRunsError(group)
+    trained, size = load_trained(study.path_of(runs[0])), runs[0].config.batch_size
+    return np.stack(
+        [
+            predict_values(trained, data.images[row // size * size :][:size])[row % size]
+            for row in rows
+        ]
+    )
 
 
-def shown_values(study: Study, run: Run, data: Dataset, rows: Sequence[int]) -> np.ndarray:
-    """Return a run's outputs for some images, from batches as the test has them."""
-    trained = load_trained(study.path_of(run))
-    size = run.config.batch_size
-    found = {
-        start: predict_values(trained, data.images[start : start + size])
-        for start in sorted({row // size * size for row in rows})
-    }
-    return np.stack([found[row // size * size][row % size] for row in rows])
-
-
-def four_losses(study: Study, head: str) -> Figure | None:
+def four_losses(study: Study, head: str) -> Figure:
     """Draw Figure 2: the same test images under the four losses of the report."""
-    runs = first_runs(study, [f"{name}-{head}" for name in REPORT])
-    if runs is None:
-        return None
     data = load_splits(study.runs[0].config, say=lambda line: None).test
     rows = rich_images(data, SHOWN_IMAGES)
-    names = {"dlstudio": "DLStudio's output layer", "dense": "the dense output layer"}
-    return comparison(
-        data.subset(rows),
-        {
-            LOSS_TITLES[name]: shown_values(study, run, data, rows.tolist())
-            for name, run in zip(REPORT, runs, strict=True)
-        },
-        title=f"The same test images under the four losses, {names[head]}",
-    )
+    values = {
+        LOSS_TITLES[name]: shown_values(study, f"{name}-{head}", data, rows.tolist())
+        for name in REPORT
+    }
+    layer = {"dlstudio": "DLStudio's", "dense": "the dense"}[head]
+    title = f"The same test images under the four losses, {layer} output layer"
+    return comparison(data.subset(rows), values, title=title)
 
 
 def rich_images(data: Dataset, count: int) -> np.ndarray:
@@ -329,34 +307,28 @@ def comparison(shown: Dataset, values: dict[str, np.ndarray], *, title: str) -> 
     )
 
 
-@mpl.rc_context(STYLE)
-def close_up(study: Study) -> Figure | None:
+def close_up(study: Study) -> Figure:
     """Draw an object's channel pixel by pixel, from networks that know it by heart."""
     titles = {
         "by-heart-mse-dlstudio": "MSE, DLStudio's layer",
         "by-heart-dice-dlstudio": "Dice, DLStudio's layer",
         "by-heart-mse-dense": "MSE, dense",
     }
-    runs = first_runs(study, list(titles))
-    if runs is None:
-        return None
-    data = load_splits(runs[0].config, say=lambda line: None).train
+    config = next(run.config for run in study.runs if run.group in titles)
+    data = load_splits(config, say=lambda line: None).train
     index, channel, (x1, y1, x2, y2) = largest_object(data)
     top, left = (  # even, as the computed pixels are
         int(np.clip((low + high - CLOSE_UP) // 2, 0, size - CLOSE_UP)) // 2 * 2
         for low, high, size in zip((y1, x1), (y2, x2), data.masks.shape[1:3], strict=True)
     )
-    part = np.s_[top : top + CLOSE_UP, left : left + CLOSE_UP]
-    pictures = {"truth": data.masks[index][..., channel][part].astype(float)}
-    for run in runs:
-        values = shown_values(study, run, data, [index])
-        pictures[titles[run.group]] = values[0][..., channel][part]
-    figure = Figure(figsize=(10, 3.5), dpi=DPI)
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots(1, 4)
-    for panel, (title, picture) in zip(axes, pictures.items(), strict=True):
+    pictures = {"truth": data.masks[index].astype(float)}
+    pictures |= {t: shown_values(study, group, data, [index])[0] for group, t in titles.items()}
+    figure = Figure(figsize=(10, 3.5), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, 4)
+    for panel, (title, picture) in zip(panels, pictures.items(), strict=True):
         shown = panel.imshow(
-            picture / data.class_values[channel],
+            picture[top : top + CLOSE_UP, left : left + CLOSE_UP, channel]
+            / data.class_values[channel],
             cmap="cividis",
             vmin=0,
             vmax=2,
@@ -366,35 +338,28 @@ def close_up(study: Study) -> Figure | None:
         panel.set_title(title, fontsize=11)
         panel.set_xlabel("column, pixels")
         panel.grid(visible=False)
-    axes[0].set_ylabel("row, pixels")
+    panels[0].set_ylabel("row, pixels")
     name = data.class_names[channel]
-    figure.colorbar(shown, ax=axes, label=f"output / mask value of {name}", shrink=0.8)
+    figure.colorbar(shown, ax=panels, label=f"output / mask value of {name}", shrink=0.8)
     return figure
 
 
 def largest_object(data: Dataset) -> tuple[int, int, tuple[int, ...]]:
     """Return the image, the channel and the box of the object with the most pixels."""
-    found = []
-    for index in range(len(data)):
-        for channel, box in data.boxes_of(index):
-            x1, y1, x2, y2 = (int(edge) for edge in box)
-            pixels = np.count_nonzero(data.masks[index, y1 : y2 + 1, x1 : x2 + 1, channel])
-            found.append((pixels, index, channel, (x1, y1, x2, y2)))
-    return max(found)[1:]
+    return max(
+        (np.count_nonzero(data.masks[at, y1 : y2 + 1, x1 : x2 + 1, c]), at, c, (x1, y1, x2, y2))
+        for at in range(len(data))
+        for c, (x1, y1, x2, y2) in data.boxes_of(at)
+    )[1:]
 
 
-FIGURES: dict[str, Callable[[Numbers], Figure | None]] = {
-    "report-curves": report_curves,
-    "pull": pull,
-    "by-heart": by_heart_curves,
-    "head-curves": head_curves,
-    "objects": object_recall,
-    "guesses": guesses,
-    "ranking": ranking,
-    "colour-leak": colour_leak,
-}
-PICTURES: dict[str, Callable[[Study], Figure | None]] = {
-    "four-losses-dlstudio": lambda study: four_losses(study, "dlstudio"),
-    "four-losses-dense": lambda study: four_losses(study, "dense"),
+FIGURES = {
+    make.__name__.replace("_", "-"): make
+    for make in (
+        report_curves, pull, by_heart, head_curves, objects, guesses, ranking, colour_leak
+    )
+}  # fmt: skip
+PICTURES: dict[str, Callable[[Study], Figure]] = {
+    **{f"four-losses-{head}": functools.partial(four_losses, head=head) for head in HEADS},
     "close-up": close_up,
 }

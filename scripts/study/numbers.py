@@ -7,6 +7,7 @@ from typing import Any
 ALL = "all training images"
 REPORT = ("mse", "dice", "combo20", "combo400")
 BY_HEART = ("mse", "dice", "combo400")
+HEADS = ("dlstudio", "dense")
 LOSS_TITLES = {"mse": "MSE", "dice": "Dice"} | {
     f"combo{scale}": f"MSE + {scale} Dice" for scale in (20, 100, 400, 4000)
 }
@@ -18,17 +19,8 @@ LEAK_TITLES = {
     "library-bce": "cross-entropy, quick recipe",
     "library-bce-recolour": "cross-entropy, quick recipe, recoloured training",
 }
-SCALES_OF_DICE = {
-    "0": "mse",
-    "20": "combo20",
-    "100": "combo100",
-    "400": "combo400",
-    "4000": "combo4000",
-    "Dice\nalone": "dice",
-}
 MIOU = ("half", "miou")
 Run = dict[str, Any]
-Sweep = list[tuple[float, list[float]]]
 
 
 class MissingRunsError(Exception):
@@ -45,6 +37,12 @@ class Numbers:
         self.groups: dict[str, list[Run]] = {}
         for run in sorted(summary["runs"].values(), key=lambda run: run["seed"]):
             self.groups.setdefault(run["group"], []).append(run)
+            # A longer run that was tested on its way stands for the shorter ones, too.
+            for epochs, found in ((run["measured"] or {}).get("after_epochs") or {}).items():
+                base, _, factor = run["group"].rpartition("x")
+                name = f"{base}x{int(factor) * int(epochs) // run['epochs']}"
+                scores = {"half": {"miou": found["mean_iou"]}, "floor": None, "measured": None}
+                self.groups.setdefault(name, []).append({**run, "epochs": int(epochs), **scores})
 
     def group(self, name: str) -> list[Run]:
         """Return the runs of a group, by seed; empty if none is done."""
@@ -64,13 +62,17 @@ class Numbers:
             return found
         raise MissingRunsError(name)
 
-    def miou(self, name: str) -> float:
-        """Return a group's mean IoU on the test images; MissingRunsError if there is none."""
-        return statistics.mean(self.need(name, *MIOU))
+    def mean(self, name: str, *keys: str | int) -> float:
+        """Return the mean of what the runs of a group hold; MissingRunsError."""
+        return statistics.mean(self.need(name, *keys))
 
     def gain(self, before: str, after: str) -> float:
-        """Return by how much the mean IoU of one group is above another's."""
-        return self.miou(after) - self.miou(before)
+        """Return by how much the mean IoU of one group on the test images is above another's."""
+        return self.mean(after, *MIOU) - self.mean(before, *MIOU)
+
+    def called_disk(self, group: str, scene: str = "planted") -> float:
+        """Return the mean share of other shapes' pixels called disk in a scene."""
+        return self.mean(group, "measured", "leak", scene, "false_disk")
 
     def over_floors(self, *names: str) -> list[float]:
         """Return last loss over floor of the runs of groups; MissingRunsError if none has one."""
@@ -79,34 +81,24 @@ class Numbers:
             raise MissingRunsError(*names)
         return [run["last_loss"] / run["floor"] for run in runs]
 
-    def epochs_sweep(self, head: str) -> Sweep:
-        """Return (epochs, mean IoUs) of Dice alone."""
-        points: Sweep = []
-        for name, (first, *_) in self.groups.items():
-            if name == f"dice-{head}" or name.startswith(f"dice-{head}-epochs-x"):
-                passed = (first["measured"] or {}).get("after_epochs") or {}
-                points += [(int(at), [found["mean_iou"]]) for at, found in passed.items()]
-                points.append((first["epochs"], self.values(name, *MIOU)))
-        return sorted(points)
-
-    def depth_sweep(self, head: str) -> Sweep:
-        """Return (depth, mean IoUs) of MSE."""
-        base = f"mse-{head}"
+    def sweep(self, base: str, setting: str) -> list[tuple[float, list[float]]]:
+        """Return (setting, mean IoUs) of a group and of those that differ in this setting."""
         return sorted(
-            (runs[0]["depth"], self.values(name, *MIOU))
+            (runs[0][setting], self.values(name, *MIOU))
             for name, runs in self.groups.items()
-            if name == base or name.startswith(f"{base}-depth")
+            if name == base or name.startswith(f"{base}-{setting}")
         )
 
-    def deepest(self) -> tuple[float, list[float]]:
-        """Return depth and mean IoUs of the deepest network beyond the base depth, dense head.
+    def deepest(self) -> str:
+        """Return the group of the deepest network beyond the base depth, dense head.
 
         MissingRunsError if there is none.
         """
-        deepest = self.depth_sweep("dense")[-1:]
-        if deepest and deepest[0][0] > self.need("mse-dense", "depth")[0]:
-            return deepest[0]
-        raise MissingRunsError("mse-dense-depth")
+        [base, *_] = self.need("mse-dense", "depth")
+        [*_, (depth, _)] = self.sweep("mse-dense", "depth")
+        if depth == base:
+            raise MissingRunsError("mse-dense-depth")
+        return f"mse-dense-depth{depth}"
 
     def constant_range(self) -> float:
         """Return the widest range of a channel at the pixels that DLStudio's layer leaves."""
@@ -116,25 +108,14 @@ class Numbers:
             raise MissingRunsError("dlstudio")
         return max(max(ranges) for ranges in found if ranges)
 
-    def ranking(self) -> list[tuple[str, dict[str, list[float]]]]:
+    def ranking(self) -> list[str]:
         """Return the library's losses, best mean validation score first."""
-        rows = [
-            (
-                name.removeprefix("library-"),
-                {"val": [run["val_miou"] for run in runs], "test": self.values(name, *MIOU)},
-            )
+        found = [
+            (-self.mean(name, "val_miou"), name.removeprefix("library-"))
             for name, runs in self.groups.items()
             if name.startswith("library-") and "5" in runs[0]["parts"]
         ]
-        return sorted(rows, key=lambda row: -statistics.mean(row[1]["val"]))
-
-    def leak_rows(self) -> list[tuple[str, list[dict[str, Any]]]]:
-        """Return the colour-leak measures of each group of ``LEAK_TITLES``."""
-        return [(t, self.values(name, "measured", "leak")) for name, t in LEAK_TITLES.items()]
-
-    def false_disks(self, group: str, scene: str) -> list[float]:
-        """Return the share of other shapes' pixels called disk in a scene; MissingRunsError."""
-        return self.need(group, "measured", "leak", scene, "false_disk")
+        return [loss for _, loss in sorted(found)]
 
 
 def _by_heart_near(numbers: Numbers) -> bool:
@@ -143,17 +124,13 @@ def _by_heart_near(numbers: Numbers) -> bool:
 
 
 def _separate(numbers: Numbers) -> bool:
-    if len(rows := numbers.ranking()) < 2:
+    if len(ranking := numbers.ranking()) < 2:
         raise MissingRunsError("library")
-    one, two = (scores["val"] for _, scores in rows[:2])
+    one, two = (numbers.need(f"library-{loss}", "val_miou") for loss in ranking[:2])
     if min(len(one), len(two)) < 2:
         return False
     gap = statistics.mean(one) - statistics.mean(two)
     return gap > max(statistics.stdev(one), statistics.stdev(two))
-
-
-def _called_disk(numbers: Numbers, group: str, scene: str = "planted") -> float:
-    return statistics.mean(numbers.false_disks(group, scene))
 
 
 # What sentences of the page rest on; asked where its runs are missing, MissingRunsError.
@@ -164,10 +141,9 @@ CLAIMS: dict[str, Callable[[Numbers], bool]] = {
     "dense_below_floor": lambda n: (
         max(n.need("mse-dense", "last_loss")) < n.need("mse-dlstudio", "floor")[0]
     ),
-    # The runs by heart end within 5 % of their floors, and not below them: batches are of shuffled
-    # images, the bound is of consecutive ones, and moves by a percent or two.
+    # Within 5 % of their floors, and not below them: batches are of shuffled images, the bound is
+    # of consecutive ones, and moves by a percent or two.
     "by_heart_near": _by_heart_near,
-    # The dense layer scores above DLStudio's under each of the report's losses.
     "dense_always_better": lambda n: (
         min(n.gain(f"{name}-dlstudio", f"{name}-dense") for name in REPORT) > 0
     ),
@@ -176,28 +152,25 @@ CLAIMS: dict[str, Callable[[Numbers], bool]] = {
         n.gain("mse-dense-skewed", "combo400-dense-skewed")
         <= n.gain("mse-dense-uniform", "combo400-dense-uniform")
     ),
-    # Four times the epochs raise mean IoU under Dice with both layers.
+    # With both layers.
     "dice_longer": lambda n: (
-        min(n.gain(f"dice-{head}", f"dice-{head}-epochs-x4") for head in ("dlstudio", "dense")) > 0
+        min(n.gain(f"dice-{head}", f"dice-{head}-epochs-x4") for head in HEADS) > 0
     ),
-    # The deepest network scores above the base depth's, with the dense layer.
-    "depth_helps_dense": lambda n: statistics.mean(n.deepest()[1]) > n.miou("mse-dense"),
+    "depth_helps_dense": lambda n: n.gain("mse-dense", n.deepest()) > 0,
     # 4000 Dice moves mean IoU further from MSE's than 20 Dice.
     "scale_matters": lambda n: (
         abs(n.gain("mse-dense", "combo4000-dense")) > abs(n.gain("mse-dense", "combo20-dense"))
     ),
-    # With DLStudio's layer, 4000 Dice scores above MSE alone by more than 0.05.
     "dice_lifts": lambda n: n.gain("mse-dlstudio", "combo4000-dlstudio") > 0.05,
-    # Dice alone scores higher against 0/1 targets than against raw masks, dense.
     "unit_dice": lambda n: n.gain("dice-dense", "dice-dense-unit") > 0,
     # The first loss is ahead of the second by more than either's spread.
     "spread_separates": _separate,
     # A disk's red at least triples what is wrongly called disk.
     "leak_real": lambda n: (
-        _called_disk(n, "library-bce") > 3 * _called_disk(n, "library-bce", "as_they_are")
+        n.called_disk("library-bce") > 3 * n.called_disk("library-bce", "as_they_are")
     ),
-    # Recoloured training leaves less than a quarter of the leak's false disks.
+    # Less than a quarter of the leak's false disks are left.
     "recolour_cures": lambda n: (
-        _called_disk(n, "library-bce-recolour") < _called_disk(n, "library-bce") / 4
+        n.called_disk("library-bce-recolour") < n.called_disk("library-bce") / 4
     ),
 }

@@ -6,6 +6,7 @@ False, or None without its runs), on which a sentence by hand stands only while 
 """
 
 import base64
+import contextlib
 import functools
 import html
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import matplotlib as mpl
 from markdown_it import MarkdownIt
 
 from scripts.docs.markdown import plus_minus, table
@@ -23,11 +25,12 @@ from scripts.study.collect import collect, write_summary
 from scripts.study.execute import Say, Study
 from scripts.study.figures import FIGURES, PICTURES
 from scripts.study.measure import keep_measures, measures_of
-from scripts.study.numbers import ALL, CLAIMS, MIOU, MissingRunsError, Numbers
+from scripts.study.numbers import CLAIMS, MissingRunsError, Numbers
 from scripts.study.tables import NOT_RUN, TABLES, Rows
 from segjax import plots
 from segjax.errors import ConfigError
 from segjax.files import write_text
+from segjax.plots._style import STYLE
 
 TEMPLATE, SHELL = (Path(__file__).with_name(name) for name in ("template.md", "template.html"))
 MISSING = "*(The runs for this {} are not done at this scale.)*"
@@ -77,9 +80,9 @@ def write_again(scale: str, docs: Path, *, say: Say) -> None:
 def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale: str) -> None:
     """Draw and save the figures whose runs are there."""
     for name, make in makers.items():
-        if (figure := make(source)) is not None:
-            file = docs / "figures" / page_name(scale) / f"{name}.png"
-            plots.save(figure, file, max_bytes=MAX_FIGURE_BYTES)
+        file = docs / "figures" / page_name(scale) / f"{name}.png"
+        with contextlib.suppress(MissingRunsError), mpl.rc_context(STYLE):
+            plots.save(make(source), file, max_bytes=MAX_FIGURE_BYTES)
 
 
 def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
@@ -106,48 +109,22 @@ def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
 
 
 def names_of(numbers: Numbers) -> dict[str, Any]:
-    """Return what the template may name."""
-    need = numbers.need
-    environments = numbers.summary["environments"]
+    """Return what the template may name; see the top of this file."""
 
-    def disk_iou(group: str, scene: str) -> str:
-        disk = numbers.classes.index("disk")
-        return plus_minus(need(group, "measured", "leak", scene, "iou", disk))
+    def mean(group: str, digits: int, *keys: str | int, times: int = 1) -> str | None:
+        found = numbers.values(group, *keys)
+        return plus_minus([times * value for value in found], digits) if found else None
 
-    def false_disk(group: str, scene: str) -> str:
-        return plus_minus([100 * share for share in numbers.false_disks(group, scene)], 1)
-
-    def ranked(place: int, by: str = "") -> str | None:
-        rows = numbers.ranking()
-        return (plus_minus(rows[place][1][by]) if by else rows[place][0]) if rows else None
-
-    in_words: dict[str, Callable[..., Any]] = {
-        "miou": lambda group: plus_minus(need(group, *MIOU)),
-        "last": lambda group, digits: plus_minus(need(group, "last_loss"), digits),
-        "floor": lambda group, digits: plus_minus(need(group, "floor")[:1], digits),
-        "amplitude": lambda group: plus_minus(
-            need(group, "measured", "outputs", "amplitude_all"), 2
-        ),
-        "constant_range": lambda: f"{numbers.constant_range():.2g}",
-        "depth_deepest": lambda: f"{numbers.deepest()[0]:g}",
-        "miou_deepest": lambda: plus_minus(numbers.deepest()[1]),
-        "false_disk": false_disk,
-        "disk_iou": disk_iou,
-        "ranked": ranked,
-    }
     return {
         "study": numbers.summary,
-        "floors": numbers.floors[ALL],
-        "floor_sets": " | ".join(f"{name} ({f['images']:,})" for name, f in numbers.floors.items()),
-        "balance": numbers.summary["balance"]["files"],
-        "classes": " | ".join(numbers.classes),
-        "devices": "; ".join(sorted({entry["device"] for entry in environments})),
-        "commits": ", ".join(dict.fromkeys(f"`{entry['commit']}`" for entry in environments)),
         "scale_note": scale_note(numbers.summary),
         "missing": MISSING.format("sentence"),
+        "mean": mean,
         "table": with_note,
+        "ranking": numbers.ranking() or [None],
+        "constant_range": _or_none(lambda: f"{numbers.constant_range():.2g}"),
+        "deepest": _or_none(numbers.deepest),
         **{f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES},
-        **{name: functools.partial(_or_none, say) for name, say in in_words.items()},
         **{name: _or_none(claim, numbers) for name, claim in CLAIMS.items()},
     }
 

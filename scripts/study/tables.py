@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scripts.docs.markdown import plus_minus
-from scripts.study.numbers import BY_HEART, LOSS_TITLES, MIOU, REPORT, Numbers
+from scripts.study.numbers import BY_HEART, LEAK_TITLES, LOSS_TITLES, MIOU, REPORT, Numbers
 
 # From elsewhere: the report's own losses, and DLStudio's under PyTorch.
 REPORTED = json.loads(Path(__file__).with_name("reported.json").read_text(encoding="utf-8"))
@@ -37,17 +39,16 @@ def reproduction(numbers: Numbers) -> Rows:
     for name in REPORT:
         group, digits = f"{name}-dlstudio", 3 if name == "dice" else 1
         told = REPORTED["report"]["losses"].get(name)
-        row = [LOSS_TITLES[name], f"{told[0]:g} to {told[1]:g}" if told else "not given"]
-        if runs := numbers.group(group):
-            row += [
-                str(len(runs)),
-                plus_minus(numbers.values(group, "curve", "loss", 0), digits),
-                plus_minus(numbers.values(group, "last_loss"), digits),
-                f"{runs[0]['floor']:.{digits}f}",
-                plus_minus(numbers.values(group, *MIOU)),
-                plus_minus(numbers.values(group, "windows", "miou")),
-            ]
-        rows.append(row if runs else [*row, "0", NOT_RUN])
+        losses = [
+            plus_minus(numbers.values(group, "curve", "loss", 0), digits),
+            plus_minus(numbers.values(group, "last_loss"), digits),
+            plus_minus(numbers.values(group, "floor")[:1], digits),
+        ]
+        [[title, count, *scores]] = scored(
+            numbers, {group: LOSS_TITLES[name]}, MIOU, ("windows", "miou")
+        )
+        before = f"{told[0]:g} to {told[1]:g}" if told else "not given"
+        rows.append([title, before, count, *(losses if len(scores) > 1 else []), *scores])
     return rows
 
 
@@ -57,43 +58,19 @@ def anchors(numbers: Numbers) -> Rows:
     told = REPORTED["dlstudio_in_pytorch"]
     for head, losses in told["losses"].items():
         rows.append([f"{HEAD_TITLES[head]}, DLStudio in PyTorch", *map(str, losses)])
-        curves = numbers.values(f"anchor-mse-{head}", "curve")
-        means = means_of(curves[0], told["steps"])[: len(losses)] if curves else []
-        cells = [f"{mean:.0f}" for mean in means] if curves else [NOT_RUN]
+        cells = [NOT_RUN]
+        for curve in numbers.values(f"anchor-mse-{head}", "curve")[:1]:
+            cells = [f"{mean:.0f}" for mean in means_of(curve, told["steps"])[: len(losses)]]
         rows.append([f"**{HEAD_TITLES[head]}, segjax**", *cells])
     return rows
 
 
 def means_of(curve: dict[str, Any], steps: int) -> list[float]:
     """Return the means of a curve over each so many steps, as far as they are whole."""
-    found: list[float] = []
-    total, before, filled = 0.0, 0, 0
-    for step, loss in zip(curve["step"], curve["loss"], strict=True):
-        total, filled, before = total + loss * (step - before), filled + step - before, step
-        if filled >= steps:
-            found.append(total / filled)
-            total, filled = 0.0, 0
-    return found
-
-
-def floors(numbers: Numbers) -> Rows:
-    """Return what no training can get under."""
-    names = (
-        ("mse_all_zero", "MSE of empty outputs", 1),
-        ("mse_best_constant", "MSE of the best constant per channel", 1),
-        ("mse", "**lowest MSE with this output layer**", 1),
-        ("dice_at_mask_value", "Dice with the mask value on the computed pixels", 3),
-        ("dice_zero_bias", "lowest Dice with constants of 0", 3),
-        ("dice", "**lowest Dice with this output layer**", 3),
-        ("dice_amplitude", "multiple of the mask value where that is reached", 2),
-    )
-    sets = numbers.floors.values()
-    rows = [
-        [title, *(f"{found[key]:.{digits}f}" for found in sets)] for key, title, digits in names
-    ]
-    present = [[value for value in found["iou"] if value is not None] for found in sets]
-    best = [f"{min(values):.3f} to {max(values):.3f}" for values in present]
-    return [*rows, ["**highest IoU of a class**", *best]]
+    ends = np.array(curve["step"])
+    totals = np.cumsum(curve["loss"] * np.diff(ends, prepend=0))
+    whole = ends % steps == 0
+    return (np.diff(totals[whole], prepend=0) / np.diff(ends[whole], prepend=0)).tolist()
 
 
 def windows(numbers: Numbers) -> Rows:
@@ -102,13 +79,10 @@ def windows(numbers: Numbers) -> Rows:
     rows = []
     for name, title in (titles | {name: LOSS_TITLES[name] for name in BY_HEART}).items():
         found = numbers.values(f"{name}-dlstudio", "measured", "outputs")
-        row = [
-            f"{title} (n = {len(found)})",
-            plus_minus([run["amplitude_all"] for run in found], 2),
-        ]
+        row = [f"{title} (n = {len(found)})", plus_minus([n["amplitude_all"] for n in found], 2)]
         for of_class in zip(*(run["windows"] for run in found), strict=True):
-            parts = zip(*of_class, strict=True) if of_class[0][0] is not None else ()
-            row.append(" / ".join(f"{100 * sum(p) / len(p):.0f}" for p in parts) or "-")
+            shares = [] if None in of_class[0] else np.mean(of_class, axis=0)
+            row.append(" / ".join(f"{100 * share:.0f}" for share in shares) or "-")
         rows.append(row if found else [title, NOT_RUN])
     return rows
 
@@ -116,17 +90,14 @@ def windows(numbers: Numbers) -> Rows:
 def fix(numbers: Numbers, key: str) -> Rows:
     """Return a score per class ('iou' or 'dice') under both output layers, and boundary F1."""
     titles = {
-        f"{loss}-{head}": f"{LOSS_TITLES[loss]}, {HEAD_TITLES[head]}"
+        f"{loss}-{head}": f"{LOSS_TITLES[loss]}, {title}"
         for loss in REPORT
-        for head in HEAD_TITLES
+        for head, title in HEAD_TITLES.items()
     }
     left = {run.rpartition("-seed")[0] for run in numbers.summary["missing"]}
     planned = numbers.groups.keys() | left  # not every scale has all
-    titles |= {
-        group: f"{LOSS_TITLES[loss]}, dense throughout"
-        for loss in REPORT
-        if (group := f"{loss}-dense-inside") in planned
-    }
+    inside = {f"{loss}-dense-inside": f"{LOSS_TITLES[loss]}, dense throughout" for loss in REPORT}
+    titles |= {group: title for group, title in inside.items() if group in planned}
     boundary = ("measured", "shapes", "boundary_f1_mean")
     return scored(numbers, titles, ("half", f"m{key}"), *per_class(numbers, key), boundary)
 
@@ -139,13 +110,12 @@ def balance(numbers: Numbers) -> Rows:
         "skewed": "drawn, skewed",
     }
     rows = []
-    for key, title in titles.items():
-        if about := numbers.summary["balance"].get(key):
-            shares = zip(about["pixels"], about["objects"], strict=True)
-            total = sum(about["objects"])
-            cells = [f"{100 * share:.2f} / {100 * count / total:.1f}" for share, count in shares]
-            images, foreground = f"{about['images']:,}", f"{100 * about['foreground']:.2f}"
-            rows.append([f"{title} ({images})", foreground, *cells])
+    for key, about in numbers.summary["balance"].items():
+        shares = zip(about["pixels"], about["objects"], strict=True)
+        total = sum(about["objects"])
+        cells = [f"{100 * share:.2f} / {100 * count / total:.1f}" for share, count in shares]
+        images, foreground = f"{about['images']:,}", f"{100 * about['foreground']:.2f}"
+        rows.append([f"{titles[key]} ({images})", foreground, *cells])
     return rows
 
 
@@ -169,29 +139,16 @@ def guesses(numbers: Numbers) -> Rows:
     }
     rows = []
     for group, title in titles.items():
-        found = [
-            numbers.values(group.format(head), *MIOU) or _passed(numbers, group, head)
-            for head in HEAD_TITLES
-        ]
+        found = [numbers.values(group.format(head), *MIOU) for head in HEAD_TITLES]
         if any(found):
             counts = ", ".join(str(len(scores)) for scores in found)
             rows.append([title, counts, *map(plus_minus, found)])
     return rows
 
 
-def _passed(numbers: Numbers, group: str, head: str) -> list[float]:
-    """Return the score that a longer run had when it passed the end of a shorter one."""
-    base = numbers.group(f"dice-{head}")
-    if not base or "-epochs-x" not in group:
-        return []
-    wanted = int(group.rpartition("x")[2]) * base[0]["epochs"]
-    sweep = numbers.epochs_sweep(head)
-    return [score for epochs, scores in sweep if epochs == wanted for score in scores]
-
-
 def ranking(numbers: Numbers) -> Rows:
     """Return the library's losses by their validation score."""
-    titles = {f"library-{name}": f"`{name}`" for name, _ in numbers.ranking()}
+    titles = {f"library-{name}": f"`{name}`" for name in numbers.ranking()}
     rows = scored(numbers, titles, ("val_miou",), MIOU, *per_class(numbers, "iou"))
     return [[str(place), *row] for place, row in enumerate(rows, 1)]
 
@@ -200,16 +157,14 @@ def colour_leak(numbers: Numbers) -> Rows:
     """Return what new colours cost, class by class."""
     disk = numbers.classes.index("disk")
     rows = []
-    for title, found in numbers.leak_rows():
+    for group, title in LEAK_TITLES.items():
+        found = numbers.values(group, "measured", "leak")
         plain, new, red = (
             [run[scene] for run in found] for scene in ("as_they_are", "recoloured", "planted")
         )
         cells = [
-            *(
-                plus_minus([sum(s["iou"]) / len(s["iou"]) for s in scenes])
-                for scenes in (plain, new)
-            ),
-            *(plus_minus([scene["iou"][disk] for scene in scenes]) for scenes in (plain, new)),
+            *(plus_minus([np.mean(s["iou"]) for s in scenes]) for scenes in (plain, new)),
+            *(plus_minus([s["iou"][disk] for s in scenes]) for scenes in (plain, new)),
             *(plus_minus([100 * s["false_disk"] for s in scenes], 1) for scenes in (plain, red)),
         ]
         rows.append([title, str(len(found)), *(cells if found else [NOT_RUN])])
@@ -217,6 +172,5 @@ def colour_leak(numbers: Numbers) -> Rows:
 
 
 TABLES: tuple[Callable[..., Rows], ...] = (
-    reproduction, anchors, floors, windows, fix, balance, balance_runs, guesses, ranking,
-    colour_leak,
+    reproduction, anchors, windows, fix, balance, balance_runs, guesses, ranking, colour_leak,
 )  # fmt: skip
