@@ -1,6 +1,8 @@
 """All numbers of the study in one file, from which tables, curves and page can be made again."""
 
 import json
+import operator
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,22 @@ from scripts.study.measure import measures_of, rounded
 from scripts.study.plan import BALANCES, Run, balance_file
 from segjax.data import Dataset, load
 from segjax.data.splits import load_splits
+from segjax.errors import ConfigError
 from segjax.files import write_text
 from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.runs.folder import RunFolder
 
 CURVE_POINTS = 60
 CURVE_PARTS = {"1", "2", "3", "anchor"}
+FLOOR_OF = operator.attrgetter(
+    "loss", "loss_params", "head", "targets", "data", "train_file", "train_images"
+)
 
 
 def collect(study: Study) -> dict[str, Any]:
-    """Gather what the page needs of all finished runs and of the data."""
-    done = study.done()
-    if not done:
-        return {}
+    """Gather what the page needs of all finished runs and of the data; ConfigError without any."""
+    if not (done := study.done()):
+        raise ConfigError(f"{study.folder}: no run is done yet")
     first = study.runs[0].config
     splits = load_splits(first, say=lambda line: None)
     every = first.replace(train_images=0, val_images=0)
@@ -51,12 +56,10 @@ def collect(study: Study) -> dict[str, Any]:
         | {name: balance(load(f, progress=False)) for name, f in drawn.items() if f.exists()},
         "runs": {},
     }
-    bounds: dict[tuple[Any, ...], float | None] = {}
+    bounds: dict[str, float | None] = {}
     for run in done:
-        key = (run.config.loss, str(run.config.loss_params), run.config.head, run.config.targets,
-               run.config.data, run.config.train_file, run.config.train_images)  # fmt: skip
-        wanted = CURVE_PARTS & set(run.parts) or run.config.targets == "unit"
-        if key not in bounds and wanted:
+        key = str(FLOOR_OF(run.config))
+        if key not in bounds and (CURVE_PARTS & set(run.parts) or run.config.targets == "unit"):
             masks = load_splits(run.config, say=lambda line: None).train.masks
             bounds[key] = loss_floor(run.config, masks)
         summary["runs"][run.name] = row_of(study, run, floor=bounds.get(key))
@@ -65,14 +68,13 @@ def collect(study: Study) -> dict[str, Any]:
 
 def environments(study: Study, done: list[Run]) -> list[dict[str, Any]]:
     """Return each distinct device, set of versions and commit, with its number of runs."""
-    found: dict[str, dict[str, Any]] = {}
+    found: Counter[str] = Counter()
     for run in done:
         about = RunFolder(study.path_of(run)).results()["environment"]
         kept = {name: about[name] for name in ("device", "platform", "cpu_cores", "commit")}
         kept["versions"] = {name: about["versions"][name] for name in ("python", "jax", "flax")}
-        entry = found.setdefault(json.dumps(kept, sort_keys=True), {**kept, "runs": 0})
-        entry["runs"] += 1
-    return list(found.values())
+        found[json.dumps(kept)] += 1
+    return [{**json.loads(kept), "runs": count} for kept, count in found.items()]
 
 
 def row_of(study: Study, run: Run, *, floor: float | None) -> dict[str, Any]:

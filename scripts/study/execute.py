@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -40,10 +39,10 @@ class Study:
         path = self.path_of(run)
         if not (path / CONFIG_FILE).exists():
             return "missing"
-        old = RunFolder(path).config()
-        changes = settings_that_differ(old, run.config)
-        if old.epochs != run.config.epochs:
-            changes.append(f"--epochs was {old.epochs}, is {run.config.epochs}")
+        old, new = RunFolder(path).config(), run.config
+        changes = settings_that_differ(old, new)
+        if old.epochs != new.epochs:
+            changes.append(f"--epochs was {old.epochs}, is {new.epochs}")
         if changes:
             raise ConfigError(
                 f"{path}: the plan has changed since ({'; '.join(changes)}); delete that folder"
@@ -69,11 +68,10 @@ class Study:
         """Estimate how long runs take, by what the finished ones took."""
         took = cost = 0.0
         for run in self.done():
-            begun, ended = (self.path_of(run) / name for name in (CONFIG_FILE, RESULTS_FILE))
-            seconds = ended.stat().st_mtime - begun.stat().st_mtime
-            if seconds > 0:
-                took, cost = took + seconds, cost + cost_of(self.scale, run)
-        rate = took / cost if cost else SECONDS_PER_UNIT
+            files = (self.path_of(run) / name for name in (CONFIG_FILE, RESULTS_FILE))
+            begun, ended = (file.stat().st_mtime for file in files)
+            took, cost = took + ended - begun, cost + cost_of(self.scale, run)
+        rate = took / cost if took > 0 else SECONDS_PER_UNIT
         return clock(rate * sum(cost_of(self.scale, run) for run in runs))
 
 
@@ -103,7 +101,7 @@ def execute(
     draw_balances(study, say=say)
     done = 0
     while left := study.left(only):
-        ended: bool | None = None
+        waiting = True
         for run in left:
             mates = mates_of(study, run, left) if vectorised else [run]
             with contextlib.ExitStack() as claims:
@@ -115,18 +113,17 @@ def execute(
                 ]
                 if run not in mine:
                     continue
-                ahead = study.time_for(study.left(only))
+                waiting, ahead = False, study.time_for(study.left(only))
                 names = ", ".join(mate.name for mate in mine)
                 say(f"{names}: starting; all that is left takes about {ahead}")
-                ended = train(study, mine, say=say)
-                done += len(mine)
-            if not ended:
-                return False
+                if not train(study, mine, say=say):
+                    return False
+            done += len(mine)
             if max_runs and done >= max_runs:
                 return not study.left(only)
             if vectorised:
                 break  # what is left has changed by more than this run
-        if ended is None:
+        if waiting:
             say(f"waiting for {len(left)} runs of other processes")
             time.sleep(WAIT_S)
     return True
@@ -171,15 +168,15 @@ def mates_of(study: Study, run: Run, left: Sequence[Run]) -> list[Run]:
 
     They share their data and network and are all at their beginning; what is begun goes alone.
     """
+    if study.state_of(run) == "begun":
+        return [run]
     plain = {name: getattr(Config(), name) for name in OWN_SETTINGS}
 
     def shared(of: Run) -> Any:
         return of.config.replace(**plain), spec(of.config.loss).reads == "softmax"
 
-    if study.state_of(run) == "begun":
-        return [run]
-    missing = (other for other in left if study.state_of(other) == "missing")
-    return [other for other in missing if shared(other) == shared(run)][:MOST_AT_ONCE]
+    mates = (other for other in left if shared(other) == shared(run))
+    return [mate for mate in mates if study.state_of(mate) == "missing"][:MOST_AT_ONCE]
 
 
 def draw_balances(study: Study, *, say: Say) -> None:
@@ -188,12 +185,11 @@ def draw_balances(study: Study, *, say: Say) -> None:
         for index, split in enumerate(("train", "test")):
             file = balance_file(study.folder, balance, split)
             with claim(study.folder, file.name) as mine:
-                if file.exists() or not mine:
-                    continue
-                file.parent.mkdir(parents=True, exist_ok=True)
-                say(f"drawing {file.name}")
-                count, seed = study.scale.generated[index], GENERATOR_SEED + index
-                write_gz(synthetic(count, seed=seed, class_probs=probabilities), file)
+                if mine and not file.exists():
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    say(f"drawing {file.name}")
+                    count, seed = study.scale.generated[index], GENERATOR_SEED + index
+                    write_gz(synthetic(count, seed=seed, class_probs=probabilities), file)
 
 
 @contextlib.contextmanager
@@ -207,16 +203,16 @@ def claim(folder: Path, name: str) -> Iterator[bool]:
     except ImportError:
         yield True
         return
-    locks = folder / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with open(locks / f"{name}.lock", "w") as file:
+    file = folder / "locks" / f"{name}.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "w") as lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            yield False
-            return
-        file.write(str(os.getpid()))
-        yield True
+            held = False
+        else:
+            held = True
+        yield held
 
 
 def clock(seconds: float) -> str:

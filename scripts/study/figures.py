@@ -106,8 +106,7 @@ def by_heart(numbers: Numbers) -> Figure:
 def pull(numbers: Numbers) -> Figure:
     """Draw what multiples of the mask cost under each loss, and which of them the windows read."""
     facts = numbers.floors[ALL]
-    energy = facts["mse_all_zero"]
-    reach = Reach(energy=energy, projected=energy - facts["mse"], values=1)
+    reach = Reach(facts["mse_all_zero"], facts["mse"])
     at = np.linspace(0.0, 2.6, 261)
     figure, (top, bottom) = _panels(9, 6.4, 2, 1, sharex=True, height_ratios=[1.25, 1])
     colours, dashes = (BLUE, VERMILION, GREEN, PURPLE), ("-", "--", ":", "-.")

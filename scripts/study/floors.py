@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from segjax.config import Config
-from segjax.dlstudio.floors import best_outputs, output_layer_floors
+from segjax.dlstudio.floors import output_layer_floors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,34 +15,30 @@ class Reach:
     """The inner products that decide what multiples of the best outputs score on some masks.
 
     With t the masks and P the projection onto what the output layer can write, the outputs a P t
-    have ``MSE = (energy - 2 a projected + a^2 projected) / values`` and
+    have ``MSE = energy - 2 a projected + a^2 projected`` and
     ``Dice = 1 - 2 a projected / (a^2 projected + energy)``. No other outputs score less under a
     sum of the two: its gradient is a combination of p and t, which vanishes within the layer's
     space only at a multiple of P t.
 
     Attributes:
-      energy: |t|^2.
-      projected: |P t|^2.
-      values: numbers in t.
+      energy: |t|^2 over the number of values, the MSE of empty outputs.
+      lowest: the lowest MSE; ``projected``, |P t|^2 over the number of values, is the rest.
     """
 
     energy: float
-    projected: float
-    values: int
+    lowest: float
 
     def loss(self, amplitude: Any, *, mse: float, dice: float) -> Any:
         """Return ``mse * MSE + dice * Dice`` of ``amplitude`` P t."""
-        wrong = self.energy + (amplitude**2 - 2 * amplitude) * self.projected
-        overlap = 2 * amplitude * self.projected / (amplitude**2 * self.projected + self.energy)
-        return mse * (wrong / self.values) + dice * (1 - overlap)
+        projected = self.energy - self.lowest
+        wrong = self.energy + (amplitude**2 - 2 * amplitude) * projected
+        overlap = 2 * amplitude * projected / (amplitude**2 * projected + self.energy)
+        return mse * wrong + dice * (1 - overlap)
 
     def best(self, *, mse: float, dice: float) -> tuple[float, float]:
         """Return the lowest ``mse * MSE + dice * Dice`` and the amplitude that reaches it."""
-        dices = (self.energy / self.projected) ** 0.5
-        if not (mse and dice):
-            amplitude = 1.0 if mse else dices
-            return self.loss(amplitude, mse=mse, dice=dice), amplitude
         # Both fall up to 1 and rise beyond Dice's own best, so the best lies between.
+        dices = (self.energy / (self.energy - self.lowest)) ** 0.5
         found = minimize_scalar(
             lambda a: self.loss(a, mse=mse, dice=dice),
             bounds=(1.0, max(1.0, dices) + 1e-6),
@@ -54,11 +50,8 @@ class Reach:
 
 def reach_of(masks: np.ndarray) -> Reach:
     """Return what DLStudio's output layer can do for masks [N, H, W, C] seen as one batch."""
-    energy, projected = (
-        float(np.square(outputs.astype(np.float64)).sum())
-        for outputs in (masks, best_outputs(masks))
-    )
-    return Reach(energy, projected, masks.size)
+    found = output_layer_floors(masks)
+    return Reach(found.mse_all_zero, found.mse)
 
 
 def loss_floor(config: Config, masks: np.ndarray) -> float | None:
@@ -75,14 +68,10 @@ def loss_floor(config: Config, masks: np.ndarray) -> float | None:
     if config.targets == "unit":
         masks = (masks > 0).astype(np.uint8)
     mse, dice = weights[config.loss]
-    if not dice:
-        return output_layer_floors(masks).mse
-    size = config.batch_size
-    bounds = [
-        reach_of(masks[start : start + size]).best(mse=mse, dice=dice)[0]
-        for start in range(0, len(masks) - size + 1, size)
-    ]
-    return float(np.mean(bounds))
+    size = config.batch_size if dice else len(masks)
+    starts = range(0, len(masks) - size + 1, size)
+    batches = (masks[start : start + size] for start in starts)
+    return float(np.mean([reach_of(batch).best(mse=mse, dice=dice)[0] for batch in batches]))
 
 
 def facts(masks: np.ndarray) -> dict[str, Any]:

@@ -49,7 +49,10 @@ def measure(folder: Path, run: Run) -> dict[str, Any]:
     data = splits.train if "2" in run.parts else splits.test  # part 2 learns its images by heart
     trained = load_trained(folder)
     values = predict_values(trained, data.images)
-    found = {"outputs": outputs(values, data, head=config.head), "shapes": shapes(values, data)}
+    found = {
+        "outputs": outputs(values, data, head=config.head),
+        "shapes": shapes(half_value(values, data), data),
+    }
     if "6" in run.parts:
         found["leak"] = leak(trained, data)
     if run.checked_epochs:
@@ -57,8 +60,8 @@ def measure(folder: Path, run: Run) -> dict[str, Any]:
     for epochs in run.checked_epochs:
         step = RunFolder(folder).results()["steps"] * epochs // config.epochs
         then = predict_values(load_trained(folder, which=step), data.images)
-        iou = metrics.iou(_counts(half_value(then, data), data), average="macro")
-        found["after_epochs"][str(epochs)] = {"mean_iou": float(iou)}
+        mean = float(_iou(half_value(then, data), data, average="macro"))
+        found["after_epochs"][str(epochs)] = {"mean_iou": mean}
     return found
 
 
@@ -66,10 +69,8 @@ def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
     """Return outputs on the scale of the mask values, float32 [N, H, W, C], as the run tests."""
     predict = make_predict(trained.model, trained.objective, stats=trained.config.eval_stats)
     size = eval_batch_size(trained.config)
-    parts = [
-        np.asarray(predict(trained.variables, images[start : start + size]))
-        for start in range(0, len(images), size)
-    ]
+    starts = range(0, len(images), size)
+    parts = [predict(trained.variables, images[start : start + size]) for start in starts]
     return np.concatenate(parts)
 
 
@@ -78,8 +79,8 @@ def half_value(values: np.ndarray, data: Dataset) -> np.ndarray:
     return np.asarray(objective.half_value(jnp.asarray(values), data.class_values))
 
 
-def _counts(on: np.ndarray, data: Dataset) -> metrics.Counts:
-    return metrics.count(on, data.masks > 0).to_host()
+def _iou(on: np.ndarray, data: Dataset, *, average: Any) -> Any:
+    return metrics.iou(metrics.count(on, data.masks > 0).to_host(), average=average)
 
 
 def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
     computed = np.full(data.masks.shape[1:3], head == "dense")
     computed[::2, ::2] = True
     here, aim = values[:, computed], data.masks[:, computed].astype(np.float64)
-    amplitude = (here.astype(np.float64) * aim).sum() / (aim**2).sum()  # by least squares
+    amplitude = (here * aim).sum() / (aim**2).sum()  # by least squares
     rest, windows = values[:, ~computed], []
     if objective.windows_apply(data.class_values):
         for c, (low, high) in enumerate(DLSTUDIO_WINDOWS.values()):
@@ -101,13 +102,10 @@ def outputs(values: np.ndarray, data: Dataset, *, head: str) -> dict[str, Any]:
     }
 
 
-def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
-    """Measure outlines and single objects under the half-value threshold."""
-    on = half_value(values, data)
+def shapes(on: np.ndarray, data: Dataset) -> dict[str, Any]:
+    """Measure outlines and single objects of what is found, bool [N, H, W, C]."""
     near = metrics.boundary_count(on, data.masks, tolerance=BOUNDARY_TOLERANCE)
-    found: dict[str, Any] = {
-        "boundary_f1_mean": float(metrics.boundary_f1(near, average="macro")),
-    }
+    found: dict[str, Any] = {"boundary_f1_mean": float(metrics.boundary_f1(near, average="macro"))}
     boxes: dict[str, Any] = {"box_image": data.box_image, "box_class": data.box_class}
     objects = metrics.match_objects(on, data.masks, data.boxes, **boxes, images=data.images)
     for by in ("size", "hidden"):
@@ -119,19 +117,16 @@ def shapes(values: np.ndarray, data: Dataset) -> dict[str, Any]:
 def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
     """Measure what a network takes from colour: new colours, and a disk's red on other shapes."""
     found, disk = {}, data.class_names.index("disk")
+    others = only_others(data.masks, disk)
     scenes = {
         "as_they_are": data.images,
         "recoloured": recolour(data.images, data.masks, seed=LEAK_SEED),
         "planted": plant_red(data.images, data.masks, disk=disk, seed=LEAK_SEED),
     }
-    others = only_others(data.masks, disk)
     for name, images in scenes.items():
         on = half_value(predict_values(trained, images), data)
-        found[name] = {
-            "iou": metrics.iou(_counts(on, data), average="none").tolist(),
-            # Of the pixels of other shapes, those called disk.
-            "false_disk": float(on[..., disk][others].mean()),
-        }
+        called = float(on[..., disk][others].mean())  # of the pixels of other shapes
+        found[name] = {"iou": _iou(on, data, average="none").tolist(), "false_disk": called}
     return found
 
 
@@ -153,11 +148,6 @@ def plant_red(images: np.ndarray, masks: np.ndarray, *, disk: int, seed: int) ->
 
 
 def rounded(value: Any) -> Any:
-    """Shorten numbers to six digits; what is not a number becomes null."""
-    if isinstance(value, dict):
-        return {key: rounded(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if np.isfinite(value) else None
-    return value
+    """Shorten the numbers of what JSON can hold to six digits; what is no number becomes null."""
+    shorter: Any = {"parse_float": lambda digits: float(f"{float(digits):.6g}")}
+    return json.loads(json.dumps(value), **shorter, parse_constant=lambda name: None)

@@ -100,13 +100,13 @@ class Numbers:
             raise MissingRunsError("mse-dense-depth")
         return f"mse-dense-depth{depth}"
 
-    def constant_range(self) -> float:
-        """Return the widest range of a channel at the pixels that DLStudio's layer leaves."""
+    def constant_range(self) -> str:
+        """Write the widest range of a channel at the pixels that DLStudio's layer leaves."""
         keys = ("measured", "outputs", "constant_range")
         found = [ranges for name in REPORT for ranges in self.values(f"{name}-dlstudio", *keys)]
         if not any(found):
             raise MissingRunsError("dlstudio")
-        return max(max(ranges) for ranges in found if ranges)
+        return f"{max(max(ranges) for ranges in found if ranges):.2g}"
 
     def ranking(self) -> list[str]:
         """Return the library's losses, best mean validation score first."""

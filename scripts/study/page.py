@@ -1,8 +1,8 @@
 """The page: sentences and headings from template.md, numbers from the summary, figures in folders.
 
-The template is Jinja's. What it may name is in ``names_of``: values, functions that give a number
-in words (None without its runs), the tables' rows, and each claim of ``numbers.CLAIMS`` (True,
-False, or None without its runs), on which a sentence by hand stands only while it holds.
+The template is Jinja's. What it may name is in ``fill``: the summary, a function that writes a
+group's numbers (None without its runs), the tables' rows, and each claim of ``numbers.CLAIMS``
+(None without its runs), on which a sentence by hand stands only while it holds.
 """
 
 import base64
@@ -53,11 +53,8 @@ def document(study: Study, docs: Path, *, say: Say) -> None:
     for index, run in enumerate(todo, 1):
         say(f"measuring {run.name} ({index} of {len(todo)})")
         keep_measures(study.path_of(run), run)
-    summary = collect(study)
-    if not summary:
-        raise ConfigError(f"{study.folder}: no run is done yet")
     file = results_file(docs, study.scale.name)
-    write_summary(summary, file)
+    write_summary(collect(study), file)
     say(f"numbers: {file}")
     draw(PICTURES, study, docs, study.scale.name)
     write_again(study.scale.name, docs, say=say)
@@ -90,6 +87,18 @@ def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
 
     ConfigError: the template names something that does not exist, or is no template.
     """
+    asked = {"constant_range": Numbers.constant_range, "deepest": Numbers.deepest, **CLAIMS}
+    names: dict[str, Any] = dict.fromkeys(asked)
+    for name, ask in asked.items():
+        with contextlib.suppress(MissingRunsError):
+            names[name] = ask(numbers)
+    names |= {f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES}
+    names |= {"study": numbers.summary, "scale_note": scale_note(numbers.summary)}
+    names |= {"ranking": numbers.ranking() or [None], "missing": MISSING.format("sentence")}
+
+    def mean(group: str, digits: int, *keys: str | int, times: int = 1) -> str | None:
+        found = numbers.values(group, *keys)
+        return plus_minus([times * value for value in found], digits) if found else None
 
     def figure(name: str, caption: str) -> str:
         file, caption = f"figures/{page_name(numbers.summary['scale'])}/{name}.png", one(caption)
@@ -103,37 +112,9 @@ def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
     )
     made.filters["fixed"] = lambda value, digits: f"{value:.{digits}f}"
     try:
-        return made.from_string(template).render(**names_of(numbers), figure=figure)
+        return made.from_string(template).render(names, mean=mean, figure=figure, table=with_note)
     except jinja2.TemplateError as error:
         raise ConfigError(f"template.md: {error}") from None
-
-
-def names_of(numbers: Numbers) -> dict[str, Any]:
-    """Return what the template may name; see the top of this file."""
-
-    def mean(group: str, digits: int, *keys: str | int, times: int = 1) -> str | None:
-        found = numbers.values(group, *keys)
-        return plus_minus([times * value for value in found], digits) if found else None
-
-    return {
-        "study": numbers.summary,
-        "scale_note": scale_note(numbers.summary),
-        "missing": MISSING.format("sentence"),
-        "mean": mean,
-        "table": with_note,
-        "ranking": numbers.ranking() or [None],
-        "constant_range": _or_none(lambda: f"{numbers.constant_range():.2g}"),
-        "deepest": _or_none(numbers.deepest),
-        **{f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES},
-        **{name: _or_none(claim, numbers) for name, claim in CLAIMS.items()},
-    }
-
-
-def _or_none(ask: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return ask(*arguments)
-    except MissingRunsError:
-        return None
 
 
 def one(text: str) -> str:
@@ -178,7 +159,7 @@ def to_html(text: str, *, folder: Path) -> str:
             f"<figcaption>{markdown.renderInline(match[1])}</figcaption></figure>"
         )
 
-    title = re.search(r"^# (.+)$", text, re.M)
+    title = html.escape(text.partition("\n")[0].removeprefix("# "))
     body = markdown.render(re.sub(r"^!\[(.*?)\]\((.*?)\)$", figure, text, flags=re.M))
     shell = jinja2.Template(SHELL.read_text(encoding="utf-8"), keep_trailing_newline=True)
-    return shell.render(title=html.escape(title[1] if title else "segjax"), body=body)
+    return shell.render(title=title, body=body)

@@ -42,7 +42,7 @@ def test_floor_of_a_run_is_none_where_there_is_none(masks):
 
 
 def test_dice_alone_is_lowest_between_the_mask_value_and_twice_it():
-    reach = Reach(energy=4.0, projected=1.0, values=4)
+    reach = Reach(energy=4.0, lowest=3.0)
     dice = [reach.loss(amplitude, mse=0.0, dice=1.0) for amplitude in (1.9, 2.0, 2.1)]
     assert min(dice) == dice[1] == pytest.approx(0.5)
     assert reach.best(mse=0.0, dice=1.0) == pytest.approx((0.5, 2.0))
