@@ -14,23 +14,21 @@ It resumes where it stopped; several processes may share the work. The page need
 
 import argparse
 import functools
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.study.plan import SCALES, runs_of
-from segjax.errors import ConfigError, SegjaxError
+from segjax.errors import ConfigError, exit_code
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the command line's parser."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study; return the exit code: 0 finished, 1 an error, 3 stopped with runs left."""
+    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m scripts.study",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m scripts.study", description=__doc__, formatter_class=raw
     )
     add = parser.add_argument
     add("--scale", choices=tuple(SCALES), default="cpu", help="default: cpu")
@@ -42,18 +40,9 @@ def make_parser() -> argparse.ArgumentParser:
     add("--page", action="store_true", help="write the page again, without runs")
     add("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
     add("--docs", type=Path, default=ROOT / "docs", help="folder of the page and its figures")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study; return the exit code: 0 finished, 1 an error, 3 stopped with runs left."""
-    given = make_parser().parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        return study(given)
-    except SegjaxError as error:
-        print(f"segjax: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+    return exit_code(
+        lambda: study(parser.parse_args(arguments)), told={ConfigError: (1, "{error}")}
+    )
 
 
 def study(given: argparse.Namespace) -> int:

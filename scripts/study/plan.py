@@ -136,9 +136,9 @@ def dlstudio_recipe(scale: Scale, **changes: Any) -> Config:
 
 def library_recipe(scale: Scale, **changes: Any) -> Config:
     """Return the settings of configs/quick.py at this scale's budget, with ``changes``."""
-    budget = ("depth", "train_images", "epochs", "batch_size", "log_steps", "seed", "progress")
+    budget = {"depth", "train_images", "epochs", "batch_size", "log_steps", "seed", "progress"}
     base = dlstudio_recipe(scale)
-    mine = {name: getattr(base, name) for name in (*budget, *scale.settings)}
+    mine: dict[str, Any] = {name: getattr(base, name) for name in budget | scale.settings.keys()}
     return quick.get_config().replace(**{**mine, "val_images": scale.held_out, **changes})
 
 
@@ -191,14 +191,11 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
         add("anchor-mse-dlstudio", "anchor", 8, **scale.anchor, epochs=1)
         add("anchor-mse-dense", "anchor 6", 8, **scale.anchor, epochs=1, **throughout)
 
-    most = max(scale.longer)
+    # Under a constant learning rate a longer run passes through the states of shorter ones.
+    *passed, most = (factor * scale.epochs for factor in scale.longer)
+    longer: dict[str, Any] = {"epochs": most, "keep_checkpoints": most, "checked": tuple(passed)}
     for head in heads:
-        # Under a constant learning rate a longer run passes through the states of shorter ones.
-        epochs = most * scale.epochs
-        checked = tuple(factor * scale.epochs for factor in scale.longer if factor != most)
-        longer: dict[str, Any] = {"epochs": epochs, "keep_checkpoints": epochs, "checked": checked}
-        add(f"dice-{head}-epochs-x{most}", "4", 28, loss="dice", head=head, **longer)
-    for head in heads:
+        add(f"dice-{head}-epochs-x{scale.longer[-1]}", "4", 28, loss="dice", head=head, **longer)
         for depth in scale.depths:
             add(f"mse-{head}-depth{depth}", "4", 14 + depth, head=head, depth=depth)
     for value in scale.dice_scales:
@@ -209,15 +206,11 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
         add(f"{name}-dense-unit", "4", 10, head="dense", targets="unit", **REPORT_LOSSES[name])
     add("dice-dlstudio-unit", "4", 10, targets="unit", loss="dice")
     for balance in BALANCES:
-        train, test = (str(balance_file(folder, balance, split)) for split in ("train", "test"))
-        drawn: dict[str, Any] = {
-            "data": "purdue",
-            "train_file": train,
-            "test_file": test,
-            "train_images": 0,
-        }
+        drawn: dict[str, Any] = {"data": "purdue", "train_images": 0, "head": "dense"}
+        for split in ("train", "test"):
+            drawn[f"{split}_file"] = str(balance_file(folder, balance, split))
         for name in ("mse", "combo400"):
-            add(f"{name}-dense-{balance}", "4", 13, head="dense", **drawn, **REPORT_LOSSES[name])
+            add(f"{name}-dense-{balance}", "4", 13, **drawn, **REPORT_LOSSES[name])
 
     for name in scale.losses:
         targets: dict[str, Any] = {"targets": "unit"} if name == "mse" else {}
@@ -226,8 +219,8 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
     add("library-bce-recolour", "6", 7, later=65, loss="bce", augment="recolour")
     add("mse-dense-recolour", "6", 7, head="dense", augment="recolour")
 
-    names = [run.name for run in found]
-    if len(set(names)) != len(names):
+    if len({run.name for run in found}) != len(found):
+        names = [run.name for run in found]
         raise ConfigError(f"two runs of the study have one name: {sorted(names)}")
     return sorted(found, key=lambda run: run.order)
 
@@ -239,11 +232,8 @@ def balance_file(folder: Path, balance: str, split: str) -> Path:
 
 def train_images_of(scale: Scale, config: Config) -> int:
     """Return how many images a run trains on, by its settings alone."""
-    if config.train_images:
-        return config.train_images
-    if config.train_file.endswith("-10000-train.gz"):
-        return 10000 - config.val_images
-    return scale.generated[0]
+    whole = 10000 if config.train_file.endswith("-10000-train.gz") else scale.generated[0]
+    return config.train_images or whole - config.val_images
 
 
 def cost_of(scale: Scale, run: Run) -> float:
