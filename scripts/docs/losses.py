@@ -9,12 +9,13 @@ Libraries that are not installed are marked so; install the extra `oracles` for 
 
 import contextlib
 import datetime
+import functools
 import importlib.metadata
 import os
 import platform
 import re
 import sys
-import time
+import timeit
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from scripts.docs.markdown import replace_between, table
+from scripts.docs.markdown import table, write_part
 from segjax import losses
 from segjax.loss_table import LOSSES, PARAMETERS, READS_HELP
 from segjax.losses import make_loss
@@ -47,7 +48,6 @@ LIBRARIES = {
     "MONAI": "monai",
     "Keras": "keras",
 }
-_KEPT: list[Any] = []
 Outcome = tuple[float, float]  # value, largest gradient
 
 
@@ -89,11 +89,8 @@ def draw(name: str) -> Path:
         left.plot(p, value, color=colour, label=text)
         right.plot(p, slope, color=colour)
     left.set(xlabel=label, title="value", xlim=(0, 1))
-    right.set(
-        xlabel=label,
-        title="gradient by the " + ("value" if "value" in label else "logit"),
-        xlim=(0, 1),
-    )
+    by = "value" if "value" in label else "logit"
+    right.set(xlabel=label, title=f"gradient by the {by}", xlim=(0, 1))
     right.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     left.legend(fontsize=7, frameon=False)
     for axis in (left, right):
@@ -110,16 +107,21 @@ def draw(name: str) -> Path:
 # ---- edge cases
 
 
-def in_jax(loss: Callable[[jax.Array, jax.Array], Any]) -> Callable[..., Outcome]:
+def in_jax(loss: Callable[..., Any], **settings: Any) -> Callable[..., Outcome]:
     """Return a function from arrays to a value and the largest gradient, computed by jax."""
 
     def run(x: np.ndarray, t: np.ndarray) -> Outcome:
-        value, grad = jax.value_and_grad(lambda v: jnp.mean(loss(v, jnp.asarray(t))))(
-            jnp.asarray(x)
-        )
+        mean = jax.value_and_grad(lambda v: jnp.mean(loss(v, jnp.asarray(t), **settings)))
+        value, grad = mean(jnp.asarray(x))
         return float(value), float(jnp.max(jnp.abs(grad)))
 
     return run
+
+
+def in_jit(loss: Callable[[jax.Array, jax.Array], Any]) -> Callable[..., Outcome]:
+    """Return ``in_jax`` of a loss that reads probabilities and is compiled."""
+    compiled = jax.jit(loss)
+    return in_jax(lambda x, t: compiled(jax.nn.sigmoid(x), t))
 
 
 def in_torch(loss: Callable[[Any, Any], Any]) -> Callable[..., Outcome]:
@@ -141,39 +143,30 @@ def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
 
     'ignore' is Dice where pixels with a target of 255 do not count.
     """
+
+    def ignoring(x: jax.Array, t: jax.Array) -> jax.Array:
+        return losses.dice_prob(x, jnp.where(t == 255, 0, t), pred_is="logits", valid=t != 255)
+
+    multiclass = {"pred_is": "logits", "classes": "multiclass"}
     found: dict[str, dict[str, Callable[..., Outcome]]] = {
         "segjax": {
-            "dice": in_jax(lambda x, t: losses.dice_prob(x, t, pred_is="logits")),
-            "bce": in_jax(lambda x, t: losses.bce(x, t, pred_is="logits")),
-            "focal": in_jax(lambda x, t: losses.focal(x, t, pred_is="logits")),
-            "generalized": in_jax(
-                lambda x, t: losses.generalized_dice(x, t, pred_is="logits", classes="multiclass")
-            ),
-            "ignore": in_jax(
-                lambda x, t: losses.dice_prob(
-                    x, jnp.where(t == 255, 0, t), pred_is="logits", valid=t != 255
-                )
-            ),
-            "jit": in_jax(
-                lambda x, t: jax.jit(lambda a, b: losses.dice_prob(a, b, pred_is="probs"))(
-                    jax.nn.sigmoid(x), t
-                )
-            ),
+            "dice": in_jax(losses.dice_prob, pred_is="logits"),
+            "bce": in_jax(losses.bce, pred_is="logits"),
+            "focal": in_jax(losses.focal, pred_is="logits"),
+            "generalized": in_jax(losses.generalized_dice, **multiclass),
+            "ignore": in_jax(ignoring),
+            "jit": in_jit(functools.partial(losses.dice_prob, pred_is="probs")),
         }
     }
     with contextlib.suppress(ImportError):
         import optax.losses as o
 
         found["optax"] = {
-            "dice": in_jax(lambda x, t: o.dice_loss(x, t)),
-            "bce": in_jax(lambda x, t: o.sigmoid_binary_cross_entropy(x, t)),
-            "focal": in_jax(lambda x, t: o.sigmoid_focal_loss(x, t)),
-            "generalized": in_jax(lambda x, t: o.multiclass_generalized_dice_loss(x, t)),
-            "jit": in_jax(
-                lambda x, t: jax.jit(lambda a, b: o.dice_loss(a, b, apply_softmax=False))(
-                    jax.nn.sigmoid(x), t
-                )
-            ),
+            "dice": in_jax(o.dice_loss),
+            "bce": in_jax(o.sigmoid_binary_cross_entropy),
+            "focal": in_jax(o.sigmoid_focal_loss),
+            "generalized": in_jax(o.multiclass_generalized_dice_loss),
+            "jit": in_jit(functools.partial(o.dice_loss, apply_softmax=False)),
         }
     with contextlib.suppress(ImportError):
         import keras.losses as k
@@ -182,10 +175,10 @@ def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
             "dice": in_jax(lambda x, t: k.Dice()(t, jax.nn.sigmoid(x))),
             "bce": in_jax(lambda x, t: k.BinaryCrossentropy(from_logits=True)(t, x)),
             "focal": in_jax(lambda x, t: k.BinaryFocalCrossentropy(from_logits=True)(t, x)),
-            "jit": in_jax(lambda x, t: jax.jit(lambda a, b: k.Dice()(b, a))(jax.nn.sigmoid(x), t)),
+            "jit": in_jit(lambda p, t: k.Dice()(t, p)),
         }
     with contextlib.suppress(ImportError):
-        import_torchvision()
+        importlib.import_module("tests.oracles.conftest")  # lets the next line pass
         import segmentation_models_pytorch.losses as s
 
         found["SMP"] = {
@@ -208,21 +201,6 @@ def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
     return found
 
 
-def import_torchvision() -> None:
-    """Let segmentation_models_pytorch import beside a CPU build of torch; see tests/oracles."""
-    import torch
-
-    with contextlib.suppress(RuntimeError, ImportError):
-        import torchvision  # noqa: F401
-
-        return
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    _KEPT.append(library)  # it must outlive this call
-    for name in ("nms", "qnms"):
-        with contextlib.suppress(RuntimeError):
-            library.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-
-
 def edge_cases() -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
     """Return per case: which loss, logits, targets."""
     shape = (2, 16, 16, 1)
@@ -233,6 +211,7 @@ def edge_cases() -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
     labels = np.zeros((1, 8, 8), np.int64)
     labels[:, :, 4:] = 1
     eye = np.eye(3, dtype=np.float32)
+    wrong = (20 * eye[1 - labels], eye[labels])
     return {
         "Dice: nothing there, nothing predicted": ("dice", -20 * ones, zeros),
         "Dice: nothing there, p = 0.9 everywhere": ("dice", 2.2 * ones, zeros),
@@ -240,11 +219,7 @@ def edge_cases() -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
         "Dice: perfect 512 x 512 mask in float16": ("dice", 20 * large, large),
         "Dice: probabilities, inside jit": ("jit", 4 * disk - 2, disk),
         "Dice: all pixels ignored": ("ignore", ones, 255 * ones),
-        "Generalized Dice: all wrong, one class absent": (
-            "generalized",
-            20 * eye[1 - labels],
-            eye[labels],
-        ),
+        "Generalized Dice: all wrong, one class absent": ("generalized", *wrong),
         "Cross-entropy: wrong logits of 10,000": ("bce", 1e4 * (1 - 2 * disk), disk),
         "Focal: wrong logits of 10,000": ("focal", 1e4 * (1 - 2 * disk), disk),
         "Focal: right logits of 10,000": ("focal", 1e4 * (2 * disk - 1), disk),
@@ -302,21 +277,17 @@ def cost_table() -> list[str]:
     def compiled(name: str) -> Callable[[], Any]:
         target = labels if LOSSES[name].reads == "softmax" else masks
         step = jax.jit(jax.value_and_grad(make_loss(name))).lower(x, target).compile()
-        jax.block_until_ready(step(x, target))
-        return lambda: step(x, target)
-
-    def seconds(step: Callable[[], Any]) -> float:
-        start = time.perf_counter()
-        jax.block_until_ready(step())
-        return time.perf_counter() - start
+        return lambda: jax.block_until_ready(step(x, target))
 
     steps = {name: compiled(name) for name in LOSSES}
+    for step in steps.values():
+        step()
     times: dict[str, list[float]] = {name: [] for name in steps}
     # In rounds, so that a busy moment hits all alike; what comes first in a round finds other
     # things in the caches, so the order changes.
     for _ in range(REPEATS):
         for name in rng.permutation(list(steps)):
-            times[name].append(seconds(steps[name]))
+            times[name].append(timeit.timeit(steps[name], number=1))
     plain = np.median(times["mse"])
     rows = []
     for name, taken in times.items():
@@ -331,18 +302,17 @@ def cost_table() -> list[str]:
 
 def cost_section() -> list[str]:
     """Measure; return the lines below the title."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    return [
-        f"Value and gradient under jit on float32 {list(COST_SHAPE)}, disks as masks; "
-        f"n = {REPEATS} interleaved rounds, compile excluded; {today}, "
-        f"{jax.devices()[0].device_kind}, {platform.processor() or platform.machine()}, "
-        f"{os.cpu_count()} cores, jax {jax.__version__}, jaxlib {version('jaxlib')}. A mean "
-        "squared error reads two arrays, writes one and does nearly nothing else, so on a CPU "
-        "exponentials and logarithms show. The distance maps grow with the square of the width, "
-        "all else with the pixels.",
-        "",
-        *cost_table(),
-    ]
+    about = {
+        "shape": list(COST_SHAPE),
+        "n": REPEATS,
+        "today": datetime.datetime.now(datetime.UTC).date(),
+        "device": jax.devices()[0].device_kind,
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "jaxlib": version("jaxlib"),
+    }
+    text = Path(__file__).with_name("losses.md").read_text(encoding="utf-8")
+    return [text.format(**about, jax=jax.__version__), *cost_table()]
 
 
 # ---- the page
@@ -386,13 +356,10 @@ def main() -> None:
     """Write the marked parts of the page that are named, or all of them and the pictures."""
     warnings.filterwarnings("ignore")
     page = ROOT / "docs" / "losses.md"
-    text = page.read_text()
     for part in sys.argv[1:] or SECTIONS:
-        begin, end = f"<!-- {part}: scripts/docs/losses.py -->", f"<!-- end of {part} -->"
-        text = replace_between(text, begin, end, "\n".join(SECTIONS[part]()))
-    page.write_text(text)
+        write_part(page, part, "docs/losses.py", "\n".join(SECTIONS[part]()))
     if not sys.argv[1:]:
-        for name in re.findall(r"^### .*: `(\w+)`$", text, re.MULTILINE):
+        for name in re.findall(r"^### .*: `(\w+)`$", page.read_text("utf-8"), re.MULTILINE):
             print("drew", draw(name), flush=True)
 
 

@@ -1,9 +1,11 @@
 """What the pages that scripts write are made of: marked parts, tables, numbers with a spread."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from segjax.errors import ConfigError
+from segjax.files import write_text
 from segjax.runs.seeds import spread
 
 
@@ -16,17 +18,20 @@ def replace_between(text: str, begin: str, end: str, block: str) -> str:
     return f"{head}{begin}\n{block}\n{end}{tail}"
 
 
+def write_part(page: Path, part: str, script: str, text: str) -> None:
+    """Put ``text`` between the marks of a part that ``script``, under scripts/, writes, or exit."""
+    begin, end = f"<!-- {part}: scripts/{script} -->", f"<!-- end of {part} -->"
+    write_text(page, replace_between(page.read_text(encoding="utf-8"), begin, end, text))
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, rule: str = "---") -> list[str]:
     """Return the lines of a table; ``rule`` under each column but the first: '---:' aligns right.
 
     An empty cell stays empty: its value is written as it is.
     """
     rules = "|---" + f"|{rule}" * (len(head) - 1) + "|"
-    return [_row(head), rules, *(_row(row) for row in rows)]
-
-
-def _row(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
+    titles, *lines = (f"| {' | '.join(map(str, cells))} |" for cells in (head, *rows))
+    return [titles, rules, *lines]
 
 
 def plus_minus(values: Sequence[float], digits: int = 3) -> str:

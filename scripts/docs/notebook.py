@@ -28,9 +28,8 @@ NOTEBOOK = ROOT / "docs" / "own-images.ipynb"
 MAX_BYTES = 400_000
 LIMIT_S = 3600
 _CELL = re.compile(r"^# %%( \[markdown\])?\n", re.M)
-_ABSOLUTE = re.compile(
-    r"(?<![\w.:/])/(?:home|root|tmp|var|usr|opt|mnt|work|Users|private)\b[^\s'\"]*"
-)
+_TOP = "home|root|tmp|var|usr|opt|mnt|work|Users|private"
+_ABSOLUTE = re.compile(rf"(?<![\w.:/])/(?:{_TOP})\b[^\s'\"]*")
 
 
 def cells_of(text: str) -> list[tuple[str, str]]:
@@ -38,11 +37,8 @@ def cells_of(text: str) -> list[tuple[str, str]]:
     head, *parts = _CELL.split(text)
     cells = [("markdown", head.strip().removeprefix('"""').removesuffix('"""').strip())]
     for marked, body in zip(parts[::2], parts[1::2], strict=True):
-        if marked:
-            lines = (line.removeprefix("#").removeprefix(" ") for line in body.strip().splitlines())
-            cells.append(("markdown", "\n".join(lines)))
-        else:
-            cells.append(("code", body.strip()))
+        text = re.sub("^# ?", "", body, flags=re.M) if marked else body
+        cells.append(("markdown" if marked else "code", text.strip()))
     return cells
 
 
@@ -52,12 +48,12 @@ def empty_notebook(cells: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    made = []
-    for number, (kind, source) in enumerate(cells):
-        cell: dict[str, Any] = {"cell_type": kind, "id": f"cell-{number:02d}", "metadata": {}}
-        if kind == "code":
-            cell |= {"execution_count": None, "outputs": []}
-        made.append(cell | {"source": source.splitlines(keepends=True)})
+    not_run = {"markdown": {}, "code": {"execution_count": None, "outputs": []}}
+    made = [
+        {"cell_type": kind, "id": f"cell-{number:02d}", "metadata": {}, **not_run[kind]}
+        | {"source": source.splitlines(keepends=True)}
+        for number, (kind, source) in enumerate(cells)
+    ]
     return {"cells": made, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
 
 
@@ -68,30 +64,13 @@ def execute(notebook: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     node = nbformat.reads(text_of(notebook), as_version=4)
     nbformat.validate(node)
-    client = nbclient.NotebookClient(
-        node, timeout=LIMIT_S, resources={"metadata": {"path": str(folder)}}
-    )
-    client.execute()
-    done = json.loads(nbformat.writes(client.nb))
+    nbclient.execute(node, cwd=str(folder), timeout=LIMIT_S, coalesce_streams=True)
+    done = json.loads(nbformat.writes(node))
     for cell, given in zip(done["cells"], notebook["cells"], strict=True):
-        cell["metadata"] = {}  # times
-        cell["source"] = given["source"]
+        cell |= {"metadata": {}, "source": given["source"]}  # without times
         if cell["cell_type"] == "code":
-            cell["outputs"] = [lighter(output) for output in joined(cell["outputs"])]
+            cell["outputs"] = [lighter(output) for output in cell["outputs"]]
     return done | {"metadata": notebook["metadata"]}
-
-
-def joined(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Join pieces of one stream, which the kernel cuts wherever it likes."""
-    whole: list[dict[str, Any]] = []
-    for output in outputs:
-        last = whole[-1] if whole else {}
-        if output["output_type"] == "stream" and last.get("name") == output["name"]:
-            text = "".join([*last["text"], *output["text"]])
-            last["text"] = text.splitlines(keepends=True)
-        else:
-            whole.append(output)
-    return whole
 
 
 def lighter(output: dict[str, Any]) -> dict[str, Any]:
@@ -100,8 +79,8 @@ def lighter(output: dict[str, Any]) -> dict[str, Any]:
     if picture is None:
         return output
     packed = io.BytesIO()
-    with Image.open(io.BytesIO(base64.b64decode("".join(picture)))) as image:
-        image.save(packed, "JPEG", quality=55, optimize=True)
+    image = Image.open(io.BytesIO(base64.b64decode("".join(picture))))
+    image.save(packed, "JPEG", quality=55, optimize=True)
     text = base64.b64encode(packed.getvalue()).decode("ascii")
     return {**output, "data": {**output["data"], "image/jpeg": text}}
 
@@ -111,8 +90,8 @@ def faults(notebook: dict[str, Any]) -> list[str]:
     found = []
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
-            texts = ["".join(output.get("text", []))]
-            texts += ["".join(output.get("data", {}).get("text/plain", []))]
+            told = (output.get("text", []), output.get("data", {}).get("text/plain", []))
+            texts = ["".join(lines) for lines in told]
             if output.get("name") == "stderr":
                 found.append(f"{cell['id']}: writes to stderr: {texts[0][:200]}")
             for text in texts:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.docs.markdown import plus_minus, replace_between, same_settings, table
+from scripts.docs.markdown import plus_minus, same_settings, table, write_part
 from scripts.study.figures import comparison, rich_images
 from scripts.study.measure import predict_values
 from segjax import plots
@@ -26,7 +26,6 @@ from segjax.predict.trained import load_trained
 from segjax.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-BEGIN, END = "<!-- numbers: scripts/docs/readme.py -->", "<!-- end of numbers -->"
 SHOWN_IMAGES = 4
 
 
@@ -46,9 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = ROOT / "docs" / "results"
     speedrun = json.loads((results / "speedrun.json").read_text("utf-8"))
     write_text(results / "quick.json", json.dumps(summary, indent=2) + "\n")
-    readme = ROOT / "README.md"
-    text, block = readme.read_text(encoding="utf-8"), "\n".join(lines_of(summary, speedrun))
-    write_text(readme, replace_between(text, BEGIN, END, block))
+    text = text_of(summary, speedrun)
+    write_part(ROOT / "README.md", "numbers", "docs/readme.py", text)
     figure = heads_figure({name: folders[0] for name, folders in groups.items()})
     plots.save(figure, ROOT / "docs" / "figures" / "heads.png")
 
@@ -78,8 +76,8 @@ def summarise(folders: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def lines_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> list[str]:
-    """Return the lines of the table and of what it was measured on."""
+def text_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> str:
+    """Return the table and what it was measured on."""
     names = list(summary["dense"]["class_iou"])
 
     def row(title: str, n: int, miou: list[float], ious: list[list[float]], seconds: Any) -> Any:
@@ -94,20 +92,9 @@ def lines_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> li
     ious = [speedrun["test_class_iou"][name]["values"] for name in names]
     miou, seconds = (speedrun[name]["values"] for name in ("test_miou", "train_seconds"))
     rows.append(row("small U-Net", speedrun["n"], miou, ious, seconds))
-    dense = summary["dense"]
-    where, versions = dense["environment"], dense["environment"]["versions"]
-    return [
-        *table(["network, output layer", "n", "mean IoU", *names, "training, s"], rows),
-        "",
-        f"IoU on the {dense['test_images']:,} test images, half-value threshold, mean ± standard "
-        f"deviation over n seeds. Second row: `configs/quick.py` (depth {dense['config']['depth']},"
-        f" {dense['steps']:,} steps of {dense['config']['batch_size']}, {dense['train_images']:,} "
-        "training images); first row: the same with `--head=dlstudio`; third: "
-        f"`configs/speedrun.py` ({speedrun['steps']:,} steps of "
-        f"{speedrun['config']['batch_size']}). Seconds include compilation and validation. "
-        f"{where['device']}, {where['cpu_cores']} cores; jax {versions['jax']}, "
-        f"Python {versions['python']}. Data: `docs/results/quick.json`, `speedrun.json`.",
-    ]
+    head = ["network, output layer", "n", "mean IoU", *names, "training, s"]
+    text = Path(__file__).with_name("readme.md").read_text(encoding="utf-8")
+    return text.format(table="\n".join(table(head, rows)), **summary, speedrun=speedrun)
 
 
 def heads_figure(folders: dict[str, Path]) -> Any:

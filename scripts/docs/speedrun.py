@@ -17,8 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.docs.markdown import plus_minus, replace_between, same_settings, table
-from segjax.config import Config
+from scripts.docs.markdown import plus_minus, same_settings, table, write_part
 from segjax.errors import ConfigError
 from segjax.files import write_text
 from segjax.runs.folder import RESULTS_FILE, RunFolder
@@ -26,7 +25,6 @@ from segjax.runs.seeds import spread
 
 ROOT = Path(__file__).resolve().parents[2]
 GOALS = {"speedrun": 0.95, "best": 0.99}  # mean IoU each recipe aims for
-HEADING = "## Time to quality\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,27 +35,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", default="", help="comma-separated; empty: gather only")
     chosen = parser.parse_args(arguments)
     recipe, runs = chosen.recipe, chosen.runs or Path("runs") / chosen.recipe
-    for seed in filter(None, chosen.seeds.split(",")):
-        train(runs / f"seed-{int(seed)}", recipe=recipe, seed=int(seed))
+    from segjax.training.run import run
+
+    for seed in map(int, filter(None, chosen.seeds.split(","))):
+        if not (runs / f"seed-{seed}" / RESULTS_FILE).exists():
+            config = importlib.import_module(f"configs.{recipe}").get_config()
+            where = {"run_dir": str(runs / f"seed-{seed}"), "overwrite": True}
+            run(config.replace(seed=seed, progress="off", **where))
     folders = sorted(file.parent for file in runs.glob(f"seed-*/{RESULTS_FILE}"))
     if not folders:
         raise SystemExit(f"{runs}: holds no finished run; name --seeds")
     summary = summarise([RunFolder(folder) for folder in folders], goal=GOALS[recipe])
     file = ROOT / "docs" / "results" / f"{recipe}.json"
     write_text(file, json.dumps(summary, indent=2) + "\n")
-    page = ROOT / "docs" / "performance.md"
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
-    write_text(page, insert(text, "\n".join(lines_of(summary, recipe)), recipe))
-
-
-def train(folder: Path, *, recipe: str, seed: int) -> None:
-    """Train ``recipe`` with ``seed``, unless ``folder`` holds its results already."""
-    if (folder / RESULTS_FILE).exists():
-        return
-    from segjax.training.run import run
-
-    config: Config = importlib.import_module(f"configs.{recipe}").get_config()
-    run(config.replace(seed=seed, run_dir=str(folder), overwrite=True, progress="off"))
+    text = text_of(summary, recipe)
+    write_part(ROOT / "docs" / "performance.md", recipe, "docs/speedrun.py", text)
 
 
 def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
@@ -119,41 +111,22 @@ def seconds_to_goal(records: Sequence[Mapping[str, Any]], goal: float) -> float 
     return next((float(r["seconds"]) for r in validated if r["val_miou"] >= goal), None)
 
 
-def lines_of(summary: Mapping[str, Any], recipe: str) -> list[str]:
-    """Return the table and the line of what it was measured on."""
-    classes, config = summary["test_class_iou"], summary["config"]
+def text_of(summary: Mapping[str, Any], recipe: str) -> str:
+    """Return the table and what it was measured on."""
     texts = {
         "n": summary["n"],
         "training, s": plus_minus(summary["train_seconds"]["values"], 0),
         "of that compiling, s": plus_minus(summary["compile_seconds"]["values"], 0),
         "test mIoU": f"**{plus_minus(summary['test_miou']['values'])}**",
         "lowest": f"{min(summary['test_miou']['values']):.3f}",
-        **{name: plus_minus(scores["values"]) for name, scores in classes.items()},
     }
-    where = summary["environment"]
-    versions = where["versions"]
+    classes = summary["test_class_iou"].items()
+    texts |= {name: plus_minus(scores["values"]) for name, scores in classes}
     reached = [seconds for seconds in summary["seconds_to_goal_on_validation"] if seconds]
-    return [
-        *table(list(texts), [list(texts.values())]),
-        "",
-        f"`configs/{recipe}.py`: {summary['parameters']:,} parameters, {summary['steps']:,} steps "
-        f"of {config['batch_size']}, {summary['train_images']:,} training images; the clock runs "
-        "from before the first step's compilation to the end of training, validation after each "
-        f"epoch included. {len(reached)} of {summary['n']} seeds had {summary['goal']} on the "
-        "validation images when an epoch ended"
-        + (f", the first time after {plus_minus(reached, 0)} s" if reached else "")
-        + f". IoU on the {summary['test_images']:,} test images, half-value threshold; mean ± "
-        f"standard deviation over n seeds. {where['device']}, {where['cpu_cores']} cores; "
-        f"jax {versions['jax']}, Python {versions['python']}. Data: `docs/results/{recipe}.json`.",
-    ]
-
-
-def insert(text: str, block: str, recipe: str) -> str:
-    """Put ``block`` between the recipe's markers; where they are missing, at the end with them."""
-    begin, end = f"<!-- {recipe}: scripts/docs/speedrun.py -->", f"<!-- end of {recipe} -->"
-    if begin not in text:
-        text = f"{text.rstrip()}\n\n{HEADING}\n{begin}\n{end}\n"
-    return replace_between(text, begin, end, block)
+    first = f", the first time after {plus_minus(reached, 0)} s" if reached else ""
+    rows = "\n".join(table(list(texts), [list(texts.values())]))
+    text = Path(__file__).with_name("speedrun.md").read_text(encoding="utf-8")
+    return text.format(table=rows, recipe=recipe, reached=len(reached), first=first, **summary)
 
 
 if __name__ == "__main__":

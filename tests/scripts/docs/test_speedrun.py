@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scripts.docs import speedrun
+from scripts.docs.markdown import write_part
 from segjax.errors import ConfigError
 from segjax.networks.build import make_network
 from segjax.runs.folder import RunFolder
@@ -80,7 +81,7 @@ def test_runs_that_differ_in_their_seed_become_mean_and_spread(tmp_path):
     assert found["train_seconds"]["deviation"] == pytest.approx(50**0.5)
     assert found["seconds_to_goal_on_validation"] == [49.0, None]
     assert found["commits"] == ["c1", "c2"]
-    text = "\n".join(speedrun.lines_of(found, "speedrun"))
+    text = speedrun.text_of(found, "speedrun")
     assert "| 2 | 105 ± 7 | 7 ± 0 | **0.960 ± 0.014** | 0.950 |" in text
     assert "1 of 2 seeds had 0.95" in text
 
@@ -96,13 +97,15 @@ def test_runs_of_other_settings_or_devices_are_not_mixed(tmp_path):
         speedrun.summarise([first, write(tmp_path / "seed-3", elsewhere)], goal=0.95)
 
 
-def test_the_table_replaces_itself_and_nothing_else():
-    once = speedrun.insert("# Performance\n\nOther words.\n", "first", "speedrun")
-    twice = speedrun.insert(once + "\n## After\n", "second", "speedrun")
-    assert once.startswith("# Performance\n\nOther words.\n\n## Time to quality")
-    assert "first" not in twice
-    assert twice.count("second") == 1
-    assert twice.endswith("## After\n")
-    other = speedrun.insert(twice, "third", "best")
-    assert "second" in other
-    assert "third" in other
+def test_the_table_replaces_itself_and_nothing_else(tmp_path):
+    page = tmp_path / "page.md"
+    parts = "<!-- best: scripts/x.py -->\nold\n<!-- end of best -->\n"
+    page.write_text(f"# Performance\n{parts}between\n{parts.replace('best', 'fast')}after\n")
+    write_part(page, "best", "x.py", "first")
+    write_part(page, "best", "x.py", "second")
+    new = parts.replace("old", "second")
+    assert (
+        page.read_text() == f"# Performance\n{new}between\n{parts.replace('best', 'fast')}after\n"
+    )
+    with pytest.raises(SystemExit, match=r"no line <!-- best: scripts/y\.py"):
+        write_part(page, "best", "y.py", "third")
