@@ -44,23 +44,18 @@ def pin(path, monkeypatch):
     return path
 
 
-def test_takes_the_four_files_and_nothing_else(archive, tmp_path):
-    root = tmp_path / "root" / "deep"
-    found = fetching.fetch(root, download=lambda folder: archive)
+def test_takes_the_four_files_and_later_only_what_is_missing_or_wrong(archive, tmp_path):
+    calls, root = [], tmp_path / "root" / "deep"
+
+    def fetch():
+        return fetching.fetch(root, download=lambda to: calls.append(to) or archive)
+
+    found = fetch()
     assert sorted(p.name for p in root.iterdir()) == sorted(CONTENT)
     for path, part in zip(found, ("10000-train", "1000-test", "20-train", "20-test"), strict=True):
         assert path.read_bytes() == CONTENT[path.name]
         assert f"-{part}." in path.name
     assert not (tmp_path / "outside.gz").exists()
-
-
-def test_only_missing_and_wrong_files_are_fetched_again(archive, tmp_path):
-    calls = []
-
-    def fetch():
-        return fetching.fetch(tmp_path / "root", download=lambda to: calls.append(to) or archive)
-
-    found = fetch()
     before = found.train.stat().st_mtime_ns
     assert fetch() == found
     assert len(calls) == 1
@@ -107,13 +102,17 @@ def test_a_wrong_archive_leaves_nothing(members, tail, message, archive, tmp_pat
         ("ERROR: [Errno 13] Permission denied: '/x'", "may not write"),
         ("some trace\nERROR: something new", "something new"),
         ("", "said nothing"),
+        ("done", "left no archive"),
+        (None, "ten minutes"),
     ],
 )
 def test_each_failure_of_pip_is_one_line_with_advice(output, advice, tmp_path, monkeypatch):
     def run(command, **options):
         assert command[:4] == [sys.executable, "-m", "pip", "download"]
         assert "--require-hashes" in command
-        return subprocess.CompletedProcess(command, 1, "", output)
+        if output is None:
+            raise subprocess.TimeoutExpired(command, 1)
+        return subprocess.CompletedProcess(command, int(output != "done"), "", output)
 
     monkeypatch.setattr(fetching.subprocess, "run", run)
     with one_line(DataError, advice, "--data=synthetic"):
@@ -121,29 +120,7 @@ def test_each_failure_of_pip_is_one_line_with_advice(output, advice, tmp_path, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pip_that_leaves_nothing(tmp_path, monkeypatch):
-    done = subprocess.CompletedProcess([], 0, "", "")
-    monkeypatch.setattr(fetching.subprocess, "run", lambda command, **options: done)
-    with one_line(DataError, "left no archive"):
-        fetching.fetch(tmp_path)
-
-
-def test_pip_that_hangs(tmp_path, monkeypatch):
-    def run(command, **options):
-        raise subprocess.TimeoutExpired(command, 1)
-
-    monkeypatch.setattr(fetching.subprocess, "run", run)
-    with pytest.raises(DataError, match="ten minutes"):
-        fetching.fetch(tmp_path)
-
-
-def test_a_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="--dataroot"):
-        fetching.fetch(tmp_path / "file" / "root")
-
-
-def test_command_line(archive, tmp_path, monkeypatch, capsys):
+def test_command_line_and_a_folder_that_cannot_be_made(archive, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fetching, "_download_with_pip", lambda folder: archive)
     assert fetching.main(["--dataroot", str(tmp_path / "root")]) == 0
     assert "10000-train" in capsys.readouterr().out
@@ -154,6 +131,9 @@ def test_command_line(archive, tmp_path, monkeypatch, capsys):
     assert err.count("\n") == 1
     assert fetching.main(["--nonsense"]) == 2
     assert fetching.main(["--help"]) == 0
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="--dataroot"):
+        fetching.fetch(tmp_path / "file" / "root")
 
 
 def test_real_files_have_the_stated_digests(real_files):

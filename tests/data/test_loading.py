@@ -30,41 +30,30 @@ def reader(tmp_path):
     return read
 
 
-def forbid_reading(monkeypatch):
-    monkeypatch.setattr("segjax.data.loading.read_shapes_file", None)
-
-
 def entry_of(reader):
     (entry,) = reader.folder.iterdir()
     return entry
 
 
-def test_second_load_maps_the_same_arrays(source, small, reader, monkeypatch):
+def test_later_loads_map_the_arrays_of_the_first_until_the_file_changes(
+    source, small, reader, monkeypatch, tmp_path
+):
     first = reader(source)
-    forbid_reading(monkeypatch)
-    second = reader(source)
-    assert_same(first, small)
-    assert_same(second, small)
+    with monkeypatch.context() as patch:
+        patch.setattr("segjax.data.loading.read_shapes_file", None)
+        second = reader(source)
+        moved = source.rename(tmp_path / "other.gz")
+        assert reader(moved).source == str(moved)
     assert not reader.said
     for ds in (first, second):
+        assert_same(ds, small)
         assert type(ds.images) is np.ndarray
         assert isinstance(ds.images.base, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
             ds.images[0] = 0
         assert ds.source == str(source)
         assert ds.name == "good"
-    assert entry_of(reader).name == sha256(source)
-
-
-def test_a_moved_file_is_found(source, reader, monkeypatch, tmp_path):
-    reader(source)
-    moved = source.rename(tmp_path / "other.gz")
-    forbid_reading(monkeypatch)
-    assert reader(moved).source == str(moved)
-
-
-def test_a_changed_file_is_read_again_and_said_so(source, reader):
-    reader(source)
+    assert entry_of(reader).name == sha256(moved)
     other = synthetic(5, seed=9)
     write_gz(other, source)
     assert_same(reader(source), other)
@@ -111,7 +100,7 @@ def test_a_spoilt_entry_is_rebuilt_and_said_so(file, damage, reason, source, sma
     entry_of(reader)  # nothing else may be left behind
 
 
-def test_nothing_half_written_is_ever_used(source, small, reader, monkeypatch):
+def test_what_cannot_be_cached_is_read_and_said_so(source, small, reader, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
@@ -120,32 +109,25 @@ def test_nothing_half_written_is_ever_used(source, small, reader, monkeypatch):
         assert_same(reader(source), small)
     assert "cannot be cached" in reader.said[0]
     assert "No space left" in reader.said[0]
-    assert list(reader.folder.iterdir()) == []
-
-
-def test_without_cache_nothing_is_written(source, small, tmp_path, monkeypatch):
-    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "never"))
-    assert_same(load(source, cache=False), small)
-    assert not (tmp_path / "never").exists()
-
-
-def test_cache_folder_that_is_a_file(source, small, reader):
+    assert list(reader.folder.iterdir()) == [], "nothing half written"
+    reader.folder.rmdir()
     reader.folder.write_text("in the way")
     assert_same(reader(source), small)
-    assert "cannot be cached" in reader.said[0]
+    assert "cannot be cached" in reader.said[1]
+    with pytest.raises(DataError, match="No such file"):
+        reader(source.with_name("none.gz"))
 
 
-def test_default_notice_is_on_stderr(source, tmp_path, capsys, monkeypatch):
+def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "cache"))
-    load(source, progress=False)
+    assert_same(load(source, cache=False, progress=False), small)
+    assert not (tmp_path / "cache").exists()
+    assert capfd.readouterr() == ("", "")
+    load(source, progress=True)
+    assert "good.gz" in capfd.readouterr().err
     flip(next((tmp_path / "cache").rglob("images.npy")))
     load(source, progress=False)
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     assert "images.npy" in err
-
-
-def test_missing_file(reader, tmp_path):
-    with pytest.raises(DataError, match="No such file"):
-        reader(tmp_path / "none.gz")
