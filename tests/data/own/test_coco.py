@@ -16,7 +16,8 @@ SIZE = (16, 24)
 
 
 def test_polygons_and_run_lengths_become_masks(tmp_path):
-    ds = load_coco(write_coco(tmp_path, coco_tables(2)), classes=["dog", "cat"])
+    tables = coco_tables(2)
+    ds = load_coco(write_coco(tmp_path, tables), classes=["dog", "cat"])
     assert dict(ds.label_map) == {"dog": 1, "cat": 1}
     np.testing.assert_array_equal(ds.images[1], picture(2))
     expected = np.zeros((*SIZE, 2), np.uint8)
@@ -24,14 +25,16 @@ def test_polygons_and_run_lengths_become_masks(tmp_path):
     expected[3:8, 2, 1] = 1  # five pixels of the third column, from the fourth row
     np.testing.assert_array_equal(ds.masks[0], expected)
     assert ds.boxes_of(1) == [(0, (10, 4, 17, 11)), (1, (2, 3, 2, 7))]
-
-
-def test_several_polygons_are_one_object(tmp_path):
-    tables = coco_tables(1)
+    # Categories are those in use in the order of the file, or the chosen.
+    assert load_coco(tmp_path / "annotations.json").class_names == ("cat", "dog")
+    ds = load_coco(tmp_path / "annotations.json", classes=["dog"])
+    assert ds.masks.sum() == 2 * 64
+    assert ds.ignore is None
+    # Several polygons are one object.
     tables["annotations"][0]["segmentation"].append([0, 0, 3, 0, 3, 3, 0, 3])
     ds = load_coco(write_coco(tmp_path, tables), classes=["dog"])
-    assert ds.masks.sum() == 64 + 9
-    assert len(ds.boxes) == 1
+    assert ds.masks[0].sum() == 64 + 9
+    assert len(ds.boxes) == 2
 
 
 def test_crowds_are_ignored_but_do_not_hide_objects(tmp_path):
@@ -89,14 +92,6 @@ def test_the_homeworks_recipe(tmp_path):
     assert len(load_coco(path, **options, single_object=True, min_object_area=20)) == 3
 
 
-def test_categories_are_those_in_use_in_the_order_of_the_file_or_the_chosen(tmp_path):
-    path = write_coco(tmp_path, coco_tables(2))
-    assert load_coco(path).class_names == ("cat", "dog")
-    ds = load_coco(path, classes=["dog"])
-    assert ds.masks.sum() == 2 * 64
-    assert ds.ignore is None
-
-
 @pytest.mark.parametrize(
     ("image_folder", "name"),
     [
@@ -117,24 +112,20 @@ def test_pictures_are_found_where_archives_put_them(tmp_path, image_folder, name
         load_coco(path, images_dir=str(tmp_path / "nowhere"))
 
 
-def test_exported_and_official_folders_have_splits(tmp_path):
+def test_folders_and_files_have_splits(tmp_path):
     with pytest.raises(DataError, match=r"no train/_annotations.coco.json and no annotations/"):
         load_coco(tmp_path)
     for split, count in (("train", 5), ("valid", 2), ("test", 3)):
         write_coco(tmp_path / split, coco_tables(count), name="_annotations.coco.json")
     assert [len(load_coco(tmp_path, split=s)) for s in ("train", "val", "test")] == [5, 2, 3]
-    write_coco(tmp_path / "val", coco_tables(1), name="_annotations.coco.json")
+    tables = coco_tables(1)
+    tables["categories"] = tables["categories"][::-1]  # ids count, not the order
+    test = write_coco(tmp_path / "val", tables, name="_annotations.coco.json")
     with pytest.raises(DataError, match=r"several files for val: valid/.*, val/"):
         load_coco(tmp_path)
-
-
-def test_separate_files_for_validation_and_test(tmp_path):
-    train = write_coco(tmp_path / "a", coco_tables(5))
-    tables = coco_tables(2)
-    tables["categories"] = tables["categories"][::-1]  # ids count, not the order
-    test = write_coco(tmp_path / "b", tables)
+    train = tmp_path / "train" / "_annotations.coco.json"
     splits = open_source(Config(data=f"coco:{train}", test_annotations=str(test), val_share=0.0))
-    assert {split: len(part) for split, part in splits.items()} == {"train": 5, "test": 2}
+    assert {split: len(part) for split, part in splits.items()} == {"train": 5, "test": 1}
     assert {part.class_names for part in splits.values()} == {("cat", "dog")}
 
 
@@ -147,13 +138,6 @@ def test_the_way_up_that_was_annotated(tmp_path):
     # Annotated upright: the stored picture is turned.
     Image.fromarray(np.rot90(picture(2))).save(tmp_path / "images" / "p2.png", exif=exif)
     np.testing.assert_array_equal(load_coco(path).images[1], picture(2))
-
-
-def test_without_pycocotools_one_line_says_what_to_install(tmp_path, monkeypatch):
-    path = write_coco(tmp_path, coco_tables(1))
-    monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
-    with pytest.raises(DataError, match=r"pip install 'segjax\[coco\]'"):
-        load_coco(path)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +156,7 @@ def test_wrong_arguments(tmp_path, settings, message):
         load_coco(path, **settings)
 
 
-def test_wrong_files(tmp_path):
+def test_wrong_files_and_no_pycocotools(tmp_path, monkeypatch):
     path = tmp_path / "annotations.json"
     with pytest.raises(DataError, match="no such file"):
         load_coco(path)
@@ -180,3 +164,6 @@ def test_wrong_files(tmp_path):
         path.write_text(content, errors="surrogateescape")
         with pytest.raises(DataError, match=r"annotations.json: not (JSON|COCO)"):
             load_coco(path)
+    monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
+    with pytest.raises(DataError, match=r"pip install 'segjax\[coco\]'"):
+        load_coco(path)

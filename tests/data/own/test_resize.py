@@ -87,12 +87,9 @@ def test_the_size_is_chosen_by_the_median():
     assert choose_size(32, [(3, 3)]) == (32, 32)
 
 
-@pytest.mark.parametrize(("size", "message"), [(30, "multiple of 8"), (-8, "at least 0")])
-def test_sizes_that_do_not_divide_are_refused(size, message):
-    with pytest.raises(ConfigError, match=message):
-        Config(data="folder:photos", image_size=size)
-
-
-def test_unknown_fit_is_refused():
+def test_unknown_fits_and_sizes_that_do_not_divide_are_refused():
+    for size, message in ((30, "multiple of 8"), (-8, "at least 0")):
+        with pytest.raises(ConfigError, match=message):
+            Config(data="folder:photos", image_size=size)
     with pytest.raises(ConfigError, match="resize, crop, pad"):
         make_fit((8, 8), (8, 8), "stretch")

@@ -22,9 +22,8 @@ def test_open_source_keeps_one_size(tmp_path):
 
 
 def test_quick_check_passes_good_data_and_warns_of_an_absent_class():
-    assert (
-        quick_check({"train": dataset(), "val": dataset(start=10), "test": dataset(start=20)}) == []
-    )
+    starts = {"train": 0, "val": 10, "test": 20}
+    assert quick_check({split: dataset(start=start) for split, start in starts.items()}) == []
     masks = dataset().masks.copy()
     masks[..., 1] = 0
     found = quick_check({"train": dataset(masks=masks)})
