@@ -47,7 +47,12 @@ def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, capsys):
     assert f"{report['splits']['test']['objects']['cat']} objects" in out
 
 
-def test_everything_wrong_is_told_at_once(tmp_path, capsys):
+def test_an_absent_class_is_a_fault_and_everything_wrong_is_told_at_once(tmp_path, capsys):
+    root = write_folder(tmp_path / "absent", 10, classes="cat\ndog\nzebra\n")
+    code, out, _ = run(capsys, root)
+    assert code == 1
+    assert "fault: a class without any pixel to learn from: zebra (in train)" in out
+    assert "notice: a class without any pixel to measure it by (2 times): zebra (in val)" in out
     root = write_folder(tmp_path / "data", 12)
     (root / "masks" / "a.png").unlink()
     (root / "images" / "b.png").write_bytes(b"no picture")
@@ -85,14 +90,6 @@ def test_pictures_in_two_splits_are_a_fault(tmp_path, capsys):
     splits = open_source(Config(data=f"folder:{tmp_path / 'data'}", val_share=0.0))
     (warning,) = quick_check(splits)
     assert "4 pictures are in both train and test" in warning
-
-
-def test_an_absent_class_is_a_fault(tmp_path, capsys):
-    root = write_folder(tmp_path / "data", 10, classes="cat\ndog\nzebra\n")
-    code, out, _ = run(capsys, root)
-    assert code == 1
-    assert "fault: a class without any pixel to learn from: zebra (in train)" in out
-    assert "notice: a class without any pixel to measure it by (2 times): zebra (in val)" in out
 
 
 def test_near_duplicates_on_request(tmp_path, capsys):

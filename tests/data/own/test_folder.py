@@ -19,17 +19,6 @@ from tests.data.data_files import (
 )
 
 
-def test_indexed_masks_become_one_channel_a_class(tmp_path):
-    ds = load_folder(write_folder(tmp_path, 3))
-    assert dict(ds.label_map) == {"cat": 1, "dog": 1}
-    assert ds.images.shape == (3, 16, 24, 3)
-    for index in range(3):
-        np.testing.assert_array_equal(ds.images[index], picture(index))
-        expected = np.stack([labels(index) == 1, labels(index) == 2], axis=-1)
-        np.testing.assert_array_equal(ds.masks[index], expected)
-    assert ds.ignore is None
-
-
 def test_the_layouts_agree(tmp_path):
     indexed = write_folder(tmp_path / "indexed", 4)
     for index, name in enumerate("abcd"):
@@ -44,6 +33,13 @@ def test_the_layouts_agree(tmp_path):
     for other in ("flat", "ending"):
         shutil.copy(indexed / "classes.txt", tmp_path / other)
     expected = load_folder(indexed)
+    assert dict(expected.label_map) == {"cat": 1, "dog": 1}
+    assert expected.images.shape == (4, 16, 24, 3)
+    for index in range(4):
+        np.testing.assert_array_equal(expected.images[index], picture(index))
+        masks = np.stack([labels(index) == 1, labels(index) == 2], axis=-1)
+        np.testing.assert_array_equal(expected.masks[index], masks)
+    assert expected.ignore is None
     for other in ("perclass", "flat", "ending"):
         assert_same(load_folder(tmp_path / other), expected)
 
@@ -80,21 +76,19 @@ def test_ignore_value_is_neither_class_nor_background(tmp_path):
         load_folder(tmp_path, ignore_value=-1)
 
 
-def test_black_and_white_masks_are_one_class(tmp_path):
+def test_without_a_file_classes_go_by_value(tmp_path):
+    write_folder(tmp_path, 3, classes=None)
+    assert load_folder(tmp_path).class_names == ("class_1", "class_2")
+    assert load_folder(tmp_path, classes=["x", "y"]).class_names == ("x", "y")
+    with pytest.raises(DataError, match="mask values out of range"):
+        load_folder(tmp_path, classes=["x"])
+    # Black and white masks are one class.
     write_folder(tmp_path, 3, classes=None, stored=lambda mask: (mask > 0).astype(np.uint8) * 255)
     ds = load_folder(tmp_path)
     assert ds.class_names == ("foreground",)
     np.testing.assert_array_equal(ds.masks[0, ..., 0], labels(0) > 0)
     assert ds.ignore is None
     assert load_folder(tmp_path, classes=["leaf"]).class_names == ("leaf",)
-
-
-def test_classes_are_named_by_value_without_a_file(tmp_path):
-    write_folder(tmp_path, 3, classes=None)
-    assert load_folder(tmp_path).class_names == ("class_1", "class_2")
-    assert load_folder(tmp_path, classes=["x", "y"]).class_names == ("x", "y")
-    with pytest.raises(DataError, match="mask values out of range"):
-        load_folder(tmp_path, classes=["x"])
 
 
 def test_class_file_with_values_background_and_choice(tmp_path):
@@ -158,22 +152,24 @@ def splits_of(path, **options):
     return [{image.tobytes() for image in ds.images} for ds in loaded]
 
 
-def test_split_folders_are_used_as_they_are(tmp_path):
-    write_folder(tmp_path / "one" / "train", 4, names="abcd", classes=None)
-    write_folder(tmp_path / "one" / "valid", 2, names="ef", classes=None)
-    write_folder(tmp_path / "one" / "test", 3, names="ghi", classes=None)
-    (tmp_path / "one" / "classes.txt").write_text("cat\ndog")
-    for split in ("train", "valid", "test"):
+def test_split_folders_are_used_as_they_are_and_a_missing_test_is_drawn(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    counts = {"train": "abcdijklmn", "valid": "ef", "test": "gh"}
+    for split, names in counts.items():
+        write_folder(one / split, len(names), names=names, classes=None)
         for kind in ("images", "masks"):
-            shutil.copytree(tmp_path / "one" / split / kind, tmp_path / "two" / kind / split)
-    shutil.copy(tmp_path / "one" / "classes.txt", tmp_path / "two")
-    for split, count in (("train", 4), ("val", 2), ("test", 3)):
-        ds = load_folder(tmp_path / "one", split=split)
-        assert len(ds) == count
-        assert_same(load_folder(tmp_path / "two", split=split), ds)
+            shutil.copytree(one / split / kind, two / kind / split)
+    for root in (one, two):
+        (root / "classes.txt").write_text("cat\ndog")
+    for split, names in zip(("train", "val", "test"), counts.values(), strict=True):
+        ds = load_folder(one, split=split)
+        assert len(ds) == len(names)
+        assert_same(load_folder(two, split=split), ds)
+    shutil.rmtree(one / "test")
+    assert [len(load_folder(one, split=s)) for s in ("train", "val", "test")] == [8, 2, 2]
 
 
-def test_drawn_splits_depend_on_content_alone(tmp_path):
+def test_drawn_splits_depend_on_content_alone_and_keep_copies_together(tmp_path):
     write_folder(tmp_path / "one", 20)
     write_folder(tmp_path / "two", 20, names="tsrqponmlkjihgfedcba")
     train, val, test = splits_of(tmp_path / "one")
@@ -182,23 +178,11 @@ def test_drawn_splits_depend_on_content_alone(tmp_path):
     assert splits_of(tmp_path / "two") == [train, val, test]
     parts = splits_of(tmp_path / "one", val_share=0.5, test_share=0.13)
     assert [len(part) for part in parts] == [7, 10, 3]  # 2.6 is rounded
-
-
-def test_copies_stay_on_one_side(tmp_path):
-    write_folder(tmp_path, 12)
-    for index, name in enumerate("abcdefghijkl"):
-        for kind in ("images", "masks"):
-            shutil.copy(tmp_path / kind / f"{name}.png", tmp_path / kind / f"copy{index}.png")
+    for path in [*(tmp_path / "two").rglob("*.png")]:
+        shutil.copy(path, path.with_stem(f"copy-{path.stem}"))
     for share in (0.1, 0.2, 0.3, 0.4):
-        train, val, test = splits_of(tmp_path, val_share=share, test_share=share)
-        assert len(train | val | test) == len(train) + len(val) + len(test) == 12
-
-
-def test_a_missing_test_split_is_drawn_from_train(tmp_path):
-    write_folder(tmp_path / "train", 10, classes=None)
-    write_folder(tmp_path / "val", 2, names="yz", classes=None)
-    sizes = [len(load_folder(tmp_path, split=s)) for s in ("train", "val", "test")]
-    assert sizes == [8, 2, 2]
+        train, val, test = splits_of(tmp_path / "two", val_share=share, test_share=share)
+        assert len(train | val | test) == len(train) + len(val) + len(test) == 20
 
 
 @pytest.mark.parametrize(

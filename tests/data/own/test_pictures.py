@@ -34,67 +34,49 @@ def test_exif_orientation_is_applied_to_pixels_and_size(tmp_path, suffix, orient
         assert read_image(path, upright=False).shape == image.shape
 
 
-def test_grey_becomes_three_equal_channels_and_sixteen_bits_are_divided_by_257(tmp_path):
+def grey_of(values):
+    return np.repeat(np.array(values)[..., None], 3, axis=2)
+
+
+def test_grey_transparency_and_palettes(tmp_path):
     grey = picture(1)[..., 0]
     wide = np.array([[0, 257, 65535], [128, 129, 32896]], np.uint16)
     for stored, expected in ((grey, grey), (wide, [[0, 1, 255], [0, 1, 128]])):
         read = read_image(save(tmp_path / "a.png", stored))
-        np.testing.assert_array_equal(read, np.repeat(np.array(expected)[..., None], 3, axis=2))
-
-
-def test_transparency_lies_over_black(tmp_path):
+        np.testing.assert_array_equal(read, grey_of(expected))
+    # Transparency lies over black.
     pixels = np.zeros((1, 3, 4), np.uint8)
     pixels[0] = [[200, 100, 50, 255], [200, 100, 50, 0], [200, 100, 50, 128]]
     read = read_image(save(tmp_path / "a.png", pixels))
     np.testing.assert_array_equal(read[0, :2], [[200, 100, 50], [0, 0, 0]])
     np.testing.assert_allclose(read[0, 2], [100, 50, 25], atol=1)
-
-
-def test_palette_gives_colours_for_images_and_indices_for_masks(tmp_path):
-    indices = np.array([[0, 1, 2]], np.uint8)
-    indexed = Image.fromarray(indices)
+    # A palette gives colours for images and indices for masks.
+    indexed = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
     indexed.putpalette([9, 9, 9, 10, 20, 30, 40, 50, 60])
     indexed.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "a.png"), [[[9, 9, 9], [10, 20, 30], [40, 50, 60]]]
-    )
-    np.testing.assert_array_equal(read_labels(tmp_path / "a.png"), indices)
+    colours = [[[9, 9, 9], [10, 20, 30], [40, 50, 60]]]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), colours)
+    for path, values in (
+        (tmp_path / "a.png", [[0, 1, 2]]),
+        (save(tmp_path / "b.png", np.array([[True, False, True]])), [[1, 0, 1]]),
+        (save(tmp_path / "c.png", grey_of([[3, 0, 255]]).astype(np.uint8)), [[3, 0, 255]]),
+    ):
+        np.testing.assert_array_equal(read_labels(path), values)
 
 
-def test_masks_of_one_bit_and_of_equal_channels(tmp_path):
-    on = np.array([[True, False, True]])
-    np.testing.assert_array_equal(read_labels(save(tmp_path / "a.png", on)), [[1, 0, 1]])
-    grey = np.array([[3, 0, 255]], np.uint8)
-    colour = np.repeat(grey[..., None], 3, axis=2)
-    np.testing.assert_array_equal(read_labels(save(tmp_path / "b.png", colour)), grey)
-
-
-DAMAGES = {
-    "empty": lambda content: b"",
-    "text": lambda content: b"not a picture",
-    "cut": lambda content: content[: len(content) // 2],
-    "flipped": lambda content: flipped(content, len(content) // 2, 16),
-}
-
-
-@pytest.mark.parametrize(
-    ("suffix", "kind"),
-    [(s, k) for s in ("png", "jpg", "bmp", "tif") for k in ("empty", "text", "cut")]
-    + [("png", "flipped")],
-)
-def test_damaged_files_are_refused(tmp_path, suffix, kind):
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif"])
+def test_damaged_files_are_refused(tmp_path, suffix):
     path = save(tmp_path / f"a.{suffix}", picture(2, (40, 40)))
-    path.write_bytes(DAMAGES[kind](path.read_bytes()))
-    with one_line(FileProblemError, "unreadable image: ."):
-        read_image(path)
-
-
-def test_every_cut_of_a_png_is_refused(tmp_path):
-    path = save(tmp_path / "a.png", picture(3, (8, 8)))
     content = path.read_bytes()
-    for length in range(len(content) - 12):  # the last 12 bytes are the end mark
-        path.write_bytes(content[:length])
-        with pytest.raises(FileProblemError):
+    damaged = [b"", b"not a picture", content[: len(content) // 2]]
+    if suffix == "png":
+        damaged.append(flipped(content, len(content) // 2, 16))
+        # The last 12 bytes are the end mark.
+        small = save(tmp_path / "small.png", picture(3, (8, 8))).read_bytes()
+        damaged += [small[:length] for length in range(len(small) - 12)]
+    for content in damaged:
+        path.write_bytes(content)
+        with one_line(FileProblemError, "unreadable image: ."):
             read_image(path)
 
 
