@@ -113,17 +113,13 @@ class Checkpoints:
 
         def objection(manifest: Manifest) -> str | None:
             told = leaves.difference(manifest, named)
-            return told and (
-                f"does not belong to this run: {told}. Use the settings it was made with, or "
-                "another run folder"
-            )
+            way_out = "Use the settings it was made with, or another run folder"
+            return told and f"does not belong to this run: {told}. {way_out}"
 
         step, manifest, values = self._read(which, objection)
+        entries = manifest["arrays"]
         try:
-            placed = [
-                leaves.place(values[name], manifest["arrays"][name], leaf)
-                for name, leaf in named.items()
-            ]
+            placed = [leaves.place(values[n], entries[n], leaf) for n, leaf in named.items()]
         except CheckpointError as error:
             raise CheckpointError(f"checkpoint step {step} in {self.folder}: {error}") from error
         state = jax.tree.unflatten(jax.tree.structure(template), placed)
@@ -136,9 +132,9 @@ class Checkpoints:
 
         ``objection`` tells what keeps one with this manifest from being used, after its name.
         """
+        left_over = "left over from an interrupted save or deletion"
         reasons = []
         for leftover in storage.leftovers(self.folder):
-            left_over = "left over from an interrupted save or deletion"
             reasons.append(f"{leftover.name} is {left_over}")
             self._notify(f"checkpoint {leftover}: {left_over}, not used")
         folders = storage.step_folders(self.folder)
@@ -166,10 +162,9 @@ class Checkpoints:
         wanted = f"step {which}" if isinstance(which, int) else "checkpoint"
         if reasons:
             raise CheckpointError(f"no good {wanted} in {self.folder}: {'; '.join(reasons)}")
-        there = ", ".join(str(step) for step in self.steps())
-        raise CheckpointError(
-            f"no {wanted} in {self.folder}" + (f": it has the steps {there}" if there else "")
-        )
+        there = ", ".join(map(str, self.steps()))
+        told = f": it has the steps {there}" if there else ""
+        raise CheckpointError(f"no {wanted} in {self.folder}{told}")
 
     def _whole(self) -> list[tuple[storage.StepFolder, Manifest]]:
         """Return the last attempt of each step that passes the cheap checks, newest first."""
@@ -232,11 +227,8 @@ def load_params(
 
 def _best_step(whole: list[tuple[storage.StepFolder, Manifest]]) -> int | None:
     """Return the step of the highest score, the earliest of equals; None if none has a score."""
-    scored = [
-        (manifest["score"], -folder.step)
-        for folder, manifest in whole
-        if manifest["score"] is not None and not math.isnan(manifest["score"])
-    ]
+    scores = [(manifest["score"], -folder.step) for folder, manifest in whole]
+    scored = [pair for pair in scores if pair[0] is not None and not math.isnan(pair[0])]
     return -max(scored)[1] if scored else None
 
 
@@ -245,13 +237,11 @@ def _plain(value: Any, where: str) -> Any:
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise CheckpointError(f"{where} has the key {key!r}: JSON needs text as keys")
+        if strange := [key for key in value if not isinstance(key, str)]:
+            raise CheckpointError(f"{where} has the key {strange[0]!r}: JSON needs text as keys")
         return {key: _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    raise CheckpointError(
-        f"{where} is a {type(value).__module__}.{type(value).__name__}: JSON holds only Python "
-        f"numbers, text, lists and dicts"
-    )
+    kind = f"{type(value).__module__}.{type(value).__name__}"
+    holds = "JSON holds only Python numbers, text, lists and dicts"
+    raise CheckpointError(f"{where} is a {kind}: {holds}")

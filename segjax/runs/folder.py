@@ -37,8 +37,7 @@ class RunFolder:
 
     def config(self) -> Config:
         """Read the resolved settings; ConfigError if there are none or they are damaged."""
-        missing = f"holds no run ({CONFIG_FILE} is missing)"
-        text = self._read(CONFIG_FILE, str, missing=missing)
+        text = self._read(CONFIG_FILE, str, missing=f"holds no run ({CONFIG_FILE} is missing)")
         return Config.from_json(text, source=str(self.path / CONFIG_FILE))
 
     def records(self) -> list[dict[str, Any]]:
@@ -62,12 +61,9 @@ class RunFolder:
 
     def write_performance_numbers(self, epochs: int, log_steps: int) -> None:
         """Write DLStudio's performance_numbers_<epochs>.txt: one mean loss a line, 3 decimals."""
-        lines = [
-            f"{record['loss']:.3f}\n"
-            for record in self.records()
-            if record["kind"] == "train" and record["mean_over"] == log_steps
-        ]
-        self._write(f"performance_numbers_{epochs}.txt", "".join(lines))
+        full = [record for record in self.records() if record.get("mean_over") == log_steps]
+        lines = "".join(f"{record['loss']:.3f}\n" for record in full)
+        self._write(f"performance_numbers_{epochs}.txt", lines)
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write results.json; a number that is not one becomes null."""
@@ -75,8 +71,9 @@ class RunFolder:
 
     def results(self) -> dict[str, Any]:
         """Read results.json; ConfigError if the run has not finished."""
-        missing = f"has no {RESULTS_FILE}; has the run ended?"
-        return self._read(RESULTS_FILE, json.loads, missing=missing)
+        return self._read(
+            RESULTS_FILE, json.loads, missing="has no results.json; has the run ended?"
+        )
 
     def _read(self, name: str, parse: Callable[[str], Any], *, missing: str) -> Any:
         file = self.path / name
@@ -96,7 +93,7 @@ def run_name(config: Config) -> str:
     """Return a folder name that tells runs apart: loss, head, depth, seed or seeds."""
     loss = "".join(char if char.isalnum() or char in "._+-" else "_" for char in config.loss)
     parameters = "".join(
-        f"-{name}{value:g}" if isinstance(value, float) else f"-{name}{value}"
+        f"-{name}{format(value, 'g' if isinstance(value, float) else '')}"
         for name, value in sorted(config.loss_params.items())
     )
     munet = config.network == "munet"
@@ -116,31 +113,32 @@ def choose_folder(config: Config, *, under: Path | str = "runs") -> RunFolder:
     --overwrite is given, or if --resume finds nothing to go on with.
     """
     if not config.run_dir:
-        name, path, newest = run_name(config), Path(under) / run_name(config), None
+        first = newest = Path(under) / run_name(config)
+        path = first
         for number in itertools.count(2):
             if not path.exists():
                 break
-            newest, path = path, Path(under) / f"{name}-{number}"
+            newest, path = path, first.with_name(f"{first.name}-{number}")
         if not config.resume:
             return RunFolder(path)
-        if newest is None or not (newest / CONFIG_FILE).exists():
-            raise ConfigError(f"--resume: there is no run {Path(under) / name}; name its --run_dir")
+        if not (newest / CONFIG_FILE).exists():
+            raise ConfigError(f"--resume: there is no run {first}; name its --run_dir")
         return RunFolder(newest)
-    path = Path(config.run_dir)
+    path, wrong = Path(config.run_dir), ""
+    holds_run = (path / CONFIG_FILE).exists()
     if path.exists() and not path.is_dir():
-        raise ConfigError(f"--run_dir={path}: is a file, not a folder")
-    if not (path / CONFIG_FILE).exists():
-        if config.resume:
-            raise ConfigError(f"--resume: {path} holds no run ({CONFIG_FILE} is missing)")
-        if path.exists() and any(path.iterdir()):
-            raise ConfigError(
-                f"{path} holds files that are no run; choose another --run_dir or empty it"
-            )
-    elif not config.resume and not config.overwrite:
-        raise ConfigError(
+        wrong = f"--run_dir={path}: is a file, not a folder"
+    elif config.resume and not holds_run:
+        wrong = f"--resume: {path} holds no run ({CONFIG_FILE} is missing)"
+    elif not holds_run and path.exists() and any(path.iterdir()):
+        wrong = f"{path} holds files that are no run; choose another --run_dir or empty it"
+    elif holds_run and not config.resume and not config.overwrite:
+        wrong = (
             f"{path} already holds a run: --resume goes on with it, --overwrite deletes it, "
             "another --run_dir leaves it alone"
         )
+    if wrong:
+        raise ConfigError(wrong)
     return RunFolder(path)
 
 
@@ -161,9 +159,8 @@ def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
         try:
             yield json.loads(line)
         except json.JSONDecodeError:
-            if number == len(lines):
-                return
-            raise ConfigError(f"{file}: line {number} is not JSON") from None
+            if number < len(lines):
+                raise ConfigError(f"{file}: line {number} is not JSON") from None
 
 
 def _plain(value: Any) -> Any:

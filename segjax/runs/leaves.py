@@ -35,7 +35,7 @@ def nested(named: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested dicts of names split at '/': `named_leaves` undone for dicts of dicts."""
     tree: dict[str, Any] = {}
     for name, leaf in named.items():
-        *parents, last = [urllib.parse.unquote(part) for part in name.split("/")]
+        *parents, last = map(urllib.parse.unquote, name.split("/"))
         branch = tree
         for parent in parents:
             branch = branch.setdefault(parent, {})
@@ -103,12 +103,10 @@ def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | N
 
     The settings it was made with, at the top of its meta or under 'config', are told first.
     """
-
-    def looks(entries: Mapping[str, Any]) -> dict[str, str]:
-        return {name: f"{entry['dtype']}{entry['shape']}" for name, entry in entries.items()}
-
-    saved = looks(manifest["arrays"])
-    here = looks({name: describe(leaf) for name, leaf in named.items()})
+    saved, here = (
+        {name: f"{entry['dtype']}{entry['shape']}" for name, entry in entries.items()}
+        for entries in (manifest["arrays"], {name: describe(leaf) for name, leaf in named.items()})
+    )
     told = {
         "with another shape or dtype": [
             f"{name} is {saved[name]} in the checkpoint and {look} here"
@@ -121,9 +119,9 @@ def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | N
     parts = []
     for title, names in told.items():
         if names:
-            more = ", ..." if len(names) > _MOST_NAMED else ""
-            count = f"{len(names)} array{'s' if len(names) > 1 else ''}"
-            parts.append(f"{count} {title}: {', '.join(names[:_MOST_NAMED])}{more}")
+            count = f"{len(names)} array{'s' * (len(names) > 1)}"
+            more = ["..."] * (len(names) > _MOST_NAMED)
+            parts.append(f"{count} {title}: {', '.join(names[:_MOST_NAMED] + more)}")
     if not parts:
         return None
     config = manifest["meta"].get("config")

@@ -10,23 +10,12 @@ from segjax.errors import ConfigError
 
 # Of every CSV, in this order, so that files of several runs can be pasted together.
 CSV_COLUMNS = (
-    "step",
-    "epoch",
-    "iter",
-    "kind",
-    "loss",
-    "mean_over",
-    "val_loss",
-    "val_miou",
-    "seconds",
+    *("step", "epoch", "iter", "kind", "loss", "mean_over"),
+    *("val_loss", "val_miou", "seconds"),
 )
 FLUSH_S = 5
 # What TensorBoard shows: the record's key and the name of its curve.
-CURVES: Mapping[str, str] = {
-    "loss": "train/loss",
-    "val_loss": "validation/loss",
-    "val_miou": "validation/miou",
-}
+CURVES = {"loss": "train/loss", "val_loss": "validation/loss", "val_miou": "validation/miou"}
 
 
 def csv_text(records: Iterable[Mapping[str, Any]]) -> str:
@@ -35,9 +24,9 @@ def csv_text(records: Iterable[Mapping[str, Any]]) -> str:
     Keys beyond `CSV_COLUMNS` get columns after them, in the order in which they first occur.
     """
     rows = list(records)
-    more = {key: None for row in rows for key in row if key not in CSV_COLUMNS}
+    columns = dict.fromkeys([*CSV_COLUMNS, *(key for row in rows for key in row)])
     text = io.StringIO()
-    writer = csv.DictWriter(text, [*CSV_COLUMNS, *more], lineterminator="\n")
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -18,16 +18,18 @@ def member_configs(config: Config, parent: Path) -> list[Config]:
 
     Each is a run like any other and can be resumed by itself. All see the same synthetic images.
     """
-    seeds = range(config.seed, config.seed + config.seeds)
+    folders = {
+        seed: parent / f"seed{seed}" for seed in range(config.seed, config.seed + config.seeds)
+    }
     return [
         config.replace(
             seeds=1,
             seed=seed,
             synthetic_seed=config.scenes_seed(),
-            run_dir=str(parent / f"seed{seed}"),
-            resume=config.resume and (parent / f"seed{seed}" / CONFIG_FILE).exists(),
+            run_dir=str(folder),
+            resume=config.resume and (folder / CONFIG_FILE).exists(),
         )
-        for seed in seeds
+        for seed, folder in folders.items()
     ]
 
 
@@ -44,20 +46,15 @@ def summarise(members: Sequence[Config]) -> dict[str, Any]:
     """Read the results of finished runs: each in brief, and the spread of their test scores."""
     found = [RunFolder(member.run_dir).results() for member in members]
     brief = ("tested_step", "steps", "train_seconds", "runs_at_once")
-    summary: dict[str, Any] = {
-        "runs": [
-            {
-                "seed": member.seed,
-                "folder": Path(member.run_dir).name,
-                **{name: results[name] for name in brief if name in results},
-            }
-            for member, results in zip(members, found, strict=True)
-        ]
-    }
+    runs = [
+        {"seed": member.seed, "folder": Path(member.run_dir).name}
+        | {name: results[name] for name in brief if name in results}
+        for member, results in zip(members, found, strict=True)
+    ]
+    summary: dict[str, Any] = {"runs": runs}
     if found:
         summary["classes"] = found[0]["classes"]
-    tests = [results["test"] for results in found if "test" in results]
-    if tests:
+    if tests := [results["test"] for results in found if "test" in results]:
         summary["test"] = spread(tests)
     return summary
 
@@ -91,15 +88,10 @@ def summary_line(results: Mapping[str, Any]) -> str:
     if "test" not in results:
         return f"{count} seeds are trained; none was tested"
     half = results["test"]["half"]
-    scores = {
-        "mIoU": half["mean"]["iou"],
-        "Dice": half["mean"]["dice"],
-        "accuracy": half["pixel_accuracy"],
-    }
+    scores = half["mean"] | {"accuracy": half["pixel_accuracy"]}
     parts = []
-    for name, score in scores.items():
-        mean, std = score["mean"], score["std"]
+    for name, key in (("mIoU", "iou"), ("Dice", "dice"), ("accuracy", "accuracy")):
+        mean, std = scores[key]["mean"], scores[key]["std"]
         plus_minus = "" if std is None else f" ± {std:.4f}"
         parts.append(f"{name} -" if mean is None else f"{name} {mean:.4f}{plus_minus}")
-    shown = ", ".join(parts)
-    return f"test over {count} seeds: {shown} (mean ± sample standard deviation)"
+    return f"test over {count} seeds: {', '.join(parts)} (mean ± sample standard deviation)"

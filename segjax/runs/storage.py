@@ -70,16 +70,11 @@ def remove(path: Path) -> None:
 def write(
     folder: Path, step: int, values: Mapping[str, np.ndarray], manifest: Mapping[str, Any]
 ) -> StepFolder:
-    """Write a step and return when it would survive a power cut.
+    """Write a step, ``values`` by name, and return when it would survive a power cut.
 
     All is written under a temporary name, flushed, and then renamed. A step that is there already
     is not touched: the new folder gets the next attempt's number, so at no moment is there none.
-
-    Args:
-      folder: of all steps; made if it is not there.
-      step: 0 or more.
-      values: the arrays by name, on the host.
-      manifest: 'score', 'meta' and 'arrays', the entries of `leaves.to_host`.
+    ``manifest`` holds 'score', 'meta' and 'arrays', the entries of `leaves.to_host`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stage = folder / f"{_SAVING}step_{step:08d}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
@@ -101,8 +96,8 @@ def write(
         for path in [stage, *stage.rglob("*")]:
             _sync(path)
         attempt = 1 + max((s.attempt for s in step_folders(folder) if s.step == step), default=0)
-        suffix = f".{attempt}" if attempt > 1 else ""
-        committed = StepFolder(step, attempt, folder / f"step_{step:08d}{suffix}")
+        name = f"step_{step:08d}" + f".{attempt}" * (attempt > 1)
+        committed = StepFolder(step, attempt, folder / name)
         os.rename(stage, committed.path)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
@@ -121,8 +116,8 @@ def read_manifest(folder: StepFolder) -> dict[str, Any]:
         manifest = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
         sealed = manifest.pop("manifest_sha256") == _seal(manifest)
     except FileNotFoundError as error:
-        told = f"{MANIFEST} is missing" if any(_inside(folder.path)) else "the folder is empty"
-        raise DamageError(told) from error
+        missing = f"{MANIFEST} is missing" if _inside(folder.path) else "the folder is empty"
+        raise DamageError(missing) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DamageError(f"{MANIFEST} is not readable: {error}") from error
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
@@ -152,10 +147,10 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
     """
     for name, entry in manifest["files"].items():
         try:
-            found = sha256(folder.path / name)
+            changed = sha256(folder.path / name) != entry["sha256"]
         except OSError as error:
             raise DamageError(f"file {name} is not readable: {error}") from error
-        if found != entry["sha256"]:
+        if changed:
             raise DamageError(f"file {name} has changed since it was written (SHA-256 differs)")
     try:
         loaded = _load(folder.path / ARRAYS) if manifest["files"] else {}
@@ -164,17 +159,15 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
     values = {}
     for name, entry in manifest["arrays"].items():
         is_key, shape = "key_impl" in entry, entry["shape"]
-        if name in loaded:
-            value = np.asarray(loaded[name])
-        elif 0 in shape and not is_key:
-            value = np.zeros(shape, np.dtype(entry["dtype"]))
-        else:
+        if 0 in shape and not is_key:
+            loaded = {name: np.zeros(shape, np.dtype(entry["dtype"])), **loaded}
+        if name not in loaded:
             raise DamageError(f"array {name} is missing")
+        value = values[name] = np.asarray(loaded[name])
         same_dtype = str(value.dtype) == ("uint32" if is_key else entry["dtype"])
         same_shape = is_key or list(value.shape) == shape
         if not (same_dtype and same_shape and digest(value) == entry["sha256"]):
             raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
-        values[name] = value
     return values
 
 
@@ -198,11 +191,9 @@ def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:
     # would wait for them. The older one does not, and v1 reads what it writes.
     from orbax import checkpoint
 
-    alone = _alone(checkpoint)
-    handler = checkpoint.PyTreeCheckpointHandler(
-        use_compression=False, multiprocessing_options=alone
-    )
-    with checkpoint.Checkpointer(handler, multiprocessing_options=alone) as saver:
+    own: dict[str, Any] = {"multiprocessing_options": _alone(checkpoint)}
+    handler = checkpoint.PyTreeCheckpointHandler(use_compression=False, **own)
+    with checkpoint.Checkpointer(handler, **own) as saver:
         saver.save(path, args=checkpoint.args.PyTreeSave(dict(values)))
 
 

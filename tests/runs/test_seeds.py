@@ -222,30 +222,35 @@ def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
     assert len(finals) == 2
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once):
-    rates = [{"learning_rate": 1e38, "seed": 3}, {"learning_rate": 1e-6, "seed": 4}]
-    configs = configs_of(tmp_path, *({"loss": "mse", **rate} for rate in rates))
-    lines = []
-    failed, good = run_many(configs, at_once=at_once, say=lines.append)
-    assert isinstance(failed.error, TrainingError)
-    assert not failed.finished
-    assert good.finished
-    assert not (failed.folder / "results.json").exists()
-    assert not any(line.startswith("run0: [epoch=2") for line in lines)
-    # All see the first one's images.
-    assert [RunFolder(config.run_dir).config().synthetic_seed for config in configs] == [3, 3]
-
-
-def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, monkeypatch):
+@pytest.fixture
+def broken(monkeypatch):
+    """The run of seed 8 has a loss that is not finite."""
     log_and_save = Trainer.log_and_save
 
-    def broken(self, state, losses, **keywords):
+    def spoiled(self, state, losses, **keywords):
         if self.config.seed == 8:
             losses = [float("nan"), *losses[1:]]
         log_and_save(self, state, losses, **keywords)
 
-    monkeypatch.setattr(Trainer, "log_and_save", broken)
+    monkeypatch.setattr(Trainer, "log_and_save", spoiled)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_run_that_fails_leaves_the_others_alone(tmp_path, at_once, broken):
+    configs = configs_of(tmp_path, *({"seed": seed} for seed in (8, 9, 10)))
+    lines = []
+    failed, *good = run_many(configs, at_once=at_once, say=lines.append)
+    assert isinstance(failed.error, TrainingError)
+    assert not failed.finished
+    assert all(result.finished for result in good)
+    assert not (failed.folder / "results.json").exists()
+    assert not any(line.startswith("run0: [epoch=2") for line in lines)
+    assert any(line.startswith("run1: [epoch=2") for line in lines)
+    # All see the first one's images.
+    assert {RunFolder(config.run_dir).config().synthetic_seed for config in configs} == {8}
+
+
+def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, broken):
     config = BASE.replace(run_dir=str(tmp_path / "run"))
     with pytest.raises(TrainingError, match=r"1 of 3 seeds failed; seed 8: the loss is nan"):
         run(config, say=silent)
