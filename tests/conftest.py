@@ -80,7 +80,7 @@ def batch(scenes):
     return {"images": scenes.images[middle].copy(), "masks": scenes.masks[middle].copy()}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def objective():
     from segjax.purdue import PURDUE_SHAPES_LABELS
     from segjax.training.objective import make_objective

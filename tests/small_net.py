@@ -4,8 +4,11 @@ import flax.linen as nn
 import numpy as np
 
 from segjax.config import Config
+from segjax.data.splits import load_splits
 from segjax.networks.layers import BatchNorm, Conv, DenseHead, max_pool_2x2, relu
 from segjax.runs.folder import RunFolder
+from segjax.training.program import make_program
+from segjax.training.trainer import Trainer
 
 # What makes a run's settings those of the smallest network that they can describe.
 SMALL = {
@@ -47,6 +50,14 @@ def small_run(folder, **settings):
         **SMALL,
     )
     return base.replace(**settings)
+
+
+def built(config, say=None):
+    """A run's trainer, without a folder on the disk yet, and its state of step 0."""
+    splits = load_splits(config, say=silent)
+    program = make_program(config, splits)
+    trainer = Trainer(config, splits, program, RunFolder(config.run_dir), say=say or silent)
+    return trainer, program.initial_state(config, splits.train.images.shape[1:])
 
 
 def losses_of(folder):

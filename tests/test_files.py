@@ -21,7 +21,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
 
-    def write_half() -> None:
+    def write_half():
         with replacing(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
@@ -34,12 +34,9 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_missing_folder_is_an_os_error(tmp_path):
+def test_a_missing_folder_is_an_os_error_and_sha256_that_of_the_content(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "no" / "a.txt", "")
-
-
-def test_sha256_is_that_of_the_content(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(1000))
     assert sha256(path) == hashlib.sha256(bytes(1000)).hexdigest()

@@ -26,8 +26,6 @@ FLOORS = (
 # Modules of the lowest two floors are rooms of one file each, in this order.
 SETTINGS = ("settings", "loss_table", "augment_table", "checks", "config")
 MOST_FLOORS, MOST_AT_TOP, MOST_LINES = 8, 12, 400
-# Waiting for the losses' table and core to become one row and one function a loss.
-TOO_LONG: dict[str, int] = {}
 
 
 def module_of(file):
@@ -72,20 +70,16 @@ def imports_of(name, *, into_functions=True):
     return frozenset(other for node in nodes for other in imported(node)) - {name}
 
 
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
 def room_of(name):
-    rooms = [room for floor in FLOORS for room in floor]
-    found = [room for room in rooms if name == room or name.startswith(room + ".")]
-    return max(found, key=len)
-
-
-def floor_of(room):
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+    return max((room for room in FLOOR_OF if f"{name}.".startswith(f"{room}.")), key=len)
 
 
 def test_every_module_has_a_room():
     assert len(FLOORS) <= MOST_FLOORS
-    rooms = {room for floor in FLOORS for room in floor}
-    assert rooms <= FILES.keys(), "a room that is no more"
+    assert FLOOR_OF.keys() <= FILES.keys(), "a room that is no more"
     homeless = {name for name in FILES if room_of(name) == "segjax" and name != "segjax"}
     assert not homeless, "list them in FLOORS"
     assert len(list((ROOT / "segjax").glob("*.py"))) <= MOST_AT_TOP
@@ -98,11 +92,10 @@ def test_rooms_import_lower_floors_only(name):
         there = room_of(other)
         if there == room:
             continue
-        if (floor := floor_of(room)) == floor_of(there) == 1:
+        places = [FLOOR_OF[there], FLOOR_OF[room]]
+        if places == [1, 1]:
             places = [SETTINGS.index(one.rpartition(".")[2]) for one in (there, room)]
-            assert places[0] < places[1], f"{name} imports {other}"
-        else:
-            assert floor_of(there) < floor, f"{name} imports {other}"
+        assert places[0] < places[1], f"{name} imports {other}"
 
 
 def test_no_circle_between_files():
@@ -123,21 +116,19 @@ def test_no_circle_between_files():
 
 def test_files_can_be_read_in_one_sitting():
     lines = {name: len(file.read_text("utf-8").splitlines()) for name, file in FILES.items()}
-    most = {name: TOO_LONG.get(name, MOST_LINES) for name in lines}
-    assert not {name: count for name, count in lines.items() if count > most[name]}
+    assert not {name: count for name, count in lines.items() if count > MOST_LINES}
 
 
+@functools.cache
 def loaded_by(name):
     """Return all modules that importing one loads, by what the files say."""
     found, todo = set(), [name]
     while todo:
         name = todo.pop()
-        if name in found:
-            continue
-        found.add(name)
-        if name in FILES:
+        if name not in found and name in FILES:
             todo += imports_of(name, into_functions=False)
             todo += [name.rpartition(".")[0]] if "." in name else []
+        found.add(name)
     return found
 
 
@@ -179,9 +170,6 @@ def test_the_map_shows_the_house_as_it_is():
     for named in re.findall(r"`((?:segjax|scripts|tests)/[\w/.]+)`", text):
         assert (ROOT / named).exists(), named
     table = text[text.index("| floor |") : text.index("`scripts/` makes")]
-    shown = re.findall(
-        r"`([\w/]+)`", " ".join(line.split("|")[2] for line in table.splitlines() if line)
-    )
-    shown = {"segjax." + name.strip("/").replace("/", ".") for name in shown}
-    rooms = {room for floor in FLOORS for room in floor}
-    assert shown == rooms - {"segjax", "segjax.interop"}
+    cells = " ".join(line.split("|")[2] for line in table.splitlines() if line)
+    shown = {name.strip("/").replace("/", ".") for name in re.findall(r"`([\w/]+)`", cells)}
+    assert {f"segjax.{name}" for name in shown} == FLOOR_OF.keys() - {"segjax", "segjax.interop"}

@@ -32,10 +32,8 @@ def test_the_layers_are_the_networks(depth, head):
     ("layer", "channels"),
     [
         (layers.Conv(12), 7),
-        (layers.Downsample(6), 6),
-        (layers.Upsample(6), 6),
-        (layers.DLStudioHead(5), 8),
-        (layers.DenseHead(5), 8),
+        *((layer(6), 6) for layer in (layers.Downsample, layers.Upsample)),
+        *((layer(5), 8) for layer in (layers.DLStudioHead, layers.DenseHead)),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -88,20 +86,16 @@ def test_a_run_that_has_not_ended(faithful_run, tmp_path, capsys):
     assert re.search("(?s)default.*\\(not ended\\)", capsys.readouterr().out)
 
 
-def test_a_folder_of_runs(faithful_run, unet_run, monkeypatch, tmp_path, capsys):
+def test_a_folder_of_runs_and_names_that_tell_them_apart(
+    faithful_run, unet_run, monkeypatch, tmp_path, capsys
+):
     for run in (faithful_run, unet_run):
         (tmp_path / run.name).symlink_to(run)
     monkeypatch.chdir(tmp_path)
     assert main(["."]) == 0
     assert "curves: runs.png" in capsys.readouterr().out
-
-
-def test_names_tell_runs_apart(tmp_path):
     paths = [tmp_path / "a" / "run", tmp_path / "b" / "run"]
     assert short_names(paths) == ["a/run", "b/run"]
-
-
-def test_equal_settings_are_said_to_be():
     config = Config(depth=4)
     assert differences(["a", "b"], [config, config]) == ["the settings are all the same"]
 

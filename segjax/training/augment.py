@@ -84,19 +84,13 @@ def make_augment(
 
 
 def _draw_turns(keys: Mapping[str, Array], count: int) -> dict[str, Array]:
-    """Draw bool [B] for each exact change: flip, then flip_vertical, then a quarter turn.
-
-    A half turn is both flips, so a number of quarter turns needs no more than these three.
-    """
-    turns = {
-        name: jax.random.bernoulli(keys[name], 0.5, (count,))
-        for name in ("flip", "flip_vertical")
-        if name in keys
-    }
+    """Draw bool [B] for each exact change: flip, then flip_vertical, then a quarter turn."""
+    flips = ("flip", "flip_vertical")
+    turns = {n: jax.random.bernoulli(keys[n], 0.5, (count,)) for n in flips if n in keys}
     if "rotate90" in keys:
         quarters = jax.random.randint(keys["rotate90"], (count,), 0, 4)
-        half = quarters >= 2
-        turns = {name: turns.get(name, False) ^ half for name in ("flip", "flip_vertical")}
+        # A half turn is both flips.
+        turns = {name: turns.get(name, False) ^ (quarters >= 2) for name in flips}
         turns["quarter"] = quarters % 2 == 1
     return turns
 
@@ -129,11 +123,9 @@ def _where(chosen: Array, changed: Array, array: Array) -> Array:
 
 
 def _recolour(key: Array, images: Array, masks: Array) -> Array:
-    """Give each colour inside the masks a random new one; pixels outside all masks stay.
+    """Give each colour inside the masks a new one: a hash of it and of a number drawn per image.
 
-    Two pixels of an image that shared a colour still do, and colours that differed become
-    independent draws: the new colour is a hash of the old one and of a number drawn per image. So
-    objects of one class are told apart by their colours, and overlaps need no care.
+    So objects of one class are told apart by their colours, and overlaps need no care.
     """
     salts = jax.random.bits(key, (images.shape[0], 3), jnp.uint32)[:, None, None, :]
     old = images.astype(jnp.uint32)
@@ -155,11 +147,10 @@ def _mix(word: Array) -> Array:
 def _draw_affine(
     keys: Mapping[str, Array], strengths: Mapping[str, float], shape: tuple[int, int, int]
 ) -> tuple[Array, Array]:
-    """Draw for each image the map from output to source pixels, relative to the centre.
+    """Draw for images [B, H, W] the map from output to source pixels, relative to the centre.
 
-    Of images [B, H, W], ``shape``, it returns matrix float32 [B, 2, 2] and shift float32 [B, 2],
-    in pixels, (row, column) order: source = matrix @ output + shift. An output point is first
-    looked up in the cropped window, then scaled, turned and moved back.
+    Source = matrix [B, 2, 2] @ output + shift [B, 2], in (row, column) order. An output point is
+    first looked up in the cropped window, then scaled, turned and moved back.
     """
     count, *size = shape
     sides = jnp.array([size], jnp.float32)
@@ -170,8 +161,7 @@ def _draw_affine(
         return jax.random.uniform(keys[name], (count, *numbers), minval=-1.0, maxval=1.0)
 
     if "crop" in strengths:
-        draws = uniform("crop", 3)
-        least = strengths["crop"]
+        draws, least = uniform("crop", 3), strengths["crop"]
         share = least + (1.0 - least) * (draws[:, :1] + 1.0) / 2.0
         matrix = matrix * share[..., None]
         shift = draws[:, 1:] * (1.0 - share) / 2.0 * sides
@@ -196,11 +186,11 @@ def _resample(
 ) -> Batch:
     """Read each output pixel at ``matrix @ pixel + shift`` of the source, about the centre."""
     height, width = batch["images"].shape[1:3]
+    down = jnp.arange(height, dtype=jnp.float32)[None, :, None] - (height - 1) / 2
+    right = jnp.arange(width, dtype=jnp.float32)[None, None, :] - (width - 1) / 2
 
     def source(axis: int) -> Array:
         """Source coordinate along one axis, [B, H, W], in pixels from the first pixel's centre."""
-        down = jnp.arange(height, dtype=jnp.float32)[None, :, None] - (height - 1) / 2
-        right = jnp.arange(width, dtype=jnp.float32)[None, None, :] - (width - 1) / 2
         row, column, moved = (
             numbers[:, axis, None, None] for numbers in (matrix[..., 0], matrix[..., 1], shift)
         )

@@ -1,5 +1,6 @@
 """Several runs on one data set: --seeds inside one folder, and `run_many`; how they are trained."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -99,10 +100,7 @@ def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
     for config, folder in zip(configs, folders, strict=True):
         key = str((config.loss, sorted(config.loss_params.items()), config.learning_rate))
         programs[key] = programs.get(key) or make_program(config, splits)
-
-        def headed(line: str, name: str = folder.path.name) -> None:
-            say(f"{name}: {line}")
-
+        headed = functools.partial(lambda name, line: say(f"{name}: {line}"), folder.path.name)
         trainers.append(Trainer(config, splits, programs[key], folder, say=headed))
     return trainers
 

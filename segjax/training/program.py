@@ -81,11 +81,8 @@ class Program:
 
     Attributes:
       loss_params: the loss's settings, with class weights taken from the data.
-      objective, model, optimizer, augment: what the settings describe.
       steps: the jitted steps of a run by itself; see `make_steps`.
       evaluate: the jitted pass over a data set.
-      schedule: how many steps there are and what is due when.
-      devices: what shares a batch.
     """
 
     loss_params: Mapping[str, Value]
@@ -117,43 +114,29 @@ def make_program(config: Config, splits: Splits) -> Program:
     Raises ConfigError if the data has not one batch or the devices cannot share it.
     """
     devices = choose_devices(config.devices, config.batch_size)
+    train, reads = splits.train, spec(config.loss).reads
     loss_params = resolve_class_weights(
-        config.loss_params,
-        splits.train.masks,
-        reads=spec(config.loss).reads,
-        ignore=splits.train.ignore,
+        config.loss_params, train.masks, reads=reads, ignore=train.ignore
     )
+    classes, targets = train.class_values, config.targets
     objective = make_objective(
-        config.loss,
-        class_values=splits.train.class_values,
-        targets=config.targets,
-        parameters=loss_params,
+        config.loss, class_values=classes, targets=targets, parameters=loss_params
     )
-    schedule = make_schedule(config, len(splits.train))
+    schedule = make_schedule(config, len(train))
     model = make_network(config, num_classes=objective.num_outputs)
     optimizer = make_optimizer(config, schedule.total_steps)
-    augment = make_augment(
-        config.augment,
-        interpolation=config.augment_interpolation,
-        outside=config.augment_outside,
-    )
+    outside, interpolation = config.augment_outside, config.augment_interpolation
+    augment = make_augment(config.augment, interpolation=interpolation, outside=outside)
     step = make_train_step(model, optimizer, objective, augment=augment, ema_decay=config.ema_decay)
+    steps = make_steps(step, scan=scans(), devices=devices)
+    test: dict[str, Any] = {
+        "stats": config.eval_stats,
+        "batch_size": eval_batch_size(config),
+        "devices": devices,
+    }
+    evaluate = make_evaluate(model, objective, **test)
     return Program(
-        loss_params=loss_params,
-        objective=objective,
-        model=model,
-        optimizer=optimizer,
-        augment=augment,
-        steps=make_steps(step, scan=scans(), devices=devices),
-        evaluate=make_evaluate(
-            model,
-            objective,
-            stats=config.eval_stats,
-            batch_size=eval_batch_size(config),
-            devices=devices,
-        ),
-        schedule=schedule,
-        devices=devices,
+        loss_params, objective, model, optimizer, augment, steps, evaluate, schedule, devices
     )
 
 
@@ -182,13 +165,9 @@ def make_joint_steps(runs: Sequence[tuple[Program, Config]]) -> Steps:
     def optimizer_of(rate: Any) -> Any:
         return make_optimizer(config, lead.schedule.total_steps, learning_rate=rate)
 
-    step = make_many_step(
-        lead.model,
-        optimizer_of,
-        [Member(program.objective, own.learning_rate) for program, own in runs],
-        augment=lead.augment,
-        ema_decay=config.ema_decay,
-    )
+    members = [Member(program.objective, own.learning_rate) for program, own in runs]
+    usual: dict[str, Any] = {"augment": lead.augment, "ema_decay": config.ema_decay}
+    step = make_many_step(lead.model, optimizer_of, members, **usual)
     return make_steps(step, scan=scans(), devices=lead.devices)
 
 

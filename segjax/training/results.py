@@ -1,9 +1,11 @@
 """The end of a run: scores on the test images, results.json and the two figures."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -106,9 +108,10 @@ def test_table(results: dict[str, Any], *, windows: bool) -> list[str]:
         f"batch norm by {test['batch_norm']} statistics, {test['seconds']:.1f} s"
     ]
     width = max(9, *map(len, classes)) + 1
-    for name, meaning in (("half", "half-value threshold"), ("windows", "DLStudio's windows")):
-        if name not in test or (name == "windows" and not windows):
-            continue
+    shown = {"half": "half-value threshold"}
+    if windows and "windows" in test:
+        shown["windows"] = "DLStudio's windows"
+    for name, meaning in shown.items():
         scores = test[name]
         columns = [[*scores["per_class"][score], scores["mean"][score]] for score in SCORE_NAMES]
         lines.append(f"{meaning}; pixel accuracy {scores['pixel_accuracy']:.4f}")
@@ -147,12 +150,10 @@ def draw_figures(trainer: Trainer, variables: Any) -> None:
 
 def environment() -> dict[str, Any]:
     """Return what a number depends on besides the settings: device, versions, commit."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), **dict.fromkeys(PACKAGES, "not installed")}
     for package in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
         "platform": jax.devices()[0].platform,
         "device": device_name(),
@@ -170,27 +171,20 @@ def device_name() -> str:
     device = jax.devices()[0]
     if device.platform != "cpu":
         return device.device_kind
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        if found := re.search("^model name.*?:(.*)", text, re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine()
 
 
 def commit() -> str | None:
     """Return the commit of the checkout that this code runs from, or None outside of one."""
-    command = "git describe --always --dirty --abbrev=12 --exclude=*"
-    try:
-        done = subprocess.run(
-            command.split(),
-            cwd=Path(__file__).resolve().parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    here = Path(__file__).parent
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.check_output(
+            command, cwd=here, stderr=subprocess.DEVNULL, text=True, timeout=10
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+        return found.strip() or None
+    return None

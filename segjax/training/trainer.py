@@ -93,15 +93,14 @@ class Trainer:
         Of several processes the first reads for all. Raises CheckpointError as
         `Checkpoints.restore`.
         """
-        found = own(state)
+        found = [own(state)]
 
-        def read() -> tuple[dict[str, Any], int]:
-            nonlocal found
-            found, meta, step = self.checkpoints.restore(found, which=which)
-            return meta, step
+        def read() -> list[Any]:
+            found[0], *about = self.checkpoints.restore(found[0], which=which)
+            return about
 
         meta, step = of_first(read)
-        return self.program.devices.place(share(found)), meta, step
+        return self.program.devices.place(share(found[0])), meta, step
 
     def announce(self, state: TrainState, *, runs_at_once: int = 1) -> None:
         """Say what is going to run."""
@@ -133,8 +132,7 @@ class Trainer:
     def devices_in_words(self) -> str:
         """Return what runs it, and what stands by because it would not share a batch evenly."""
         device, used = jax.devices()[0], self.program.devices.count
-        words = f"{used} x " if used > 1 else ""
-        words += f"{device.device_kind} ({device.platform})"
+        words = f"{used} x " * (used > 1) + f"{device.device_kind} ({device.platform})"
         if jax.process_count() > 1:
             words += f" of {jax.process_count()} processes"
         if device.platform != "cpu" and used < jax.device_count() and not self.config.devices:
@@ -211,11 +209,10 @@ class Trainer:
     def open_logs(self) -> Iterator[None]:
         """Write the log, and TensorBoard's curves if asked to, anew from here on."""
         self.folder.rewind_log(self.progress.step)
-        if not self.config.tensorboard or not self.folder.writes:
-            yield
-            return
-        self.board = TensorBoard(self.folder.tensorboard, step=self.progress.step)
-        with contextlib.closing(self.board):
+        with contextlib.ExitStack() as opened:
+            if self.config.tensorboard and self.folder.writes:
+                self.board = TensorBoard(self.folder.tensorboard, step=self.progress.step)
+                opened.callback(self.board.close)
             yield
         self.board = None
 
@@ -240,8 +237,8 @@ class Trainer:
     def validate(self, state: TrainState, arrays: Batch) -> float:
         """Measure the validation images and return their mIoU."""
         progress, step = self.progress, self.progress.step
-        evaluation = self.program.evaluate(state.variables(), arrays)
-        loss, miou = evaluation.loss, scores_of(evaluation.counts["half"])["mean"]["iou"]
+        loss, counts = self.program.evaluate(state.variables(), arrays)
+        miou = scores_of(counts["half"])["mean"]["iou"]
         is_best = progress.best_score is None or miou > progress.best_score
         progress.best_score = miou if is_best else progress.best_score
         progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1

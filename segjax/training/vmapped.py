@@ -6,10 +6,9 @@ slower than the runs one after another, because convolutions with R sets of kern
 convolution, which has no fast path there.
 """
 
-import dataclasses
 import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -26,8 +25,7 @@ Array = jax.Array
 OptimizerOf = Callable[[Any], optax.GradientTransformation]
 
 
-@dataclasses.dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """What tells a run from the others, its seed aside: that is in its state and its batches."""
 
     objective: Objective

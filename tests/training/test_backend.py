@@ -83,17 +83,11 @@ def test_with_a_cache_a_second_run_compiles_nothing_anew(tmp_path):
         environment.pop(name, None)
     cache = tmp_path / "compiled"
     found = []
+    command = "--data=synthetic --synthetic_train=8 --synthetic_test=4 --depth=2 --epochs=1"
     for number in (1, 2):
-        command = (
-            "--data=synthetic --synthetic_train=8 --synthetic_test=4 --depth=2 --epochs=1 "
-            f"--progress=off --run_dir={tmp_path / str(number)} --cache_dir={cache}"
-        )
-        subprocess.run(
-            [sys.executable, "-m", "segjax.main", *command.split()],
-            check=True,
-            capture_output=True,
-            env=environment,
-        )
+        places = f"--progress=off --run_dir={tmp_path / str(number)} --cache_dir={cache}"
+        told = [sys.executable, "-m", "segjax.main", *command.split(), *places.split()]
+        subprocess.run(told, check=True, capture_output=True, env=environment)
         found.append({path.name for path in cache.iterdir() if not path.name.endswith("-atime")})
     assert found[0]
     assert found[1] == found[0]

@@ -78,10 +78,9 @@ def test_loss_and_counts_are_those_of_the_batches(given, stats, with_valid):
     for name, read in readings.items():
         assert 100 < read.sum() < read.size - 100
         truth, counts = masks > 0, found.counts[name]
-        for key, chosen in {
-            "tp": read & truth, "fp": read & ~truth, "fn": ~read & truth, "tn": ~read & ~truth,
-        }.items():  # fmt: skip
-            np.testing.assert_array_equal(getattr(counts, key), chosen[valid].sum(0))
+        chosen = (read & truth, read & ~truth, ~read & truth, ~read & ~truth)
+        for count, pixels in zip((counts.tp, counts.fp, counts.fn, counts.tn), chosen, strict=True):
+            np.testing.assert_array_equal(count, pixels[valid].sum(0))
 
 
 def test_batch_statistics_are_the_default_and_change_no_variable(given):
@@ -99,11 +98,8 @@ def test_batch_statistics_are_the_default_and_change_no_variable(given):
         predicted = make_predict(NormThenMix(), objective, **given_stats)(variables, images)
         np.testing.assert_allclose(predicted, objective.values(outputs), rtol=1e-4)
     half = make_evaluate(NormThenMix(), objective)(variables, arrays).counts["half"]
-    assert int(half.tp.sum() + half.fn.sum()) == int((np.asarray(arrays["masks"]) > 0)[
-        np.asarray(arrays["valid"])
-    ].sum())  # fmt: skip
-
-
-def test_the_windows_are_for_dlstudios_values_alone():
+    truth = np.asarray(arrays["masks"] > 0)[np.asarray(arrays["valid"])]
+    assert (half.tp + half.fn).sum() == truth.sum()
+    # The windows are for DLStudio's values alone.
     assert set(decoders(VALUES)) == {"half", "windows"}
     assert set(decoders((1, 1))) == {"half"}

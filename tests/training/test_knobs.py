@@ -4,6 +4,7 @@ With the knobs that keep something from step to step: bfloat16 beside float32 we
 weights, the count of epochs without a gain, half-gathered gradients, TensorBoard's event files.
 """
 
+import dataclasses
 import importlib.util
 import shutil
 import signal
@@ -13,16 +14,14 @@ import jax
 import numpy as np
 import pytest
 
-from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder
 from segjax.runs.logs import CURVES
 from segjax.training.class_weights import balanced_class_weights
-from segjax.training.program import make_program
 from segjax.training.run import run
 from tests.event_files import shown_scalars
-from tests.small_net import silent, small_run
+from tests.small_net import built, small_run
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 STEPS_PER_EPOCH = 3
@@ -81,18 +80,9 @@ def records(folder):
 
 def final_state(config):
     """The newest checkpoint, whole: weights, average, optimizer, running statistics, key."""
-    folder = RunFolder(config.run_dir)
-    splits = load_splits(config, say=silent)
-    template = make_program(config, splits).initial_state(config, splits.train.images.shape[1:])
-    state, meta, _ = Checkpoints(folder.checkpoints, notify=silent).restore(template)
-    state = jax.tree.map(
-        lambda leaf: (
-            jax.random.key_data(leaf)
-            if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-            else leaf
-        ),
-        state,
-    )
+    trainer, template = built(config)
+    state, meta, _ = trainer.checkpoints.restore(template)
+    state = dataclasses.replace(state, key=jax.random.key_data(state.key))
     return state, {key: value for key, value in meta["progress"].items() if key != "seconds"}
 
 
@@ -122,25 +112,18 @@ def test_a_resumed_run_ends_with_the_same_numbers(twice):
     assert resumed.results["test"]["loss"] == result.results["test"]["loss"]
 
 
-def test_the_knobs_train(twice):
+def test_the_knobs_train_and_bfloat16_keeps_float32_weights_and_is_not_float32(twice, tmp_path):
     whole, result, _, _ = twice
     losses = [row["loss"] for row in records(whole.run_dir) if row["kind"] == "train"]
     assert np.mean(losses[-STEPS_PER_EPOCH:]) < 0.9 * np.mean(losses[:STEPS_PER_EPOCH])
     assert np.isfinite(result.results["test"]["loss"])
-
-
-def test_bfloat16_keeps_float32_weights_and_is_not_float32(twice, tmp_path):
-    whole, _, _, _ = twice
     state, _ = final_state(whole)
     kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, state.batch_stats))}
     assert kinds == {np.dtype(np.float32)}
     plain = whole.replace(dtype="float32", epochs=1, test=False, run_dir=str(tmp_path))
     go(plain)
-    low, exact = (
-        np.array([row["loss"] for row in records(folder) if row["kind"] == "train"])
-        for folder in (whole.run_dir, tmp_path)
-    )
-    low = low[: len(exact)]
+    exact = [row["loss"] for row in records(tmp_path) if row["kind"] == "train"]
+    low = np.array(losses[: len(exact)])
     assert np.all(low != exact)
     # Eight bits of mantissa: the two are a few percent apart.
     np.testing.assert_allclose(low, exact, rtol=0.1)
@@ -151,14 +134,8 @@ def test_early_stopping_counts_on_after_a_stop(tmp_path):
 
     The averaged weights, which are what is validated, stay the initial ones too.
     """
-    config = settings(
-        tmp_path / "run",
-        learning_rate=0.0,
-        ema_decay=0.5,
-        early_stop_epochs=3,
-        epochs=9,
-        test=False,
-    )
+    still = {"learning_rate": 0.0, "ema_decay": 0.5, "early_stop_epochs": 3}
+    config = settings(tmp_path / "run", epochs=9, test=False, **still)
     go(config, stop_at="[epoch=3/9, iter=   1")
     resumed = go(config.replace(resume=True))
     epochs = [row["epoch"] for row in records(config.run_dir) if row["kind"] == "validation"]
@@ -170,30 +147,26 @@ def test_early_stopping_counts_on_after_a_stop(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, best, newest)
 
 
-@pytest.mark.parametrize("left", ["the first checkpoint", "no checkpoint"])
-def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path, left):
-    """Though the events of the stopped session reach beyond the step that is gone on from."""
+def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path):
+    """Though the events of stopped sessions reach beyond the step that is gone on from."""
     pytest.importorskip("tensorboardX")
     config = settings(tmp_path / "run", epochs=2, test=False, tensorboard=True)
-    go(config, stop_at="[epoch=2/2, iter=   1")
-    kept = STEPS_PER_EPOCH if left == "the first checkpoint" else 0
-    saved = tmp_path / "run" / "checkpoints"
-    for checkpoint in saved.glob("step_*"):
-        if int(checkpoint.name.removeprefix("step_")) > kept:
-            shutil.rmtree(checkpoint)
-    before = {file.name for file in (tmp_path / "run" / "tensorboard").iterdir()}
+    events = tmp_path / "run" / "tensorboard"
+    for session, kept in enumerate((0, STEPS_PER_EPOCH)):
+        go(config.replace(resume=session > 0), stop_at="[epoch=2/2, iter=   1")
+        for checkpoint in (tmp_path / "run" / "checkpoints").glob("step_*"):
+            if int(checkpoint.name.removeprefix("step_")) > kept:
+                shutil.rmtree(checkpoint)
+        assert len(list(events.iterdir())) == session + 1
     go(config.replace(resume=True))
-    after = {file.name for file in (tmp_path / "run" / "tensorboard").iterdir()}
-    assert len(after) == len(before) + 1  # the events of the first session are still there
+    assert len(list(events.iterdir())) == 3  # the events of all sessions are still there
     expected = []
     for row in records(config.run_dir):
         expected += [(curve, row["step"], row[key]) for key, curve in CURVES.items() if key in row]
-    shown = shown_scalars(tmp_path / "run" / "tensorboard")
-    assert [(curve, step) for curve, step, _ in shown] == [row[:2] for row in expected]
+    shown = shown_scalars(events)
+    assert [row[:2] for row in shown] == [row[:2] for row in expected]
     assert len({row[:2] for row in shown}) == len(shown)
-    np.testing.assert_allclose(
-        [value for *_, value in shown], [value for *_, value in expected], rtol=1e-6
-    )
+    np.testing.assert_allclose(*([row[2] for row in rows] for rows in (shown, expected)), rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -215,17 +188,16 @@ def test_ema_is_what_is_validated_and_saved(tmp_path):
 
 def test_class_weights_of_the_data_reach_the_loss(tmp_path):
     plain = settings(tmp_path, loss="ce")
-    splits = load_splits(plain, say=silent)
-    plain, weighted = (
-        make_program(config, splits)
-        for config in (plain, plain.replace(loss_params={"loss_class_weights": "median"}))
+    (plain, _), (weighted, _) = (
+        built(plain.replace(loss_params=given)) for given in ({}, {"loss_class_weights": "median"})
     )
-    expected = balanced_class_weights(splits.train.masks, rule="median", multiclass=True)
-    given = np.array(weighted.loss_params["loss_class_weights"].split(","), float)
+    masks = plain.splits.train.masks
+    expected = balanced_class_weights(masks, rule="median", multiclass=True)
+    given = np.array(weighted.program.loss_params["loss_class_weights"].split(","), float)
     np.testing.assert_allclose(given, expected, rtol=1e-5)
     outputs = np.random.default_rng(0).normal(size=(2, 64, 64, 6)).astype(np.float32)
-    masks = splits.train.masks[:2]
-    assert plain.objective.loss(outputs, masks) != weighted.objective.loss(outputs, masks)
+    one, other = (run.program.objective.loss(outputs, masks[:2]) for run in (plain, weighted))
+    assert one != other
 
 
 def test_a_missing_tensorboard_leaves_no_folder(tmp_path, monkeypatch):

@@ -21,17 +21,16 @@ def test_windows_are_open_intervals_as_in_dlstudio():
         assert on.tolist() == [False, True, True, True, channel == 4]
 
 
-def test_half_value_is_strictly_above_half():
+def test_half_value_is_strictly_above_half_and_channel_counts_must_agree():
     values = jnp.asarray([[25.0, 50.1, 75.0, 100.0, 125.5]])
     expected = [[False, True, False, False, True]]
     assert np.asarray(half_value(values, CLASS_VALUES)).tolist() == expected
-
-
-def test_channel_counts_must_agree():
     with pytest.raises(ConfigError, match="3 channels"):
         half_value(jnp.zeros((2, 3)), CLASS_VALUES)
     with pytest.raises(ConfigError, match="3 channels"):
         dlstudio_windows(jnp.zeros((2, 3)))
+    with pytest.raises(ConfigError, match="above 0"):
+        make_objective("mse", class_values=(50, 0))
 
 
 def masks_of(*on):
@@ -69,9 +68,9 @@ def test_softmax_reads_the_likeliest_class_beside_a_background():
     np.testing.assert_allclose(objective.scores(jnp.asarray(outputs)), shares[:, 1:], rtol=1e-5)
 
 
-def test_combo_adds_up():
+def test_combo_adds_up_also_under_jit_and_in_single_precision():
     masks = masks_of(1, 2)
-    outputs = jnp.full(masks.shape, 30.0)
+    outputs = jax.random.normal(jax.random.key(0), masks.shape) * 50
     loss = {
         name: make_objective(name, class_values=CLASS_VALUES).loss(outputs, masks)
         for name in ("mse", "dice")
@@ -79,24 +78,6 @@ def test_combo_adds_up():
     combo = make_objective("combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0})
     expected = loss["mse"] + 400 * loss["dice"]
     np.testing.assert_allclose(combo.loss(outputs, masks), expected, rtol=1e-6)
-
-
-def test_half_precision_outputs_are_widened_before_the_loss():
-    masks = masks_of(4, 4, 4)
-    outputs = jnp.full(masks.shape, 200.0, jnp.bfloat16)
-    loss = make_objective("mse", class_values=CLASS_VALUES).loss(outputs, masks)
-    assert loss.dtype == jnp.float32
-
-
-def test_the_objective_is_static_and_jits():
-    objective = make_objective("dice", class_values=CLASS_VALUES)
-    masks = masks_of(0, 1)
-    outputs = jax.random.normal(jax.random.key(0), masks.shape) * 50
-    np.testing.assert_allclose(
-        jax.jit(objective.loss)(outputs, masks), objective.loss(outputs, masks), rtol=1e-6
-    )
-
-
-def test_class_values_must_be_positive():
-    with pytest.raises(ConfigError, match="above 0"):
-        make_objective("mse", class_values=(50, 0))
+    np.testing.assert_allclose(jax.jit(combo.loss)(outputs, masks), expected, rtol=1e-6)
+    # Outputs of half precision are widened before the loss.
+    assert combo.loss(outputs.astype(jnp.bfloat16), masks).dtype == jnp.float32

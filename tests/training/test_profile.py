@@ -3,8 +3,6 @@
 import gzip
 import json
 
-import pytest
-
 from segjax.training.profile import StepTrace
 from segjax.training.run import run
 
@@ -26,18 +24,17 @@ def test_the_trace_holds_the_steps_asked_for(tiny, no_figures):
     assert len(calls) < 5 * 3
 
 
-@pytest.mark.parametrize("ended", [8, 10])
-def test_a_run_that_ends_within_its_warm_up_says_so(tmp_path, ended):
+def test_a_run_that_ends_within_its_warm_up_says_so(tmp_path):
     lines = []
-    trace = StepTrace(tmp_path / "profile", steps=4, after=10, step=5, say=lines.append)
-    trace.reached(ended, [])
-    trace.close()
-    assert lines == [f"--profile: nothing to trace, the run ended at step {ended} with its warm-up"]
-    StepTrace(tmp_path, steps=0, after=10, say=lines.append).close()
-    assert len(lines) == 1
-
-
-def test_chunks_end_where_the_trace_does(tmp_path):
-    trace = StepTrace(tmp_path, steps=4, after=10, say=print)
-    assert [trace.steps_to_event(step) for step in (0, 9, 10, 13)] == [10, 1, 4, 1]
-    assert StepTrace(tmp_path, steps=0, after=10, say=print).steps_to_event(0) is None
+    for ended in (8, 10):
+        trace = StepTrace(tmp_path / "profile", steps=4, after=10, step=5, say=lines.append)
+        assert [trace.steps_to_event(step) for step in (0, 9, 10, 13)] == [10, 1, 4, 1]
+        trace.reached(ended, [])
+        trace.close()
+        assert lines.pop().endswith(
+            f"nothing to trace, the run ended at step {ended} with its warm-up"
+        )
+    off = StepTrace(tmp_path, steps=0, after=10, say=lines.append)
+    assert off.steps_to_event(0) is None
+    off.close()
+    assert not lines

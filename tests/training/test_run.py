@@ -10,14 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from segjax.data.splits import load_splits
 from segjax.errors import CheckpointError, ConfigError, TrainingError
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.folder import RunFolder, open_run
-from segjax.training.program import make_program
 from segjax.training.run import run
-from segjax.training.trainer import Trainer
-from tests.small_net import silent, small_run
+from tests.small_net import built, silent, small_run
 
 WORKER = """
 import sys
@@ -33,10 +30,8 @@ def weights(folder):
 
 
 def losses(folder):
-    rows = RunFolder(folder).records()
-    return [
-        (row["step"], row.get("loss"), row.get("val_loss"), row.get("val_miou")) for row in rows
-    ]
+    keys = ("step", "loss", "val_loss", "val_miou")
+    return [[row.get(key) for key in keys] for row in RunFolder(folder).records()]
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +60,6 @@ def test_the_run_folder_is_complete(finished):
     assert [row["step"] for row in RunFolder(result.folder).records()] == [
         2, 4, 5, 5, 7, 9, 10, 10,
     ]  # fmt: skip
-
-
-def test_results_say_what_was_measured_where(finished):
-    _, result, _ = finished
     text = (result.folder / "results.json").read_text()
     assert "NaN" not in text
     results = json.loads(text)
@@ -85,11 +76,9 @@ def test_results_say_what_was_measured_where(finished):
 def test_logged_means_are_means_of_the_losses(finished):
     """The logged numbers, from the same steps taken here one at a time."""
     config, result, _ = finished
-    splits = load_splits(config, say=silent)
-    program = make_program(config, splits)
-    state = program.initial_state(config, splits.train.images.shape[1:])
-    trainer = Trainer(config, splits, program, RunFolder(result.folder), say=silent)
-    _, seen = program.steps(state, program.place(splits.train), trainer.order_of(0))
+    trainer, state = built(config)
+    arrays = trainer.program.place(trainer.splits.train)
+    _, seen = trainer.program.steps(state, arrays, trainer.order_of(0))
     seen = np.concatenate(seen)
     rows = [row for row in RunFolder(result.folder).records() if row["kind"] == "train"][:3]
     expected = [seen[0:2].mean(), seen[2:4].mean(), seen[4:5].mean()]
@@ -132,19 +121,15 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
 
 
 def test_a_resumed_run_keeps_its_settings(tiny):
-    folder = RunFolder(tiny.run_dir)
-    open_run(folder, tiny)
-    splits = load_splits(tiny, say=silent)
-    shape = splits.train.images.shape[1:]
-    checkpoints = Checkpoints(folder.checkpoints, notify=silent)
-    checkpoints.save(1, make_program(tiny, splits).initial_state(tiny, shape), {})
+    trainer, state = built(tiny)
+    open_run(trainer.folder, tiny)
+    trainer.checkpoints.save(1, state, {})
     other = tiny.replace(unet_widths="8,16")
     with pytest.raises(ConfigError, match="--unet_widths was 8, is 8,16"):
         run(other.replace(resume=True), say=silent)
     # Told to lie about its settings, the checkpoint itself still refuses another network.
-    template = make_program(other, splits).initial_state(other, shape)
     with pytest.raises(CheckpointError, match="does not belong"):
-        checkpoints.restore(template)
+        trainer.checkpoints.restore(built(other)[1])
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny):
@@ -152,8 +137,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny):
     with pytest.raises(TrainingError, match=r"last good checkpoint|nothing was saved") as raised:
         run(config, say=silent)
     assert "step" in str(raised.value)
-    for step in Checkpoints(Path(config.run_dir) / "checkpoints").steps():
-        state, _, _ = load_params(Path(config.run_dir) / "checkpoints", which=step)
+    saved = Path(config.run_dir) / "checkpoints"
+    for step in Checkpoints(saved).steps():
+        state, _, _ = load_params(saved, which=step)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
 
 
@@ -162,16 +148,12 @@ def test_the_best_checkpoint_is_the_one_tested(tiny):
     config = tiny.replace(loss="mse", learning_rate=1e-4, epochs=3, early_stop_epochs=1)
     result = run(config, say=silent)
     rows = [row for row in RunFolder(config.run_dir).records() if row["kind"] == "validation"]
-    best = max(rows, key=lambda row: row["val_miou"])
-    first_best = next(row for row in rows if row["val_miou"] == best["val_miou"])
-    assert result.results["tested_step"] == first_best["step"]
+    scores = [row["val_miou"] for row in rows]
+    # The first of the best.
+    assert result.results["tested_step"] == rows[scores.index(max(scores))]["step"]
     # Early stopping: the run ended with the first epoch that brought no gain, or at its end.
-    without_gain = [
-        index
-        for index in range(1, len(rows))
-        if rows[index]["val_miou"] <= max(row["val_miou"] for row in rows[:index])
-    ]
-    assert len(rows) == (without_gain[0] + 1 if without_gain else 3)
+    without_gain = [at for at in range(1, len(rows)) if scores[at] <= max(scores[:at])]
+    assert len(rows) == [*(at + 1 for at in without_gain), 3][0]
 
 
 def test_what_cannot_run_is_an_error(tiny, tmp_path):

@@ -28,18 +28,12 @@ def state():
     return init_state(MODEL, OPTIMIZER, seed=0)
 
 
-def test_one_step_moves_every_parameter_and_every_statistic(batch, objective, state):
-    after, loss = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))(state, batch)
-    assert (loss.shape, loss.dtype, int(after.step)) == ((), jnp.float32, 1)
-    for part in ("params", "batch_stats"):
-        same = jax.tree.map(jnp.array_equal, getattr(state, part), getattr(after, part))
-        named = jax.tree_util.tree_leaves_with_path(same)
-        still = [jax.tree_util.keystr(path) for path, alike in named if alike]
-        # A bias that a batch norm takes out again has no gradient but rounding.
-        assert not [name for name in still if "'bias'" not in name or "'bn" in name]
+@pytest.fixture(scope="module")
+def arrays(batch):
+    return jax.tree.map(jnp.asarray, batch)
 
 
-def test_the_step_is_the_textbook_one(batch, objective, state):
+def test_the_step_is_the_textbook_one_and_moves_everything(batch, objective, state):
     """Loss, gradient and momentum, computed here by hand from the network's outputs."""
 
     def loss_of(params):
@@ -49,9 +43,16 @@ def test_the_step_is_the_textbook_one(batch, objective, state):
 
     loss, grads = jax.jit(jax.value_and_grad(loss_of))(state.params)
     after, step_loss = jax.jit(make_train_step(MODEL, OPTIMIZER, objective))(state, batch)
+    assert (step_loss.shape, step_loss.dtype, int(after.step)) == ((), jnp.float32, 1)
     np.testing.assert_allclose(step_loss, loss, rtol=1e-6)
     expected = jax.tree.map(lambda p, g: p - 1e-4 * g, state.params, grads)
     chex.assert_trees_all_close(after.params, expected, rtol=1e-5, atol=1e-7)
+    for part in ("params", "batch_stats"):
+        same = jax.tree.map(jnp.array_equal, getattr(state, part), getattr(after, part))
+        named = jax.tree_util.tree_leaves_with_path(same)
+        still = [jax.tree_util.keystr(path) for path, alike in named if alike]
+        # A bias that a batch norm takes out again has no gradient but rounding.
+        assert not [name for name in still if "'bias'" not in name or "'bn" in name]
 
 
 @pytest.mark.parametrize(
@@ -62,30 +63,23 @@ def test_the_step_is_the_textbook_one(batch, objective, state):
     ],
     ids=["unet", "munet"],
 )
-def test_loss_falls_on_eight_images(batch, model):
+def test_loss_falls_on_eight_images(arrays, model):
     objective = make_objective("mse", class_values=CLASS_VALUES, targets="unit")
     optimizer = optax.adam(3e-3)
-    steps = make_steps(make_train_step(model, optimizer, objective), scan=False)
+    chex.clear_trace_counter()
+    step = chex.assert_max_traces(make_train_step(model, optimizer, objective), n=1)
+    steps = make_steps(step, scan=False)
     rows = np.tile(np.arange(8, dtype=np.int32), (25, 1))
-    arrays = jax.tree.map(jnp.asarray, batch)
-    _, losses = steps(init_state(model, optimizer, seed=0), arrays, rows)
+    state, losses = steps(init_state(model, optimizer, seed=0), arrays, rows)
     losses = np.concatenate(losses)
     assert losses[-1] < 0.5 * losses[0]
+    # Traced once over many steps.
+    state, _ = steps(state, arrays, rows[:2, ::-1])
+    assert int(state.step) == 27
 
 
-def test_traced_once_over_many_steps(batch, objective, state):
-    chex.clear_trace_counter()
-    step = chex.assert_max_traces(make_train_step(MODEL, OPTIMIZER, objective), n=1)
-    steps = make_steps(step, scan=False)
-    arrays = jax.tree.map(jnp.asarray, batch)
-    for rows in (np.arange(4, dtype=np.int32)[None], np.arange(4, 8, dtype=np.int32)[None]):
-        state, _ = steps(state, arrays, rows)
-    assert int(state.step) == 2
-
-
-def test_scanned_steps_equal_single_ones(batch, objective, monkeypatch):
+def test_scanned_steps_equal_single_ones(arrays, objective, monkeypatch):
     monkeypatch.setattr(train, "SCAN_STEPS", 3)
-    arrays = jax.tree.map(jnp.asarray, batch)
     count = 4
     rows = np.random.default_rng(0).integers(0, 8, (count, 2)).astype(np.int32)
     train_step = make_train_step(MODEL, OPTIMIZER, objective)
@@ -96,6 +90,9 @@ def test_scanned_steps_equal_single_ones(batch, objective, monkeypatch):
     assert (len(losses), len(scanned_losses)) == (count, 2)
     np.testing.assert_allclose(np.concatenate(losses), np.concatenate(scanned_losses), rtol=1e-4)
     assert int(scanned.step) == int(one_by_one.step) == count
+    taken = take_batch(arrays, jnp.array([3, 0], jnp.int32))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(taken[name], array[np.array([3, 0])])
 
 
 def test_pixels_that_are_not_valid_do_not_matter(batch, objective, state):
@@ -210,9 +207,3 @@ def test_same_seed_same_weights():
     chex.assert_trees_all_equal(one.params, same.params)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_equal(one.params, other.params)
-
-
-def test_take_batch_takes_the_named_rows(batch):
-    rows = take_batch(jax.tree.map(jnp.asarray, batch), jnp.array([3, 0], jnp.int32))
-    np.testing.assert_array_equal(rows["images"], batch["images"][[3, 0]])
-    np.testing.assert_array_equal(rows["masks"], batch["masks"][[3, 0]])

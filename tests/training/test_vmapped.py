@@ -64,14 +64,12 @@ def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
     def optimizer_of(rate):
         return make_optimizer(config, STEPS, learning_rate=rate)
 
-    any_rate = optimizer_of(1.0)
-
-    def first(index):
+    def first(seed):
         shape = arrays["images"].shape[1:]
-        return init_state(MODEL, any_rate, seed=runs[index][1], image_shape=shape, ema=True)
+        return init_state(MODEL, optimizer_of(1.0), seed=seed, image_shape=shape, ema=True)
 
     together, seen = train_many(
-        stack_states([first(index) for index in range(len(runs))]),
+        stack_states([first(seed) for _, seed in runs]),
         arrays,
         orders([seed for _, seed in runs]),
         model=MODEL,
@@ -88,7 +86,7 @@ def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
         return step(state, take_batch(arrays, rows))
 
     for index, ((objective, seed), rate) in enumerate(zip(runs, rates, strict=True)):
-        state, losses_alone = first(index), []
+        state, losses_alone = first(seed), []
         for rows in orders([seed])[:, 0]:
             state, loss = alone(objective, rate, state, rows)
             losses_alone.append(loss)
@@ -103,22 +101,12 @@ def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
     assert len({float(loss) for loss in seen[-1]}) == len(runs)
 
 
-def test_losses_for_other_networks_do_not_mix():
+def test_what_cannot_go_together_is_refused(arrays):
     members = [Member(objective_of("bce"), 1.0), Member(objective_of("ce"), 1.0)]
     with pytest.raises(ConfigError, match="'bce': 5, 'ce': 6"):
         make_many_step(MODEL, lambda rate: make_optimizer(Config(), 1), members)
     with pytest.raises(ConfigError, match="same network outputs"):
         make_many_step(MODEL, lambda rate: make_optimizer(Config(), 1), [])
-
-
-def test_each_run_needs_its_rows(arrays):
-    state = stack_states([init_state(MODEL, make_optimizer(Config(), 1), seed=0)] * 2)
+    given = {"model": MODEL, "optimizer_of": lambda rate: None, "members": members[:1] * 2}
     with pytest.raises(ConfigError, match=r"\[12, 1, 2\]: 2 runs need \[K, 2, B\]"):
-        train_many(
-            state,
-            arrays,
-            orders([0]),
-            model=MODEL,
-            optimizer_of=lambda rate: make_optimizer(Config(), 1, learning_rate=rate),
-            members=[Member(objective_of("bce"), 1.0)] * 2,
-        )
+        train_many(None, arrays, orders([0]), **given)
