@@ -22,6 +22,7 @@ TEST_FILE = "PurdueShapes5MultiObject-1000-test.gz"
 
 _data, _network = of_group("data"), of_group("network")
 _loss, _optimisation = of_group("loss"), of_group("optimisation")
+_length = functools.partial(_optimisation, fixed=False, tested=True)
 _test = of_group("test", fixed=False, tested=True)
 _run = of_group("run", fixed=False)
 _folder = functools.partial(_run, together=True, compared=False)
@@ -176,18 +177,10 @@ class Config:
         0.0, "Test with an exponential moving average of the weights; 0: off.", low=0, high=1
     )
     batch_size: int = _optimisation(4, "Images a step, over all devices.", low=1, first=True)
-    epochs: int = _optimisation(
-        6, "Passes over the training images.", low=1, fixed=False, first=True, tested=True
-    )
-    max_steps: int = _optimisation(
-        0, "Stop after N steps in all; 0: after --epochs.", low=0, fixed=False, tested=True
-    )
-    early_stop_epochs: int = _optimisation(
-        0,
-        "Stop when validation mIoU has not risen for N epochs; 0: never.",
-        low=0,
-        fixed=False,
-        tested=True,
+    epochs: int = _length(6, "Passes over the training images.", low=1, first=True)
+    max_steps: int = _length(0, "Stop after N steps in all; 0: after --epochs.", low=0)
+    early_stop_epochs: int = _length(
+        0, "Stop when validation mIoU has not risen for N epochs; 0: never.", low=0
     )
     augment: str = _optimisation(
         "",

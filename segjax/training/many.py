@@ -59,11 +59,7 @@ def run_seeds(config: Config, *, say: Say) -> Result:
     processes.of_first(lambda: open_run(parent, config))
     at_once = {"auto": None, "on": True, "off": False}[config.seeds_at_once]
     ended = run_trainers(trainers, at_once=at_once, resume=parent.path, say=say)
-    failed = {
-        trainer.config.seed: result.error
-        for trainer, result in zip(trainers, ended, strict=True)
-        if result.error is not None
-    }
+    failed = {trainer.config.seed: trainer.error for trainer in trainers if trainer.error}
     if not all(result.finished or result.error for result in ended):
         return Result(parent.path, finished=False, results={})
     good = [member for member in members if member.seed not in failed]

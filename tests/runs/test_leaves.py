@@ -17,18 +17,10 @@ from segjax.runs.checkpoints import Checkpoints
 from tests.runs.checkpoint_states import State, assert_same, bits, make_state
 
 
-def test_special_values_keep_their_bits(tmp_path):
-    patterns = np.array([0x7FC00001, 0xFF800000, 0x80000000, 1, 0x7F7FFFFF], np.uint32)
-    state = {"w": patterns.view(np.float32)}
-    Checkpoints(tmp_path).save(0, state, {"worst": float("inf"), "lost": float("nan")})
-    restored, meta, _ = Checkpoints(tmp_path).restore(state)
-    np.testing.assert_array_equal(restored["w"].view(np.uint32), patterns)
-    assert meta["worst"] == float("inf")
-    assert meta["lost"] != meta["lost"]
-
-
 def test_leaves_keep_their_kind(tmp_path):
+    patterns = np.array([0x7FC00001, 0xFF800000, 0x80000000, 1, 0x7F7FFFFF], np.uint32)
     state = {
+        "special": patterns.view(np.float32),
         "numpy": np.arange(3.0),
         "scalar": np.float32(2.5),
         "int": 2**40,
@@ -41,12 +33,13 @@ def test_leaves_keep_their_kind(tmp_path):
         "other key": jax.random.key(1, impl="rbg"),
         "keys": jax.random.split(jax.random.key(1), 3),
     }
-    Checkpoints(tmp_path).save(0, state, {})
-    restored = Checkpoints(tmp_path).restore(state).state
+    Checkpoints(tmp_path).save(0, state, {"worst": float("inf"), "lost": float("nan")})
+    restored, meta, _ = Checkpoints(tmp_path).restore(state)
+    assert meta["worst"] == float("inf")
+    assert meta["lost"] != meta["lost"]
+    np.testing.assert_array_equal(restored["special"].view(np.uint32), patterns)
     assert_same(restored, state)
-    assert [type(leaf) for leaf in jax.tree.leaves(restored)] == [
-        type(leaf) for leaf in jax.tree.leaves(state)
-    ]
+    assert jax.tree.map(type, restored) == jax.tree.map(type, state)
     assert restored["weak"].weak_type
     assert not restored["strong"].weak_type
     # An array that is not tied to a device may join others anywhere, and is not compiled for anew.

@@ -81,51 +81,38 @@ def assert_same_run(one, other, *, rtol=1e-4):
     np.testing.assert_allclose(*losses, rtol=rtol)
 
 
-def test_seeds_in_one_program_are_the_seeds_one_after_another(finished):
+def test_seeds_in_one_program_are_the_seeds_one_after_another(finished, tmp_path):
     together, alone = finished["on"][0], finished["off"][0]
     for seed in (7, 8, 9):
         assert_same_run(together / f"seed{seed}", alone / f"seed{seed}")
     assert RunFolder(together / "seed8").results()["runs_at_once"] == 3
     assert RunFolder(alone / "seed8").results()["runs_at_once"] == 1
-    # Each seed has weights and an order of its own.
+    # Each seed has weights and an order of its own, and is an ordinary run.
     assert len({log(together / f"seed{seed}")[1][0] for seed in (7, 8, 9)}) == 3
-
-
-def test_a_seed_is_an_ordinary_run(finished, tmp_path):
-    folder = finished["off"][0] / "seed8"
-    config = RunFolder(folder).config()
+    config = RunFolder(alone / "seed8").config()
     assert (config.seed, config.seeds, config.synthetic_seed) == (8, 1, 7)
-    alone = run(config.replace(run_dir=str(tmp_path / "alone"), test=False), say=silent)
-    assert log(alone.folder)[0] == log(folder)[0]
-    np.testing.assert_array_equal(log(alone.folder)[1], log(folder)[1])
+    again = run(config.replace(run_dir=str(tmp_path / "alone"), test=False), say=silent)
+    assert log(again.folder)[0] == log(alone / "seed8")[0]
+    np.testing.assert_array_equal(log(again.folder)[1], log(alone / "seed8")[1])
 
 
 def test_the_parent_says_mean_deviation_and_number(finished):
     folder, result, lines = finished["on"]
-    scores = [
-        RunFolder(folder / f"seed{seed}").results()["test"]["half"]["mean"]["iou"]
-        for seed in (7, 8, 9)
-    ]
+    results = [RunFolder(folder / f"seed{seed}").results() for seed in (7, 8, 9)]
+    scores = [one["test"]["half"]["mean"]["iou"] for one in results]
+    mean, std = statistics.fmean(scores), statistics.stdev(scores)
     written = json.loads((folder / "results.json").read_text())
-    assert written["test"]["half"]["mean"]["iou"] == pytest.approx(
-        {"mean": statistics.fmean(scores), "std": statistics.stdev(scores), "n": 3}
-    )
+    half = written["test"]["half"]
+    assert half["mean"]["iou"] == pytest.approx({"mean": mean, "std": std, "n": 3})
+    assert len(half["per_class"]["iou"]) == 5
     assert [one["seed"] for one in written["runs"]] == [7, 8, 9]
-    assert len(written["test"]["half"]["per_class"]["iou"]) == 5
     assert result.finished
-    line = f"mIoU {statistics.fmean(scores):.4f} ± {statistics.stdev(scores):.4f}"
-    assert any(line in said for said in lines)
+    assert any(f"mIoU {mean:.4f} ± {std:.4f}" in said for said in lines)
     assert any(said.startswith("seed8: [epoch=1/2, iter=   3") for said in lines)
-
-
-def test_values_that_are_missing_are_left_out_of_the_spread():
+    # Values that are missing are left out.
     runs = [{"iou": [0.5, None], "name": "x", "seconds": 1.0}, {"iou": [0.7, 0.2], "name": "x"}]
-    assert seeds.spread(runs) == {
-        "iou": [
-            {"mean": pytest.approx(0.6), "std": pytest.approx(0.02**0.5), "n": 2},
-            {"mean": 0.2, "std": None, "n": 1},
-        ]
-    }
+    both = {"mean": pytest.approx(0.6), "std": pytest.approx(0.02**0.5), "n": 2}
+    assert seeds.spread(runs) == {"iou": [both, {"mean": 0.2, "std": None, "n": 1}]}
 
 
 def test_finished_seeds_are_not_trained_again_and_more_can_be_added(copied):

@@ -78,6 +78,10 @@ class Pair:
         return list(map(json.loads, lines))
 
 
+# The runs of this process; the others draw.
+pytestmark = pytest.mark.usefixtures("no_figures")
+
+
 @pytest.fixture(scope="module")
 def pair():
     pair = Pair()
@@ -91,8 +95,9 @@ def pair():
 def config(tmp_path):
     return small_run(
         tmp_path / "run",
-        synthetic_train=18,
-        synthetic_test=6,
+        synthetic_train=16,
+        synthetic_test=4,
+        val_images=4,
         loss="combo",
         loss_params={"dice_scale": 400.0},
         augment="flip,noise",
