@@ -5,16 +5,10 @@ import jax.numpy as jnp
 import pytest
 
 from segjax.networks import conv as conv_module
-from segjax.networks.conv import (
-    conv,
-    fastest_gradient,
-    kernel_gradient,
-    patch_gradient,
-    plain_conv,
-    width_gradient,
-)
+from segjax.networks.conv import conv, fastest_gradient, plain_conv
 from tests.networks.arrays import assert_close, draw
 
+FORMS = conv_module.width_gradient, conv_module.kernel_gradient, conv_module.patch_gradient
 SHAPES = [(3, 4, 6, 4, 5), (9, 8, 8, 2, 3)]  # fewer images than columns, and more
 
 
@@ -31,7 +25,7 @@ def test_conv_equals_the_plain_one_in_value_and_gradients(shape, dtype):
         def results(x, kernel, g):
             ours, by_ours = jax.vjp(conv, x, kernel)
             plain, by_plain = jax.vjp(plain_conv, x, kernel)
-            forms = width_gradient(x, g), kernel_gradient(x, g), patch_gradient(x, g)
+            forms = [form(x, g) for form in FORMS]
             return (ours, *by_ours(g)), (plain, *by_plain(g)), forms
 
         ours, plain, forms = results(x, kernel, g)
@@ -54,6 +48,7 @@ def test_overwritten_channels_are_computed_and_pass_no_gradient():
 
 
 def test_each_size_takes_its_own_gradient(monkeypatch):
+    width_gradient, kernel_gradient, patch_gradient = FORMS
     small, large = jnp.zeros((4, 16, 16, 8)), jnp.zeros((32, 16, 16, 8))
     images, g = jnp.zeros((32, 16, 16, 3)), jnp.zeros((4, 16, 16, 64))
     if jax.default_backend() == "cpu":
