@@ -141,7 +141,7 @@ LIGHT = [
     ("segjax.export.__main__", {"jax", "numpy"}),
     ("segjax.data", {"jax", "flax"}),
     ("segjax.losses", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
-    ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib"}),
+    ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
     ("segjax.plots", {"jax", "flax"}),
     ("segjax.training.run", {"torch", "tensorboardX"}),
     ("segjax.predict.predictor", {"torch", "onnx", "safetensors", "matplotlib", "tqdm"}),

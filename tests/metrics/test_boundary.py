@@ -8,21 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from segjax.metrics import (
-    BoundaryCounts,
-    SurfaceDistances,
-    assd,
-    boundary_count,
-    boundary_f1,
-    hausdorff,
-    hd95,
-    surface_distances,
-)
+from segjax import metrics as m
 from segjax.metrics.masks import boundaries
 from tests.metrics.scenes import all_valid, refused, square
 
 EMPTY = np.zeros((1, 12, 12, 1), bool)
-SCORES = (hausdorff, hd95, assd)
+SCORES = (m.hausdorff, m.hd95, m.assd)
 
 
 def points(*places):
@@ -34,43 +25,45 @@ def points(*places):
 
 def test_hand_distances():
     # From (2, 2) and (2, 5) to (2, 2) and (6, 2): there 0 and 3, back 0 and 4.
-    found = surface_distances(points((2, 2), (2, 5)), points((2, 2), (6, 2)))
-    assert hausdorff(found)[0] == 4
-    assert hd95(found)[0] == pytest.approx(0.95 * 4, rel=1e-15)
-    assert assd(found)[0] == pytest.approx((0 + 3 + 0 + 4) / 4, rel=1e-15)
-    assert hausdorff(surface_distances(points((1, 1)), points((4, 5))))[0] == 5
-    stretched = surface_distances(points((1, 1)), points((4, 5)), spacing=(2, 1))
-    assert hausdorff(stretched)[0] == pytest.approx(math.hypot(6, 4), rel=1e-15)
+    found = m.surface_distances(points((2, 2), (2, 5)), points((2, 2), (6, 2)))
+    assert m.hausdorff(found)[0] == 4
+    assert m.hd95(found)[0] == pytest.approx(0.95 * 4, rel=1e-15)
+    assert m.assd(found)[0] == pytest.approx((0 + 3 + 0 + 4) / 4, rel=1e-15)
+    assert m.hausdorff(m.surface_distances(points((1, 1)), points((4, 5))))[0] == 5
+    stretched = m.surface_distances(points((1, 1)), points((4, 5)), spacing=(2, 1))
+    assert m.hausdorff(stretched)[0] == pytest.approx(math.hypot(6, 4), rel=1e-15)
 
 
 def test_hand_boundary_f1():
     pred, target = points((2, 2), (2, 5), (9, 9)), points((2, 2), (6, 2))
     # Within 3 pixels: of the prediction (2, 2) and (2, 5), of the target only (2, 2).
     for tolerance, precision in ((3, 2 / 3), (2.99, 1 / 3)):
-        counts = boundary_count(pred, target, tolerance=tolerance)
+        counts = m.boundary_count(pred, target, tolerance=tolerance)
         expected = 2 * precision * (1 / 2) / (precision + 1 / 2)
-        assert boundary_f1(counts)[0] == pytest.approx(expected, rel=1e-15)
+        assert m.boundary_f1(counts)[0] == pytest.approx(expected, rel=1e-15)
     assert [int(leaf[0, 0]) for leaf in vars(counts).values()] == [1, 3, 1, 2]
-    tenth = boundary_count(points((1, 1)), points((1, 4)), tolerance=0.3, spacing=0.1)
-    assert boundary_f1(tenth)[0] == 1
+    tenth = m.boundary_count(points((1, 1)), points((1, 4)), tolerance=0.3, spacing=0.1)
+    assert m.boundary_f1(tenth)[0] == 1
 
 
 def test_outlines_of_nested_squares():
-    found = surface_distances(square(1, 1, 9), square(3, 3, 5))
+    found = m.surface_distances(square(1, 1, 9), square(3, 3, 5))
     # From the outer corner (1, 1) to the inner one (3, 3).
-    assert hausdorff(found)[0] == pytest.approx(math.sqrt(8), rel=1e-15)
+    assert m.hausdorff(found)[0] == pytest.approx(math.sqrt(8), rel=1e-15)
     for tolerance, f1 in ((3, 1), (1, 0)):
-        counts = boundary_count(square(1, 1, 9), square(3, 3, 5), tolerance=tolerance)
-        assert boundary_f1(counts)[0] == f1
+        counts = m.boundary_count(square(1, 1, 9), square(3, 3, 5), tolerance=tolerance)
+        assert m.boundary_f1(counts)[0] == f1
 
 
 def test_equal_masks_are_perfect():
     rng = np.random.default_rng(0)
     mask = rng.random((2, 9, 7, 3)) < 0.5
-    found = surface_distances(mask, mask)
+    found = m.surface_distances(mask, mask)
     for score in SCORES:
         np.testing.assert_array_equal(score(found), np.zeros(3))
-    np.testing.assert_array_equal(boundary_f1(boundary_count(mask, mask, tolerance=0)), np.ones(3))
+    np.testing.assert_array_equal(
+        m.boundary_f1(m.boundary_count(mask, mask, tolerance=0)), np.ones(3)
+    )
 
 
 masks = hnp.arrays(bool, (1, 6, 7, 1))
@@ -89,12 +82,12 @@ def test_equals_all_pairs(pred, target, tolerance):
     if not (pred.any() and target.any()):
         return
     there, back = brute_force(pred, target)
-    found = surface_distances(pred, target)
-    np.testing.assert_allclose(hausdorff(found), [max(there.max(), back.max())], rtol=1e-12)
+    found = m.surface_distances(pred, target)
+    np.testing.assert_allclose(m.hausdorff(found), [max(there.max(), back.max())], rtol=1e-12)
     expected = max(np.percentile(there, 95), np.percentile(back, 95))
-    np.testing.assert_allclose(hd95(found), [expected], rtol=1e-12)
-    np.testing.assert_allclose(assd(found), [np.mean([*there, *back])], rtol=1e-12)
-    counts = boundary_count(pred, target, tolerance=tolerance)
+    np.testing.assert_allclose(m.hd95(found), [expected], rtol=1e-12)
+    np.testing.assert_allclose(m.assd(found), [np.mean([*there, *back])], rtol=1e-12)
+    counts = m.boundary_count(pred, target, tolerance=tolerance)
     assert counts.pred_near[0, 0] == np.count_nonzero(there <= tolerance + 1e-6)
     assert counts.target_near[0, 0] == np.count_nonzero(back <= tolerance + 1e-6)
 
@@ -103,8 +96,8 @@ def test_equals_all_pairs(pred, target, tolerance):
 @given(masks, masks)
 def test_symmetry_shift_turn_and_scale(pred, target):
     def scores(one, two, spacing=1.0):
-        found = surface_distances(one, two, spacing=spacing)
-        f1 = boundary_f1(boundary_count(one, two, tolerance=1.5 * spacing, spacing=spacing))
+        found = m.surface_distances(one, two, spacing=spacing)
+        f1 = m.boundary_f1(m.boundary_count(one, two, tolerance=1.5 * spacing, spacing=spacing))
         return np.array([score(found)[0] for score in SCORES]), f1[0]
 
     distances, f1 = scores(pred, target)
@@ -126,28 +119,28 @@ def test_merging_equals_the_whole():
     rng = np.random.default_rng(1)
     pred, target = rng.random((2, 6, 8, 8, 2)) < 0.3
     pred[0], target[1] = False, False
-    whole = boundary_count(pred, target)
+    whole = m.boundary_count(pred, target)
     batches = [(pred[a:b], target[a:b]) for a, b in ((0, 1), (1, 4), (4, 6))]
-    one, two, three = (boundary_count(*batch) for batch in batches)
+    one, two, three = (m.boundary_count(*batch) for batch in batches)
     merged = one + two + three
     for name, leaf in vars(whole.total()).items():
         np.testing.assert_array_equal(getattr(merged, name), leaf)
-    np.testing.assert_array_equal(boundary_f1(merged), boundary_f1(whole))
-    joined = SurfaceDistances.concatenate([surface_distances(*batch) for batch in batches])
-    found = surface_distances(pred, target)
+    np.testing.assert_array_equal(m.boundary_f1(merged), m.boundary_f1(whole))
+    joined = m.SurfaceDistances.concatenate([m.surface_distances(*batch) for batch in batches])
+    found = m.surface_distances(pred, target)
     for score in SCORES:
         values = (score(distances, missing="diagonal") for distances in (joined, found))
         np.testing.assert_array_equal(*values)
 
 
 def test_no_outline_in_either_mask():
-    found = surface_distances(EMPTY, EMPTY)
+    found = m.surface_distances(EMPTY, EMPTY)
     for score in SCORES:
         values = [score(found)[0], *(score(found, absent=a)[0] for a in ("nan", "zero"))]
         np.testing.assert_array_equal(values, [np.nan, np.nan, 0])
         refused("'one' is not one of", score, found, absent="one")
-    counts = boundary_count(EMPTY, EMPTY)
-    values = [boundary_f1(counts, absent=a)[0] for a in ("skip", "nan", "zero", "one")]
+    counts = m.boundary_count(EMPTY, EMPTY)
+    values = [m.boundary_f1(counts, absent=a)[0] for a in ("skip", "nan", "zero", "one")]
     np.testing.assert_array_equal(values, [np.nan, np.nan, 0, 1])
 
 
@@ -156,13 +149,13 @@ def test_an_outline_in_one_mask_only(swap):
     pair = [EMPTY, square(2, 2, 3)]
     if swap:
         pair.reverse()
-    found = surface_distances(*pair, spacing=(3, 4))
+    found = m.surface_distances(*pair, spacing=(3, 4))
     for score in SCORES:
         assert score(found)[0] == math.inf
         assert score(found, missing="diagonal")[0] == 12 * 5
         assert np.isnan(score(found, missing="skip")[0])
     for absent in ("skip", "nan", "zero", "one"):
-        assert boundary_f1(boundary_count(*pair), absent=absent)[0] == 0
+        assert m.boundary_f1(m.boundary_count(*pair), absent=absent)[0] == 0
 
 
 def test_averages_over_classes_and_images():
@@ -171,9 +164,9 @@ def test_averages_over_classes_and_images():
     target[0, 2, 2] = True
     pred[0, 2, 5, 0] = pred[0, 2, 3, 1] = True
     target[1, 0, 0, 1] = True
-    found = surface_distances(pred, target)
+    found = m.surface_distances(pred, target)
     far, nan = math.hypot(8, 8), np.nan
-    np.testing.assert_allclose(hausdorff(found, missing="diagonal"), [3, (1 + far) / 2])
+    np.testing.assert_allclose(m.hausdorff(found, missing="diagonal"), [3, (1 + far) / 2])
     for choices, expected in (
         ({"over": "image"}, [[3, 1], [nan, np.inf]]),
         ({"missing": "skip"}, [3, 1]),
@@ -182,38 +175,38 @@ def test_averages_over_classes_and_images():
         ({"missing": "skip", "absent": "nan"}, [nan, 1]),
         ({"missing": "skip", "absent": "zero"}, [1.5, 1]),
     ):
-        np.testing.assert_array_equal(hausdorff(found, **choices), expected)
-    counts = boundary_count(pred, target, tolerance=1)
-    np.testing.assert_array_equal(boundary_f1(counts, over="image"), [[0, 1], [nan, 0]])
+        np.testing.assert_array_equal(m.hausdorff(found, **choices), expected)
+    counts = m.boundary_count(pred, target, tolerance=1)
+    np.testing.assert_array_equal(m.boundary_f1(counts, over="image"), [[0, 1], [nan, 0]])
     for average, f1 in (
         ("none", [0, 2 / 3]),  # class 1 over the set: 1 of 1 predicted, 1 of 2 target pixels near
         ("macro", 1 / 3),
         ("weighted", (0 + 2 * 2 / 3) / 3),
         ("micro", 2 / 5),  # pooled: 1 of 2 predicted, 1 of 3 target pixels near
     ):
-        np.testing.assert_allclose(boundary_f1(counts, average=average), f1)
+        np.testing.assert_allclose(m.boundary_f1(counts, average=average), f1)
 
 
 def test_ignored_pixels_do_not_count():
     pred, target = square(2, 2, 3), square(2, 2, 3)
     pred[0, 9:, 9:] = True
     valid = all_valid(pred)
-    assert hausdorff(surface_distances(pred, target))[0] > 5
+    assert m.hausdorff(m.surface_distances(pred, target))[0] > 5
     valid[0, 8:, 8:] = False
-    assert hausdorff(surface_distances(pred, target, valid=valid))[0] == 0
-    assert boundary_f1(boundary_count(pred, target, valid=valid))[0] == 1
-    nothing = surface_distances(pred, target, valid=np.zeros_like(valid))
-    assert np.isnan(hausdorff(nothing)[0])
+    assert m.hausdorff(m.surface_distances(pred, target, valid=valid))[0] == 0
+    assert m.boundary_f1(m.boundary_count(pred, target, valid=valid))[0] == 1
+    nothing = m.surface_distances(pred, target, valid=np.zeros_like(valid))
+    assert np.isnan(m.hausdorff(nothing)[0])
 
 
 def test_wrong_inputs_say_what_to_do():
-    refused(r"\[N, H, W, C\]", boundary_count, EMPTY[0], EMPTY[0])
-    refused("threshold", surface_distances, EMPTY.astype(float), EMPTY)
-    refused("valid", surface_distances, EMPTY, EMPTY, valid=all_valid(EMPTY)[:, 1:])
-    refused("tolerance", boundary_count, EMPTY, EMPTY, tolerance=-1)
-    refused("spacing", surface_distances, EMPTY, EMPTY, spacing=0)
-    refused("summed", lambda: boundary_f1(boundary_count(EMPTY, EMPTY).total(), over="image"))
-    sizes = [surface_distances(m, m) for m in (EMPTY, np.zeros((1, 3, 3, 1), bool))]
-    refused("one image size", SurfaceDistances.concatenate, sizes)
-    one = boundary_count(EMPTY, EMPTY)
-    refused("classes", lambda: one + BoundaryCounts(*(np.zeros(2, np.int64) for _ in range(4))))
+    refused(r"\[N, H, W, C\]", m.boundary_count, EMPTY[0], EMPTY[0])
+    refused("threshold", m.surface_distances, EMPTY.astype(float), EMPTY)
+    refused("valid", m.surface_distances, EMPTY, EMPTY, valid=all_valid(EMPTY)[:, 1:])
+    refused("tolerance", m.boundary_count, EMPTY, EMPTY, tolerance=-1)
+    refused("spacing", m.surface_distances, EMPTY, EMPTY, spacing=0)
+    refused("summed", lambda: m.boundary_f1(m.boundary_count(EMPTY, EMPTY).total(), over="image"))
+    sizes = [m.surface_distances(one, one) for one in (EMPTY, np.zeros((1, 3, 3, 1), bool))]
+    refused("one image size", m.SurfaceDistances.concatenate, sizes)
+    one = m.boundary_count(EMPTY, EMPTY)
+    refused("classes", lambda: one + m.BoundaryCounts(*(np.zeros(2, np.int64) for _ in range(4))))
