@@ -37,10 +37,8 @@ LOGITS = {"pred_is": "logits"}
             lambda: losses.dice_prob(X, T, class_weights=[1, 2, 3], per_class=False, **LOGITS),
             "needs per_class=True",
         ),
-        (
-            lambda: losses.bce(X, T, valid=np.ones((2, 4)) > 0, **LOGITS),
-            r"valid has shape \(2, 4\)",
-        ),
+        (lambda: losses.bce(X, T, valid=np.ones((2, 4)) > 0, **LOGITS), r"valid has .* \(2, 4\)"),
+        (lambda: losses.focal(X, T, classes="exclusive", **LOGITS), "is called 'multiclass' now"),
         (lambda: losses.hausdorff(X[:, 0, 0], T[:, 0, 0], **LOGITS), "at least one axis between"),
         (lambda: losses.topk(X, LABELS, fraction=0, **LOGITS), "fraction=0: must be > 0"),
         (
@@ -63,32 +61,25 @@ def test_refused_under_jit_too(call, message):
 
 
 def test_values_out_of_range_are_refused_where_they_are_known():
-    with pytest.raises(ConfigError, match="target has values from 50 to 50"):
-        losses.bce(X, T + 50, **LOGITS)
-    with pytest.raises(ConfigError, match=r"pred has values from -3 to -3.*pred_is='logits'"):
-        losses.dice_prob(X - 3, T, pred_is="probs")
-    with pytest.raises(ConfigError, match=r"labels go from 7 to 7: must be in 0\.\.2"):
-        losses.cross_entropy(X, LABELS + 7, **LOGITS)
+    for loss, x, t, pred_is, told in (
+        (losses.bce, X, T + 50, "logits", "target has values from 50 to 50"),
+        (losses.dice_prob, X - 3, T, "probs", "pred has values from -3 to -3.*pred_is='logits'"),
+        (losses.cross_entropy, X, LABELS + 7, "logits", r"labels go from 7 to 7: must be in 0..2"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            loss(x, t, pred_is=pred_is)
     ignored = losses.cross_entropy(X, LABELS + 255, valid=LABELS > 0, **LOGITS)
     assert ignored == 0
     assert np.isfinite(jax.jit(lambda t: losses.bce(X, t, **LOGITS))(T + 50))
 
 
-def test_the_former_words_for_classes_are_answered_with_the_new_ones():
-    with pytest.raises(ConfigError, match="classes='exclusive': is called 'multiclass' now"):
-        losses.focal(X, LABELS, classes="exclusive", **LOGITS)
-
-
 def test_settings_by_flag_reach_the_loss():
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=X.shape), rng.integers(0, 2, X.shape)
-    named = make_loss(
-        "focal_tversky",
-        parameters={"tversky_fp": 0.1, "tversky_exponent": 0.5, "loss_class_weights": "1,2,3"},
-    )
-    direct = losses.focal_tversky(
-        x, t, fp_weight=0.1, exponent=0.5, class_weights=[1, 2, 3], **LOGITS
-    )
+    flags = {"tversky_fp": 0.1, "tversky_exponent": 0.5, "loss_class_weights": "1,2,3"}
+    named = make_loss("focal_tversky", parameters=flags)
+    keywords = {"fp_weight": 0.1, "exponent": 0.5, "class_weights": [1, 2, 3]}
+    direct = losses.focal_tversky(x, t, **keywords, **LOGITS)
     np.testing.assert_allclose(named(x, t), direct, rtol=1e-6)
     with pytest.raises(ConfigError, match="loss_class_weights=1,x"):
         make_loss("bce", parameters={"loss_class_weights": "1,x"})

@@ -52,44 +52,35 @@ VALUES = {
     "mcc": (losses.mcc, {}, MCC),
     "bce": (losses.bce, {}, B),
     "bce smoothed": (
-        losses.bce,
-        {"label_smoothing": 0.2},
+        *(losses.bce, {"label_smoothing": 0.2}),
         -(0.9 * log(0.8) + 0.1 * log(0.2) + 0.1 * log(0.4) + 0.9 * log(0.6)) / 2,
     ),
     "bce weighted": (
-        losses.bce,
-        {"fn_weight": 3, "fp_weight": 2},
+        *(losses.bce, {"fn_weight": 3, "fp_weight": 2}),
         -(3 * log(0.8) + 2 * log(0.6)) / 2,
     ),
     "focal": (losses.focal, {}, -(0.2**2 * log(0.8) + 0.4**2 * log(0.6)) / 2),
     "focal weighted": (
-        losses.focal,
-        {"gamma": 1, "fn_weight": 0.25, "fp_weight": 0.75},
+        *(losses.focal, {"gamma": 1, "fn_weight": 0.25, "fp_weight": 0.75}),
         -(0.25 * 0.2 * log(0.8) + 0.75 * 0.4 * log(0.6)) / 2,
     ),
     "topk": (losses.topk, {"classes": "multilabel", "fraction": 0.5}, -log(0.6)),
     "dice_ce": (losses.dice_ce, {"classes": "multilabel", "ce_weight": 0.5}, DICE + 0.5 * B),
     "dice_focal": (
-        losses.dice_focal,
-        {"dice_weight": 2},
+        *(losses.dice_focal, {"dice_weight": 2}),
         2 * DICE - (0.2**2 * log(0.8) + 0.4**2 * log(0.6)) / 2,
     ),
     "exp_log": (
-        losses.exp_log,
-        {},
+        *(losses.exp_log, {}),
         0.8 * (-log(1 - DICE)) ** 0.3 + 0.2 * ((-log(0.8)) ** 0.3 + (-log(0.6)) ** 0.3) / 2,
     ),
     "unified_focal": (losses.unified_focal, {"focal_weight": 0.3}, _unified("asymmetric")),
     "unified_focal symmetric": (
-        losses.unified_focal,
-        {"focal_weight": 0.3, "variant": "symmetric"},
+        *(losses.unified_focal, {"focal_weight": 0.3, "variant": "symmetric"}),
         _unified("symmetric"),
     ),
-    "lovasz_softmax": (  # errors 0.4 (background), 0.2 (the object): 0.4 / 2 + 0.2 / 2
-        losses.lovasz_softmax,
-        {"classes": "multilabel"},
-        0.3,
-    ),
+    # errors 0.4 (background), 0.2 (the object): 0.4 / 2 + 0.2 / 2
+    "lovasz_softmax": (losses.lovasz_softmax, {"classes": "multilabel"}, 0.3),
     "kaggle bce": (kaggle.bce, {}, B),
     "kaggle dice": (kaggle.dice, {}, DICE),
     "kaggle bce_dice": (kaggle.bce_dice, {}, B + DICE),
@@ -98,8 +89,7 @@ VALUES = {
     "kaggle tversky": (kaggle.tversky, {}, 1 - 1.8 / (1.8 + 0.2 + 0.1)),
     "kaggle focal_tversky": (kaggle.focal_tversky, {"gamma": 2}, (1 - 1.8 / 2.1) ** 2),
     "kaggle combo": (
-        kaggle.combo,
-        {"alpha": 0.3},
+        *(kaggle.combo, {"alpha": 0.3}),
         0.5 * 0.3 * -(log(0.8) + 0.7 * log(0.6)) / 2 - 0.5 * (1 - DICE),
     ),
 }
@@ -116,8 +106,7 @@ def test_value_on_two_pixels(case):
     [
         (losses.cross_entropy, {}, CE),
         (
-            losses.cross_entropy,
-            {"label_smoothing": 0.3},
+            *(losses.cross_entropy, {"label_smoothing": 0.3}),
             0.8 * CE - 0.1 * (log(0.2) + log(0.1) + log(0.3) + log(0.2)) / 2,
         ),
         # weights of the classes at hand: 1 and 3
@@ -125,8 +114,7 @@ def test_value_on_two_pixels(case):
         (losses.focal, {}, -(0.3**2 * log(0.7) + 0.5**2 * log(0.5)) / 2),
         (losses.dice_prob, {}, DICE3),
         (
-            losses.dice_prob,
-            {"class_weights": [2, 0, 6]},
+            *(losses.dice_prob, {"class_weights": [2, 0, 6]}),
             (2 * (1 - 2.4 / 3) + 6 * (1 - 2 / 2.6)) / 8,
         ),
         (losses.dice_prob, {"absent": "skip"}, ((1 - 2.4 / 3) + (1 - 2 / 2.6)) / 2),
@@ -134,21 +122,18 @@ def test_value_on_two_pixels(case):
         (losses.dice_ce, {}, DICE3 + CE),
         (losses.topk, {"fraction": 0.5}, -log(0.5)),
         (
-            losses.exp_log,
-            {},
+            *(losses.exp_log, {}),
             0.8 * np.mean([(-log(score)) ** 0.3 for score in (2.4 / 3, 1 / 1.4, 2 / 2.6)])
             + 0.2 * ((-log(0.7)) ** 0.3 + (-log(0.5)) ** 0.3) / 2,
         ),
         # pixel 0 is background, so faded; of the classes 0.4 FP and 0.6 FN
         (
-            losses.unified_focal,
-            {},
+            *(losses.unified_focal, {}),
             0.5 * (0.4 * 0.3**0.5 * -log(0.7) + 0.6 * -log(0.5)) / 2
             + 0.5 * (0.3 / 2 + sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)) / 3,
         ),
         (
-            losses.unified_focal,
-            {"variant": "symmetric"},
+            *(losses.unified_focal, {"variant": "symmetric"}),
             0.5 * (0.4 * 0.3**0.5 * -log(0.7) + 0.6 * 0.5**0.5 * -log(0.5)) / 2
             + 0.5 * (sqrt(0.3 / 2) + sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)) / 3,
         ),
@@ -161,9 +146,8 @@ def test_value_on_two_pixels(case):
     ],
 )
 def test_value_with_three_classes_that_exclude_each_other(loss, settings, expected):
-    settings = (
-        {"classes": "multiclass"} | settings if loss is not losses.cross_entropy else settings
-    )
+    if loss is not losses.cross_entropy:
+        settings = {"classes": "multiclass"} | settings
     one_hot = np.eye(3, dtype=np.float32)[LABELS]
     for target in (LABELS, one_hot):
         result = loss(P3, target, pred_is="probs", **settings)
@@ -187,45 +171,30 @@ def test_lovasz_hinge_on_three_pixels():
     np.testing.assert_allclose(kaggle.lovasz_hinge(x, t, pred_is="logits"), expected, rtol=1e-6)
 
 
-def test_boundary_on_a_row():
+def test_distances_and_centre_lines_of_a_row():
     # signed distances 1, 0, -1, 0, 1
-    p = _row(0.5, 1, 1, 1, 0)
-    np.testing.assert_allclose(losses.boundary(p, ROW, pred_is="probs"), (0.5 - 1) / 5)
-    scaled = losses.boundary(p, ROW, pred_is="probs", unit="diagonal")
-    np.testing.assert_allclose(scaled, -0.1 / sqrt(26), rtol=1e-6)
-    given = losses.boundary(p, ROW, pred_is="probs", target_map=losses.signed_distance(ROW))
-    np.testing.assert_allclose(given, -0.1)
-
-
-def test_hausdorff_on_a_row():
+    half = _row(0.5, 1, 1, 1, 0)
     # only the first pixel is wrong: 1 from the target's border, 4 from the prediction's
-    p = _row(0.6, 1, 1, 1, 0)
-    expected = 0.36 * (1 + 16) / 5
-    np.testing.assert_allclose(losses.hausdorff(p, ROW, pred_is="probs"), expected, rtol=1e-6)
-    given = losses.hausdorff(p, ROW, pred_is="probs", target_map=losses.distance_field(ROW))
-    np.testing.assert_allclose(given, expected, rtol=1e-6)
-    linear = losses.hausdorff(p, ROW, pred_is="probs", power=1.0)
-    np.testing.assert_allclose(linear, 0.36 * (1 + 4) / 5, rtol=1e-6)
+    wrong = _row(0.6, 1, 1, 1, 0)
+    # the centre line of the target is its middle pixel; that of ROW / 2 is half of that
+    for loss, p, settings, expected in (
+        (losses.boundary, half, {}, (0.5 - 1) / 5),
+        (losses.boundary, half, {"unit": "diagonal"}, -0.1 / sqrt(26)),
+        (losses.boundary, half, {"target_map": losses.signed_distance(ROW)}, -0.1),
+        (losses.hausdorff, wrong, {}, 0.36 * (1 + 16) / 5),
+        (losses.hausdorff, wrong, {"target_map": losses.distance_field(ROW)}, 0.36 * 17 / 5),
+        (losses.hausdorff, wrong, {"power": 1.0}, 0.36 * (1 + 4) / 5),
+        (losses.cldice, ROW / 2, {"iterations": 1}, 1 - 2 * 1 * 0.75 / 1.75),
+    ):
+        found = loss(p, ROW, pred_is="probs", **settings)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    line = losses.soft_skeleton(ROW, iterations=1)
+    np.testing.assert_allclose(line, _row(0, 0, 1, 0, 0), atol=1e-7)
 
 
-def test_cldice_on_a_row():
-    # the centre line of the target is its middle pixel; the prediction's is half of that
-    p = ROW / 2
-    np.testing.assert_allclose(
-        losses.soft_skeleton(ROW, iterations=1), _row(0, 0, 1, 0, 0), atol=1e-7
-    )
-    expected = 1 - 2 * 1 * 0.75 / 1.75
-    np.testing.assert_allclose(
-        losses.cldice(p, ROW, pred_is="probs", iterations=1), expected, rtol=1e-6
-    )
-
-
-CELLS = {
-    ("sample", True): (3, 2),
-    ("sample", False): (3,),
-    ("batch", True): (2,),
-    ("batch", False): (),
-}
+# over, per_class: the shape of the cells
+CELLS = {("sample", True): (3, 2), ("sample", False): (3,), ("batch", True): (2,)}
+CELLS["batch", False] = ()
 
 
 @jax.jit  # all at once: one program compiles faster than hundreds of operations
@@ -260,9 +229,3 @@ def test_per_cell_values_keep_their_shapes():
     assert pixels["ce"].shape == (3, 4, 4)
     assert each.shape == (3,)
     np.testing.assert_allclose(each[1], alone, rtol=1e-6)
-
-
-def test_combo_value_is_the_sum_of_its_parts():
-    p, t = P * 250, T * 200
-    expected = losses.mse(p, t) + 400 * losses.dice(p, t)
-    np.testing.assert_allclose(losses.combo(p, t, dice_scale=400), expected, rtol=1e-6)
