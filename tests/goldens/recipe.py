@@ -30,7 +30,7 @@ def random_state_dict(*, depth: int, seed: int = 0) -> dict[str, np.ndarray]:
     PyTorch's initial 0 the gradients of a deep mUnet without skip connections explode, and ten
     steps amplify a change of the last bit to more than any tolerance, in one framework alone.
     """
-    result: dict[str, np.ndarray] = {}
+    result = {}
     for layer in layout.layers(layout.Kind(depth)):
         for part, shape in layer.shapes().items():
             name = f"{layer.name}.{part}"
@@ -63,10 +63,8 @@ def batches(*, size: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 def golden_batches(*, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return ``batches`` of two, cut to their middle 24 rows and columns: a golden stays small."""
-    return [
-        (images[:, 20:44, 20:44], masks[:, 20:44, 20:44])
-        for images, masks in batches(size=2, count=count)
-    ]
+    middle = np.s_[:, 20:44, 20:44]
+    return [(images[middle], masks[middle]) for images, masks in batches(size=2, count=count)]
 
 
 def golden_path(*, depth: int, skip: bool) -> Path:
@@ -76,12 +74,8 @@ def golden_path(*, depth: int, skip: bool) -> Path:
 
 def digest(tensors: dict[str, np.ndarray]) -> np.ndarray:
     """Return norm and projection on ``probe`` of each tensor, [names in order, 2]."""
-    return np.array(
-        [
-            [np.linalg.norm(value), np.sum(value * probe(name, value.shape))]
-            for name, value in sorted(tensors.items())
-        ]
-    )
+    named = sorted(tensors.items())
+    return np.array([[np.linalg.norm(v), np.sum(v * probe(name, v.shape))] for name, v in named])
 
 
 def torch_file_tensors() -> dict[str, np.ndarray]:

@@ -17,15 +17,10 @@ LIMIT = 1e-9
 
 # The first has every row of blocks, blocks that run twice and the additions: it notices whatever
 # scripts.parity.mutations plants. The others take as long again each.
-networks = pytest.mark.parametrize(
-    ("depth", "skip"),
-    [
-        (8, True),
-        pytest.param(8, False, marks=pytest.mark.slow),
-        pytest.param(4, True, marks=pytest.mark.slow),
-        pytest.param(4, False, marks=pytest.mark.slow),
-    ],
+others = (
+    pytest.param(*case, marks=pytest.mark.slow) for case in [(8, False), (4, True), (4, False)]
 )
+networks = pytest.mark.parametrize(("depth", "skip"), [(8, True), *others])
 
 
 @pytest.fixture(autouse=True)
@@ -63,22 +58,14 @@ def test_passes_and_statistics(depth: int, skip: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "loss",
-    [
-        "mse",
-        pytest.param("dice", marks=pytest.mark.slow),
-        pytest.param("combo", marks=pytest.mark.slow),
-    ],
+    "loss", ["mse", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("dice", "combo"))]
 )
 @networks
 def test_gradients_and_ten_steps(depth: int, skip: bool, loss: str) -> None:
     network, golden = build(depth, skip)
     [batch] = recipe.golden_batches(count=1)
-    gradients = {
-        name: value
-        for name, value in network.gradients(batch, loss=loss).items()
-        if ".running_" not in name
-    }
+    gradients = network.gradients(batch, loss=loss)
+    gradients = {n: v for n, v in gradients.items() if ".running_" not in n}
     found, expected = recipe.digest(gradients), golden[f"gradients_{loss}"]
     norms = dict(zip(sorted(gradients), expected[:, 0], strict=True))
     for name, row, wanted in zip(sorted(gradients), found, expected, strict=True):
