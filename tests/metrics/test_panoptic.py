@@ -33,12 +33,6 @@ def test_hand_values_of_connected_pieces():
     assert numbers(m.panoptic_count(pred, target, min_pixels=5)) == ((1, 1, 2), 0.75)
 
 
-def test_corners_join_or_not():
-    target, _ = draw((0, (0, 0, 1, 1)), (0, (2, 2, 3, 3)))
-    assert numbers(m.panoptic_count(target, target)) == ((1, 0, 0), 1)
-    assert numbers(m.panoptic_count(target, target, connectivity=4)) == ((2, 0, 0), 2)
-
-
 def test_boxes_keep_touching_objects_apart_and_broken_ones_together():
     target, boxes = draw((0, (0, 0, 3, 3)), (0, (4, 0, 7, 3)), (0, (0, 6, 3, 9)))
     target[0, 7, 0:4] = False

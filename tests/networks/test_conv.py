@@ -59,15 +59,3 @@ def test_each_size_takes_its_own_gradient(monkeypatch):
     monkeypatch.setattr(conv_module.jax, "default_backend", lambda: "gpu")
     assert fastest_gradient(small, g) is kernel_gradient
     assert fastest_gradient(images, g) is kernel_gradient
-
-
-def test_conv_under_vmap_is_conv_of_each():
-    x, kernels = draw((2, 8, 8, 3), "float32", 1), draw((2, 3, 3, 3, 4), "float32", 2)
-
-    def loss(kernel):
-        return jnp.square(conv(x, kernel)).sum()
-
-    by_kernel = jax.jit(jax.grad(loss))
-    together = jax.jit(jax.vmap(jax.grad(loss)))(kernels)
-    one_by_one = jnp.stack([by_kernel(kernel) for kernel in kernels])
-    assert_close(together, one_by_one, "float32")
