@@ -32,11 +32,6 @@ class Parameter:
     help: str
     choices: tuple[str, ...] = ()
 
-    @property
-    def type(self) -> type[float] | type[int] | type[bool] | type[str]:
-        """The Python type of the setting's values."""
-        return type(self.default)
-
 
 @dataclass(frozen=True)
 class LossSpec:
@@ -333,9 +328,7 @@ def parse(expression: str) -> tuple[Term, ...]:
 
 
 def spec(name: str) -> LossSpec:
-    """Return the row of one loss, or of a sum such as ``bce+0.5*dice_prob``.
-
-    A sum has the settings of all its terms.
+    """Return the row of one loss, or of a sum, which has the settings of all its terms.
 
     Raises:
       ConfigError: as `parse`.

@@ -169,11 +169,9 @@ def _is_concrete(array: Any) -> bool:
     return not isinstance(array, jax.core.Tracer) and getattr(array, "is_fully_addressable", True)
 
 
-def _check_range(name: str, array: ArrayLike, mask: np.ndarray | None, hint: str) -> None:
+def _check_range(name: str, array: ArrayLike, mask: Any, hint: str) -> None:
     """Refuse values outside [0, 1], where they are known outside of jit."""
-    values = np.asarray(array).astype(np.float64)
-    if mask is not None:
-        values = values[mask]
+    values = np.asarray(array).astype(np.float64)[mask]
     if values.size and (values.min() < -1e-3 or values.max() > 1 + 1e-3):
         raise ConfigError(
             f"{name} has values from {values.min():g} to {values.max():g}: must be in [0, 1]; "
@@ -181,9 +179,9 @@ def _check_range(name: str, array: ArrayLike, mask: np.ndarray | None, hint: str
         )
 
 
-def _check_labels(labels: ArrayLike, mask: np.ndarray | None, count: int) -> None:
+def _check_labels(labels: ArrayLike, mask: Any, count: int) -> None:
     """Refuse labels that no channel stands for, where they are known outside of jit."""
-    known = np.asarray(labels) if mask is None else np.asarray(labels)[mask]
+    known = np.asarray(labels)[mask]
     if known.size and (known.min() < 0 or known.max() >= count):
         raise ConfigError(
             f"labels go from {known.min()} to {known.max()}: must be in 0..{count - 1}, one per "
@@ -223,8 +221,8 @@ def prepare(
             "other"
         )
     mask = None if valid is None else broadcast_valid(valid, shape)
-    known_mask = np.asarray(valid) if valid is not None and _is_concrete(valid) else None
-    check_values = valid is None or known_mask is not None
+    check_values = valid is None or _is_concrete(valid)
+    known_mask = np.asarray(valid) if valid is not None and check_values else ...
     one_hot = classes == "multiclass" and jnp.shape(target) == shape[:-1]
     if one_hot:
         if not jnp.issubdtype(jnp.result_type(target), jnp.integer):

@@ -34,8 +34,7 @@ from segjax.losses._cells import (
 from segjax.losses._numerics import log_above, power_from_zero
 from segjax.losses.entropy import (
     bce_map,
-    bce_of,
-    cross_entropy_of,
+    entropy_of,
     focal_of,
     multiclass_focus,
     reduce_elements,
@@ -92,15 +91,13 @@ def dice_ce(
     """
     check_number("dice_weight", dice_weight)
     check_number("ce_weight", ce_weight)
-    entropy: Callable[..., Array] = (
-        bce_of if options["classes"] == "multilabel" else cross_entropy_of
-    )
 
     def whole(cells: Cells) -> Array:
-        pixels = entropy(cells.inputs, label_smoothing, class_weights=cells.class_weights)
+        kind = cells.inputs.classes
+        pixels = entropy_of(cells.inputs, kind, label_smoothing, cells.class_weights)
         return dice_weight * _dice(cells, smooth) + ce_weight * pixels
 
-    return _reduce_samples(whole, pred, target, **options)
+    return _reduce_samples(whole, pred, target, classes=options.pop("classes"), **options)
 
 
 def dice_focal(

@@ -29,13 +29,6 @@ from segjax.losses._cells import Cells, InputOptions, Over, Reduction, reduce_ce
 from segjax.losses._numerics import power_from_zero
 
 
-def _smoothed(inputs: Prediction, label_smoothing: float) -> Array:
-    """Return the target moved towards uniform: by half for a sigmoid, by 1 / C for a softmax."""
-    check_number("label_smoothing", label_smoothing, high=1)
-    share = 2 if inputs.classes == "multilabel" else inputs.target.shape[-1]
-    return jnp.add(inputs.target * (1 - label_smoothing), label_smoothing / share)
-
-
 def _is_one(weight: ArrayLike) -> bool:
     return isinstance(weight, (int, float)) and weight == 1
 
@@ -92,23 +85,27 @@ def bce(
     gives [B, ..., C].
     """
     inputs = prepare(pred, target, **options)
-    return bce_of(inputs, label_smoothing, fp_weight, fn_weight, class_weights, reduction)
-
-
-def bce_of(
-    inputs: Prediction,
-    label_smoothing: float = 0.0,
-    fp_weight: float = 1.0,
-    fn_weight: float = 1.0,
-    class_weights: ClassWeights = None,
-    reduction: Reduction = "mean",
-) -> Array:
-    """Return `bce` of arguments that are checked already."""
     check_number("fp_weight", fp_weight)
     check_number("fn_weight", fn_weight)
-    soft = _smoothed(inputs, label_smoothing)
-    losses = bce_map(inputs, soft, fp_weight=fp_weight, fn_weight=fn_weight)
-    return reduce_elements(losses, inputs, class_weights, reduction)
+    weights = {"fp_weight": fp_weight, "fn_weight": fn_weight}
+    return entropy_of(inputs, "multilabel", label_smoothing, class_weights, reduction, **weights)
+
+
+def entropy_of(
+    inputs: Prediction,
+    kind: Classes,
+    label_smoothing: float = 0.0,
+    class_weights: ClassWeights = None,
+    reduction: Reduction = "mean",
+    **weights: float,
+) -> Array:
+    """Return `bce` (multilabel) or `cross_entropy` of arguments that are checked already."""
+    check_number("label_smoothing", label_smoothing, high=1)
+    share = 2 if inputs.classes == "multilabel" else inputs.target.shape[-1]
+    soft = jnp.add(inputs.target * (1 - label_smoothing), label_smoothing / share)
+    if kind == "multilabel":
+        return reduce_elements(bce_map(inputs, soft, **weights), inputs, class_weights, reduction)
+    return reduce_pixels(jnp.sum(soft * inputs.terms.nll, -1), inputs, class_weights, reduction)
 
 
 def cross_entropy(
@@ -126,19 +123,7 @@ def cross_entropy(
     mean divides by the weights' sum, as in PyTorch. 'none' gives [B, ...].
     """
     inputs = prepare(pred, target, classes="multiclass", **options)
-    return cross_entropy_of(inputs, label_smoothing, class_weights, reduction)
-
-
-def cross_entropy_of(
-    inputs: Prediction,
-    label_smoothing: float = 0.0,
-    class_weights: ClassWeights = None,
-    reduction: Reduction = "mean",
-) -> Array:
-    """Return `cross_entropy` of arguments that are checked already."""
-    soft = _smoothed(inputs, label_smoothing)
-    losses = jnp.sum(soft * inputs.terms.nll, -1)
-    return reduce_pixels(losses, inputs, class_weights, reduction)
+    return entropy_of(inputs, "multiclass", label_smoothing, class_weights, reduction)
 
 
 def focal(

@@ -32,7 +32,7 @@ def dice(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) ->
 def bce_dice(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) -> Array:
     """Return `bce` plus `dice`."""
     cells = cells_of(pred, target, **_BATCH, **options)
-    return entropy.bce_of(cells.inputs) + overlap.dice_of(cells)
+    return entropy.entropy_of(cells.inputs, "multilabel") + overlap.dice_of(cells)
 
 
 def jaccard(pred: ArrayLike, target: ArrayLike, **options: Unpack[InputOptions]) -> Array:

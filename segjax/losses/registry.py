@@ -3,32 +3,16 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from jax import Array
-from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
 from segjax.loss_table import LOSSES, PARAMETERS, Term, Value, parse, parse_class_weights, spec
-from segjax.losses.compose import linear_weight, weighted_sum
+from segjax.losses.compose import WeightedSum, linear_weight, weighted_sum
 
 
-class NamedLoss(Protocol):
-    """A loss made by `make_loss`."""
-
-    def __call__(
-        self,
-        outputs: ArrayLike,
-        targets: ArrayLike,
-        /,
-        *,
-        valid: ArrayLike | None = None,
-        step: ArrayLike = 0,
-    ) -> Array:
-        """Return the scalar loss of raw network outputs [B, H, W, C]."""
-
-
-def make_loss(name: str, *, parameters: Mapping[str, Value] | None = None) -> NamedLoss:
+def make_loss(name: str, *, parameters: Mapping[str, Value] | None = None) -> WeightedSum:
     """Return the loss that `name` stands for.
 
     Args:

@@ -31,10 +31,8 @@ def _window(x: Array, axis: int, pick: Pick) -> Array:
     Reverse mode only: its own gradient is two more windows, where a pooling's is slow on a CPU and
     not deterministic on a GPU, and chains of shifted arrays take XLA a minute to compile.
     """
-    size = _three(x.ndim, axis)
-    if pick == "max":
-        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, size, [1] * x.ndim, "SAME")
-    return jax.lax.reduce_window(x, jnp.inf, jax.lax.min, size, [1] * x.ndim, "SAME")
+    worst, better = (-jnp.inf, jax.lax.max) if pick == "max" else (jnp.inf, jax.lax.min)
+    return jax.lax.reduce_window(x, worst, better, _three(x.ndim, axis), [1] * x.ndim, "SAME")
 
 
 def _three(ndim: int, axis: int) -> list[int]:
@@ -50,14 +48,8 @@ def _sum_of_picked(x: Array, values: Array, axis: int, pick: Pick) -> tuple[Arra
         both = jnp.where(one[0] == two[0], one[1] + two[1], two[1])
         return jnp.where(first, one[0], two[0]), jnp.where(first, one[1], both)
 
-    picked, total = jax.lax.reduce_window(
-        (x, values),
-        (worst, jnp.zeros_like(worst)),
-        better,
-        _three(x.ndim, axis),
-        [1] * x.ndim,
-        "SAME",
-    )
+    start, size = (worst, jnp.zeros_like(worst)), _three(x.ndim, axis)
+    picked, total = jax.lax.reduce_window((x, values), start, better, size, [1] * x.ndim, "SAME")
     return picked, total
 
 
@@ -85,18 +77,12 @@ _window.defvjp(_window_forward, _window_backward)
 
 def _erode(x: Array, axes: range) -> Array:
     """Minimum over a cross."""
-    lines = [_window(x, axis, "min") for axis in axes]
-    least = lines[0]
-    for line in lines[1:]:
-        least = jnp.minimum(least, line)
-    return least
+    return functools.reduce(jnp.minimum, [_window(x, axis, "min") for axis in axes])
 
 
 def _dilate(x: Array, axes: range) -> Array:
     """Maximum over a square or cube."""
-    for axis in axes:
-        x = _window(x, axis, "max")
-    return x
+    return functools.reduce(lambda x, axis: _window(x, axis, "max"), axes, x)
 
 
 def soft_skeleton(probs: ArrayLike, *, iterations: int) -> Array:
