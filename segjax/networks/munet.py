@@ -101,10 +101,11 @@ class MUnet(layers.Typed):
         """Return the class maps; see the class for shapes."""
         check_image_shape(images.shape)
         half, early = self.depth // 2, self.depth // 2 // 4
+        common: dict[str, Any] = {"skip_connections": self.skip_connections} | self.kinds
+        common["upsampling"] = self.upsampling
 
         def block(features: int, name: str, **settings: Any) -> SkipBlock:
-            skips = self.skip_connections
-            return SkipBlock(features, name=name, skip_connections=skips, **settings, **self.kinds)
+            return SkipBlock(features, name=name, **settings, **common)
 
         def run(x: Array, *blocks: SkipBlock, **last: int) -> Array:
             for one in blocks:
@@ -136,8 +137,7 @@ class MUnet(layers.Typed):
         x = run(x, block(128, "skip128dsDN", up=False, resample=True))
 
         # Up the right arm. These 128-channel blocks run twice a pass, with the same weights.
-        doubling = {"up": True, "resample": True, "upsampling": self.upsampling}
-        x = run(x, block(128, "skip128usUP", **doubling))
+        x = run(x, block(128, "skip128usUP", up=True, resample=True))
         twice = row(128, "UP", 0, early)
         x = run(x, *twice, overwritten=64)
         x = jnp.concatenate([saved3, x[..., 64:]], axis=-1)
@@ -147,7 +147,7 @@ class MUnet(layers.Typed):
         x = run(x, *row(64, "UP", early), overwritten=32)
         x = jnp.concatenate([saved2, x[..., 32:]], axis=-1)
         x = batch_norm(x, "bn2UP")
-        x = run(x, block(64, "skip64usUP", **doubling))
+        x = run(x, block(64, "skip64usUP", up=True, resample=True))
         x = run(x, *row(64, "UP", 0, early), overwritten=32)
         x = jnp.concatenate([saved1, x[..., 32:]], axis=-1)
         return HEADS[self.head](self.num_classes, name="conv_out", **self.kinds)(x)

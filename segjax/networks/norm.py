@@ -58,12 +58,10 @@ def product_sums(x: Array) -> Array:
     It adds in segments, so that long sums stay exact.
     """
     channels = x.shape[-1]
-    rows = x.size // channels
-    segments = 1
-    while rows % (2 * segments) == 0 and rows // segments > SEGMENT:
-        segments *= 2
-    ones = jnp.ones((1, rows // segments), x.dtype)
-    sums = jnp.matmul(ones, x.reshape(rows // segments, segments * channels))
+    rows, segments = x.size // channels, 1
+    while rows % 2 == 0 and rows > SEGMENT:
+        rows, segments = rows // 2, segments * 2
+    sums = jnp.matmul(jnp.ones((1, rows), x.dtype), x.reshape(rows, segments * channels))
     return sums.reshape(segments, channels).sum(0)
 
 
@@ -120,7 +118,7 @@ def _forward(x: Array, scale: Array, bias: Array) -> tuple[tuple[Array, Array, A
     return (y, mean, var), (x, mean, inverse, scale)
 
 
-def _backward(saved: Saved, cotangents: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+def _backward(saved: Saved, cotangents: tuple[Array, ...]) -> tuple[Array, Array, Array]:
     x, mean, inverse, scale = saved
     by_y, _, _ = cotangents
     count = x.size // x.shape[-1]

@@ -1,6 +1,7 @@
 """What a network consists of: its layers, their shapes, parameters and arithmetic."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -50,11 +51,9 @@ def layers_of(model: nn.Module, *, size: tuple[int, int] = (64, 64)) -> list[Lay
             rows.append(Layer(name, type(module).__name__, shape, own, flops))
         return result
 
-    def trace(images: jax.Array) -> Any:
-        with nn.intercept_methods(note):
-            return model.init(jax.random.key(0), images, train=False)
-
-    jax.eval_shape(trace, jax.ShapeDtypeStruct((1, *size, 3), jnp.float32))
+    image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
+    with nn.intercept_methods(note):
+        jax.eval_shape(functools.partial(model.init, train=False), jax.random.key(0), image)
     return rows
 
 
