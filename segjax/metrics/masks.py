@@ -72,5 +72,4 @@ def boundaries(
     off. A pixel that is not valid, or has such a neighbour, is no boundary pixel: whether it
     would be one is not known.
     """
-    masks = masks & valid[..., None]
     return masks & ~surrounded(masks, outside=False) & surrounded(valid, outside=True)[..., None]

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -46,12 +45,3 @@ def test_largest(x, count):
     for row in range(2):
         expected = np.sort(x[row])[::-1][int(counts[row, 0]) - 1]
         assert found[row] == max(expected, 0)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_largest_of_many(dtype):
-    x = np.random.default_rng(0).exponential(size=(3, 1000)).astype(dtype)
-    with jax.enable_x64(dtype == np.float64):
-        found = _largest(jnp.asarray(x), jnp.full((3, 1), 100, dtype))
-        assert found.dtype == dtype
-    np.testing.assert_array_equal(found[:, 0], np.sort(x, -1)[:, -100])

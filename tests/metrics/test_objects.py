@@ -75,14 +75,14 @@ def test_hidden_is_an_upper_bound_without_colours_and_exact_with_them():
 
 
 def test_an_object_covered_all_over_is_told_by_the_colour_of_the_other():
-    target, boxes = draw((0, (1, 1, 6, 6)), (1, (2, 2, 3, 3)))
+    target, boxes = draw((0, (1, 1, 6, 6)), (1, (2, 2, 3, 3)), (0, (8, 8, 9, 9)))
     image = np.zeros((1, 12, 12, 3), np.uint8)
     image[0, 1:7, 1:7] = 200, 0, 0
     below = match_objects(target, target, **boxes, images=image)
-    np.testing.assert_array_equal(below.hidden, [0, 1])
+    np.testing.assert_array_equal(below.hidden, [0, 1, 0])
     image[0, 2:4, 2:4] = 0, 0, 200
     above = match_objects(target, target, **boxes, images=image)
-    np.testing.assert_allclose(above.hidden, [4 / 36, 0])
+    np.testing.assert_allclose(above.hidden, [4 / 36, 0, 0])
 
 
 def test_an_object_inside_another_of_its_class_is_undecided():
@@ -142,15 +142,14 @@ def test_merging_equals_the_whole():
 
 def test_wrong_inputs_say_what_to_do():
     target, boxes, image = overlapping()
+    fit = r"^box 1 .* does not fit"
     for message, wrong in (
         ("maxima included", {"boxes": [(0, 0, 12, 3), (0, 0, 1, 1)]}),
         ("class 2", {"box_class": [0, 2]}),
-        (r"^box 1 .* does not fit", {"box_image": [0, 1]}),
-        (r"^box 1 .* does not fit", {"box_image": [0, -1]}),
-        (r"^box 1 .* does not fit", {"box_class": [0, -1]}),
-        (r"^box 1 .* does not fit", {"boxes": [(1, 1, 4, 4), (-1, 3, 6, 6)]}),
-        (r"^box 1 .* does not fit", {"boxes": [(1, 1, 4, 4), (3, 3, 6, 2)]}),
-        (r"^box 1 .* does not fit", {"boxes": [(1, 1, 4, 4), (3, 3, 6, 12)]}),
+        *((fit, {"box_image": [0, image]}) for image in (1, -1)),
+        (fit, {"box_class": [0, -1]}),
+        *((fit, {"boxes": [(1, 1, 4, 4), box]}) for box in ((-1, 3, 6, 6), (3, 3, 6, 2))),
+        (fit, {"boxes": [(1, 1, 4, 4), (3, 3, 6, 12)]}),
         ("as many", {"box_class": [0]}),
     ):
         refused(message, match_objects, target, target, **(boxes | wrong))

@@ -45,7 +45,7 @@ def test_boxes_keep_touching_objects_apart_and_broken_ones_together():
     assert numbers(m.panoptic_count(pred, target, **boxes)) == ((2, 0, 1), 2)
 
 
-def test_pixels_outside_the_box_count():
+def test_pixels_outside_the_box_count_and_are_shared_by_nearness():
     target, boxes = draw((0, (0, 0, 3, 3)))
     for drawn, expected in (
         ([(0, 0, 3, 5)], ((1, 0, 0), 16 / 24)),
@@ -54,14 +54,10 @@ def test_pixels_outside_the_box_count():
     ):
         pred, _ = draw(*((0, box) for box in drawn))
         assert numbers(m.panoptic_count(pred, target, **boxes)) == expected
-
-
-def test_a_piece_over_two_boxes_is_shared_by_nearness():
     target, boxes = draw((0, (0, 0, 3, 3)), (0, (8, 0, 11, 3)))
     bridge, _ = draw((0, (0, 0, 11, 3)))
     # Columns 4 and 5 go left, 6 and 7 right: each 16 of 24 pixels.
-    counts = m.panoptic_count(bridge, target, **boxes)
-    assert numbers(counts) == ((2, 0, 0), 2 * 16 / 24)
+    assert numbers(m.panoptic_count(bridge, target, **boxes)) == ((2, 0, 0), 2 * 16 / 24)
     assert numbers(m.panoptic_count(bridge, target)) == ((0, 1, 2), 0)
 
 
@@ -100,9 +96,7 @@ def test_empty_masks():
 
 
 def test_averages():
-    counts = m.PanopticCounts(
-        tp=np.array([3, 0]), fp=np.array([0, 2]), fn=np.array([1, 2]), iou=np.array([2.4, 0.0])
-    )
+    counts = m.PanopticCounts(*map(np.array, ([3, 0], [0, 2], [1, 2], [2.4, 0.0])))
     first, pooled = 2.4 / 3.5, 2.4 / (3 + 1 + 1.5)
     expected = {"none": [first, 0], "macro": first / 2, "weighted": first * 4 / 6, "micro": pooled}
     for average, value in expected.items():
@@ -129,15 +123,12 @@ def test_identities(pred, target, connectivity):
     assert numbers(perfect)[0][1:] == (0, 0)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_the_right_mask_is_perfect_with_boxes(seed):
-    _, target, boxes = random_scene(seed)
-    counts = m.panoptic_count(target, target, **boxes)
-    assert m.panoptic_quality(counts, average="micro") == 1
-    assert counts.tp.sum() > 10
-
-
-def test_merging_equals_the_whole():
+def test_the_right_mask_is_perfect_and_merging_equals_the_whole():
+    for seed in range(5):
+        _, target, boxes = random_scene(seed)
+        counts = m.panoptic_count(target, target, **boxes)
+        assert m.panoptic_quality(counts, average="micro") == 1
+        assert counts.tp.sum() > 10
     pred, target, boxes = random_scene(11)
     whole = m.panoptic_count(pred, target, **boxes)
     merged = m.PanopticCounts.zero(3)

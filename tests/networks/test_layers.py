@@ -184,14 +184,6 @@ def test_initial_values_fill_pytorchs_bounds(module: nn.Module, fan_in: int) -> 
     assert not np.isin(params["bias"], params["kernel"]).any()
 
 
-def test_conv_reads_its_dtype_and_keeps_its_parameters() -> None:
-    module = layers.Conv(4, dtype=jnp.bfloat16, param_dtype=jnp.float32)
-    x = jnp.asarray(draw(1, 4, 4, 3), jnp.float32)
-    variables = module.init(jax.random.key(0), x)
-    assert variables["params"]["kernel"].dtype == jnp.float32
-    assert module.apply(variables, x).dtype == jnp.bfloat16
-
-
 def test_relu_is_pytorchs_in_value_and_gradient() -> None:
     x = jnp.asarray([-2.0, -0.0, 0.0, 3.0, jnp.nan, jnp.inf, -jnp.inf])
     y, pull = jax.vjp(layers.relu, x)

@@ -105,7 +105,7 @@ def test_classes_that_are_absent_made_up_or_missed():
             expected = skl.f1_score(pixels(target), pixels(pred), **how)
             np.testing.assert_allclose(m.dice(counts, average=average, absent=absent), expected)
     # scikit-learn applies zero_division to any 0/0. A class that was missed altogether then has
-    # m.precision NaN or 1; here it has 0, because "absent" is said of classes, not of fractions.
+    # precision NaN or 1; here it has 0, because "absent" is said of classes, not of fractions.
     for (ours, theirs, *_), expected in zip(SCORES[2:4], ([1, 0, 1], [1, 1, 0]), strict=True):
         found = theirs(pixels(target), pixels(pred), average=None, zero_division=1.0)
         np.testing.assert_array_equal(found[1:], expected)
