@@ -3,8 +3,6 @@
 import io
 import pickle
 import zipfile
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ TENSORS = {
 }
 
 
-def archive(tmp_path: Path, description: bytes, *, compress: int = zipfile.ZIP_STORED) -> Path:
+def archive(tmp_path, description, *, compress=zipfile.ZIP_STORED):
     path = tmp_path / "saved_model"
     with zipfile.ZipFile(path, "w", compress) as file:
         file.writestr("saved_model/data.pkl", description)
@@ -33,9 +31,7 @@ def archive(tmp_path: Path, description: bytes, *, compress: int = zipfile.ZIP_S
     return path
 
 
-def tensor(
-    *, shape: tuple[int, ...] = (4,), strides: tuple[int, ...] = (1,), offset: int = 0
-) -> bytes:
+def tensor(*, shape=(4,), strides=(1,), offset=0):
     """Assemble a state_dict of one tensor, by hand."""
     storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
     storage += b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
@@ -45,13 +41,12 @@ def tensor(
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Path:
-    path = tmp_path / "saved_model"
-    write_torch_file(path, TENSORS)
-    return path
+def written(tmp_path):
+    write_torch_file(tmp_path / "saved_model", TENSORS)
+    return tmp_path / "saved_model"
 
 
-def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+def assert_same(found, expected):
     assert list(found) == list(expected)
     for name, value in expected.items():
         assert found[name].dtype == value.dtype
@@ -59,18 +54,15 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
         np.testing.assert_array_equal(found[name], value)
 
 
-def test_what_is_written_is_read_and_aligned(written: Path) -> None:
+def test_what_is_written_is_read_and_aligned(written):
     assert_same(read_torch_file(written), TENSORS)
     assert list(written.parent.iterdir()) == [written], "nothing else is left behind"
     assert written.read_bytes().find(TENSORS["a.weight"].tobytes()) % 64 == 0
 
 
-def test_a_file_that_torch_saved() -> None:
+def test_files_of_torch_and_by_hand_are_understood(tmp_path):
     # Written by scripts/parity/goldens.py: a transposed view, a slice, a shared storage, a scalar.
     assert_same(read_torch_file(recipe.TORCH_FILE), recipe.torch_file_tensors())
-
-
-def test_hand_made_description_is_understood(tmp_path: Path) -> None:
     found = read_torch_file(archive(tmp_path, tensor()))
     np.testing.assert_array_equal(found["w"], [0, 1, 2, 3])
     found = read_torch_file(archive(tmp_path, tensor(shape=(2, 2), strides=(1, 2))))
@@ -105,11 +97,11 @@ class Evil:
         (tensor(offset=1), "reaches beyond its 4 values"),
         (tensor(strides=(2,)), "reaches beyond its 4 values"),
         (tensor(strides=(1, 1)), "not well formed"),
+        # Each level holds the one before twice: hashing the last would take 2**60 steps.
+        (b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * 60 + b"K\x01s.", "mapping from names"),
     ],
 )
-def test_other_descriptions_are_refused(
-    tmp_path: Path, description: bytes, told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_descriptions_are_refused(tmp_path, description, told, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = archive(tmp_path, description)
     with pytest.raises(CheckpointError, match=told) as caught:
@@ -119,14 +111,7 @@ def test_other_descriptions_are_refused(
     assert not (tmp_path / "evil").exists()
 
 
-def test_nested_tuples_as_keys_cost_nothing(tmp_path: Path) -> None:
-    # Each level holds the one before twice: hashing the last would take 2**60 steps.
-    description = b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * 60 + b"K\x01s."
-    with pytest.raises(CheckpointError, match="mapping from names to tensors"):
-        read_torch_file(archive(tmp_path, description))
-
-
-def foreign(_: bytes) -> bytes:
+def foreign(_):
     buffer = io.BytesIO()
     np.savez(buffer, a=np.zeros(3))
     return buffer.getvalue()
@@ -141,35 +126,27 @@ def foreign(_: bytes) -> bytes:
         (lambda data: flipped(data, data.find(TENSORS["a.weight"].tobytes()) + 5), "CRC"),
     ],
 )
-def test_cut_foreign_and_changed_files_are_named(
-    written: Path, change: Callable[[bytes], bytes], told: str
-) -> None:
+def test_cut_foreign_and_changed_files_are_named(written, change, told):
     written.write_bytes(change(written.read_bytes()))
     with pytest.raises(CheckpointError, match=told) as caught:
         read_torch_file(written)
     assert str(written) in str(caught.value)
 
 
-def test_what_is_no_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="No such file"):
-        read_torch_file(tmp_path / "saved_model")
-    with pytest.raises(CheckpointError, match=str(tmp_path)):
-        read_torch_file(tmp_path)
-
-
-def test_missing_and_compressed_members_are_refused(tmp_path: Path) -> None:
-    path = archive(tmp_path, tensor(), compress=zipfile.ZIP_DEFLATED)
-    with pytest.raises(CheckpointError, match="compressed"):
-        read_torch_file(path)
-    with zipfile.ZipFile(path, "w") as file:
+def test_what_cannot_be_read_or_written_is_named(tmp_path):
+    compressed = archive(tmp_path, tensor(), compress=zipfile.ZIP_DEFLATED)
+    part = tmp_path / "part"
+    with zipfile.ZipFile(part, "w") as file:
         file.writestr("saved_model/data.pkl", tensor())
-    with pytest.raises(CheckpointError, match="data/0 is missing"):
-        read_torch_file(path)
-
-
-def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="w: dtype complex64"):
-        write_torch_file(tmp_path / "f", {"w": np.zeros(2, np.complex64)})
-    with pytest.raises(CheckpointError, match="cannot be written"):
-        write_torch_file(tmp_path / "none" / "f", TENSORS)
-    assert not list(tmp_path.iterdir())
+    files = sorted(tmp_path.iterdir())
+    for told, work, *given in (
+        ("No such file", read_torch_file, tmp_path / "absent"),
+        (str(tmp_path), read_torch_file, tmp_path),
+        ("compressed", read_torch_file, compressed),
+        ("data/0 is missing", read_torch_file, part),
+        ("w: dtype complex64", write_torch_file, part, {"w": np.zeros(2, np.complex64)}),
+        ("cannot be written", write_torch_file, tmp_path / "none" / "f", TENSORS),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            work(*given)
+    assert sorted(tmp_path.iterdir()) == files
