@@ -144,7 +144,11 @@ LIGHT = [
     ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
     ("segjax.plots", {"jax", "flax"}),
     ("segjax.training.run", {"torch", "tensorboardX"}),
-    ("segjax.predict.predictor", {"torch", "onnx", "safetensors", "matplotlib", "tqdm"}),
+    (
+        "segjax.predict.predictor",
+        {"torch", "onnx", "safetensors", "matplotlib", "tqdm"}
+        | {"scipy.ndimage", "segjax.training.trainer"},
+    ),
 ]
 
 

@@ -5,18 +5,20 @@ import pytest
 from segjax.export.__main__ import main
 
 
+def export(factory, run, *flags):
+    out = factory.mktemp("exported") / "out"
+    assert main([str(run), str(out), *flags]) == 0
+    return out
+
+
 @pytest.fixture(scope="session")
 def exported(unet_run, tmp_path_factory):
     """The small run in every format that it has."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("safetensors")
-    out = tmp_path_factory.mktemp("exported") / "out"
-    assert main([str(unet_run), str(out), "--format=jax,onnx,safetensors", "--size=32x40"]) == 0
-    return out
+    return export(tmp_path_factory, unet_run, "--format=jax,onnx,safetensors", "--size=32x40")
 
 
 @pytest.fixture(scope="session")
 def exported_for_dlstudio(faithful_run, tmp_path_factory):
-    out = tmp_path_factory.mktemp("exported") / "for-dlstudio"
-    assert main([str(faithful_run), str(out), "--format=dlstudio"]) == 0
-    return out
+    return export(tmp_path_factory, faithful_run, "--format=dlstudio")

@@ -21,16 +21,9 @@ def test_the_readme_runs_without_segjax(name, request):
     text = (exported / "README.md").read_text().split(f"## {formats.FORMATS[name].file}")[1]
     code = re.search(r"```python\n(.*?)```", text, re.S)[1]
     code += "print(labels.shape, scores.shape)" if name in ("jax", "onnx") else ""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_SEGJAX + code],
-        cwd=exported,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-c", WITHOUT_SEGJAX + code]
+    done = subprocess.run(command, cwd=exported, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if name in ("jax", "onnx"):
         assert done.stdout == "(3, 32, 40) (3, 32, 40, 5)\n"
-
-
-def test_the_readme_names_the_network(exported):
-    assert "unet 4,8, patch 4" in (exported / "README.md").read_text()
+        assert "unet 4,8, patch 4" in (exported / "README.md").read_text()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from segjax.errors import CheckpointError, ConfigError
+from segjax.errors import CheckpointError
 from segjax.export import formats
 from segjax.export.folder import export_one, export_run, make_reference
 from segjax.predict.predictor import Predictor
@@ -39,11 +39,6 @@ def test_exported_programs_agree_with_the_predictor(exported, unet_run):
         scores, labels = form.run(trained, exported / form.file, image[None])
         np.testing.assert_allclose(scores[0], wanted.scores, rtol=tolerance, atol=tolerance)
         assert (labels[0] != wanted.labels).mean() < 1e-3
-
-
-def test_dlstudio_has_no_such_network_as_the_small_one(unet_run, tmp_path):
-    with pytest.raises(ConfigError, match="network=unet"):
-        export_run(unet_run, tmp_path / "dlstudio", formats=["dlstudio"])
 
 
 def test_a_wrong_export_is_caught(tmp_path):

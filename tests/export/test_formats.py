@@ -1,5 +1,7 @@
 """What a format needs is asked for before anything is written."""
 
+import importlib.metadata
+
 import pytest
 
 from segjax.errors import ConfigError
@@ -9,12 +11,10 @@ from tests.export.untrained import untrained
 
 
 def test_a_missing_package_is_named(unet_run, tmp_path, monkeypatch):
-    import importlib.metadata
-
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(formats.importlib.metadata, "version", absent)
+    monkeypatch.setattr(importlib.metadata, "version", absent)
     with pytest.raises(ConfigError, match=r"pip install 'segjax\[onnx\]'"):
         export_run(unet_run, tmp_path / "out", formats=["onnx"])
 

@@ -24,8 +24,9 @@ def test_onnx_has_every_block_head_and_meaning(tmp_path, settings, monkeypatch):
     monkeypatch.setattr(folder, "CHECK_BATCHES", (2,))
     trained = untrained(tmp_path, **settings)
     reference = make_reference(trained, (24, 16))
-    found = export_one(formats.FORMATS["onnx"], trained, tmp_path, (24, 16), reference)
+    form = formats.FORMATS["onnx"]
+    found = export_one(form, trained, tmp_path, (24, 16), reference)
     assert found["largest_score"] > 0.1, "a network that says something"
     images = np.zeros((1, 40, 32, 3), np.uint8)
-    _, labels = formats.FORMATS["onnx"].run(trained, tmp_path / "network.onnx", images)
+    _, labels = form.run(trained, tmp_path / "network.onnx", images)
     assert labels.shape == (1, 40, 32)

@@ -1,8 +1,5 @@
 """Prediction in Python: the network that was tested, images of any size."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -42,17 +39,15 @@ def test_the_prediction_of_an_image_does_not_depend_on_its_company(predictor, im
         assert alone.labels.shape == crop.shape[:2]
 
 
-def test_a_large_image_in_tiles_is_close_to_the_whole(unet_run, predictor, image):
-    tiled = Predictor(predictor.trained, tile=48, overlap=16)
+def test_a_large_image_in_tiles_is_close_to_the_whole(predictor, image):
     assert len(make_grid(image.shape[:2], tile=48, overlap=16).corners) == 4
-    whole = predictor(image)
-    in_tiles = tiled(image)
+    in_tiles, whole = Predictor(predictor.trained, tile=48, overlap=16)(image), predictor(image)
     assert in_tiles.labels.shape == whole.labels.shape
     # A tile's middle sees what the whole image shows there; only its border is guessed.
     assert np.abs(in_tiles.scores - whole.scores).mean() < 0.1 * whole.scores.std() + 0.01
 
 
-def test_what_is_no_image_is_refused(predictor, tmp_path):
+def test_what_cannot_work_is_refused(predictor, tmp_path):
     for image, message in (
         (np.zeros((8, 8, 3), np.float32), "dtype float32"),
         (np.zeros((8, 8, 4), np.uint8), "shape"),
@@ -60,16 +55,6 @@ def test_what_is_no_image_is_refused(predictor, tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             predictor(image)
-
-
-@pytest.mark.parametrize("wrong", [{"stats": "both"}, {"scale": "half"}])
-def test_settings_that_cannot_work(predictor, wrong):
-    with pytest.raises(ConfigError, match=f"--{next(iter(wrong))}"):
-        Predictor(predictor.trained, **wrong)
-
-
-def test_prediction_needs_nothing_of_training_but_the_objective():
-    heavy = {"segjax.training.trainer", "matplotlib", "tqdm", "scipy.ndimage"}
-    code = f"import sys, segjax.predict.predictor; print(*sorted({heavy!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == ""
+    for name, value in (("stats", "both"), ("scale", "half")):
+        with pytest.raises(ConfigError, match=f"--{name}={value}: choose"):
+            Predictor(predictor.trained, **{name: value})

@@ -27,15 +27,11 @@ def test_labels_are_the_strongest_class_above_one_half():
     assert strongest(shared, multiclass=True).tolist() == [1, 0]
 
 
-def test_a_damaged_run_is_refused(unet_run, tmp_path):
-    (tmp_path / "config.json").write_text((unet_run / "config.json").read_text())
-    with pytest.raises(CheckpointError, match="no checkpoint"):
-        load_trained(tmp_path)
-
-
-def test_weights_of_another_depth_are_refused(faithful_run, tmp_path):
+def test_a_damaged_run_and_weights_of_another_depth_are_refused(faithful_run, tmp_path):
     text = (faithful_run / "config.json").read_text()
     (tmp_path / "config.json").write_text(text.replace('"depth": 2', '"depth": 4'))
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_trained(tmp_path)
     (tmp_path / "checkpoints").symlink_to(faithful_run / "checkpoints")
     with pytest.raises(CheckpointError, match=r"do not fit config\.json"):
         load_trained(tmp_path)
