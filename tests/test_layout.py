@@ -142,7 +142,7 @@ LIGHT = [
     ("segjax.data", {"jax", "flax"}),
     ("segjax.losses", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
     ("segjax.metrics", {"flax", "optax", "orbax", "matplotlib", "scipy.ndimage"}),
-    ("segjax.plots", {"jax", "flax"}),
+    ("segjax.plots", {"jax", "flax", "matplotlib.pyplot"}),
     ("segjax.training.run", {"torch", "tensorboardX"}),
     (
         "segjax.predict.predictor",

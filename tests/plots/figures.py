@@ -35,11 +35,9 @@ def axes_of(figure, label):
 
 def cell(figure, label, shape):
     """What a picture's axes show, one colour per image pixel, read at the pixels' middles."""
-    sheet = pixels(figure)
-    box = axes_of(figure, label).get_window_extent()
-    y = sheet.shape[0] - box.y1 + (np.arange(shape[0]) + 0.5) * box.height / shape[0]
-    x = box.x0 + (np.arange(shape[1]) + 0.5) * box.width / shape[1]
-    return sheet[y.astype(int)[:, None], x.astype(int)[None]]
+    shown = cut(figure, label, pixels(figure))
+    y, x = ((np.arange(n) + 0.5) * m / n for n, m in zip(shape, shown.shape, strict=False))
+    return shown[y.astype(int)[:, None], x.astype(int)[None]]
 
 
 def cut(figure, label, sheet):

@@ -5,26 +5,17 @@ import pytest
 
 from segjax import plots
 from segjax.errors import ConfigError
-from tests.plots.figures import (
-    CLASSES,
-    NAMES,
-    TRIANGLE,
-    axes_of,
-    cell,
-    colour,
-    cut,
-    pixels,
-    scene,
-    texts,
-)
+from tests.plots import figures
+from tests.plots.figures import CLASSES, TRIANGLE, cell, colour, pixels, scene, texts
+
+IMAGES, MASKS = scene()
 
 
 def test_every_pixel_of_a_perfect_prediction_has_its_class_colour():
-    images, masks = scene()
-    figure = plots.predictions_figure(images, masks, masks.astype(np.float32), **CLASSES)
+    figure = plots.predictions_figure(IMAGES, MASKS, MASKS.astype(np.float32), **CLASSES)
     expected = np.zeros((16, 16, 3), int)
     for channel in range(5):
-        expected[masks[1, ..., channel] > 0] = colour(channel)
+        expected[MASKS[1, ..., channel] > 0] = colour(channel)
     for label in ("truth 1", "prediction 1"):
         assert np.abs(cell(figure, label, (16, 16)) - expected).max() <= 1
     assert texts(figure).count("mean IoU 1.00") == 2
@@ -36,9 +27,9 @@ def test_one_dot_in_four_stays_a_square_of_whole_screen_pixels():
     values = np.zeros(masks.shape)
     values[:, ::2, ::2] = masks[:, ::2, ::2]
     figure = plots.predictions_figure(images, masks, values, **CLASSES)
-    box = axes_of(figure, "prediction 0").get_window_extent()
+    box = figures.axes_of(figure, "prediction 0").get_window_extent()
     assert (box.width, box.height) == pytest.approx((192, 192))
-    blocks = cut(figure, "prediction 0", pixels(figure)).reshape(64, 3, 64, 3, 3)
+    blocks = figures.cut(figure, "prediction 0", pixels(figure)).reshape(64, 3, 64, 3, 3)
     assert np.ptp(blocks, axis=(1, 3)).max() == 0
     lit = blocks[:, 0, :, 0].sum(-1) > 0
     assert np.array_equal(lit, values[0].max(-1) > 0)
@@ -54,13 +45,18 @@ def test_iou_is_what_the_dots_give_and_is_over_the_classes_there():
     assert {"in neither", "nothing there"} <= set(texts(none))
 
 
-def test_ignored_pixels_are_painted_so_and_do_not_count():
+def test_boxes_frame_their_object_and_ignored_pixels_are_painted_so_and_do_not_count():
     images, masks = scene(count=1, class_values=[100])
     values = masks.astype(float)
     values[0, 12:] = 100  # wrong, but ignored
     ignore = np.zeros((1, 16, 16), bool)
     ignore[0, 12:] = True
-    figure = plots.predictions_figure(images, masks, values, ignore=ignore, **TRIANGLE)
+    more = {"ignore": ignore, "boxes": [[(0, (2, 3, 9, 12))]]}
+    figure = plots.predictions_figure(images, masks, values, **more, **TRIANGLE)
+    (frame,) = figures.axes_of(figure, "input 0").patches
+    assert frame.get_bbox().bounds == (1.5, 2.5, 8, 10)
+    assert np.allclose(frame.get_edgecolor()[:3], plots.class_colour(0))
+    assert any("boxes" in text for text in texts(figure))
     assert {"IoU 1.00", "ignored"} <= set(texts(figure))
     assert len(np.unique(cell(figure, "prediction 0", (16, 16))[12:].reshape(-1, 3), axis=0)) == 1
     assert "IoU 1.00" not in texts(plots.predictions_figure(images, masks, values, **TRIANGLE))
@@ -105,17 +101,6 @@ def test_overlapping_truth_and_missing_numbers_say_so():
     assert missing.min() == missing.max() == 158
 
 
-def test_boxes_frame_their_object_in_its_colour():
-    images, masks = scene(count=1, height=32, width=32)
-    images[:] = 0
-    boxes = [[(2, (8, 10, 20, 25))]]
-    figure = plots.predictions_figure(images, masks, masks * 1.0, boxes=boxes, **CLASSES)
-    (frame,) = axes_of(figure, "input 0").patches
-    assert frame.get_bbox().bounds == (7.5, 9.5, 13, 16)
-    assert np.allclose(frame.get_edgecolor()[:3], plots.class_colour(2))
-    assert any("boxes" in text for text in texts(figure))
-
-
 @pytest.mark.parametrize(
     ("height", "width", "channels", "count"),
     [(64, 64, 5, 1), (16, 48, 1, 7), (48, 16, 12, 2), (500, 300, 3, 1), (8, 8, 25, 2)],
@@ -128,11 +113,8 @@ def test_any_size_and_number_of_classes_fits_on_its_page(height, width, channels
     classes = {"class_names": names, "class_values": values}
     figure = plots.predictions_figure(images, masks, masks * 0.9, **classes)
     page = pixels(figure)
-    renderer = figure.canvas.get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in figure.texts]
-    boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
-    boxes += [axes.get_window_extent(renderer) for axes in figure.axes]
-    for box in boxes:
+    for part in (*figure.texts, *figure.legends, *figure.axes):
+        box = part.get_window_extent(figure.canvas.get_renderer())
         assert min(box.x0, box.y0) >= 0
         assert box.x1 <= page.shape[1]
         assert box.y1 <= page.shape[0]
@@ -150,7 +132,7 @@ def test_comparison_shows_each_model_in_its_column():
     assert np.array_equal(*pair)
     assert cell(figure, "nothing image 1", (16, 16)).max() == 0
     assert texts(figure).count("mean IoU 1.00") == texts(figure).count("mean IoU 0.00") == 2
-    assert {"perfect", "nothing", "input", "truth", "image 2", *NAMES} <= set(texts(figure))
+    assert {"perfect", "nothing", "input", "truth", "image 2", *figures.NAMES} <= set(texts(figure))
 
 
 @pytest.mark.parametrize(
@@ -160,21 +142,15 @@ def test_comparison_shows_each_model_in_its_column():
         ({"decode": "thirds"}, "'half' or 'windows'"),
         ({"class_names": ["one"]}, "1 class names"),
         ({"boxes": [[]]}, "boxes are given for 1 of 2"),
+        ({"masks": MASKS[:1], "values": MASKS[:1]}, "do not fit images"),
+        ({"images": IMAGES[:0], "masks": MASKS[:0], "values": MASKS[:0]}, "N > 0"),
+        ({"models": {"a": MASKS[..., :1]}}, "values of a"),
+        ({"models": {}}, "at least one model"),
     ],
 )
-def test_wrong_settings_are_named(change, message):
-    images, masks = scene()
+def test_what_does_not_fit_is_named(change, message):
+    draw, outputs = plots.predictions_figure, {"values": MASKS * 1.0}
+    if "models" in change:
+        draw, outputs = plots.comparison_figure, {}
     with pytest.raises(ConfigError, match=message):
-        plots.predictions_figure(images, masks, masks * 1.0, **(CLASSES | change))
-
-
-def test_wrong_shapes_are_named():
-    images, masks = scene()
-    for draw, message, *given in (
-        (plots.predictions_figure, "do not fit images", images, masks[:1], masks[:1]),
-        (plots.comparison_figure, "values of a", images, masks, {"a": masks[..., :1]}),
-        (plots.predictions_figure, "N > 0", images[:0], masks[:0], masks[:0]),
-        (plots.comparison_figure, "at least one model", images, masks, {}),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            draw(*given, **CLASSES)
+        draw(**({"images": IMAGES, "masks": MASKS, **outputs, **CLASSES} | change))
