@@ -109,23 +109,23 @@ def test_best_outputs_attain_the_floors_and_the_dense_head_has_none():
     assert dense.mse_all_zero == floors.mse_all_zero > dense.mse_best_constant
 
 
-def test_many_images_are_summed_in_parts():
+def test_many_images_are_summed_in_parts_and_real_ones_show_the_floor_in_every_class():
     masks = np.concatenate([random_masks(seed) for seed in range(200)])
     lowest = np.square(best_outputs(masks) - masks).mean()
     assert output_layer_floors(masks).mse == pytest.approx(lowest)
+    floors = output_layer_floors(recipe.real_images()[1])
+    assert 0.7 < floors.mse / floors.mse_all_zero < 0.75
+    assert (floors.iou < 0.3).all()
 
 
-@pytest.mark.parametrize(
-    ("masks", "head", "error", "told"),
-    [
+def test_errors():
+    for masks, head, error, told in (
         (np.ones((1, 4, 4, 1)), "full", ConfigError, "head='full'"),
         (np.ones((4, 4, 1)), "dlstudio", DataError, r"shape \(4, 4, 1\)"),
         (np.zeros((1, 4, 4, 1)), "dlstudio", DataError, "all masks are empty"),
-    ],
-)
-def test_errors(masks, head, error, told):
-    with pytest.raises(error, match=told):
-        output_layer_floors(masks, head=head)
+    ):
+        with pytest.raises(error, match=told):
+            output_layer_floors(masks, head=head)
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,3 @@ def test_the_reference_on_the_files(file, mses):
     assert [round(dice, 3) for dice in dices] == [0.483, 0.5, 0.6]
     assert round(found.dice_amplitude, 2) == 1.93
     np.testing.assert_allclose(found.iou, 0.25, atol=0.002)
-
-
-def test_real_images_show_the_floor_in_every_class():
-    _, masks = recipe.real_images()
-    floors = output_layer_floors(masks)
-    assert 0.7 < floors.mse / floors.mse_all_zero < 0.75
-    assert (floors.iou < 0.3).all()

@@ -34,22 +34,20 @@ def folder(saved_model):
     """A run folder, only read, that the command made of weights without skip connections."""
     path = saved_model.with_name("run")
     command = [sys.executable, "-m", "segjax.interop.dlstudio", "import", saved_model, path]
-    command += ["--no-skip_connections"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, "--no-skip_connections"], capture_output=True, text=True)
     assert "mUnet of depth 2, head dlstudio, without skip connections" in done.stdout
     return path
 
 
-def test_import_then_export_gives_the_same_tensors(saved_model, folder, tmp_path):
+def test_the_run_folder_holds_settings_and_weights_and_gives_them_back(
+    saved_model, folder, tmp_path
+):
     assert main(["export", str(folder), str(tmp_path / "again")]) == 0
     before, after = read_torch_file(saved_model), read_torch_file(tmp_path / "again")
     assert list(before) == list(after)
     for name, value in before.items():
         assert after[name].dtype == value.dtype, name
         np.testing.assert_array_equal(after[name], value, err_msg=name)
-
-
-def test_the_run_folder_holds_settings_and_weights(saved_model, folder):
     imported = dlstudio.from_state_dict(saved_model, skip_connections=False)
     config = RunFolder(folder).config()
     assert (config.depth, config.head, config.skip_connections) == (2, "dlstudio", False)

@@ -42,6 +42,7 @@ def test_loss_figure_shows_validation_and_says_when_its_axis_is_logarithmic():
 
 @pytest.mark.parametrize("losses", [[], [5.0], [float("nan")], [3.0, float("inf"), 2.0], [0.0, -1]])
 def test_loss_figure_of_little_or_broken_data(losses):
+    before = dict(mpl.rcParams)
     rows = [{"step": 10 * i, "loss": loss} for i, loss in enumerate(losses, start=1)]
     figure = plots.loss_figure(rows, title="little $ data")
     pixels(figure)
@@ -49,6 +50,7 @@ def test_loss_figure_of_little_or_broken_data(losses):
     drawn = [y for line in figure.axes[0].get_lines()[:1] for y in line.get_ydata() if finite]
     assert drawn == finite
     assert any("not finite at" in text for text in texts(figure)) == (len(finite) < len(losses))
+    assert dict(mpl.rcParams) == before, "global state"
 
 
 def test_normalised_curves_run_from_one_to_zero_beside_the_raw_ones():
@@ -70,9 +72,3 @@ def test_normalised_curves_run_from_one_to_zero_beside_the_raw_ones():
         plots.normalised_losses_figure(curves, floors={"mse": 1})
     with pytest.raises(ConfigError, match="at least one"):
         plots.normalised_losses_figure({})
-
-
-def test_global_state_stays_as_it_was():
-    before = dict(mpl.rcParams)
-    pixels(plots.loss_figure(training_rows(2), title="x"))
-    assert dict(mpl.rcParams) == before
