@@ -100,13 +100,14 @@ def folders_below(path: Path) -> list[Path]:
 def spread_lines(folders: Sequence[RunFolder]) -> list[str]:
     """Return a line for each folder of seeds that the runs come from, if all have ended."""
     lines = []
-    for parent in dict.fromkeys(folder.path.parent for folder in folders):
-        if not (parent / CONFIG_FILE).exists() or RunFolder(parent).config().seeds == 1:
+    for parent in map(RunFolder, dict.fromkeys(folder.path.parent for folder in folders)):
+        if not (parent.path / CONFIG_FILE).exists() or parent.config().seeds == 1:
             continue
         try:
-            lines.append(f"{parent.name}: {summary_line(RunFolder(parent).results())}")
+            told = summary_line(parent.results())
         except ConfigError:
-            lines.append(f"{parent.name}: not all seeds have ended")
+            told = "not all seeds have ended"
+        lines.append(f"{parent.path.name}: {told}")
     return ["", *lines] if lines else []
 
 

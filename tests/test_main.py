@@ -93,7 +93,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path, ar
 def test_help_names_every_setting(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    for name in [field.name for field in flag_fields()] + list(PARAMETERS):
+    for name in [*(field.name for field in flag_fields()), *PARAMETERS]:
         assert f"--{name}\n" in text
 
 

@@ -10,17 +10,6 @@ from segjax.runs.checkpoints import Checkpoints, load_params
 from tests.runs.checkpoint_states import META, assert_same, make_state
 
 
-def blank(state):
-    """The same structure with other contents, so that a restore has everything to do."""
-
-    def one(leaf):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.key(999)
-        return jnp.full_like(leaf, 99)
-
-    return jax.tree.map(one, state)
-
-
 def state(step):
     return {"w": np.full((3,), step, np.float32)}
 
@@ -31,12 +20,13 @@ def folders(checkpoints):
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 def test_training_state_comes_back_bitwise(tmp_path, dtype):
-    state = make_state(3, dtype=dtype)
-    Checkpoints(tmp_path / "new" / "folder").save(3, state, META, best_score=0.5)
-    restored, meta, step = Checkpoints(tmp_path / "new" / "folder").restore(blank(state))
+    state, other = make_state(3, dtype=dtype), make_state(4, dtype=dtype)
+    folder = tmp_path / "new" / "folder"
+    Checkpoints(folder).save(3, state, META, best_score=0.5)
+    restored, meta, step = Checkpoints(folder).restore(other)
     assert_same(restored, state)
     assert (meta, step) == (META, 3)
-    abstract = Checkpoints(tmp_path / "new" / "folder").restore(jax.eval_shape(lambda: state)).state
+    abstract = Checkpoints(folder).restore(jax.eval_shape(lambda: state)).state
     assert_same(abstract, state)
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(abstract))
     assert np.copysign(1, meta["loss_sums"][2]) == -1
