@@ -12,17 +12,20 @@ import argparse
 import contextlib
 import datetime
 import importlib.util
+import itertools
 import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from scripts.benchmark import ours, theirs
-from scripts.benchmark.worker import Side, ask_once
+from scripts.benchmark.worker import Answer, Side, ask_once
 
+Ask = tuple[Callable[..., Answer], dict[str, Any]]
 BUSY = 0.1  # of all cores; more than that by others spoils a measurement
 
 
@@ -49,27 +52,22 @@ def measure_network(
     calls = 2 if batch <= 32 else 1
     settings = {"depth": depth, "batch": batch, "dtype": dtype}
     records = []
-    modules = {"segjax": ours, **dict.fromkeys(others, theirs)}
     with contextlib.ExitStack() as stack:
-        sides = {name: stack.enter_context(Side()) for name in modules}
-
-        def ask(name: str, do: str, **own: Any) -> dict[str, Any]:
-            return sides[name].ask(getattr(modules[name], do), **own)
-
-        modes = {name: {} if name == "segjax" else {"mode": name} for name in modules}
-        built = {name: ask(name, "build", **settings, **modes[name]) for name in modules}
+        sides = {name: stack.enter_context(Side()) for name in ("segjax", *others)}
+        modules: dict[str, Any] = {"segjax": ours, **dict.fromkeys(others, theirs)}
+        built = {"segjax": sides["segjax"].ask(ours.build, **settings)}
+        built |= {name: sides[name].ask(theirs.build, **settings, mode=name) for name in others}
         for kind in ("step", "forward"):
-            answers: dict[str, list[dict[str, Any]]] = {name: [] for name in modules}
-            for name in modules:
-                ask(name, "measure", kind=kind, count=1)
-            for _ in range(rounds):
-                for name in modules:
-                    answers[name].append(ask(name, "measure", kind=kind, count=calls))
+            answers: dict[str, list[Answer]] = {name: [] for name in sides}
+            for count in (1, *[calls] * rounds):  # the first warms up
+                for name, side in sides.items():
+                    answer = side.ask(modules[name].measure, kind=kind, count=count)
+                    answers[name].append(answer)
             records.append(
                 {
                     "kind": kind,
                     **settings,
-                    "seconds": {n: [min(a["seconds"]) for a in v] for n, v in answers.items()},
+                    "seconds": {n: [min(a["seconds"]) for a in v[1:]] for n, v in answers.items()},
                     "first_step": {name: b["first_step"] for name, b in built.items()},
                     "peak_bytes": {n: v[-1]["peak_bytes"] for n, v in answers.items()},
                     "device_bytes": {n: v[-1]["device_bytes"] for n, v in answers.items()},
@@ -78,38 +76,14 @@ def measure_network(
     return records
 
 
-def measure_loads(file: Path, rounds: int, with_theirs: bool) -> list[dict[str, Any]]:
-    """Return seconds and memory of loading ``file``: the first time, later, and by DLStudio."""
-    results = []
-    with tempfile.TemporaryDirectory() as cache:
-        for _ in range(rounds):
-            one = {
-                "first": ask_once(ours.load, file=str(file), cache_dir=cache, cached=False),
-                "later": ask_once(ours.load, file=str(file), cache_dir=cache, cached=True),
-            }
-            if with_theirs:
-                one["pickle"] = ask_once(theirs.load, file=str(file))
-            results.append(one)
-    return results
-
-
-def measure_jobs(
-    train_file: Path, test_file: Path, depth: int, batch: int, rounds: int, with_theirs: bool
-) -> list[dict[str, Any]]:
-    """Return seconds from the data file to the end of the first epoch, cold and warm."""
-    settings = {"train_file": str(train_file), "depth": depth, "batch": batch}
-    mine = {**settings, "test_file": str(test_file)}
-    results = []
+def in_turns(rounds: int, mine: dict[str, Ask], others: dict[str, Ask]) -> list[dict[str, Answer]]:
+    """Return what processes of their own answer, turn by turn; ours share a cache in each turn."""
+    turns = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as cache:
-            one = {
-                "cold": ask_once(ours.whole_job, cache_dir=cache, **mine),
-                "warm": ask_once(ours.whole_job, cache_dir=cache, **mine),
-            }
-        if with_theirs:
-            one["dlstudio"] = ask_once(theirs.whole_job, **settings)
-        results.append(one)
-    return results
+            one = {name: ask_once(do, **how, cache_dir=cache) for name, (do, how) in mine.items()}
+        turns.append(one | {name: ask_once(do, **how) for name, (do, how) in others.items()})
+    return turns
 
 
 def main() -> None:
@@ -146,33 +120,32 @@ def main() -> None:
         if with_theirs:
             report["environment"]["versions"] |= {p: version(p) for p in ("torch", "DLStudio")}
         size = 2048 if report["environment"]["platform"] == "cpu" else 8192
-        report["matmul"] = {
-            dtype: side.ask(ours.matmul, size=size, dtype=dtype, count=5)["flops_a_second"]
-            for dtype in args.dtypes
-        }
-        report["forward_flops"] = {
-            str(depth): side.ask(ours.size_of, depth=depth)["forward_flops"]
-            for depth in args.depths
-        }
+        products = {d: side.ask(ours.matmul, size=size, dtype=d, count=5) for d in args.dtypes}
+        sizes = {str(depth): side.ask(ours.size_of, depth=depth) for depth in args.depths}
+    report["matmul"] = {dtype: found["flops_a_second"] for dtype, found in products.items()}
+    report["forward_flops"] = {depth: found["forward_flops"] for depth, found in sizes.items()}
     files = fetch()
     if "network" in args.parts:
         report["network"] = []
-        for dtype in args.dtypes:
-            for depth in args.depths:
-                for batch in args.batches:
-                    print(f"depth {depth}, batch {batch}, {dtype}", flush=True)
-                    rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
-                    report["network"] += measure_network(depth, batch, dtype, rounds, others)
+        for dtype, depth, batch in itertools.product(args.dtypes, args.depths, args.batches):
+            print(f"depth {depth}, batch {batch}, {dtype}", flush=True)
+            rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
+            report["network"] += measure_network(depth, batch, dtype, rounds, others)
     if "load" in args.parts:
         print("loading the training file", flush=True)
-        report["load"] = measure_loads(files.train, 2, with_theirs)
+        about: dict[str, Any] = {"file": str(files.train)}
+        loads = {"first": (ours.load, {**about, "cached": False})}
+        loads["later"] = (ours.load, {**about, "cached": True})
+        pickle = {"pickle": (theirs.load, about)} if with_theirs else {}
+        report["load"] = in_turns(2, loads, pickle)
     if "job" in args.parts:
         print(f"data file to the end of an epoch of {args.job_images:,} images", flush=True)
         report |= {"job_depth": args.job_depth, "job_images": args.job_images}
         file = files.train if args.job_images == 10000 else files.test
-        report["job"] = measure_jobs(
-            file, files.test_20, args.job_depth, 4, args.job_rounds, with_theirs
-        )
+        about = {"train_file": str(file), "depth": args.job_depth, "batch": 4}
+        job = (ours.whole_job, {**about, "test_file": str(files.test_20)})
+        dlstudio = {"dlstudio": (theirs.whole_job, about)} if with_theirs else {}
+        report["job"] = in_turns(args.job_rounds, {"cold": job, "warm": job}, dlstudio)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {args.out}")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.docs.markdown import replace_between, table
+from scripts.docs.markdown import table, write_part
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-BEGIN, END = "<!-- benchmark: scripts/benchmark/page.py -->", "<!-- end of benchmark -->"
+TEMPLATE = Path(__file__).with_suffix(".md")  # of what is told before the tables
 KINDS = {"step": "training step", "forward": "forward"}
 # A training step computes gradients by inputs and by weights as well: three times the forward pass.
 PASSES = {"step": 3, "forward": 1}
@@ -70,55 +70,46 @@ def network_table(report: dict[str, Any]) -> list[str]:
 
 def load_table(report: dict[str, Any]) -> list[str]:
     """Return the table of reading the training file."""
-    rows = report["load"]
+    turns = report["load"]
     names = {"first": "first load", "later": "later load", "pickle": "pickle, as DLStudio"}
-    seconds = {name: [row[name]["seconds"] for row in rows] for name in rows[0]}
-    peaks = {name: max(row[name]["peak_bytes"] or 0 for row in rows) for name in rows[0]}
-    lines = []
+    seconds = {name: [turn[name]["seconds"] for turn in turns] for name in turns[0]}
+    peaks = {name: max(turn[name]["peak_bytes"] or 0 for turn in turns) for name in turns[0]}
+    rows = []
     for name in filter(seconds.__contains__, names):
         against = ["", ""]
         if name != "pickle" and "pickle" in seconds:
-            most = peaks["pickle"]
-            share = f"{peaks[name] / most:.0%}" if most else "-"
+            share = f"{peaks[name] / peaks['pickle']:.0%}" if peaks["pickle"] else "-"
             against = [quotients(seconds[name], seconds["pickle"]), share]
         spread = quartiles(seconds[name])
-        lines.append([names[name], len(rows), spread, gigabytes(peaks[name]), *against])
+        rows.append([names[name], len(turns), spread, gigabytes(peaks[name]), *against])
     head = ["training file", "n", "s", "memory, GB", "seconds of pickle's", "memory of pickle's"]
-    return table(head, lines)
+    return table(head, rows)
 
 
 def job_table(report: dict[str, Any]) -> list[str]:
     """Return the table of the whole job."""
-    rows = report["job"]
-    names = {
-        "cold": "segjax, nothing cached",
-        "warm": "segjax, data and programs cached",
-        "dlstudio": "DLStudio",
-    }
-    seconds = {name: [row[name]["seconds"] for row in rows] for name in rows[0]}
-    lines = []
-    for name in filter(seconds.__contains__, names):
+    turns = report["job"]
+    names = {"cold": "segjax, nothing cached", "warm": "segjax, data and programs cached"}
+    seconds = {name: [turn[name]["seconds"] for turn in turns] for name in turns[0]}
+    rows = []
+    for name in filter(seconds.__contains__, [*names, "dlstudio"]):
         compared = name != "dlstudio" and "dlstudio" in seconds
         faster = quotients(seconds["dlstudio"], seconds[name]) if compared else ""
-        lines.append([names[name], len(rows), quartiles(seconds[name]), faster])
-    return table(["data file to end of epoch", "n", "s", "times as fast as DLStudio"], lines)
+        title = names.get(name, "DLStudio")
+        rows.append([title, len(turns), quartiles(seconds[name]), faster])
+    return table(["data file to end of epoch", "n", "s", "times as fast as DLStudio"], rows)
 
 
 def section(report: dict[str, Any], file: Path) -> list[str]:
-    """Return the lines about one machine."""
-    about = report["environment"]
-    busy = report["busy_before"]
-    packages = ", ".join(
-        f"{name} {number}" for name, number in about["versions"].items() if number[0].isdigit()
-    )
-    product = ", ".join(f"{rate / 1e9:,.0f} ({dtype})" for dtype, rate in report["matmul"].items())
-    busy_text = "" if busy is None else f"; others used {busy:.0%} of it before"
-    lines = [
-        f"### {about['device']}, {about['cpu_cores']} CPU cores",
-        "",
-        f"{report['date']}, commit {about['commit']}; {packages}{busy_text}. JAX's own matrix "
-        f"product reaches {product} GFLOP/s. Median and quartiles over n turns. Data: `{file}`.",
-    ]
+    """Return what is told about one machine."""
+    about, busy = report["environment"], report["busy_before"]
+    versions = about["versions"].items()
+    told = {
+        "packages": ", ".join(f"{name} {text}" for name, text in versions if text[0].isdigit()),
+        "busy": "" if busy is None else f"; others used {busy:.0%} of it before",
+        "product": ", ".join(f"{r / 1e9:,.0f} ({kind})" for kind, r in report["matmul"].items()),
+    }
+    lines = [TEMPLATE.read_text(encoding="utf-8").format(**about, **told, **report, file=file)]
     if "network" in report:
         lines += ["", *network_table(report)]
     if "load" in report:
@@ -141,8 +132,7 @@ def main(files: Sequence[str]) -> None:
     for name in files:
         report = json.loads(Path(name).read_text(encoding="utf-8"))
         lines += ["", *section(report, Path(name))]
-    text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(replace_between(text, BEGIN, END, "\n".join([*lines, ""])), "utf-8")
+    write_part(PAGE, "benchmark", "benchmark/page.py", "\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

@@ -24,15 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from scripts.benchmark import ours
 from scripts.benchmark.worker import Side, ask_once
-from scripts.docs.markdown import replace_between, table
+from scripts.docs.markdown import table, write_part
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"
 FIGURES = ROOT / "docs" / "figures"
-BEGIN, END = "<!-- scaling: scripts/benchmark/scaling.py -->", "<!-- end of scaling -->"
+TEMPLATE = Path(__file__).with_suffix(".md")
 # Image sizes with the batches of each: from one small image to 64 of them, in pixels.
 SHAPES = {64: (1, 4, 16, 64), 128: (1, 4, 16), 256: (1, 4), 512: (1,)}
 SHARED = {"size": 64, "batch": 16}  # what several devices share
@@ -54,7 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--link", type=float, default=1.25, help="gigabytes a second between devices, modelled")
     chosen = parser.parse_args(arguments)
     if chosen.draw:
-        write_page([(file, json.loads(file.read_text("utf-8"))) for file in chosen.draw])
+        lines: list[str] = []
+        for file in chosen.draw:
+            report, figure = json.loads(file.read_text("utf-8")), FIGURES / f"{file.stem}.png"
+            draw(report, figure)
+            lines += ["", section(report, file, figure)]
+        write_part(PAGE, "scaling", "benchmark/scaling.py", "\n".join([*lines, ""]))
         return
     report = measure(chosen.depth, chosen.dtype)
     report["model"] = fit(report["points"]) | {"link_bytes_a_second": chosen.link * 1e9}
@@ -67,22 +73,19 @@ def measure(depth: int, dtype: str) -> dict[str, Any]:
     environment = ask_once(ours.about)
     simulated = environment["platform"] == "cpu"
     found = SIMULATED if simulated else environment["devices"]
-    points = [
+    points: list[dict[str, Any]] = [
         {"size": s, "batch": b, "devices": 1} for s, batches in SHAPES.items() for b in batches
     ]
     shares = [2**n for n in range(1, 10) if 2**n <= min(found, SHARED["batch"])]
     points += [{**SHARED, "devices": devices} for devices in shares]
-    measured = []
     for point in points:
-        flags = ""
-        if simulated and point["devices"] > 1:
-            flags = f"--xla_force_host_platform_device_count={point['devices']}"
-        with Side(XLA_FLAGS=flags) as side:
+        flag = f"--xla_force_host_platform_device_count={point['devices']}"
+        with Side(XLA_FLAGS=flag if simulated else "") as side:
             side.ask(ours.build, depth=depth, dtype=dtype, **point)
             side.ask(ours.measure, kind="step", count=2)
             seconds = side.ask(ours.measure, kind="step", count=TURNS)["seconds"]
         print(point, f"{statistics.median(seconds):.4f} s", flush=True)
-        measured.append(point | {"seconds": seconds})
+        point["seconds"] = seconds
     return {
         "date": datetime.date.today().isoformat(),
         "environment": environment,
@@ -90,7 +93,7 @@ def measure(depth: int, dtype: str) -> dict[str, Any]:
         "depth": depth,
         "dtype": dtype,
         "parameters": ask_once(ours.size_of, depth=depth)["parameters"],
-        "points": measured,
+        "points": points,
     }
 
 
@@ -119,48 +122,36 @@ def predict(report: dict[str, Any], point: dict[str, Any]) -> float:
     return float(model["fixed"] + work + exchanged / model["link_bytes_a_second"])
 
 
-def rates(point: dict[str, Any]) -> str:
-    """Return images a second: median and quartiles."""
-    low, middle, high = statistics.quantiles(
-        [point["batch"] / s for s in point["seconds"]], n=4, method="inclusive"
-    )
-    return f"{middle:.3g} ({low:.3g} to {high:.3g})"
-
-
-def section(report: dict[str, Any], file: Path, figure: Path) -> list[str]:
+def section(report: dict[str, Any], file: Path, figure: Path) -> str:
     """Return the part of the page that one report fills."""
-    about, model = report["environment"], report["model"]
-    heading = f"{about['device']}, depth {report['depth']}, {report['dtype']}"
-    fixed, work = 1e3 * model["fixed"], 1e3 * model["work"]
-    link, exchanged = model["link_bytes_a_second"] / 1e9, 4e-6 * report["parameters"]
+    model, simulated = report["model"], report["simulated"]
     rows = []
     for point in report["points"]:
-        shown = point | ({"devices": 1} if report["simulated"] else {})  # the cores are the same
-        devices = str(point["devices"])
-        if report["simulated"] and point["devices"] > 1:
-            devices += " simulated"
+        shown = point | ({"devices": 1} if simulated else {})  # the cores are the same
         by_model = point["batch"] / predict(report, shown)
-        rows.append([point["size"], point["batch"], devices, rates(point), f"{by_model:.3g}"])
-    shared = ["", "Simulated devices share the cores: they show what sharing a batch costs."]
+        several = " simulated" if simulated and point["devices"] > 1 else ""
+        images = [point["batch"] / seconds for seconds in point["seconds"]]
+        low, middle, high = statistics.quantiles(images, n=4, method="inclusive")
+        rates = (f"{middle:.3g} ({low:.3g} to {high:.3g})", f"{by_model:.3g}")
+        rows.append([point["size"], point["batch"], f"{point['devices']}{several}", *rates])
     more = [[n, *(f"{beyond(report, each, n):,.0f}" for each in BATCHES_BEYOND)] for n in BEYOND]
-    return [
-        f"### {heading}",
-        "",
-        f"![Images a second over the batch, and over devices](figures/{figure.name})",
-        "",
-        f"{report['date']}, jax {about['versions']['jax']}, commit {about['commit']}; "
-        f"{TURNS} steps each, median and quartiles. Model: {fixed:.3g} ms a step and {work:.3g} ms "
-        "for each 64x64 pixels of a batch, fitted to the rows of one device. Data: "
-        f"`{file.resolve().relative_to(ROOT).as_posix()}`.",
-        "",
-        *table(["image size", "batch", "devices", "images/s", "by the model"], rows),
-        *(shared if report["simulated"] else []),
-        "",
-        f"Modelled, not measured: so many machines or devices like this one, {link:g} GB/s between "
-        f"them; they exchange {exchanged:.1f} MB of gradients a step. 64x64 pixels:",
-        "",
-        *table(["devices", *(f"{each} images each: images/s" for each in BATCHES_BEYOND)], more),
-    ]
+    each = (f"{each} images each: images/s" for each in BATCHES_BEYOND)
+    shared = "\n\nSimulated devices share the cores: they show what sharing a batch costs."
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        **report,
+        figure=figure.name,
+        turns=TURNS,
+        file=file.resolve().relative_to(ROOT).as_posix(),
+        fixed_ms=1e3 * model["fixed"],
+        work_ms=1e3 * model["work"],
+        measured="\n".join(
+            table(["image size", "batch", "devices", "images/s", "by the model"], rows)
+        ),
+        shared=shared if simulated else "",
+        link_gb=model["link_bytes_a_second"] / 1e9,
+        exchanged_mb=4e-6 * report["parameters"],
+        modelled="\n".join(table(["devices", *each], more)),
+    )
 
 
 def beyond(report: dict[str, Any], each: int, devices: int) -> float:
@@ -171,14 +162,8 @@ def beyond(report: dict[str, Any], each: int, devices: int) -> float:
 
 def draw(report: dict[str, Any], figure: Path) -> None:
     """Draw measured points and the model's lines."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    left: Any
-    right: Any
-    plot, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    plot = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = plot.subplots(1, 2)
     for index, (size, batches) in enumerate(SHAPES.items()):
         points = [p for p in report["points"] if p["size"] == size and p["devices"] == 1]
         middle = [p["batch"] / statistics.median(p["seconds"]) for p in points]
@@ -204,18 +189,6 @@ def draw(report: dict[str, Any], figure: Path) -> None:
     right.legend(fontsize="small")
     figure.parent.mkdir(parents=True, exist_ok=True)
     plot.savefig(figure, dpi=110, metadata={"Software": ""})
-    plt.close(plot)
-
-
-def write_page(reports: list[tuple[Path, dict[str, Any]]]) -> None:
-    """Replace what is between the marks of docs/performance.md, and the figures."""
-    lines: list[str] = []
-    for file, report in reports:
-        figure = FIGURES / f"{file.stem}.png"
-        draw(report, figure)
-        lines += ["", *section(report, file, figure)]
-    text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(replace_between(text, BEGIN, END, "\n".join([*lines, ""])), "utf-8")
 
 
 if __name__ == "__main__":

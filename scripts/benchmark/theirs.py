@@ -6,6 +6,7 @@ import os
 import pickle
 import tempfile
 import time
+import timeit
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,24 +32,23 @@ def build(depth: int, batch: int, dtype: str, mode: str) -> Answer:
     device = torch.device("cuda:0" if cuda else "cpu")
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0)
     net = load_dlstudio().SemanticSegmentation.mUnet(skip_connections=True, depth=depth).to(device)
-    run: Any = net
-    if mode == "compile":
-        run = torch.compile(net, mode="reduce-overhead" if cuda else "default")
     optimizer = torch.optim.SGD(net.parameters(), lr=worker.LEARNING_RATE, momentum=worker.MOMENTUM)
     criterion = torch.nn.MSELoss()
+    run: Any = net
     images, masks = (
         torch.from_numpy(a.transpose(0, 3, 1, 2).copy()) for a in worker.scenes(max(256, batch))
     )
     if mode == "compile":
+        run = torch.compile(net, mode="reduce-overhead" if cuda else "default")
         images, masks = images.to(device), masks.to(device)
     cast = torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16")
 
-    def rows() -> Any:
-        return torch.randint(0, len(images), (batch,), device=images.device)
+    def drawn(*arrays: Any) -> list[Any]:
+        at = torch.randint(0, len(images), (batch,), device=images.device)
+        return [array[at].to(device).float() for array in arrays]
 
     def step() -> None:
-        at = rows()
-        x, y = images[at].to(device).float(), masks[at].to(device).float()
+        x, y = drawn(images, masks)
         optimizer.zero_grad()
         with cast:
             loss = criterion(run(x), y)
@@ -58,7 +58,7 @@ def build(depth: int, batch: int, dtype: str, mode: str) -> Answer:
             loss.item()
 
     def forward() -> None:
-        x = images[rows()].to(device).float()
+        [x] = drawn(images)
         with torch.no_grad(), cast:
             run(x)
 
@@ -69,13 +69,11 @@ def build(depth: int, batch: int, dtype: str, mode: str) -> Answer:
             torch.cuda.synchronize()
 
     per_call = 50 if cuda else 1
-    [first] = worker.clock(lambda: several(step, 1), 1)
-    for _ in range(2):
-        several(step, 1)
-        several(forward, 1)
-    built["step"] = lambda: several(step, per_call)
-    built["forward"] = lambda: several(forward, per_call)
-    built["per_call"] = per_call
+    first = timeit.timeit(lambda: several(step, 1), number=1)
+    for call in (step, forward, step, forward):
+        several(call, 1)
+    built.update(per_call=per_call, step=lambda: several(step, per_call))
+    built.update(forward=lambda: several(forward, per_call))
     return {"first_step": first}
 
 

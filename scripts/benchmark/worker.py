@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import sys
-import time
+import timeit
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -14,7 +14,7 @@ Answer = dict[str, Any]
 MOMENTUM, LEARNING_RATE = 0.9, 1e-4
 
 
-class Side:
+class Side(ProcessPoolExecutor):
     """A process that does what it is asked to; between requests it sleeps, so two can take turns.
 
     Args:
@@ -22,23 +22,17 @@ class Side:
     """
 
     def __init__(self, **environment: str) -> None:
-        self.pool = ProcessPoolExecutor(
+        super().__init__(
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_set,
             initargs=({"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **environment},),
         )
 
-    def __enter__(self) -> "Side":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pool.shutdown()
-
     def ask(self, do: Callable[..., Answer], **settings: Any) -> Answer:
         """Return what ``do`` returns in the process; exits with its error if it fails."""
         try:
-            return self.pool.submit(do, **settings).result()
+            return self.submit(do, **settings).result()
         except Exception as error:
             sys.exit(f"{do.__name__} {settings} failed:\n{error.__cause__ or error}")
 
@@ -61,19 +55,9 @@ def scenes(count: int, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
     return images, masks * np.arange(50, 251, 50, dtype=np.uint8)
 
 
-def clock(call: Callable[[], Any], count: int) -> list[float]:
-    """Return the seconds of each of ``count`` calls, which have to wait for their own result."""
-    seconds = []
-    for _ in range(count):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return seconds
-
-
 def clocked(call: Callable[[], Any], count: int, per_call: int) -> Answer:
     """Return seconds a step, one number a call of ``per_call`` steps, and the peak memory."""
-    seconds = [taken / per_call for taken in clock(call, count)]
+    seconds = [taken / per_call for taken in timeit.repeat(call, repeat=count, number=1)]
     return {"seconds": seconds, "peak_bytes": peak_bytes()}
 
 

@@ -26,11 +26,8 @@ os.environ.setdefault("KMP_WARNINGS", "0")
 
 import jax
 import jax.numpy as jnp
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from scripts.docs.markdown import table, write_part
 from segjax import losses
@@ -82,7 +79,8 @@ def draw(name: str) -> Path:
     loss = make_loss(name)
     p = np.linspace(0.005, 0.995, 100).astype(np.float32)
     x = p if LOSSES[name].reads == "values" else np.log(p / (1 - p))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(5.6, 1.9), layout="constrained")
+    figure = Figure(figsize=(5.6, 1.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
     for on_object, colour, text in [(True, "C0", "object at p"), (False, "C1", "background at p")]:
         one = jax.value_and_grad(lambda v, on_object=on_object: loss(outputs(v, on_object), target))
         value, slope = jax.jit(jax.vmap(one))(x)
@@ -100,7 +98,6 @@ def draw(name: str) -> Path:
         axis.spines[["top", "right"]].set_visible(False)
     path = FIGURES / f"{name}.png"
     figure.savefig(path, dpi=100, metadata={"Software": None})
-    plt.close(figure)
     return path
 
 

@@ -57,7 +57,8 @@ def test_devices_share_the_work_and_exchange_the_gradients(report):
 
 def test_page_and_picture_come_from_the_file(report, tmp_path, monkeypatch):
     page = tmp_path / "performance.md"
-    page.write_text(f"before\n{scaling.BEGIN}\nold\n{scaling.END}\nafter\n", encoding="utf-8")
+    begin, end = "<!-- scaling: scripts/benchmark/scaling.py -->", "<!-- end of scaling -->"
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n", encoding="utf-8")
     monkeypatch.setattr(scaling, "ROOT", tmp_path)
     monkeypatch.setattr(scaling, "PAGE", page)
     monkeypatch.setattr(scaling, "FIGURES", tmp_path / "figures")
@@ -67,7 +68,7 @@ def test_page_and_picture_come_from_the_file(report, tmp_path, monkeypatch):
         scaling.main(["--draw", str(file)])
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n")
-    assert text.endswith(f"{scaling.END}\nafter\n")
+    assert text.endswith(f"{end}\nafter\n")
     assert "old" not in text
     assert text.count("| 512 | 1 | 1 | 5.62 (") == 1
     assert "| 64 | 16 | 4 simulated | 160 (160 to 160) |" in text
