@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.docs.markdown import replace_between, table
@@ -31,87 +30,66 @@ GROUPS = {
 }
 
 
-@dataclass(frozen=True)
-class Mutation:
-    """A deviation: ``old``, found once in ``file``, becomes ``new``."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-
-
-MUTATIONS = (
-    Mutation(
-        "a block used once instead of twice",
-        "segjax/networks/munet.py",
+MUNET, LAYERS = "segjax/networks/munet.py", "segjax/networks/layers.py"
+# By name: the file, and the text, found in it once, that becomes another.
+MUTATIONS = {
+    "a block used once instead of twice": (
+        MUNET,
         'x = batch_norm(x, "bn1UP")\n        x = run(x, *twice)',
         'x = batch_norm(x, "bn1UP")',
     ),
-    Mutation(
-        "biased running variance",
-        "segjax/networks/layers.py",
+    "biased running variance": (
+        LAYERS,
         "unbiased = var * (count / max(count - 1, 1))",
         "unbiased = var",
     ),
-    Mutation(
-        "an unflipped transposed kernel",
+    "an unflipped transposed kernel": (
         "segjax/dlstudio/layout.py",
         "value = np.flip(value, sides)",
         "pass",
     ),
-    Mutation(
-        "save2 taken before its batch norm",
-        "segjax/networks/munet.py",
+    "save2 taken before its batch norm": (
+        MUNET,
         'x = batch_norm(x, "bn1DN")\n        saved2 = x[..., :32]',
         'saved2 = x[..., :32]\n        x = batch_norm(x, "bn1DN")',
     ),
-    Mutation(
-        "skip halves swapped: the identity's first channels added",
-        "segjax/networks/munet.py",
+    "skip halves swapped: the identity's first channels added": (
+        MUNET,
         "x[..., self.features :]",
         "x[..., : self.features]",
     ),
-    Mutation(
-        "skip halves swapped: save3 joined on as the last channels",
-        "segjax/networks/munet.py",
+    "skip halves swapped: save3 joined on as the last channels": (
+        MUNET,
         "jnp.concatenate([saved3, x[..., 64:]], axis=-1)",
         "jnp.concatenate([x[..., 64:], saved3], axis=-1)",
     ),
-    Mutation(
-        "momentum 0.99",
-        "segjax/networks/layers.py",
-        "BATCH_NORM_MOMENTUM = 0.9 ",
-        "BATCH_NORM_MOMENTUM = 0.99 ",
-    ),
-)
-
-
-def plant(mutation: Mutation, tree: Path) -> None:
-    """Make the change; an error if the text is not there exactly once."""
-    file = tree / mutation.file
-    text = file.read_text(encoding="utf-8")
-    if text.count(mutation.old) != 1:
-        sys.exit(f"{mutation.name}: {mutation.file} holds {mutation.old!r} not exactly once")
-    file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
-
-
+    "momentum 0.99": (LAYERS, "BATCH_NORM_MOMENTUM = 0.9 ", "BATCH_NORM_MOMENTUM = 0.99 "),
+}
 Found = dict[str, tuple[int, list[str]]]
 
 
-def check(mutation: Mutation | None, cache: Path) -> Found:
+def plant(name: str, tree: Path) -> None:
+    """Make the change; an error if the text is not there exactly once."""
+    where, old, new = MUTATIONS[name]
+    text = (tree / where).read_text(encoding="utf-8")
+    if text.count(old) != 1:
+        sys.exit(f"{name}: {where} holds {old!r} not exactly once")
+    (tree / where).write_text(text.replace(old, new), encoding="utf-8")
+
+
+def check(name: str | None, cache: Path) -> Found:
     """Return, for each group of tests, how many ran and the names of those that failed."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         copy_tree(tree)
-        if mutation is not None:
-            plant(mutation, tree)
+        if name is not None:
+            plant(name, tree)
         for group, selection in GROUPS.items():
             done = run_tests(tree, [*selection, "-m", ""], cache=cache)
             if done.code not in (0, 1):
                 sys.exit(f"pytest ended with {done.code}:\n{done.output[-6000:]}")
-            found[group] = done.ran, [name.partition("::")[2] for name in done.failed]
+            found[group] = done.ran, [test.partition("::")[2] for test in done.failed]
     return found
 
 
@@ -140,12 +118,11 @@ def main() -> None:
             print(f"unchanged, {group}: {ran} tests", flush=True)
             if failed or not ran:
                 sys.exit(f"{group} must run and pass before anything is planted: {failed}")
-        for mutation in MUTATIONS:
-            if given.only and given.only not in mutation.name:
-                continue
-            found = results[mutation.name] = check(mutation, Path(cache))
-            counts = {group: f"{len(failed)}/{ran}" for group, (ran, failed) in found.items()}
-            print(f"{mutation.name}: {counts}", flush=True)
+        for name in MUTATIONS:
+            if (given.only or "") in name:
+                found = results[name] = check(name, Path(cache))
+                counts = {group: f"{len(failed)}/{ran}" for group, (ran, failed) in found.items()}
+                print(f"{name}: {counts}", flush=True)
     text = "\n".join(lines_of(results))
     print(text)
     if given.report:
