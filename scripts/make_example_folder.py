@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-LAYOUTS = ("indexed", "per-class", "flat", "coco", "npz")
 TISSUE_TILE = 64
 COINS_TILE = 72
 
@@ -59,9 +58,9 @@ def make_tissue() -> Example:
         on = morphology.remove_small_objects(on, max_size=60)
         labels[on] = value
     corners = range(0, 512, TISSUE_TILE)
-    tiles = [_tile(top, left, TISSUE_TILE) for top in corners for left in corners]
+    tiles = [(top, left) for top in corners for left in corners]
     objects = measure.label(labels, background=0).astype(np.int32)
-    return _cut("tissue", ("nucleus", "brown"), picture, labels, objects, tiles)
+    return _cut("tissue", ("nucleus", "brown"), tiles, TISSUE_TILE, picture, labels, objects)
 
 
 def make_coins() -> Example:
@@ -82,10 +81,18 @@ def make_coins() -> Example:
         top, left = (round(centre) - COINS_TILE // 2 for centre in region.centroid)
         top = min(max(top, 0), grey.shape[0] - COINS_TILE)
         left = min(max(left, 0), grey.shape[1] - COINS_TILE)
-        tiles.append(_tile(top, left, COINS_TILE))
+        tiles.append((top, left))
     picture = np.repeat(grey[..., None], 3, axis=2)
     labels = (objects > 0).astype(np.uint8)
-    return _cut("coin", ("coin",), picture, labels, objects, tiles)
+    return _cut("coin", ("coin",), tiles, COINS_TILE, picture, labels, objects)
+
+
+def _cut(
+    prefix: str, classes: tuple[str, ...], corners: Sequence[Any], size: int, *arrays: np.ndarray
+) -> Example:
+    tiles = [np.s_[top : top + size, left : left + size] for top, left in corners]
+    names = tuple(f"{prefix}-{index:02d}" for index in range(len(tiles)))
+    return Example(classes, names, *(np.stack([array[t] for t in tiles]) for array in arrays))
 
 
 PICTURES: dict[str, Callable[[], Example]] = {"tissue": make_tissue, "coins": make_coins}
@@ -123,9 +130,7 @@ def write_coco(example: Example, folder: Path) -> None:
         for index, name in enumerate(example.names, start=1)
     ]
     annotations: list[dict[str, Any]] = []
-    for index, (labels, objects) in enumerate(
-        zip(example.labels, example.objects, strict=True), start=1
-    ):
+    for image, labels, objects in zip(images, example.labels, example.objects, strict=True):
         for number in np.unique(objects[objects > 0]):
             on = objects == number
             rows, columns = np.flatnonzero(on.any(1)), np.flatnonzero(on.any(0))
@@ -133,7 +138,7 @@ def write_coco(example: Example, folder: Path) -> None:
             annotations.append(
                 {
                     "id": len(annotations) + 1,
-                    "image_id": index,
+                    "image_id": image["id"],
                     "category_id": int(labels[on][0]),
                     "iscrowd": 0,
                     "area": int(on.sum()),
@@ -165,9 +170,13 @@ def run_lengths(on: np.ndarray) -> list[int]:
     return [0, *lengths] if flat[0] else lengths
 
 
-WRITERS: dict[str, Callable[[Example, Path], None]] = dict(
-    zip(LAYOUTS, (write_indexed, write_per_class, write_flat, write_coco, write_npz), strict=True)
-)
+WRITERS: dict[str, Callable[[Example, Path], None]] = {
+    "indexed": write_indexed,
+    "per-class": write_per_class,
+    "flat": write_flat,
+    "coco": write_coco,
+    "npz": write_npz,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make a small data set from real photographs.")
     parser.add_argument("folder", help="a new folder")
     parser.add_argument("--picture", default="tissue", choices=list(PICTURES))
-    parser.add_argument("--layout", default="indexed", choices=LAYOUTS)
+    parser.add_argument("--layout", default="indexed", choices=list(WRITERS))
     given = parser.parse_args(arguments)
     folder = Path(given.folder)
     try:
@@ -187,25 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     WRITERS[given.layout](example, folder)
     sys.stdout.write(f"{folder}: {len(example.names)} images of {', '.join(example.classes)}\n")
     return 0
-
-
-def _tile(top: int, left: int, size: int) -> tuple[slice, slice]:
-    return slice(top, top + size), slice(left, left + size)
-
-
-def _cut(
-    prefix: str,
-    classes: tuple[str, ...],
-    picture: np.ndarray,
-    labels: np.ndarray,
-    objects: np.ndarray,
-    tiles: Sequence[tuple[slice, slice]],
-) -> Example:
-    def cut(array: np.ndarray) -> np.ndarray:
-        return np.stack([array[tile] for tile in tiles])
-
-    names = tuple(f"{prefix}-{index:02d}" for index in range(len(tiles)))
-    return Example(classes, names, cut(picture), cut(labels), cut(objects))
 
 
 def _write_images(example: Example, folder: Path, *, classes: Path | None) -> None:

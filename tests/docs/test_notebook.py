@@ -13,10 +13,6 @@ NOTEBOOK = json.loads(pages.read("docs/own-images.ipynb"))
 CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 
-def output_of(cell):
-    return "".join(text for output in cell["outputs"] for text in output.get("text", []))
-
-
 def test_it_is_what_the_text_makes():
     fresh = script.empty_notebook(script.cells_of(script.TEXT.read_text(encoding="utf-8")))
     kept = [{**cell, "outputs": [], "execution_count": None} for cell in CODE]
@@ -26,28 +22,25 @@ def test_it_is_what_the_text_makes():
         assert (one["cell_type"], one["source"]) == (other["cell_type"], other["source"])
 
 
-def test_every_cell_compiles_and_was_run_in_order():
-    for cell in CODE:
-        compile("".join(cell["source"]), cell["id"], "exec")
+def test_every_cell_was_run_in_order_and_what_it_imports_is_there():
+    sources = ["".join(cell["source"]) for cell in CODE]
+    for cell, source in zip(CODE, sources, strict=True):
+        compile(source, cell["id"], "exec")
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
-
-
-def test_what_it_imports_of_segjax_is_there():
-    code = "\n".join("".join(cell["source"]) for cell in CODE)
-    imports = [line for line in code.splitlines() if line.startswith("from segjax")]
+    lines = "\n".join(sources).splitlines()
+    imports = [line for line in lines if line.startswith("from segjax")]
     assert len(imports) > 3
     exec("\n".join(imports), {})
 
 
 def test_the_outputs_are_there_and_fit_to_be_committed():
     assert script.faults(NOTEBOOK) == []
-    assert not any(output["output_type"] == "error" for cell in CODE for output in cell["outputs"])
     silent = [cell["id"] for cell in CODE if not cell["outputs"]]
     assert silent == [CODE[0]["id"]]  # the imports
-    given = [output.get("data", {}) for cell in CODE for output in cell["outputs"]]
-    pictures = [data["image/jpeg"] for data in given if "image/jpeg" in data]
-    assert len(pictures) == 4
-    assert all(len(picture) > 5_000 for picture in pictures)
+    outputs = [output for cell in CODE for output in cell["outputs"]]
+    assert "error" not in {output["output_type"] for output in outputs}
+    pictures = [output.get("data", {}).get("image/jpeg", "") for output in outputs]
+    assert sum(len(picture) > 5_000 for picture in pictures) == sum(map(bool, pictures)) == 4
 
 
 def faults(**output):
@@ -59,8 +52,9 @@ def test_what_must_not_be_committed_is_found():
     assert warned == ["cell-07: writes to stderr: a warning"]
     told = faults(text=["saved in /tmp/abc/runs, done"])
     assert told == ["cell-07: a path: /tmp/abc/runs,"]
-    shown = faults(data={"text/plain": ["'/home/me/photos'"]})
-    assert shown == ["cell-07: a path: /home/me/photos"]
+    assert faults(data={"text/plain": ["'/home/me/photos'"]}) == [
+        "cell-07: a path: /home/me/photos"
+    ]
     assert faults(text=["runs/tissue, docs/home/x, https://x.org/home/y"]) == []
     (bulk,) = faults(text=["x" * script.MAX_BYTES])
     assert "bytes, more than" in bulk
@@ -86,7 +80,8 @@ def test_it_runs_from_scratch(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     cells = [c for c in json.loads(out.read_text())["cells"] if c["cell_type"] == "code"]
-    lines = [line for c in cells for line in output_of(c).splitlines()]
+    told = (text for c in cells for output in c["outputs"] for text in output.get("text", []))
+    lines = "".join(told).splitlines()
     (means,) = (line for line in lines if "mean IoU" in line)
     # Predicting the most frequent class everywhere has 0.3; an untrained network less.
     assert float(means.split()[2].rstrip(",")) > 0.55

@@ -31,17 +31,13 @@ SMALLER += ["--depth=16", "--upsampling=dlstudio", "--epochs=1", "--progress=off
 
 @pytest.mark.parametrize(("picture", "count"), [("tissue", 64), ("coins", 24)])
 def test_every_layout_loads_as_the_same_pictures_and_masks(tmp_path, picture, count):
-    for layout in script.LAYOUTS:
+    for layout in script.WRITERS:
         out = str(tmp_path / layout)
         assert script.main([out, f"--picture={picture}", f"--layout={layout}"]) == 0
-    indexed = load_folder(tmp_path / "indexed")
+    indexed, *others = (load_folder(tmp_path / name) for name in ("indexed", "per-class", "flat"))
+    others.append(load_coco(tmp_path / "coco" / "annotations.json", keep_empty=True))
+    others.append(load(tmp_path / "npz" / "data.npz"))
     assert len(indexed) == count
-    others = (
-        load_folder(tmp_path / "per-class"),
-        load_folder(tmp_path / "flat"),
-        load_coco(tmp_path / "coco" / "annotations.json", keep_empty=True),
-        load(tmp_path / "npz" / "data.npz"),
-    )
     for other in others:
         assert other.class_names == indexed.class_names
         np.testing.assert_array_equal(other.images, indexed.images)
@@ -51,9 +47,7 @@ def test_every_layout_loads_as_the_same_pictures_and_masks(tmp_path, picture, co
 
 def test_the_masks_are_worth_learning():
     tissue = script.make_tissue()
-    for value in (1, 2):
-        share = (tissue.labels == value).mean()
-        assert 0.05 < share < 0.6
+    assert all(0.05 < (tissue.labels == value).mean() < 0.6 for value in (1, 2))
     inside = tissue.images[tissue.labels == 2].mean(axis=0)
     assert inside[0] > inside[2] + 30  # brown
     coins = script.make_coins()
@@ -72,10 +66,6 @@ def test_run_lengths_by_hand():
 def test_an_existing_folder_is_left_alone(tmp_path, capsys):
     assert script.main([str(tmp_path)]) == 1
     assert "is there already" in capsys.readouterr().err
-
-
-def needs_training(line):
-    return any(f"-m segjax.{name} " in line for name in ("main", "show", "predict"))
 
 
 def run_here(words, monkeypatch):
@@ -107,7 +97,8 @@ def run_all(lines, monkeypatch, capsys):
 
 def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    ran = [line for line in COMMANDS if not needs_training(line)]
+    trained = tuple(f"python -m segjax.{name} " for name in ("main", "show", "predict"))
+    ran = [line for line in COMMANDS if not line.startswith(trained)]
     assert len(ran) >= 10
     run_all(ran, monkeypatch, capsys)
     for name in ("photos.png", "report.json"):
@@ -128,9 +119,8 @@ def test_the_first_run_goes_from_the_folder_to_masks(tmp_path, monkeypatch, caps
 @pytest.mark.slow
 def test_every_command_runs_in_order(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    makers = [line for line in COMMANDS if "make_example_folder" in line]
-    rest = [line for line in COMMANDS if line not in makers]
-    run_all([*makers, *rest], monkeypatch, capsys)
+    makers_first = sorted(COMMANDS, key=lambda line: "make_example_folder" not in line)
+    run_all(makers_first, monkeypatch, capsys)
     runs = {path.parent.name for path in (tmp_path / "runs").glob("*/results.json")}
     assert runs == {"photos", "coins", "photos-128", "arrays"}
     assert "64x64" in capsys.readouterr().out
