@@ -33,13 +33,8 @@ def report():
     }
 
 
-def test_the_fit_finds_the_model_in_the_medians_of_one_device(report):
-    found = scaling.fit(report["points"])
-    assert found["fixed"] == pytest.approx(FIXED)
-    assert found["work"] == pytest.approx(WORK)
-
-
-def test_a_fixed_time_below_zero_is_none(report):
+def test_the_fit_finds_the_model_in_the_medians_of_one_device_and_no_time_below_zero(report):
+    assert scaling.fit(report["points"]) == pytest.approx({"fixed": FIXED, "work": WORK})
     for point in report["points"]:
         images = point["batch"] * (point["size"] / 64) ** 2
         point["seconds"] = [WORK * images**1.2] * 3

@@ -38,12 +38,8 @@ def results_of(seed, miou, seconds, **config):
         "steps": 200,
         "parameters": 1234,
         "test": {"images": 1000, "half": scores},
-        "environment": {
-            "device": "a processor",
-            "cpu_cores": 2,
-            "commit": f"c{seed}",
-            "versions": {"jax": "1", "python": "3"},
-        },
+        "environment": {"device": "a processor", "cpu_cores": 2, "commit": f"c{seed}"}
+        | {"versions": {"jax": "1", "python": "3"}},
     }
 
 
