@@ -106,14 +106,13 @@ def row_of(study: Study, run: Run, *, floor: float | None) -> dict[str, Any]:
 def curve(train: list[dict[str, Any]], *, points: int = CURVE_POINTS) -> dict[str, list[float]]:
     """Return the mean losses of a run's training records; of many, means of neighbours."""
     every = -(-len(train) // points)
-    groups = [train[at : at + every] for at in range(0, len(train), every)]
-    return {
-        "step": [group[-1]["step"] for group in groups],
-        "loss": [
-            float(np.average([r["loss"] for r in group], weights=[r["mean_over"] for r in group]))
-            for group in groups
-        ],
-    }
+    found: dict[str, list[float]] = {"step": [], "loss": []}
+    for at in range(0, len(train), every):
+        group = train[at : at + every]
+        losses, weights = ([record[key] for record in group] for key in ("loss", "mean_over"))
+        found["step"].append(group[-1]["step"])
+        found["loss"].append(float(np.average(losses, weights=weights)))
+    return found
 
 
 def balance(data: Dataset) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from scripts.study.execute import Study
 from scripts.study.floors import Reach
 from scripts.study.measure import predict_values
 from scripts.study.numbers import (
-    ALL,
     BY_HEART,
     LEAK_TITLES,
     LOSS_TITLES,
@@ -105,7 +104,7 @@ def by_heart(numbers: Numbers) -> Figure:
 
 def pull(numbers: Numbers) -> Figure:
     """Draw what multiples of the mask cost under each loss, and which of them the windows read."""
-    facts = numbers.floors[ALL]
+    facts = numbers.summary["floors"]["all training images"]
     reach = Reach(facts["mse_all_zero"], facts["mse"])
     at = np.linspace(0.0, 2.6, 261)
     figure, (top, bottom) = _panels(9, 6.4, 2, 1, sharex=True, height_ratios=[1.25, 1])

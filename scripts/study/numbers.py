@@ -4,10 +4,8 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-ALL = "all training images"
 REPORT = ("mse", "dice", "combo20", "combo400")
 BY_HEART = ("mse", "dice", "combo400")
-HEADS = ("dlstudio", "dense")
 LOSS_TITLES = {"mse": "MSE", "dice": "Dice"} | {
     f"combo{scale}": f"MSE + {scale} Dice" for scale in (20, 100, 400, 4000)
 }
@@ -32,7 +30,6 @@ class Numbers:
 
     def __init__(self, summary: dict[str, Any]) -> None:
         self.summary = summary
-        self.floors: dict[str, dict[str, Any]] = summary["floors"]
         self.classes: list[str] = summary["classes"]
         self.groups: dict[str, list[Run]] = {}
         for run in sorted(summary["runs"].values(), key=lambda run: run["seed"]):
@@ -154,7 +151,7 @@ CLAIMS: dict[str, Callable[[Numbers], bool]] = {
     ),
     # With both layers.
     "dice_longer": lambda n: (
-        min(n.gain(f"dice-{head}", f"dice-{head}-epochs-x4") for head in HEADS) > 0
+        min(n.gain(f"dice-{head}", f"dice-{head}-epochs-x4") for head in ("dlstudio", "dense")) > 0
     ),
     "depth_helps_dense": lambda n: n.gain("mse-dense", n.deepest()) > 0,
     # 4000 Dice moves mean IoU further from MSE's than 20 Dice.

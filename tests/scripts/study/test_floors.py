@@ -32,20 +32,16 @@ def test_floors_of_single_losses_are_those_of_the_output_layer(masks):
     known, reach = output_layer_floors(masks), reach_of(masks)
     assert reach.best(mse=1.0, dice=0.0) == pytest.approx((known.mse, 1.0))
     assert reach.best(mse=0.0, dice=1.0) == pytest.approx((known.dice, known.dice_amplitude))
+    reach = Reach(energy=4.0, lowest=3.0)
+    assert reach.loss(2.0, mse=0.0, dice=1.0) == pytest.approx(0.5)
+    assert reach.best(mse=0.0, dice=1.0) == pytest.approx((0.5, 2.0))
 
 
 def test_floor_of_a_run_is_none_where_there_is_none(masks):
     faithful = Config(loss="dice")
     assert 0.3 < loss_floor(faithful, masks) < output_layer_floors(masks).dice + 0.01
-    assert loss_floor(faithful.replace(head="dense"), masks) is None
-    assert loss_floor(Config(loss="bce"), masks) is None
-
-
-def test_dice_alone_is_lowest_between_the_mask_value_and_twice_it():
-    reach = Reach(energy=4.0, lowest=3.0)
-    dice = [reach.loss(amplitude, mse=0.0, dice=1.0) for amplitude in (1.9, 2.0, 2.1)]
-    assert min(dice) == dice[1] == pytest.approx(0.5)
-    assert reach.best(mse=0.0, dice=1.0) == pytest.approx((0.5, 2.0))
+    for other in (faithful.replace(head="dense"), Config(loss="bce")):
+        assert loss_floor(other, masks) is None
 
 
 def test_committed_floors_are_those_of_the_files(committed):

@@ -7,6 +7,7 @@ from scripts.study.collect import balance, curve
 from scripts.study.execute import clock
 from scripts.study.figures import largest_object
 from scripts.study.measure import outputs, plant_red, rounded
+from scripts.study.tables import means_of
 from segjax.data.purdue.synthetic import synthetic
 from segjax.purdue import DLSTUDIO_WINDOWS
 
@@ -44,24 +45,27 @@ def test_outputs_are_measured_where_they_are_computed(masks):
 def test_the_largest_object_and_short_numbers():
     scenes = synthetic(12, seed=4)
     index, channel, (x1, y1, x2, y2) = largest_object(scenes)
-    most = int((scenes.masks[index, y1 : y2 + 1, x1 : x2 + 1, channel] > 0).sum())
-    assert most == max(
-        int((scenes.masks[n, b[1] : b[3] + 1, b[0] : b[2] + 1, c] > 0).sum())
+    sizes = [
+        np.count_nonzero(scenes.masks[n, top : bottom + 1, left : right + 1, c])
         for n in range(len(scenes))
-        for c, b in scenes.boxes_of(n)
-    )
+        for c, (left, top, right, bottom) in scenes.boxes_of(n)
+    ]
+    most = np.count_nonzero(scenes.masks[index, y1 : y2 + 1, x1 : x2 + 1, channel])
+    assert most == max(sizes)
     short = {"a": [1.23457, None, 2], "b": "x"}
     assert rounded({"a": [1.23456789, float("nan"), 2], "b": "x"}) == short
     written = ["20 s", "2 min", "1 h 30 min", "2 h 01 min"]
     assert [clock(seconds) for seconds in (20, 100, 5400, 7260)] == written
 
 
-def test_a_curve_of_many_points_is_means_of_neighbours():
+def test_a_curve_of_many_points_is_means_of_neighbours_and_of_whole_steps():
     records = [
         {"kind": "train", "step": 10 * n, "loss": float(n), "mean_over": 10 if n < 4 else 30}
         for n in range(1, 5)
     ]
     assert curve(records, points=2) == {"step": [20, 40], "loss": [1.5, 3.75]}
+    long = {"step": [2, 4, 6, 8, 10], "loss": [1.0, 3.0, 5.0, 7.0, 9.0]}
+    assert means_of(long, 4) == [2.0, 6.0]
 
 
 def test_balance_counts_pixels_objects_and_images():

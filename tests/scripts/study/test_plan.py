@@ -3,13 +3,7 @@
 import pytest
 
 from configs import quick
-from scripts.study.plan import (
-    SCALES,
-    cost_of,
-    library_recipe,
-    runs_of,
-    train_images_of,
-)
+from scripts.study.plan import SCALES, cost_of, library_recipe, runs_of, train_images_of
 from segjax.config import Config
 
 
@@ -30,12 +24,7 @@ def test_each_scale_plans_all_parts_once(name, tmp_path):
 
 def test_full_scale_is_the_reports_recipe_under_both_repairs_once(tmp_path):
     runs = {run.name: run for run in runs_of(SCALES["full"], folder=tmp_path)}
-    losses = {
-        "mse": {},
-        "dice": {},
-        "combo20": {"dice_scale": 20.0},
-        "combo400": {"dice_scale": 400.0},
-    }
+    losses = {"mse": {}, "dice": {}} | {f"combo{s}": {"dice_scale": float(s)} for s in (20, 400)}
     for name, params in losses.items():
         loss = Config(loss=name.rstrip("0124"), loss_params=params, progress="off")
         assert runs[f"{name}-dlstudio-seed1234"].config == loss
