@@ -52,7 +52,12 @@ def check_source(
     except DataError:
         splits = {name: list(items) for name, items in source.splits.items()}
     splits = {name: items for name, items in splits.items() if items}
-    shown = _spread(splits)
+    # About 24 cells, evenly over each split, some of every split.
+    shown, total = set(), sum(map(len, splits.values()))
+    for split, items in splits.items():
+        share = min(len(items), max(3, SHEET_IMAGES * len(items) // total))
+        places = np.linspace(0, len(items) - 1, share).round().astype(int)
+        shown |= {(split, items[place].name) for place in places}
     parts = {split: SplitReport() for split in splits}
     sizes: list[Size] = []
     tiles: list[Tile] = []
@@ -151,17 +156,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     told = {OSError: (2, "{file}: cannot be written ({error.strerror})")}
     return exit_code(lambda: check(make_parser().parse_args(argv)), prefix="error", told=told)
-
-
-def _spread(splits: dict[str, list[Any]]) -> set[tuple[str, str]]:
-    """Return (split, name) of about 24 items, evenly over each split, some of every split."""
-    total = sum(map(len, splits.values()))
-    chosen = set()
-    for split, items in splits.items():
-        share = min(len(items), max(3, SHEET_IMAGES * len(items) // total))
-        places = np.linspace(0, len(items) - 1, share).round().astype(int)
-        chosen |= {(split, items[place].name) for place in places}
-    return chosen
 
 
 def _absent_classes(parts: dict[str, SplitReport], names: Sequence[str]) -> list[Problem]:

@@ -70,7 +70,11 @@ class Report:
             lines.append(f"images are trained on at {_size_text(self.trained_size)} pixels")
         lines += [f"note: {note}" for note in self.notes]
         for split, part in self.splits.items():
-            lines += ["", f"{split}: {part.images} images, height x width {_sizes_text(part)}"]
+            shown = [f"{size} ({count})" for size, count in part.sizes.most_common(_SIZES_SHOWN)]
+            rest = len(part.sizes) - _SIZES_SHOWN
+            sizes = ", ".join(shown) + (f" and {rest} more sizes" if rest > 0 else "")
+            sizes = sizes if len(shown) != 1 else next(iter(part.sizes))
+            lines += ["", f"{split}: {part.images} images, height x width {sizes}"]
             lines += _class_lines(part, self.class_names)
         lines.append("")
         groups = by_kind(self.problems)
@@ -87,14 +91,6 @@ class Report:
 
 def _size_text(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def _sizes_text(part: SplitReport) -> str:
-    if len(part.sizes) == 1:
-        return next(iter(part.sizes))
-    shown = [f"{size} ({count})" for size, count in part.sizes.most_common(_SIZES_SHOWN)]
-    rest = len(part.sizes) - _SIZES_SHOWN
-    return ", ".join(shown) + (f" and {rest} more sizes" if rest > 0 else "")
 
 
 def _class_lines(part: SplitReport, names: Sequence[str]) -> list[str]:

@@ -94,7 +94,10 @@ def _items(
     items, left_out = [], len(pictures) - len(wanted)
     for picture in wanted:
         try:
-            if _takes(picture, config):
+            whole = [some for some in picture.annotations if not some.crowd]
+            if (least := config.min_object_area) > 0:
+                whole = [some for some in whole if some.mask(picture.size).sum() >= least]
+            if len(whole) == 1 if config.single_object else whole or config.keep_empty:
                 path = _inside(folder, picture.name)
                 items.append(dataclasses.replace(picture, image=path))
             else:
@@ -107,14 +110,6 @@ def _items(
             f" have no object that was asked for"
         )
     return sorted(items, key=lambda item: item.name)
-
-
-def _takes(picture: Picture, config: Config) -> bool:
-    """Return whether a picture with these annotations is wanted; raise FileProblemError."""
-    whole = [some for some in picture.annotations if not some.crowd]
-    if (least := config.min_object_area) > 0:
-        whole = [some for some in whole if some.mask(picture.size).sum() >= least]
-    return len(whole) == 1 if config.single_object else bool(whole) or config.keep_empty
 
 
 def _annotation_files(root: Path, config: Config) -> dict[str, Path]:
@@ -153,8 +148,7 @@ def _find_images(file: Path, images_dir: str, names: Sequence[str]) -> Path:
         if not folder.is_dir():
             raise DataError(f"--images_dir={printable(str(folder))}: no such folder")
         return folder
-    stem = file.stem.removeprefix("instances_")
-    beside, above = file.parent, file.parent.parent
+    stem, beside, above = file.stem.removeprefix("instances_"), file.parent, file.parent.parent
     places = [beside, beside / "images", beside / stem]
     places += [above / stem, above / "images" / stem, above / "images"]
     for place in places:

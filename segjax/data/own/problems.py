@@ -23,55 +23,41 @@ class Kind(NamedTuple):
     level: str = "error"
 
 
-KINDS: dict[str, Kind] = {
-    "missing mask": Kind(
-        "no mask for the image",
-        "add the mask (all zero if nothing is there) or remove the image",
-    ),
+KINDS = {
+    "missing mask": Kind("no mask for the image",
+                         "add the mask (all zero if nothing is there) or remove the image"),
     "missing image": Kind("no image for the mask", "add the image or remove the mask"),
-    "missing file": Kind(
-        "the annotations name a picture that is not there", "check the folder of pictures"
-    ),
+    "missing file": Kind("the annotations name a picture that is not there",
+                         "check the folder of pictures"),
     "duplicate name": Kind("several files share one name", "rename or remove all but one"),
-    "unsupported format": Kind(
-        "not a picture format that is read", "convert to PNG, JPEG, BMP or TIFF"
-    ),
+    "unsupported format": Kind("not a picture format that is read",
+                               "convert to PNG, JPEG, BMP or TIFF"),
     "unreadable image": Kind("cannot read the image", "restore or remove the file"),
     "unreadable mask": Kind("cannot read the mask", "restore the file or draw it again"),
     "too many pixels": Kind("refused as a decompression bomb", "scale the picture down"),
     "several pages": Kind("a picture with several pages", "write one file a page"),
     "pixel type": Kind("pixels that are not 8 or 16 bits", "convert to an 8-bit PNG"),
     "lossy mask": Kind("a mask saved as JPEG, which alters its values", "save masks as PNG"),
-    "colour mask": Kind(
-        "a colour picture where class numbers belong",
-        "save masks as indexed or grey PNG, or list each class's colour in classes.json",
-    ),
+    "colour mask": Kind("a colour picture where class numbers belong", "save masks as indexed or"
+                        " grey PNG, or list each class's colour in classes.json"),
     "size mismatch": Kind("mask and image differ in size", "draw the mask on this very image"),
-    "mask values": Kind(
-        "mask values out of range",
-        "draw them without smoothing, or list the values of the classes in classes.json",
-    ),
+    "mask values": Kind("mask values out of range", "draw them without smoothing, or list the"
+                        " values of the classes in classes.json"),
     "bad annotation": Kind("an annotation that cannot be used", "mend or remove it in the file"),
-    "duplicate across splits": Kind(
-        "the same picture in more than one split", "keep each picture in one split only", "fault"
-    ),
-    "duplicate within split": Kind(
-        "the same picture twice in one split", "remove the copies", "notice"
-    ),
-    "near duplicate": Kind(
-        "almost the same picture in more than one split", "look at them side by side", "notice"
-    ),
-    "absent class": Kind(
-        "a class without any pixel to learn from", "add examples or drop the class", "fault"
-    ),
-    "unmeasured class": Kind(
-        "a class without any pixel to measure it by", "expect no score for it there", "notice"
-    ),
+    "duplicate across splits": Kind("the same picture in more than one split",
+                                    "keep each picture in one split only", "fault"),
+    "duplicate within split": Kind("the same picture twice in one split", "remove the copies",
+                                   "notice"),
+    "near duplicate": Kind("almost the same picture in more than one split",
+                           "look at them side by side", "notice"),
+    "absent class": Kind("a class without any pixel to learn from",
+                         "add examples or drop the class", "fault"),
+    "unmeasured class": Kind("a class without any pixel to measure it by",
+                             "expect no score for it there", "notice"),
     "constant image": Kind("an image of one single colour", "look at the file", "notice"),
-    "no foreground": Kind(
-        "no mask has any foreground", "draw the objects, or look at the mask values"
-    ),
-}
+    "no foreground": Kind("no mask has any foreground",
+                          "draw the objects, or look at the mask values"),
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -61,7 +61,12 @@ class _Images:
         shape, others = list(planes.shape), [self.masks.shape[axis] for axis in (3, 1, 2)]
         refuse_if(shape != others, f"{where} has a mask of shape {shape}, others have {others}")
         colours = [self._channel(c, where) for c in channels]
-        self._grow()
+        if row == len(self.images):
+            self._resize(max(_FIRST_ROWS, row + row // 8))
+        made = (row + 1) * (self.images[0].nbytes + self.masks[0].nbytes)
+        made += len(self.box_row) * _BOX_BYTES
+        large = made > _MAX_EXPANSION * (self.stream.offset + 65536)
+        refuse_if(large, "its images are far larger than the file says they can be")
         for index, (node, values) in enumerate(zip(channels, colours, strict=True)):
             self.images[row, :, :, index] = values
             node.small, node.items, node.row, node.channel = None, [], row, index
@@ -92,14 +97,6 @@ class _Images:
         odd = f"{where} has {count} values in a colour, expected {height}x{width}"
         refuse_if(count != height * width, odd)
         return np.frombuffer(bytes(node.small), np.uint8).reshape(height, width)
-
-    def _grow(self) -> None:
-        if self.count == (rows := len(self.images)):
-            self._resize(max(_FIRST_ROWS, rows + rows // 8))
-        row_bytes = self.images[0].nbytes + self.masks[0].nbytes
-        made = (self.count + 1) * row_bytes + len(self.box_row) * _BOX_BYTES
-        large = made > _MAX_EXPANSION * (self.stream.offset + 65536)
-        refuse_if(large, "its images are far larger than the file says they can be")
 
     def _resize(self, rows: int) -> None:
         # In place: where the system can move pages, as Linux can, nothing is copied, and nothing

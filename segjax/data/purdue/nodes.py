@@ -68,11 +68,6 @@ class Dtype(Node):
 
     numpy: np.dtype[Any]
 
-    def set_order(self, order: Literal["|", "<", ">", "="]) -> None:
-        """Set the byte order."""
-        self.check_open()
-        self.numpy = np.dtype(self.numpy.str[1:]).newbyteorder(order)
-
 
 @dataclass(eq=False, slots=True)
 class Array(Node):

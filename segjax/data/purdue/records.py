@@ -97,7 +97,8 @@ class RecordMachine(Machine):
             case Array(), (_, _, _, _, _):
                 raise BadStreamError("it has an array of an unknown version")
             case Dtype() as dtype, (3 | 4, "|" | "<" | ">" | "=" as order, *rest) if plain(rest):
-                dtype.set_order(order)
+                dtype.check_open()
+                dtype.numpy = np.dtype(dtype.numpy.str[1:]).newbyteorder(order)
             case Dtype(), (version, _, *rest) if version not in (3, 4) and plain(rest):
                 raise BadStreamError("it has a dtype of an unknown version")
             case _:

@@ -19,7 +19,6 @@ from segjax.data.purdue.stream import BadStreamError, Stream, refuse_if
 
 _MAX_MARKS = 100
 _STOP = b"."[0]
-_TOO_FEW = "the pickle takes more from its stack than it has put there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +90,12 @@ class Machine:
     def pop(self) -> Any:
         """Take off the topmost value and return it."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise BadStreamError(_TOO_FEW)
+            raise BadStreamError("the pickle takes more from its stack than it has put there")
         return self.stack.pop()
 
     def top(self) -> Any:
         """Return the topmost value."""
-        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise BadStreamError(_TOO_FEW)
+        self.stack.append(self.pop())
         return self.stack[-1]
 
     def pop_many(self, count: int) -> list[Any]:
