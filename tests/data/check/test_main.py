@@ -9,14 +9,7 @@ from segjax.config import Config
 from segjax.data.check.__main__ import main
 from segjax.data.own.source import open_source, quick_check
 from segjax.errors import DataError
-from tests.data.data_files import (
-    coco_tables,
-    dataset,
-    labels,
-    save,
-    write_coco,
-    write_folder,
-)
+from tests.data.data_files import coco_tables, dataset, labels, save, write_coco, write_folder
 
 
 @pytest.fixture(autouse=True)

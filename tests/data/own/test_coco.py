@@ -140,16 +140,16 @@ def test_the_way_up_that_was_annotated(tmp_path):
     np.testing.assert_array_equal(load_coco(path).images[1], picture(2))
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"classes": ["dgo"]}, "no class 'dgo'; did you mean 'dog'"),
-        ({"classes": ["Dog"]}, "no class 'Dog'; did you mean 'dog'"),
-        ({"classes": ["zebra"]}, "no class 'zebra'; there are cat, dog, cake"),
-        ({"classes": ["cake"]}, "no image has an object of cake"),
-        ({"min_object_area": -1}, "min_object_area"),
-    ],
-)
+WRONG = [
+    ({"classes": ["dgo"]}, "no class 'dgo'; did you mean 'dog'"),
+    ({"classes": ["Dog"]}, "no class 'Dog'; did you mean 'dog'"),
+    ({"classes": ["zebra"]}, "no class 'zebra'; there are cat, dog, cake"),
+    ({"classes": ["cake"]}, "no image has an object of cake"),
+    ({"min_object_area": -1}, "min_object_area"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), WRONG)
 def test_wrong_arguments(tmp_path, settings, message):
     path = write_coco(tmp_path, coco_tables(2))
     with pytest.raises((DataError, ConfigError), match=message):

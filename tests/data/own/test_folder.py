@@ -9,14 +9,7 @@ from segjax.config import Config
 from segjax.data.own.samples import region_boxes
 from segjax.data.own.source import build_dataset, scan_source
 from segjax.errors import ConfigError, DataError
-from tests.data.data_files import (
-    assert_same,
-    labels,
-    load_folder,
-    picture,
-    save,
-    write_folder,
-)
+from tests.data.data_files import assert_same, labels, load_folder, picture, save, write_folder
 
 
 def test_the_layouts_agree(tmp_path):
