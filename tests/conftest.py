@@ -12,8 +12,6 @@ import pytest
 
 from tests import annotations
 
-annotations.check("segjax.losses", "segjax.metrics")
-
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 )
@@ -30,6 +28,7 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
+annotations.check("segjax.losses", "segjax.metrics")  # brings in jax, which reads all of these
 
 # Rooms, or files of them, that may combine arrays of two dtypes or ranks without saying so.
 LENIENT = (
