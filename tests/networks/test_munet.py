@@ -43,8 +43,7 @@ def images(*size: int, seed: int = 0) -> np.ndarray:
 def run(given: Any, x: np.ndarray, *, train: bool = True, depth: int = 2, **settings: Any) -> Any:
     """Return outputs and updated statistics of a pass.
 
-    Not jitted, nor are the gradients below: its few kinds of layer compile once for all tests, a
-    whole network would for each.
+    Not jitted: its few kinds of layer compile once for all, a whole network would for each.
     """
     return MUnet(depth=depth, **settings).apply(given, x, train=train, mutable=["batch_stats"])
 
@@ -151,7 +150,7 @@ def test_every_parameter_gets_a_gradient_without_dlstudios_layers() -> None:
         out, _ = net.apply({**start, "params": params}, x, train=True, mutable=["batch_stats"])
         return jnp.square(out - target).mean()
 
-    grads = jax.grad(loss)(start["params"])
+    grads = jax.jit(jax.grad(loss))(start["params"])
     for path, grad in jax.tree_util.tree_leaves_with_path(grads):
         assert np.isfinite(grad).all(), path
         # The bias of a convolution before a batch norm has gradient zero, but for rounding.
