@@ -62,10 +62,8 @@ def readme(about: dict[str, Any]) -> str:
     height, width = about["image_size"]
     names = ", ".join(f"{index} {name}" for index, name in enumerate(about["classes"], 1))
     lines = [
-        f"# {about['run']}: {about['network']}",
-        "",
-        f"`labels` are uint8 [batch, height, width]: 0 background, {names}.",
-        "",
+        f"# {about['run']}: {about['network']}\n",
+        f"`labels` are uint8 [batch, height, width]: 0 background, {names}.\n",
         f"`scores` are float32 [batch, height, width, {len(about['classes'])}], "
         f"{MEANING[about['scores']]}; above 0.5 a class counts, and the strongest names the pixel.",
         "Batch norm uses the running statistics: an image's result does not depend on its batch.",

@@ -47,9 +47,8 @@ def _stacked(width: float, height: float, ratios: Sequence[int]) -> tuple[Figure
     """Return a figure with a panel of losses and, for a second ratio, one of the mIoU below it."""
     figure = _page(width, height)
     panels = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
-    if len(ratios) > 1:
-        panels[1, 0].set_ylabel("validation mIoU")
-        panels[1, 0].set_ylim(0, 1)
+    for below in panels[1:, 0]:
+        below.set(ylabel="validation mIoU", ylim=(0, 1))
     panels[-1, 0].set_xlabel("iterations")
     return figure, panels[:, 0]
 
@@ -160,12 +159,9 @@ def normalised_losses_figure(
     floors = floors or {}
     if not curves:
         raise ConfigError("normalised_losses_figure needs at least one curve")
-    if unknown := sorted(set(floors) - set(curves)):
-        raise ConfigError(
-            f"floors names no curve: {', '.join(unknown)}; curves: {', '.join(curves)}"
-        )
-    height = max(4.8, 1.35 * len(curves) + 0.9)
-    figure = _page(11, height)
+    if unknown := ", ".join(sorted(set(floors) - set(curves))):
+        raise ConfigError(f"floors names no curve: {unknown}; curves: {', '.join(curves)}")
+    figure = _page(11, max(4.8, 1.35 * len(curves) + 0.9))
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1.15, 1])[0]
     together = left.subplots()
     panels = right.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
@@ -189,13 +185,11 @@ def normalised_losses_figure(
         panel.margins(y=0.15)
     _plain_ticks(together, *panels)
     together.set_title("each by its own minimum and maximum", fontsize=11)
-    together.set_ylabel("(loss - min) / (max - min)")
-    together.set_xlabel("iterations")
+    together.set(xlabel="iterations", ylabel="(loss - min) / (max - min)")
     panels[-1].set_xlabel("iterations")
     right.supylabel("running mean of the loss", fontsize=11)
-    verbatim(
-        together.legend(together.get_lines(), list(curves), edgecolor="none", handlelength=3.5)
-    )
+    names = list(curves)
+    verbatim(together.legend(together.get_lines(), names, edgecolor="none", handlelength=3.5))
     figure.suptitle(textwrap.fill(title, 90), fontsize=13, parse_math=False)
     return figure
 

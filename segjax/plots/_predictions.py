@@ -58,10 +58,8 @@ def _checked(
         raise ConfigError(f"boxes are given for {len(boxes)} of {len(images)} images")
     names, numbers = map(len, classes)
     if not names == numbers == masks.shape[-1]:
-        raise ConfigError(
-            f"masks have {masks.shape[-1]} channels, but there are {names} class names "
-            f"and {numbers} class values"
-        )
+        told = f"there are {names} class names and {numbers} class values"
+        raise ConfigError(f"masks have {masks.shape[-1]} channels, but {told}")
     shown = [values[:most].astype(np.float64) for values in arrays.values()]
     return images[:most], masks[:most] > 0, shown
 
@@ -132,8 +130,7 @@ def predictions_figure(
     sizes = (on | truth).sum((0, 1, 2))
     channels = sorted(np.argsort(-sizes, kind="stable")[:max_classes].tolist())
     hidden = truth.shape[-1] - len(channels)
-    note = f"{_RULES[decode]} White line: outline of the truth."
-    note += "" if boxes is None else _FRAMES
+    note = _RULES[decode] + " White line: outline of the truth." + _FRAMES * (boxes is not None)
     note += f" {hidden} smaller classes have no row here." if hidden else ""
     sheet = _pictures.Sheet(
         ["input", "truth", "prediction", *(class_names[c] for c in channels)],
@@ -203,7 +200,7 @@ def comparison_figure(
         ["input", "truth", *models],
         images.shape[1:3],
         title=title,
-        note=_RULES["half"] + ("" if boxes is None else _FRAMES),
+        note=_RULES["half"] + _FRAMES * (boxes is not None),
         legend=_legend(class_names, truth, shown, None),
     )
     for i, image in enumerate(images):
