@@ -14,9 +14,8 @@ SIDES = st.integers(1, 150)
 @settings(deadline=None, max_examples=60)
 @given(SIDES, SIDES, st.sampled_from([(16, 0), (24, 8), (40, 16), (512, 64)]))
 def test_what_does_not_depend_on_neighbours_comes_back_whole(height, width, tiling):
-    tile, overlap = tiling
     image = np.random.default_rng(height).normal(size=(height, width, 2)).astype(np.float32)
-    grid = make_grid((height, width), tile=tile, overlap=overlap)
+    grid = make_grid((height, width), tile=tiling[0], overlap=tiling[1])
     padded, blend = grid.pad(image), Blend(grid, 2)
     for corner in grid.corners:
         window = grid.cut(padded, corner)
