@@ -6,13 +6,21 @@ import pytest
 
 from segjax.config import flag_fields
 from segjax.loss_table import PARAMETERS
+from segjax.networks import munet
 from tests.docs import pages
+from tests.small_net import SmallNet
 
 TEXT = pages.read("README.md")
 
 
 @pytest.mark.parametrize("code", pages.python(TEXT))
-def test_its_python_runs(code):
+def test_its_python_runs(code, monkeypatch):
+    def small(**settings):  # mUnet is built as it says; the step is of what compiles in a second
+        whole(**settings)
+        return SmallNet()
+
+    whole = munet.MUnet
+    monkeypatch.setattr(munet, "MUnet", small)
     pages.run(code, "README.md")
 
 
