@@ -36,8 +36,8 @@ HEADS = {
     "dlstudio": (VERMILION, "--", "o", "DLStudio's output layer"),
     "dense": (BLUE, "-", "s", "dense"),
 }
-PLAIN_LEGEND = {"fontsize": 9, "edgecolor": "none"}
-TOP_LEGEND = {"fontsize": 10, "edgecolor": "none", "loc": "outside upper left"}
+PLAIN_LEGEND: dict[str, Any] = {"fontsize": 9, "edgecolor": "none"}
+TOP_LEGEND: dict[str, Any] = {"fontsize": 10, "edgecolor": "none", "loc": "outside upper left"}
 SHOWN_IMAGES = 3
 CLOSE_UP = 28  # pixels
 
@@ -70,8 +70,7 @@ def _curves(panel: Axes, runs: dict[str, list[Run]], *, label: str, floor: str, 
         panel.plot(steps, losses.mean(0), color=colour, linewidth=1.8, linestyle=dash, label=name)
         if len(found) > 1:
             panel.fill_between(steps, losses.min(0), losses.max(0), color=colour, alpha=0.2)
-    style = {"color": "black", "linestyle": ":", "linewidth": 1.4}
-    panel.axhline(bound, label=floor.format(bound), **style)
+    panel.axhline(bound, color="black", linestyle=":", linewidth=1.4, label=floor.format(bound))
     panel.set_title(title.format(bound), fontsize=11, loc="left")
     panel.set_xlabel("iterations")
 
@@ -176,11 +175,11 @@ def guesses(numbers: Numbers) -> Figure:
     losses |= {"Dice\nalone": "dice"}
     ran = {text: n for text, n in losses.items() if any(numbers.group(f"{n}-{h}") for h in HEADS)}
     for head, (colour, dash, marker, label) in HEADS.items():
-        scales = [(at, numbers.values(f"{n}-{head}", *MIOU)) for at, n in enumerate(ran.values())]
-        epochs, depths = (
-            numbers.sweep(f"dice-{head}", "epochs"),
-            numbers.sweep(f"mse-{head}", "depth"),
-        )
+        epochs = numbers.sweep(f"dice-{head}", "epochs")
+        depths = numbers.sweep(f"mse-{head}", "depth")
+        scales: Any = [
+            (at, numbers.values(f"{n}-{head}", *MIOU)) for at, n in enumerate(ran.values())
+        ]
         for panel, sweep in zip(panels, (epochs, depths, scales), strict=True):
             if points := {at: scores for at, scores in sweep if scores}:
                 means = [np.mean(scores) for scores in points.values()]
@@ -238,7 +237,7 @@ def colour_leak(numbers: Numbers) -> Figure:
         (0.2, "recoloured", ORANGE, "recoloured"),
         (0.2, "planted", PURPLE, "with a disk's red"),
     )
-    changes: tuple[tuple[Axes, tuple[str, str, str], Callable[[Any], float]], ...] = (
+    changes: tuple[tuple[Any, tuple[float, str, str, str], Callable[[Any], float]], ...] = (
         (left, new, lambda scene: scene["iou"][disk]),
         (right, red, lambda scene: 100 * scene["false_disk"]),
     )

@@ -94,7 +94,8 @@ def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
             names[name] = ask(numbers)
     names |= {f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES}
     names |= {"study": numbers.summary, "scale_note": scale_note(numbers.summary)}
-    names |= {"ranking": numbers.ranking() or [None], "missing": MISSING.format("sentence")}
+    ranking: list[str | None] = [*numbers.ranking()]
+    names |= {"ranking": ranking or [None], "missing": MISSING.format("sentence")}
 
     def mean(group: str, digits: int, *keys: str | int, times: int = 1) -> str | None:
         found = numbers.values(group, *keys)
