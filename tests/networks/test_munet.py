@@ -1,6 +1,7 @@
 """mUnet as a whole: its counts, its errors, its heads, and that all of it is used."""
 
 import functools
+from collections import Counter
 from typing import Any
 
 import flax.linen as nn
@@ -170,6 +171,46 @@ def test_channels_thrown_away_reach_no_output(monkeypatch: pytest.MonkeyPatch) -
     assert np.isfinite(out).all()
     spoiled_channels = sum(int(np.isnan(leaf).sum()) for leaf in jax.tree.leaves(updated))
     assert spoiled_channels == 2 * (32 + 32 + 64)  # means and variances, which see all channels
+
+
+def test_running_statistics_move_twice_in_the_blocks_used_twice() -> None:
+    # With a running mean of 1 and batch means m1, m2, one use gives 0.9 + 0.1 m1; the old value's
+    # share, read off by changing it, is 0.9 after one use and 0.81 after two.
+    start = variables(8)
+    shifted = {**start, "batch_stats": jax.tree.map(lambda leaf: leaf + 1, start["batch_stats"])}
+    after = [run(given, images(2, 16, 16), depth=8)[1]["batch_stats"] for given in (start, shifted)]
+    kept = jax.tree.map(lambda high, low: np.mean(high - low), after[1], after[0])
+    shares = {
+        "/".join(str(key.key) for key in path): share
+        for path, share in jax.tree_util.tree_leaves_with_path(kept)
+    }
+    parts = [f"{norm}/{part}" for norm in ("bn1", "bn2") for part in ("mean", "var")]
+    twice = [shares.pop(f"skip128UP_arr_0/{part}") for part in parts]
+    np.testing.assert_allclose(twice, 0.81, atol=0.01)
+    np.testing.assert_allclose(list(shares.values()), 0.9, atol=0.01)
+
+
+@pytest.mark.parametrize("depth", REFERENCE)
+def test_which_blocks_run_twice(depth: int) -> None:
+    calls: Counter[str] = Counter()
+
+    def note(following: Any, arguments: Any, keywords: Any, context: Any) -> Any:
+        if isinstance(context.module, model.SkipBlock):
+            calls[context.module.name] += 1
+        return following(*arguments, **keywords)
+
+    with nn.intercept_methods(note):
+        shapes(depth=depth)
+    half, early = depth // 2, depth // 2 // 4
+    once = set(calls) - {f"skip128UP_arr_{i}" for i in range(early)}
+    assert {name for name, count in calls.items() if count == 1} == once
+    assert set(calls.values()) <= {1, 2}
+    assert calls.total() == 3 * half + 2 * early + 6
+
+
+def test_batch_norm_is_pytorchs() -> None:
+    assert layers.BATCH_NORM_EPSILON == 1e-5
+    assert layers.BATCH_NORM_MOMENTUM == 0.9
 
 
 @pytest.mark.slow
