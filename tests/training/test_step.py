@@ -23,22 +23,18 @@ MODEL = SmallNet()
 OPTIMIZER = optax.sgd(1e-4, momentum=0.9)
 
 
-@pytest.fixture
-def state():
-    return init_state(MODEL, OPTIMIZER, seed=0)
-
-
 @pytest.fixture(scope="module")
 def arrays(batch):
     return jax.tree.map(jnp.asarray, batch)
 
 
-def test_the_step_is_the_textbook_one_and_moves_everything(batch, objective, state):
+def test_the_step_is_the_textbook_one_and_moves_everything(batch, objective):
     """Loss, gradient and momentum, computed here by hand from the network's outputs."""
     # The same seed draws the same weights, another does not.
-    chex.assert_trees_all_equal(init_state(MODEL, OPTIMIZER, seed=0).params, state.params)
+    state, again, other = (init_state(MODEL, OPTIMIZER, seed=seed) for seed in (0, 0, 1))
+    chex.assert_trees_all_equal(again.params, state.params)
     with pytest.raises(AssertionError):
-        chex.assert_trees_all_equal(init_state(MODEL, OPTIMIZER, seed=1).params, state.params)
+        chex.assert_trees_all_equal(other.params, state.params)
 
     def loss_of(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -84,16 +80,15 @@ def test_loss_falls_on_eight_images(arrays, model):
 
 def test_scanned_steps_equal_single_ones(arrays, objective, monkeypatch):
     monkeypatch.setattr(train, "SCAN_STEPS", 3)
-    count = 4
-    rows = np.random.default_rng(0).integers(0, 8, (count, 2)).astype(np.int32)
+    rows = np.random.default_rng(0).integers(0, 8, (4, 2)).astype(np.int32)
     train_step = make_train_step(MODEL, OPTIMIZER, objective)
     (one_by_one, losses), (scanned, scanned_losses) = (
         make_steps(train_step, scan=scan)(init_state(MODEL, OPTIMIZER, seed=0), arrays, rows)
         for scan in (False, True)
     )
-    assert (len(losses), len(scanned_losses)) == (count, 2)
+    assert (len(losses), len(scanned_losses)) == (4, 2)
     np.testing.assert_allclose(np.concatenate(losses), np.concatenate(scanned_losses), rtol=1e-4)
-    assert int(scanned.step) == int(one_by_one.step) == count
+    assert int(scanned.step) == int(one_by_one.step) == 4
     taken = take_batch(arrays, jnp.array([3, 0], jnp.int32))
     for name, array in arrays.items():
         np.testing.assert_array_equal(taken[name], array[np.array([3, 0])])
@@ -126,23 +121,17 @@ class Convolutions(nn.Module):
         return nn.Conv(len(CLASS_VALUES), (3, 3))(hidden)
 
 
-def accumulated(model, objective, batches, *, every):
-    """The state after, and the losses of, steps over ``batches``, of which not all update."""
+def accumulated(model, objective, batch, size, *, every):
+    """The state after, and the losses of, steps of ``size`` images, of which not all update."""
     config = Config(optimizer="adamw", learning_rate=1e-3, clip_norm=0.1, accumulate_steps=every)
-    optimizer = make_optimizer(config, len(batches))
+    count = len(batch["images"])
+    optimizer = make_optimizer(config, count // size)
     step, losses = jax.jit(make_train_step(model, optimizer, objective)), []
-    state = init_state(model, optimizer, seed=0, image_shape=batches[0]["images"].shape[1:])
-    for one in batches:
-        state, loss = step(state, one)
+    state = init_state(model, optimizer, seed=0, image_shape=batch["images"].shape[1:])
+    for at in range(0, count, size):
+        state, loss = step(state, {name: array[at : at + size] for name, array in batch.items()})
         losses.append(float(loss))
     return state, losses
-
-
-def cut(batch, *parts):
-    return [{name: array[part] for name, array in batch.items()} for part in parts]
-
-
-LARGE, SMALL = (slice(0, 4), slice(4, 8)), tuple(slice(at, at + 2) for at in (0, 2, 4, 6))
 
 
 def test_accumulated_gradients_are_those_of_the_large_batch(batch):
@@ -152,8 +141,8 @@ def test_accumulated_gradients_are_those_of_the_large_batch(batch):
     """
     model = Convolutions()
     objective = make_objective("bce", class_values=CLASS_VALUES)
-    large, large_losses = accumulated(model, objective, cut(batch, *LARGE), every=1)
-    small, small_losses = accumulated(model, objective, cut(batch, *SMALL), every=2)
+    large, large_losses = accumulated(model, objective, batch, 4, every=1)
+    small, small_losses = accumulated(model, objective, batch, 2, every=2)
     chex.assert_trees_all_close(small.params, large.params, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(np.reshape(small_losses, (2, 2)).mean(1), large_losses, rtol=1e-5)
     # The tolerance is far below what the updates did.
@@ -167,15 +156,16 @@ def test_accumulation_is_not_the_large_batch_where_images_meet(batch):
     dice = make_objective(
         "combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0}, targets="unit"
     )
-    _, large = accumulated(Convolutions(), dice, cut(batch, *LARGE), every=1)
-    _, small = accumulated(Convolutions(), dice, cut(batch, *SMALL), every=2)
+    _, large = accumulated(Convolutions(), dice, batch, 4, every=1)
+    _, small = accumulated(Convolutions(), dice, batch, 2, every=2)
     assert np.mean(small[:2]) != pytest.approx(large[0], rel=1e-5)
     bce = make_objective("bce", class_values=CLASS_VALUES)
-    _, large = accumulated(MODEL, bce, cut(batch, LARGE[0]), every=1)
-    state, small = accumulated(MODEL, bce, cut(batch, *SMALL[:2]), every=2)
+    two, four = ({name: array[:count] for name, array in batch.items()} for count in (2, 4))
+    _, large = accumulated(MODEL, bce, four, 4, every=1)
+    state, small = accumulated(MODEL, bce, four, 2, every=2)
     assert np.mean(small) != pytest.approx(large[0], rel=1e-5)
     # The running statistics see every small batch, also those without an update.
-    first, _ = accumulated(MODEL, bce, cut(batch, SMALL[0]), every=2)
+    first, _ = accumulated(MODEL, bce, two, 2, every=2)
     start = init_state(MODEL, OPTIMIZER, seed=0)
     chex.assert_trees_all_equal(first.params, start.params)
     seen = [jax.tree.leaves(one.batch_stats) for one in (start, first, state)]
@@ -185,17 +175,11 @@ def test_accumulation_is_not_the_large_batch_where_images_meet(batch):
 
 
 def test_augmentation_draws_anew_each_step_and_the_same_again(batch, objective):
-    seen = []
-
     def augment(key, batch):
         noise = jax.random.randint(key, batch["images"].shape, 0, 50, jnp.uint8)
         return {**batch, "images": batch["images"] // 2 + noise}
 
     step = jax.jit(make_train_step(MODEL, optax.sgd(0.0), objective, augment=augment))
-    for _ in range(2):
-        state = init_state(MODEL, optax.sgd(0.0), seed=0)
-        state, first = step(state, batch)
-        state, second = step(state, batch)
-        seen.append((float(first), float(second)))
-    assert seen[0] == seen[1]
-    assert seen[0][0] != seen[0][1]
+    start = init_state(MODEL, optax.sgd(0.0), seed=0)
+    (state, first), (_, again) = step(start, batch), step(start, batch)
+    assert float(first) == float(again) != float(step(state, batch)[1])
