@@ -21,54 +21,48 @@ def masks_of():
     return masks
 
 
-def test_weights_by_hand():
-    # 10 and 5 pixels: 1/10 and 1/5, over their mean 3/20.
-    np.testing.assert_allclose(balanced_class_weights(masks_of()), [2 / 3, 4 / 3])
-    # Of the images that show it: 10 of 40 pixels and 5 of 20, equally frequent where they are.
-    np.testing.assert_allclose(balanced_class_weights(masks_of(), rule="median"), [1, 1])
-    masks = masks_of()
-    masks[1, 1, :, 1] = 250  # now 10 of 20
-    np.testing.assert_allclose(balanced_class_weights(masks, rule="median"), [4 / 3, 2 / 3])
-    # With a background, and the last class winning: 27 of it, 8 and 5.
-    rarity = 1 / np.array([27, 8, 5])
-    got = balanced_class_weights(masks_of(), multiclass=True)
-    np.testing.assert_allclose(got, rarity / rarity.mean())
-    # A class without a pixel.
-    masks = np.concatenate([masks_of(), np.zeros((2, 4, 5, 1), np.uint8)], axis=-1)
-    np.testing.assert_allclose(balanced_class_weights(masks), [2 / 3, 4 / 3, 1])
+def balanced(*counts):
+    """The weights of classes on so many pixels."""
+    rarity = 1 / np.array(counts)
+    return rarity / rarity.mean()
 
 
-def test_multiclass_counts_are_those_of_the_labels():
+def test_weights_are_those_of_the_counts():
+    more, third = masks_of(), np.zeros((2, 4, 5, 1), np.uint8)
+    more[1, 1, :, 1] = 250
     rng = np.random.default_rng(0)
-    masks = (rng.random((6, 8, 8, 4)) < [0.3, 0.2, 0.5, 0.1]).astype(np.uint8) * 50
-    labels = np.max((masks > 0) * np.arange(1, 5), axis=-1)
-    rarity = 1 / np.bincount(labels.ravel(), minlength=5)
-    got = balanced_class_weights(masks, multiclass=True)
-    np.testing.assert_allclose(got, rarity / rarity.mean())
+    drawn = (rng.random((6, 8, 8, 4)) < [0.3, 0.2, 0.5, 0.1]).astype(np.uint8) * 50
+    labels = np.max((drawn > 0) * np.arange(1, 5), axis=-1)
+    many = (rng.random((CHUNK_IMAGES + 7, 2, 2, 3)) < [0.5, 0.2, 0.1]).astype(np.uint8)
+    for masks, options, expected in (
+        # 10 and 5 pixels: 1/10 and 1/5, over their mean 3/20.
+        (masks_of(), {}, [2 / 3, 4 / 3]),
+        # Of the images that show it: 10 of 40 pixels and 5 of 20, equally frequent where they are.
+        (masks_of(), {"rule": "median"}, [1, 1]),
+        (more, {"rule": "median"}, [4 / 3, 2 / 3]),  # now 10 of 20
+        # With a background, and the last class winning: 27 of it, 8 and 5.
+        (masks_of(), {"multiclass": True}, balanced(27, 8, 5)),
+        # A class without a pixel.
+        (np.concatenate([masks_of(), third], axis=-1), {}, [2 / 3, 4 / 3, 1]),
+        (drawn, {"multiclass": True}, balanced(*np.bincount(labels.ravel(), minlength=5))),
+        # Counted in parts, whatever the mask values.
+        (many, {}, balanced(*many.sum(axis=(0, 1, 2), dtype=int))),
+    ):
+        found = balanced_class_weights(masks, **options)
+        np.testing.assert_allclose(found, expected)
+    np.testing.assert_array_equal(found, balanced_class_weights(many * np.uint8([50, 100, 250])))
 
 
 @pytest.mark.parametrize("rule", ["balanced", "median"])
 @pytest.mark.parametrize("multiclass", [False, True])
 def test_ignored_pixels_do_not_count(rule, multiclass):
-    masks = masks_of()
-    ignore = np.zeros((2, 4, 5), bool)
-    ignore[:, 0] = True
+    ignore, spoiled = np.zeros((2, 4, 5), bool), masks_of()
+    ignore[:, 0], spoiled[:, 0] = True, 50
     options = {"rule": rule, "multiclass": multiclass}
-    spoiled = masks.copy()
-    spoiled[:, 0] = 50
     np.testing.assert_allclose(
         balanced_class_weights(spoiled, ignore=ignore, **options),
-        balanced_class_weights(masks[:, 1:], **options),
+        balanced_class_weights(masks_of()[:, 1:], **options),
     )
-
-
-def test_many_images_are_counted_in_parts_whatever_the_mask_values():
-    rng = np.random.default_rng(1)
-    masks = (rng.random((CHUNK_IMAGES + 7, 2, 2, 3)) < [0.5, 0.2, 0.1]).astype(np.uint8)
-    rarity = 1 / (masks > 0).sum(axis=(0, 1, 2))
-    found = balanced_class_weights(masks)
-    np.testing.assert_allclose(found, rarity / rarity.mean())
-    np.testing.assert_array_equal(found, balanced_class_weights(masks * np.uint8([50, 100, 250])))
 
 
 def test_what_cannot_work_is_said():
@@ -82,9 +76,7 @@ def test_what_cannot_work_is_said():
     ):
         with pytest.raises(error, match=said):
             balanced_class_weights(masks, **options)
-
-
-def test_numbers_and_nothing_stay():
+    # Numbers and nothing stay.
     for given in ({}, {"loss_class_weights": "1,2"}, {"loss_class_weights": ""}):
         assert resolve_class_weights(given, masks_of(), reads="sigmoid") == given
 
@@ -93,16 +85,16 @@ def test_numbers_and_nothing_stay():
 def test_weights_reach_the_loss(name, reads):
     """A rare class's error costs more, by the weights' ratio, than with even weights."""
     parameters = resolve_class_weights({"loss_class_weights": "balanced"}, masks_of(), reads=reads)
-    assert len(parameters["loss_class_weights"].split(",")) == 2 + (reads == "softmax")
+    weights = np.array(parameters["loss_class_weights"].split(","), float)
+    assert len(weights) == 2 + (reads == "softmax")
     targets = masks_of() > 0
     if reads == "softmax":
         targets = np.max(targets * np.arange(1, 3), axis=-1)
-    outputs = jnp.zeros((*masks_of().shape[:3], 2 + (reads == "softmax")))
+    outputs = jnp.zeros((2, 4, 5, len(weights)))
     weighted, plain = (
         np.asarray(jax.grad(make_loss(name, parameters=given))(outputs, targets))
         for given in (parameters, {})
     )
-    weights = np.array([float(w) for w in parameters["loss_class_weights"].split(",")])
     ratio = np.abs(weighted).sum((0, 1, 2)) / np.abs(plain).sum((0, 1, 2))
     if reads == "sigmoid":
         np.testing.assert_allclose(ratio[1] / ratio[0], weights[1] / weights[0], rtol=1e-4)

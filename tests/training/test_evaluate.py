@@ -42,21 +42,19 @@ def given():
 
 
 def outputs_of(variables, images, stats):
-    x, norm, mix = np.asarray(images, np.float64), variables["params"]["bn"], variables["params"]
+    x, norm, mix = np.asarray(images, np.float64), *map(variables["params"].get, ("bn", "mix"))
+    seen = variables["batch_stats"]["bn"]
     if stats == "batch":
-        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
-    else:
-        mean, var = variables["batch_stats"]["bn"]["mean"], variables["batch_stats"]["bn"]["var"]
-    x = (x - mean) / np.sqrt(var + 1e-5) * norm["scale"] + norm["bias"]
-    return x @ mix["mix"]["kernel"][0, 0] + mix["mix"]["bias"]
+        seen = {"mean": x.mean((0, 1, 2)), "var": x.var((0, 1, 2))}
+    x = (x - seen["mean"]) / np.sqrt(seen["var"] + 1e-5) * norm["scale"] + norm["bias"]
+    return x @ mix["kernel"][0, 0] + mix["bias"]
 
 
 @pytest.mark.parametrize("stats", ["batch", "running"])
 @pytest.mark.parametrize("with_valid", [True, False])
 def test_loss_and_counts_are_those_of_the_batches(given, stats, with_valid):
     variables, arrays = given
-    if not with_valid:
-        arrays = {name: arrays[name] for name in ("images", "masks")}
+    arrays = {name: arrays[name] for name in ("images", "masks", "valid")[: 2 + with_valid]}
     objective = make_objective("mse", class_values=VALUES)
     found = make_evaluate(NormThenMix(), objective, stats=stats, batch_size=2)(variables, arrays)
     # Two batches of two, and one of one, whose statistics are that image's.
@@ -64,11 +62,8 @@ def test_loss_and_counts_are_those_of_the_batches(given, stats, with_valid):
     outputs = np.concatenate([outputs_of(variables, arrays["images"][p], stats) for p in parts])
     masks = np.asarray(arrays["masks"], np.float64)
     valid = np.asarray(arrays.get("valid", np.ones((5, 8, 8), bool)))
-    total = 0.0
-    for part in parts:
-        squares = np.square(outputs[part] - masks[part])[valid[part]]
-        total += squares.mean() * (part.stop - part.start)
-    assert found.loss == pytest.approx(total / 5, rel=1e-5)
+    losses = [np.square(outputs[p] - masks[p])[valid[p]].mean() for p in parts]
+    assert found.loss == pytest.approx(np.average(losses, weights=[2, 2, 1]), rel=1e-5)
     low, high = np.array(list(DLSTUDIO_WINDOWS.values())).T
     readings = {
         "half": outputs > np.array(VALUES) / 2,
@@ -85,17 +80,12 @@ def test_loss_and_counts_are_those_of_the_batches(given, stats, with_valid):
 
 def test_batch_statistics_are_the_default_and_change_no_variable(given):
     variables, arrays = given
-    images = arrays["images"]
-    batch, running = (
-        apply_network(NormThenMix(), variables, images, stats=stats)
-        for stats in ("batch", "running")
-    )
-    for stats, outputs in (("batch", batch), ("running", running)):
+    images, objective = arrays["images"], make_objective("bce", class_values=VALUES)
+    for stats, told in (("batch", {}), ("running", {"stats": "running"})):
+        outputs = apply_network(NormThenMix(), variables, images, stats=stats)
         expected = outputs_of(variables, images, stats)
         np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-2)
-    objective = make_objective("bce", class_values=VALUES)
-    for given_stats, outputs in (({}, batch), ({"stats": "running"}, running)):
-        predicted = make_predict(NormThenMix(), objective, **given_stats)(variables, images)
+        predicted = make_predict(NormThenMix(), objective, **told)(variables, images)
         np.testing.assert_allclose(predicted, objective.values(outputs), rtol=1e-4)
     half = make_evaluate(NormThenMix(), objective)(variables, arrays).counts["half"]
     truth = np.asarray(arrays["masks"] > 0)[np.asarray(arrays["valid"])]

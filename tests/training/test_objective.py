@@ -12,16 +12,14 @@ from segjax.training.objective import dlstudio_windows, half_value, make_objecti
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 
 
-def test_windows_are_open_intervals_as_in_dlstudio():
+def test_windows_are_open_intervals_as_in_dlstudio_and_channel_counts_must_agree():
     edges = [(25, 85), (65, 135), (115, 185), (165, 230), (210, 1e6)]
     for channel, (low, high) in enumerate(edges):
         values = np.full((5, 5), -1.0, np.float32)
         values[:, channel] = [low, low + 0.5, (low + high) / 2, high - 0.5, high]
         on = np.asarray(dlstudio_windows(jnp.asarray(values)))[:, channel]
         assert on.tolist() == [False, True, True, True, channel == 4]
-
-
-def test_half_value_is_strictly_above_half_and_channel_counts_must_agree():
+    # Half the value is open too.
     values = jnp.asarray([[25.0, 50.1, 75.0, 100.0, 125.5]])
     expected = [[False, True, False, False, True]]
     assert np.asarray(half_value(values, CLASS_VALUES)).tolist() == expected
@@ -43,17 +41,16 @@ def masks_of(*on):
 
 def test_regression_reads_mask_values_or_units():
     masks = masks_of(0, 4, None)
-    raw = make_objective("mse", class_values=CLASS_VALUES)
-    unit = make_objective("mse", class_values=CLASS_VALUES, targets="unit")
-    np.testing.assert_array_equal(raw.targets(masks), masks.astype(np.float32))
-    np.testing.assert_array_equal(unit.targets(masks), (masks > 0).astype(np.float32))
-    # The perfect output decodes to the mask under both.
-    for objective in (raw, unit):
-        values = objective.values(objective.targets(masks))
+    for targets, expected in (("values", masks), ("unit", masks > 0)):
+        objective = make_objective("mse", class_values=CLASS_VALUES, targets=targets)
+        perfect = objective.targets(masks)
+        np.testing.assert_array_equal(perfect, np.float32(expected))
+        # The perfect output decodes to the mask under both.
+        values = objective.values(perfect)
         np.testing.assert_array_equal(half_value(values, CLASS_VALUES), masks > 0)
         np.testing.assert_array_equal(dlstudio_windows(values), masks > 0)
-        assert float(objective.loss(objective.targets(masks), masks)) == 0
-        np.testing.assert_allclose(objective.scores(objective.targets(masks)), masks > 0)
+        assert float(objective.loss(perfect, masks)) == 0
+        np.testing.assert_allclose(objective.scores(perfect), masks > 0)
 
 
 def test_softmax_reads_the_likeliest_class_beside_a_background():

@@ -1,6 +1,7 @@
 """Many runs in one program: each is its run alone."""
 
 import functools
+import itertools
 
 import chex
 import jax
@@ -55,10 +56,8 @@ def orders(seeds):
 )
 def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
     """Losses x seeds, each run with its own learning rate."""
-    config = Config(**settings)
-    augment = make_augment(augment)
-    chosen = [objective_of(loss) for loss in losses]
-    runs = [(objective, seed) for objective in chosen for seed in (3, 4)]
+    config, augment = Config(**settings), make_augment(augment)
+    runs = list(itertools.product(map(objective_of, losses), (3, 4)))
     rates = [1e-3 * (1 + index) for index in range(len(runs))]
 
     def optimizer_of(rate):
@@ -103,10 +102,9 @@ def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
 
 def test_what_cannot_go_together_is_refused(arrays):
     members = [Member(objective_of("bce"), 1.0), Member(objective_of("ce"), 1.0)]
-    with pytest.raises(ConfigError, match="'bce': 5, 'ce': 6"):
-        make_many_step(MODEL, lambda rate: make_optimizer(Config(), 1), members)
-    with pytest.raises(ConfigError, match="same network outputs"):
-        make_many_step(MODEL, lambda rate: make_optimizer(Config(), 1), [])
+    for given, said in ((members, "'bce': 5, 'ce': 6"), ([], "same network outputs")):
+        with pytest.raises(ConfigError, match=said):
+            make_many_step(MODEL, lambda rate: make_optimizer(Config(), 1), given)
     given = {"model": MODEL, "optimizer_of": lambda rate: None, "members": members[:1] * 2}
     with pytest.raises(ConfigError, match=r"\[12, 1, 2\]: 2 runs need \[K, 2, B\]"):
         train_many(None, arrays, orders([0]), **given)
