@@ -41,19 +41,9 @@ KNOBS = {
 
 
 def settings(folder, **knobs):
-    base = small_run(
-        folder,
-        synthetic_train=16,
-        synthetic_test=4,
-        val_images=4,
-        input_range="unit",
-        loss="bce",
-        optimizer="adam",
-        learning_rate=3e-3,
-        epochs=3,
-        log_steps=1,
-    )
-    return base.replace(**knobs)
+    data = {"synthetic_train": 16, "synthetic_test": 4, "val_images": 4, "input_range": "unit"}
+    usual = {"loss": "bce", "optimizer": "adam", "learning_rate": 3e-3, "epochs": 3, "log_steps": 1}
+    return small_run(folder, **data | usual | knobs)
 
 
 def go(config, *, stop_at=None):
@@ -72,10 +62,7 @@ def go(config, *, stop_at=None):
 
 
 def records(folder):
-    return [
-        {key: value for key, value in row.items() if key != "seconds"}
-        for row in RunFolder(folder).records()
-    ]
+    return [{**row, "seconds": None} for row in RunFolder(folder).records()]
 
 
 def final_state(config):
@@ -83,50 +70,39 @@ def final_state(config):
     trainer, template = built(config)
     state, meta, _ = trainer.checkpoints.restore(template)
     state = dataclasses.replace(state, key=jax.random.key_data(state.key))
-    return state, {key: value for key, value in meta["progress"].items() if key != "seconds"}
+    return state, {**meta["progress"], "seconds": None}
 
 
-@pytest.fixture(scope="module")
-def twice(tmp_path_factory):
+def test_a_resumed_run_ends_with_the_same_numbers_and_bfloat16_trains_float32_weights(tmp_path):
     """The same settings in one go, and stopped in the second epoch and resumed."""
-    place = tmp_path_factory.mktemp("knobs")
-    whole = settings(place / "whole", **KNOBS)
-    parts = whole.replace(run_dir=str(place / "parts"))
+    whole = settings(tmp_path / "whole", **KNOBS)
+    parts = whole.replace(run_dir=str(tmp_path / "parts"))
     result = go(whole)
     go(parts, stop_at=STOPPED_AT)
-    assert Checkpoints(place / "parts" / "checkpoints").steps()[-1] == STEPS_PER_EPOCH + 2
-    return whole, result, parts, go(parts.replace(resume=True))
-
-
-def test_a_resumed_run_ends_with_the_same_numbers(twice):
-    whole, result, parts, resumed = twice
+    assert Checkpoints(tmp_path / "parts" / "checkpoints").steps()[-1] == STEPS_PER_EPOCH + 2
+    resumed = go(parts.replace(resume=True))
     assert records(parts.run_dir) == records(whole.run_dir)
-    state, progress = final_state(whole)
-    other, other_progress = final_state(parts)
+    (state, progress), (other, other_progress) = map(final_state, (whole, parts))
     assert other_progress == progress
     assert jax.tree.structure(other) == jax.tree.structure(state)
     for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(other), strict=True):
         assert one.dtype == two.dtype
         np.testing.assert_array_equal(one, two)
-    assert resumed.results["test"]["half"] == result.results["test"]["half"]
-    assert resumed.results["test"]["loss"] == result.results["test"]["loss"]
-
-
-def test_the_knobs_train_and_bfloat16_keeps_float32_weights_and_is_not_float32(twice, tmp_path):
-    whole, result, _, _ = twice
-    losses = [row["loss"] for row in records(whole.run_dir) if row["kind"] == "train"]
-    assert np.mean(losses[-STEPS_PER_EPOCH:]) < 0.9 * np.mean(losses[:STEPS_PER_EPOCH])
+    for name in ("half", "loss"):
+        assert resumed.results["test"][name] == result.results["test"][name]
     assert np.isfinite(result.results["test"]["loss"])
-    state, _ = final_state(whole)
     kinds = {leaf.dtype for leaf in jax.tree.leaves((state.params, state.batch_stats))}
     assert kinds == {np.dtype(np.float32)}
-    plain = whole.replace(dtype="float32", epochs=1, test=False, run_dir=str(tmp_path))
-    go(plain)
-    exact = [row["loss"] for row in records(tmp_path) if row["kind"] == "train"]
-    low = np.array(losses[: len(exact)])
-    assert np.all(low != exact)
+    go(whole.replace(dtype="float32", epochs=1, test=False, run_dir=str(tmp_path / "exact")))
+    losses, exact = (
+        np.array([row["loss"] for row in records(tmp_path / name) if row["kind"] == "train"])
+        for name in ("whole", "exact")
+    )
+    first, last = losses[:STEPS_PER_EPOCH], losses[-STEPS_PER_EPOCH:]
+    assert np.mean(last) < 0.9 * np.mean(first)
+    assert np.all(first != exact)
     # Eight bits of mantissa: the two are a few percent apart.
-    np.testing.assert_allclose(low, exact, rtol=0.1)
+    np.testing.assert_allclose(first, exact, rtol=0.1)
 
 
 def test_early_stopping_counts_on_after_a_stop(tmp_path):
@@ -187,9 +163,9 @@ def test_ema_is_what_is_validated_and_saved(tmp_path):
 
 
 def test_class_weights_of_the_data_reach_the_loss(tmp_path):
-    plain = settings(tmp_path, loss="ce")
     (plain, _), (weighted, _) = (
-        built(plain.replace(loss_params=given)) for given in ({}, {"loss_class_weights": "median"})
+        built(settings(tmp_path, loss="ce", loss_params=given))
+        for given in ({}, {"loss_class_weights": "median"})
     )
     masks = plain.splits.train.masks
     expected = balanced_class_weights(masks, rule="median", multiclass=True)

@@ -16,13 +16,6 @@ from segjax.runs.folder import RunFolder, open_run
 from segjax.training.run import run
 from tests.small_net import built, silent, small_run
 
-WORKER = """
-import sys
-from segjax.config import Config
-from segjax.training.run import run
-run(Config.from_json(sys.argv[1]))
-"""
-
 
 def weights(folder):
     params, stats, _ = load_params(Path(folder) / "checkpoints", which="newest")
@@ -37,17 +30,13 @@ def losses(folder):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """One whole run of the real settings, shrunk; many tests look at it."""
-    config = small_run(
-        tmp_path_factory.mktemp("finished") / "run",
-        loss="combo",
-        loss_params={"dice_scale": 400.0},
-        augment="flip",
-    )
+    folder, loss = tmp_path_factory.mktemp("finished"), {"loss_params": {"dice_scale": 400.0}}
+    config = small_run(folder / "run", loss="combo", **loss, augment="flip")
     lines = []
     return config, run(config, say=lines.append), lines
 
 
-def test_the_run_folder_is_complete(finished):
+def test_the_run_folder_is_complete_and_its_log_the_means_of_the_losses(finished):
     config, result, lines = finished
     assert result.finished
     written = "config.json metrics.jsonl performance_numbers_2.txt loss.png predictions.png"
@@ -57,9 +46,8 @@ def test_the_run_folder_is_complete(finished):
     assert any(line.startswith("[epoch=1/2, iter=   2  elapsed_time=") for line in lines)
     # 5 steps an epoch, a mean every 2: the full intervals of DLStudio's file are 2 an epoch.
     assert len((result.folder / "performance_numbers_2.txt").read_text().split()) == 4
-    assert [row["step"] for row in RunFolder(result.folder).records()] == [
-        2, 4, 5, 5, 7, 9, 10, 10,
-    ]  # fmt: skip
+    log = RunFolder(result.folder).records()
+    assert [row["step"] for row in log] == [2, 4, 5, 5, 7, 9, 10, 10]
     text = (result.folder / "results.json").read_text()
     assert "NaN" not in text
     results = json.loads(text)
@@ -71,18 +59,13 @@ def test_the_run_folder_is_complete(finished):
         assert 0 <= scores["pixel_accuracy"] <= 1
     assert results["environment"]["versions"]["jax"] == jax.__version__
     assert results["parameters_dlstudio_counts"] is None
-
-
-def test_logged_means_are_means_of_the_losses(finished):
-    """The logged numbers, from the same steps taken here one at a time."""
-    config, result, _ = finished
+    # The logged means, from the same steps taken here one at a time.
     trainer, state = built(config)
     arrays = trainer.program.place(trainer.splits.train)
     _, seen = trainer.program.steps(state, arrays, trainer.order_of(0))
     seen = np.concatenate(seen)
-    rows = [row for row in RunFolder(result.folder).records() if row["kind"] == "train"][:3]
-    expected = [seen[0:2].mean(), seen[2:4].mean(), seen[4:5].mean()]
-    np.testing.assert_allclose([row["loss"] for row in rows], expected, rtol=1e-6)
+    means = [row["loss"] for row in log if row["kind"] == "train"][:3]
+    np.testing.assert_allclose(means, [seen[0:2].mean(), seen[2:4].mean(), seen[4]], rtol=1e-6)
 
 
 def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
@@ -90,12 +73,12 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     config, whole, _ = finished
     folder = tmp_path / "run"
     config = config.replace(run_dir=str(folder), checkpoint_steps=1, keep_checkpoints=9)
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, config.to_json()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    code = (
+        "from segjax.config import Config; from segjax.training.run import run; "
+        f"run(Config.from_json({config.to_json()!r}))"
     )
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", code], **told)
     deadline = time.monotonic() + 120
     while not list(folder.glob("checkpoints/step_0000000[6-9]")):
         assert process.poll() is None, process.stdout.read()
