@@ -39,16 +39,20 @@ BASE = small_run(
 )
 
 
+def go(config):
+    """Run ``config``: the result, and the lines that were said."""
+    lines = []
+    return run(config, say=lines.append), lines
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The same seeds in one program and one after another: (folder, result, lines) of each."""
-    ended = {}
-    for at_once in ("on", "off"):
-        folder = tmp_path_factory.mktemp("seeds") / at_once
-        lines = []
-        config = BASE.replace(run_dir=str(folder), seeds_at_once=at_once)
-        ended[at_once] = (folder, run(config, say=lines.append), lines)
-    return ended
+    folders = {at_once: tmp_path_factory.mktemp("seeds") / at_once for at_once in ("on", "off")}
+    return {
+        at_once: (folder, *go(BASE.replace(run_dir=str(folder), seeds_at_once=at_once)))
+        for at_once, folder in folders.items()
+    }
 
 
 @pytest.fixture
@@ -120,38 +124,21 @@ def test_finished_seeds_are_not_trained_again_and_more_can_be_added(copied):
     members = seeds.member_configs(config, folder)
     assert all(seeds.is_finished(member) for member in members)
     assert not any(seeds.is_finished(member.replace(epochs=3)) for member in members)
-    lines = []
     before = (folder / "seed8" / "results.json").stat().st_mtime_ns
-    assert run(config, say=lines.append).finished
+    result, lines = go(config)
+    assert result.finished
     assert lines[0] == "3 of 3 seeds are finished"
     assert not any("epoch=" in line for line in lines)
     assert (folder / "seed8" / "results.json").stat().st_mtime_ns == before
-    lines.clear()
-    result = run(config.replace(seeds=4), say=lines.append)
+    result, lines = go(config.replace(seeds=4))
     assert lines[0] == "3 of 4 seeds are finished"
     assert result.results["test"]["half"]["mean"]["iou"]["n"] == 4
     assert not any(line.startswith("seed8: [") for line in lines)
     assert any(line.startswith("seed10: [") for line in lines)
 
 
-def test_interrupted_seeds_go_on_where_each_was(copied, finished):
-    """One had finished, one crashed before its second epoch's checkpoint, one before its first."""
-    folder, config = copied("on")
-    for seed in (8, 9):
-        (folder / f"seed{seed}" / "results.json").unlink()
-    for step in (folder / "seed8" / "checkpoints").glob("step_00000008*"):
-        shutil.rmtree(step)
-    shutil.rmtree(folder / "seed9" / "checkpoints")
-    lines = []
-    assert run(config, say=lines.append).finished
-    assert "seed8: resuming at step 4 of 8" in lines
-    assert any(line.startswith("seed9: no checkpoint was saved") for line in lines)
-    for seed in (7, 8, 9):
-        assert_same_run(folder / f"seed{seed}", finished["on"][0] / f"seed{seed}")
-
-
 @pytest.mark.parametrize("at_once", ["on", "off"])
-def test_a_signal_stops_all_and_resume_goes_on(tmp_path, finished, at_once):
+def test_a_signal_stops_all_and_each_goes_on_where_it_was(tmp_path, finished, at_once):
     folder = tmp_path / "run"
     config = BASE.replace(run_dir=str(folder), seeds_at_once=at_once)
     lines = []
@@ -168,14 +155,14 @@ def test_a_signal_stops_all_and_resume_goes_on(tmp_path, finished, at_once):
     assert Checkpoints(folder / "seed8" / "checkpoints").steps()[-1] == 4
     assert (folder / "seed9").exists() == (at_once == "on")
     assert not (folder / "results.json").exists()
-    if at_once == "off":  # and the last crashed before its first checkpoint
-        (folder / "seed9").mkdir()
-        shutil.copy(finished["off"][0] / "seed9" / "config.json", folder / "seed9")
-    lines.clear()
-    assert run(config.replace(resume=True), say=lines.append).finished
+    # And the last one crashed before its first checkpoint, so not all stand at the same step.
+    shutil.copytree(finished[at_once][0] / "seed9", folder / "seed9", dirs_exist_ok=True)
+    (folder / "seed9" / "results.json").unlink()
+    shutil.rmtree(folder / "seed9" / "checkpoints")
+    result, lines = go(config.replace(resume=True))
+    assert result.finished
     assert "seed8: resuming at step 4 of 8" in lines
-    crashed = any(line.startswith("seed9: no checkpoint was saved") for line in lines)
-    assert crashed == (at_once == "off")
+    assert any(line.startswith("seed9: no checkpoint was saved") for line in lines)
     for seed in (7, 8, 9):
         assert_same_run(folder / f"seed{seed}", finished["on"][0] / f"seed{seed}")
 
@@ -190,23 +177,19 @@ def configs_of(folder, *changes):
 def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
     """With a rate of 0 nothing is gained, so that run stops early; the other goes on."""
     usual = {"epochs": 3, "early_stop_epochs": 1}
-    lists = [
-        {"loss": "bce", "learning_rate": 0.1, **usual},
-        {"loss": "dice_prob", "learning_rate": 0.0, **usual},
-    ]
-    together = configs_of(tmp_path / "together", *lists)
-    alone = configs_of(tmp_path / "alone", *lists)
-    results = run_many(together, at_once=True, say=silent)
-    assert [result.finished for result in results] == [True] * 2
-    assert all(result.finished for result in run_many(alone, at_once=False, say=silent))
+    chosen = [{"loss": "bce", **usual}, {"loss": "dice_prob", "learning_rate": 0.0, **usual}]
+    together, alone = (
+        run_many(configs_of(tmp_path / name, *chosen), at_once=at_once, say=silent)
+        for name, at_once in (("together", True), ("alone", False))
+    )
+    assert [result.finished for result in together + alone] == [True] * 4
     for one, other in zip(together, alone, strict=True):
-        assert_same_run(one.run_dir, other.run_dir)
-        ends = [RunFolder(config.run_dir).results() for config in (one, other)]
-        assert len({(end["steps"], end["tested_step"]) for end in ends}) == 1
-    assert RunFolder(together[1].run_dir).records()[-1]["step"] == 8
-    assert RunFolder(together[0].run_dir).records()[-1]["step"] > 8
-    finals = {RunFolder(config.run_dir).results()["test"]["loss"] for config in together}
-    assert len(finals) == 2
+        assert_same_run(one.folder, other.folder)
+        for key in ("steps", "tested_step"):
+            assert one.results[key] == other.results[key]
+    last = [RunFolder(result.folder).records()[-1]["step"] for result in together]
+    assert last[0] > 8 == last[1]
+    assert len({result.results["test"]["loss"] for result in together}) == 2
 
 
 @pytest.fixture
@@ -247,15 +230,7 @@ def test_failed_seeds_are_named_and_the_others_summed_up(tmp_path, broken):
     assert written["test"]["half"]["mean"]["iou"]["n"] == 2
 
 
-def test_only_synthetic_images_have_a_seed_and_names_say_all():
-    assert Config(data="synthetic", seed=5).scenes_seed() == 5
-    assert Config(data="synthetic", seed=5, synthetic_seed=2).scenes_seed() == 2
-    assert Config(seed=5).scenes_seed() == Config().synthetic_seed
-    assert run_name(BASE).endswith("-seeds7-9")
-    assert run_name(BASE.replace(seeds=1)).endswith("-seed7")
-
-
-def test_runs_that_cannot_go_together_are_refused(tmp_path):
+def test_runs_that_cannot_go_together_are_refused_and_do_not_share_a_folder(finished, tmp_path):
     first, other = configs_of(tmp_path, {"learning_rate": 1e-2}, {"learning_rate": 1e-3})
     for change, said in (
         ({"unet_blocks": 2}, "cannot differ in --unet_blocks"),
@@ -265,21 +240,24 @@ def test_runs_that_cannot_go_together_are_refused(tmp_path):
         with pytest.raises(ConfigError, match=said):
             run_many([first, other.replace(**change)], say=silent)
     assert not list(tmp_path.iterdir())
-
-
-def test_one_run_and_several_do_not_share_a_folder(finished):
     folder = finished["off"][0]
     config = BASE.replace(run_dir=str(folder))
     single = RunFolder(folder / "seed7").config().replace(resume=True)
-    for other, said in (
+    for wrong, said in (
         (config, "already holds a run"),
         (config.replace(resume=True, seeds=1), "holds runs of 3 seeds"),
         (single.replace(seeds=2), "holds one run"),
     ):
         with pytest.raises(ConfigError, match=said):
-            run(other, say=silent)
+            run(wrong, say=silent)
     with pytest.raises(ConfigError, match=r"name one of them, such as .*seed7"):
         load_trained(folder)
+    # Only synthetic images have a seed, and names say all.
+    assert Config(data="synthetic", seed=5).scenes_seed() == 5
+    assert Config(data="synthetic", seed=5, synthetic_seed=2).scenes_seed() == 2
+    assert Config(seed=5).scenes_seed() == Config().synthetic_seed
+    assert run_name(BASE).endswith("-seeds7-9")
+    assert run_name(BASE.replace(seeds=1)).endswith("-seed7")
 
 
 def test_overwrite_starts_anew(copied):
