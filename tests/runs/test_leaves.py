@@ -89,36 +89,36 @@ def test_any_tree_comes_back_bitwise(tmp_path_factory, tree):
 
 
 def test_restores_onto_the_templates_shardings(tmp_path):
-    assert len(jax.devices()) == 4, "tests/conftest.py asks for four devices"
     mesh = Mesh(np.array(jax.devices()), ("data",))
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    whole = NamedSharding(mesh, PartitionSpec())
-    key = jax.random.key(5)
-    values = {"w": jnp.arange(32.0).reshape(8, 4), "b": jnp.arange(3), "key": key}
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (["data"], []))
+    values = {"w": jnp.arange(32.0).reshape(8, 4), "b": jnp.arange(3), "key": jax.random.key(5)}
     state = jax.device_put(values, {"w": split, "b": whole, "key": whole})
     Checkpoints(tmp_path).save(0, state, {})
     # Onto concrete arrays, onto abstract ones, and from four devices onto one.
     abstract = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
     )
-    for template in (state, abstract):
+    for template, like, devices in ((state, state, 4), (abstract, state, 4), (values, values, 1)):
         restored = Checkpoints(tmp_path).restore(template).state
         assert bits(restored) == bits(values)
+        assert len(restored["w"].sharding.device_set) == devices
         for name, leaf in restored.items():
-            assert leaf.sharding.is_equivalent_to(state[name].sharding, leaf.ndim), name
-    assert len(restored["w"].sharding.device_set) == 4
-    single = Checkpoints(tmp_path).restore(values).state
-    assert bits(single) == bits(values)
-    assert len(single["w"].sharding.device_set) == 1
+            assert leaf.sharding.is_equivalent_to(like[name].sharding, leaf.ndim), name
 
 
-def test_what_is_no_number_is_refused_and_float64_not_narrowed(tmp_path):
+def test_what_cannot_be_kept_as_it_is_is_refused_and_float64_not_narrowed(tmp_path):
     checkpoints = Checkpoints(tmp_path)
-    with pytest.raises(CheckpointError, match="a/name holds <U3"):
-        checkpoints.save(0, {"a": {"name": np.array("abc")}}, {})
-    for step in (-1, 1.5, True):
-        with pytest.raises(CheckpointError, match="whole number"):
-            checkpoints.save(step, {"w": np.ones(1)}, {})
+    one, text = {"w": np.ones(1)}, {"a": {"name": np.array("abc")}}
+    for step, state, meta, told in (
+        (0, text, {}, "a/name holds <U3"),
+        *((step, one, {}, "whole number") for step in (-1, 1.5, True)),
+        (0, one, {"score": np.float32(1)}, r"meta\['score'\] is a numpy.float32"),
+        (0, one, {"a": [1, {"b": jnp.ones(())}]}, r"meta\['a'\]\[1\]\['b'\] is a jaxlib"),
+        (0, one, {"a": {1: 2}}, r"meta\['a'\] has the key 1"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            checkpoints.save(step, state, meta)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(CheckpointError, match="keep=0"):
         Checkpoints(tmp_path, keep=0)
     checkpoints.save(0, {"w": np.ones(2)}, {})
@@ -128,38 +128,23 @@ def test_what_is_no_number_is_refused_and_float64_not_narrowed(tmp_path):
         checkpoints.restore(template)
 
 
-@pytest.mark.parametrize(
-    ("other", "told"),
-    [
+def test_another_state_is_an_error_in_words_and_no_cast(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    meta = {"config": {"depth": 2, "head": "dense", "loss": "mse"}, "optimizer": "adamw"}
+    checkpoints.save(5, make_state(1), meta)
+    made_with = "it was made with depth=2, head='dense', loss='mse', optimizer='adamw'; "
+    for other, told in (
         ({"depth": 3}, "; 6 arrays only here: params/conv_2/"),
         ({"depth": 1}, "; 6 arrays only in the checkpoint: params/conv_1/"),
         ({"dtype": jnp.bfloat16}, "bias is float32[8] in the checkpoint and bfloat16[8] here"),
         ({"width": 9}, "kernel is float32[3, 3, 8, 8] in the checkpoint and float32[3, 3, 9, 9] "),
         ({"impl": "rbg"}, "key is key<fry>[] in the checkpoint and key<rbg>[] here"),
         ({"optimizer": optax.identity()}, "; 9 arrays only in the checkpoint: opt_state/"),
-    ],
-)
-def test_another_state_is_an_error_in_words_and_no_cast(tmp_path, other, told):
-    checkpoints = Checkpoints(tmp_path)
-    meta = {"config": {"depth": 2, "head": "dense", "loss": "mse"}, "optimizer": "adamw"}
-    checkpoints.save(5, make_state(1), meta)
-    with pytest.raises(CheckpointError) as caught:
-        checkpoints.restore(make_state(1, **other))
-    made_with = "it was made with depth=2, head='dense', loss='mse', optimizer='adamw'; "
-    assert f"step_00000005 does not belong to this run: {made_with}" in str(caught.value)
-    assert told in str(caught.value)
-
-
-TREE = {"a/b": [1, {"c%": (2,)}], "é": State(3, {4: 5}, None, [], 6)}
-NAMES = ["a%2Fb/0", "a%2Fb/1/c%25/0", "%C3%A9/params", "%C3%A9/batch_stats/4", "%C3%A9/key"]
-
-
-def test_names_are_those_on_the_disk():
-    """Checkpoints of earlier versions are read by these names."""
-    assert dict(zip(NAMES, [1, 2, 3, 5, 6], strict=True)) == leaves.named_leaves(TREE)
-    assert list(leaves.named_leaves(np.ones(1))) == ["value"]
-    named = leaves.named_leaves({"a/b": {"c": 1, "d": {"é%": 2}}, "e": 3})
-    assert leaves.nested(named) == {"a/b": {"c": 1, "d": {"é%": 2}}, "e": 3}
+    ):
+        with pytest.raises(CheckpointError) as caught:
+            checkpoints.restore(make_state(1, **other))
+        assert f"step_00000005 does not belong to this run: {made_with}" in str(caught.value)
+        assert told in str(caught.value)
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -170,6 +155,13 @@ class Twice(tuple):
     tree_unflatten = classmethod(lambda cls, _, children: cls(children))
 
 
-def test_two_leaves_of_one_name_are_refused():
+def test_names_are_those_on_the_disk_and_one_leafs_each():
+    """Checkpoints of earlier versions are read by these names."""
+    tree = {"a/b": [1, {"c%": (2,)}], "é": State(3, {4: 5}, None, [], 6)}
+    names = "a%2Fb/0", "a%2Fb/1/c%25/0", "%C3%A9/params", "%C3%A9/batch_stats/4", "%C3%A9/key"
+    assert dict(zip(names, [1, 2, 3, 5, 6], strict=True)) == leaves.named_leaves(tree)
+    assert list(leaves.named_leaves(np.ones(1))) == ["value"]
+    named = leaves.named_leaves({"a/b": {"c": 1, "d": {"é%": 2}}, "e": 3})
+    assert leaves.nested(named) == {"a/b": {"c": 1, "d": {"é%": 2}}, "e": 3}
     with pytest.raises(CheckpointError, match="the same name, a/1: rename one"):
         leaves.named_leaves({"a": Twice((0, 0))})
