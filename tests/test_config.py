@@ -1,7 +1,5 @@
 """Settings: checked on construction, written and read back, compared on resume."""
 
-import json
-
 import pytest
 
 from segjax.config import Config, flag_fields, settings_that_differ
@@ -36,10 +34,7 @@ def test_defaults_are_dlstudios_recipe():
         ({"coordinator": "host:1"}, "need --multihost"),
         ({"process_id": 0}, "need --multihost"),
         ({"multihost": True, "seeds_at_once": "on"}, "one after another"),
-        (
-            {"schedule": "onecycle", "warmup_steps": 5},
-            "--warmup_steps=5: onecycle rises by itself",
-        ),
+        ({"schedule": "onecycle", "warmup_steps": 5}, "_steps=5: onecycle rises by itself"),
         ({"optimizer": "adam", "weight_decay": 0.1}, "--weight_decay=0.1: adam has none; use"),
         ({"optimizer": "rmsprop", "weight_decay": 0.1}, "=0.1: rmsprop has none; use adamw"),
         (
@@ -55,26 +50,19 @@ def test_a_wrong_value_is_one_clear_line(changes, said):
     assert "\n" not in str(raised.value)
 
 
-def test_json_round_trip():
+def test_json_round_trip_and_a_damaged_config_file_is_named():
     config = Config(loss="combo", loss_params={"dice_scale": 400.0}, depth=4, augment="flip")
     assert Config.from_json(config.to_json()) == config
     # Whole numbers do for fractions.
     assert config.replace(learning_rate=1, loss_params={"dice_scale": 400}).learning_rate == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+    for text, said in (
         ("{", "not JSON"),
         ("[]", "holds a list"),
-        (json.dumps({"dept": 4}), "did you mean 'depth'"),
-        (json.dumps({"depth": 400}), "--depth=400"),
-    ],
-)
-def test_a_damaged_config_file_is_named(text, said):
-    with pytest.raises(ConfigError, match=r"there\.json") as raised:
-        Config.from_json(text, source="there.json")
-    assert said in str(raised.value)
+        ('{"dept": 4}', "did you mean 'depth'"),
+        ('{"depth": 400}', "--depth=400"),
+    ):
+        with pytest.raises(ConfigError, match=rf"there\.json.*{said}"):
+            Config.from_json(text, source="there.json")
 
 
 def test_resume_may_change_what_does_not_change_the_training():

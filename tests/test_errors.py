@@ -14,30 +14,26 @@ def raising(error):
     return mock.Mock(side_effect=error)
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "line"),
-    [
-        (ConfigError("--fit=x: no"), 2, "segjax: --fit=x: no"),
-        (CheckpointError("a\n  b"), 1, "segjax: a b"),
-        (OSError(28, "No space left", "out.png"), 1, "segjax: out.png: No space left"),
-        (OSError(5, "Input/output error"), 1, "segjax: a file: Input/output error"),
-        (KeyboardInterrupt(), 130, "segjax: stopped"),
-    ],
-)
-def test_an_error_is_a_code_and_one_line(error, code, line, capsys):
-    assert exit_code(raising(error)) == code
-    assert capsys.readouterr() == ("", line + "\n")
-
-
-def test_a_command_tells_errors_in_its_own_way(capsys):
+def test_an_error_is_a_code_and_one_line_also_in_a_commands_own_way(capsys):
     told = {ConfigError: (1, "{error}!"), MemoryError: (1, "out of memory"), OSError: (2, "{file}")}
-    assert exit_code(raising(ConfigError("no")), prefix="error", told=told) == 1
-    assert exit_code(raising(MemoryError()), told=told) == 1
-    assert exit_code(raising(OSError(28, "full", "a  b.png")), told=told) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == ["error: no!", "segjax: out of memory", "segjax: a  b.png"]
+    own = {"prefix": "error", "told": told}
+    for error, how, code, line in (
+        (ConfigError("--fit=x: no"), {}, 2, "segjax: --fit=x: no"),
+        (CheckpointError("a\n  b"), {}, 1, "segjax: a b"),
+        (OSError(28, "No space left", "out.png"), {}, 1, "segjax: out.png: No space left"),
+        (OSError(5, "Input/output error"), {}, 1, "segjax: a file: Input/output error"),
+        (KeyboardInterrupt(), {}, 130, "segjax: stopped"),
+        (ConfigError("no"), own, 1, "error: no!"),
+        (MemoryError(), {"told": told}, 1, "segjax: out of memory"),
+        (OSError(28, "full", "a  b.png"), {"told": told}, 2, "segjax: a  b.png"),
+    ):
+        assert exit_code(raising(error), **how) == code
+        assert capsys.readouterr() == ("", line + "\n")
     with pytest.raises(KeyError):  # others are not hidden
         exit_code(raising(KeyError("bug")))
+    with pytest.raises(ConfigError, match=r"^--fit=x: choose one of crop, pad$"):
+        check_choice("--fit=x", "x", ("crop", "pad"))
+    check_choice("--fit=pad", "pad", ("crop", "pad"))
 
 
 def test_the_code_is_that_of_the_work_or_of_argparse(capsys):
@@ -54,17 +50,9 @@ def test_a_reader_that_leaves_ends_the_command_quietly():
         "import sys; from segjax.errors import exit_code\n"
         "sys.exit(exit_code(lambda: [print('line') for _ in range(100_000)] and 0))"
     )
-    command = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert command.stdout.readline() == b"line\n"
-    command.stdout.close()
-    assert command.stderr.read() == b""
-    command.stderr.close()
-    assert command.wait() == 141
-
-
-def test_check_choice():
-    check_choice("--fit=pad", "pad", ("crop", "pad"))
-    with pytest.raises(ConfigError, match=r"^--fit=x: choose one of crop, pad$"):
-        check_choice("--fit=x", "x", ("crop", "pad"))
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as command:
+        assert command.stdout.readline() == b"line\n"
+        command.stdout.close()
+        assert command.stderr.read() == b""
+        assert command.wait() == 141
