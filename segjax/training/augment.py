@@ -13,12 +13,10 @@ import jax.numpy as jnp
 
 from segjax.augment_table import AUGMENTATIONS, INTERPOLATION, OUTSIDE, parse_augment
 from segjax.errors import ConfigError, check_choice
+from segjax.training.step import Augment, Batch
 
 Array = jax.Array
-Batch = dict[str, Array]
-Augment = Callable[[Array, Batch], Batch]
 
-_AFFINE = ("crop", "scale", "rotate", "translate")
 # Each augmentation has a random stream of its own, so that adding one leaves the others' draws.
 _STREAMS = {name: number for number, name in enumerate(sorted(AUGMENTATIONS))}
 
@@ -48,8 +46,7 @@ def make_augment(
       ConfigError: as `parse_augment`, or for an unknown ``interpolation`` or ``outside``. The
         function raises it at trace time if rotate90 is given images that are not square.
     """
-    given = f"--augment_interpolation={interpolation}"
-    check_choice(given, interpolation, INTERPOLATION)
+    check_choice(f"--augment_interpolation={interpolation}", interpolation, INTERPOLATION)
     check_choice(f"--augment_outside={outside}", outside, OUTSIDE)
     strengths = parse_augment(names)
     if not strengths:
@@ -66,7 +63,7 @@ def make_augment(
         if "recolour" in keys:
             out["images"] = _recolour(keys["recolour"], out["images"], out["masks"])
         turns = _draw_turns(keys, count)
-        if keys.keys() & set(_AFFINE):
+        if keys.keys() & {"crop", "scale", "rotate", "translate"}:
             matrix, shift = _draw_affine(keys, strengths, (count, height, width))
             # Part of the map: as a step before it, XLA:CPU works it out again for every read.
             matrix, shift = _turn_map(turns, matrix, shift)
@@ -188,15 +185,12 @@ def _resample(
     height, width = batch["images"].shape[1:3]
     down = jnp.arange(height, dtype=jnp.float32)[None, :, None] - (height - 1) / 2
     right = jnp.arange(width, dtype=jnp.float32)[None, None, :] - (width - 1) / 2
-
-    def source(axis: int) -> Array:
-        """Source coordinate along one axis, [B, H, W], in pixels from the first pixel's centre."""
-        row, column, moved = (
-            numbers[:, axis, None, None] for numbers in (matrix[..., 0], matrix[..., 1], shift)
-        )
-        return row * down + column * right + moved + ((height, width)[axis] - 1) / 2
-
-    y, x = source(0), source(1)
+    # Source coordinates [B, H, W], in pixels from the first pixel's centre.
+    of_row, of_column, moved = (v[..., None, None] for v in (matrix[..., 0], matrix[..., 1], shift))
+    y, x = (
+        of_row[:, axis] * down + of_column[:, axis] * right + moved[:, axis] + (size - 1) / 2
+        for axis, size in enumerate((height, width))
+    )
     if outside == "reflect":
         y, x = _reflect(y, height), _reflect(x, width)
     row, column = jnp.floor(y + 0.5), jnp.floor(x + 0.5)

@@ -1,6 +1,6 @@
 """Weights of the classes from how often they occur in the training masks. NumPy only."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -45,11 +45,13 @@ def balanced_class_weights(
         raise ConfigError(f"masks of shape {masks.shape}: must be [N, H, W, C]")
     if ignore is not None and ignore.shape != masks.shape[:3]:
         raise ConfigError(f"ignore of shape {ignore.shape}: must be {masks.shape[:3]}")
-    parts = list(_per_image(masks, multiclass=multiclass, ignore=ignore))
-    pixels, counted = map(np.concatenate, zip(*parts, strict=True))
+    valid = np.broadcast_to(True, masks.shape[:3]) if ignore is None else ~ignore
+    parts = [slice(at, at + CHUNK_IMAGES) for at in range(0, len(masks) or 1, CHUNK_IMAGES)]
+    pixels = np.concatenate([_pixels(masks[p], valid[p], multiclass=multiclass) for p in parts])
     own = pixels.sum(axis=0).astype(float)  # of each class
     # Of the images that show it. Dividing by the mean cancels the median of the paper's formula.
-    room = ((pixels > 0) * counted[:, None]).sum(axis=0) if rule == "median" else np.ones(len(own))
+    counted = valid.sum(axis=(1, 2))[:, None]
+    room = ((pixels > 0) * counted).sum(axis=0) if rule == "median" else np.ones(len(own))
     seen = own > 0
     if not seen[int(multiclass) :].any():
         raise DataError("class weights: the training masks have no pixel of any class")
@@ -79,20 +81,12 @@ def resolve_class_weights(
     return {**parameters, "loss_class_weights": ",".join(f"{weight:.6g}" for weight in weights)}
 
 
-def _per_image(
-    masks: np.ndarray, *, multiclass: bool, ignore: np.ndarray | None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield for some images at a time the pixels of each class [n, C] and those that count [n]."""
-    for at in range(0, max(len(masks), 1), CHUNK_IMAGES):
-        present = masks[at : at + CHUNK_IMAGES] > 0
-        if multiclass:
-            # Background, then the classes; a class yields to those after it.
-            present = np.insert(present, 0, True, axis=-1)
-            later = np.logical_or.accumulate(present[..., :0:-1], axis=-1)[..., ::-1]
-            present[..., :-1] &= ~later
-        counted = np.full(len(present), present.shape[1] * present.shape[2])
-        if ignore is not None:
-            valid = ~ignore[at : at + CHUNK_IMAGES]
-            present = present & valid[..., None]
-            counted = valid.sum(axis=(1, 2))
-        yield present.sum(axis=(1, 2)), counted
+def _pixels(masks: np.ndarray, valid: np.ndarray, *, multiclass: bool) -> np.ndarray:
+    """Return how many pixels that count each class has in each image, [n, C]."""
+    present = masks > 0
+    if multiclass:
+        # Background, then the classes; a class yields to those after it.
+        present = np.insert(present, 0, True, axis=-1)
+        later = np.logical_or.accumulate(present[..., :0:-1], axis=-1)[..., ::-1]
+        present[..., :-1] &= ~later
+    return (present & valid[..., None]).sum(axis=(1, 2))

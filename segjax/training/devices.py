@@ -5,7 +5,6 @@ batch, however many devices share it; the compiler puts the exchanges in.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -23,13 +22,9 @@ AXIS = "data"
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """The devices of a run. With one, arrays stay where JAX puts them and nothing is constrained.
+    """The devices of a run. With one, arrays stay where JAX puts them, nothing is constrained."""
 
-    Attributes:
-      mesh: the devices in a row, or None for one.
-    """
-
-    mesh: Mesh | None = None
+    mesh: Mesh | None = None  # the devices in a row; None: one
 
     @property
     def count(self) -> int:
@@ -40,15 +35,11 @@ class Devices:
         """Put each array of ``tree`` whole on every device; every process has to have it."""
         if self.mesh is None:
             return tree
-        sharding = NamedSharding(self.mesh, PartitionSpec())
         if not several():
-            return jax.device_put(tree, sharding)
-
-        def put(x: Any) -> Any:
-            value = np.asarray(x)
-            return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
-
-        return jax.tree.map(lambda x: x if _is_global(x) else _map(put, x), tree)
+            return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        put = multihost_utils.host_local_array_to_global_array
+        mesh, whole = self.mesh, PartitionSpec()
+        return jax.tree.map(lambda x: x if _is_global(x) else put(x, mesh, whole), tree)
 
     def whole(self, tree: Tree) -> Tree:
         """Have the arrays that a jitted function returns whole on every device."""
@@ -100,9 +91,7 @@ def choose_devices(wanted: int, batch_size: int) -> Devices:
         each = next(n for n in range(most, 0, -1) if batch_size % (n * hosts) == 0)
     if each * hosts == 1:
         return Devices()
-    chosen = [
-        [device for device in found if device.process_index == host][:each] for host in range(hosts)
-    ]
+    chosen = [[one for one in found if one.process_index == host][:each] for host in range(hosts)]
     return Devices(Mesh(np.array(chosen).reshape(-1), (AXIS,), axis_types=(AxisType.Auto,)))
 
 
@@ -113,7 +102,15 @@ def several() -> bool:
 
 def share(tree: Tree) -> Tree:
     """Return process 0's arrays in all; every process gives a tree of the same shapes."""
-    return _map(multihost_utils.broadcast_one_to_all, tree) if several() else tree
+
+    def one(x: Any) -> Any:
+        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(
+                one(jax.random.key_data(x)), impl=jax.random.key_impl(x)
+            )
+        return multihost_utils.broadcast_one_to_all(x)
+
+    return jax.tree.map(one, tree) if several() else tree
 
 
 def own(tree: Tree) -> Tree:
@@ -121,18 +118,6 @@ def own(tree: Tree) -> Tree:
     if not several():
         return tree
     return jax.tree.map(lambda x: x.addressable_data(0) if _is_global(x) else x, tree)
-
-
-def _map(change: Callable[[Any], Any], tree: Tree) -> Tree:
-    """Change each array of a tree; of typed keys, the numbers."""
-
-    def one(x: Any) -> Any:
-        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
-            data = change(jax.random.key_data(x))
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
-        return change(x)
-
-    return jax.tree.map(one, tree)
 
 
 def _is_global(x: Any) -> bool:

@@ -59,12 +59,7 @@ def train(
 
 
 class Group:
-    """Runs that go in step: their joint state, and what they have not read of their losses.
-
-    Attributes:
-      step: steps taken.
-      in_flight: losses of the newest steps, which the device may still be working on.
-    """
+    """Runs that go in step: their joint state, and what they have not read of their losses."""
 
     def __init__(self, trainers: Sequence[Trainer], states: Sequence[TrainState]) -> None:
         self.trainers, self.alone = trainers, len(trainers) == 1
@@ -75,12 +70,11 @@ class Group:
         if not self.alone:
             self.steps = make_joint_steps([(one.program, one.config) for one in trainers])
         self.started = time.perf_counter()
-        self.before = [trainer.progress.seconds for trainer in trainers]
         self.arrays = program.place(splits.train)
         self.val_arrays = program.place(splits.val) if splits.val else None
         self.step = lead.progress.step
-        self.in_flight: list[jax.Array] = []
-        self.unread: list[jax.Array] = []
+        self.unread: list[jax.Array] = []  # losses
+        self.in_flight: list[jax.Array] = []  # the newest, which the device may be working on
 
     def batches(self, trace: StepTrace) -> Iterator[np.ndarray]:
         """Yield the image indices of the next steps, [K, B] or [K, R, B], up to what is due."""
@@ -106,7 +100,8 @@ class Group:
         """Have each run do what is due after the steps whose losses it has not read yet."""
         losses = np.concatenate(jax.device_get(self.unread)).reshape(-1, len(self.trainers))
         self.unread = []
-        elapsed = time.perf_counter() - self.started
+        now = time.perf_counter()
+        seconds, self.started = now - self.started, now
         for index, trainer in enumerate(self.trainers):
             if not trainer.goes_on():
                 continue  # it stopped early or failed: the program carries it along
@@ -114,7 +109,7 @@ class Group:
                 trainer.log_and_save(
                     functools.partial(self.state_of, index),
                     losses[:, index].tolist(),
-                    seconds=self.before[index] + elapsed,
+                    seconds=seconds,
                     val_arrays=self.val_arrays,
                     stopping=stopping,
                 )

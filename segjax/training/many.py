@@ -1,5 +1,6 @@
 """Several runs on one data set: --seeds inside one folder, and `run_many`; how they are trained."""
 
+import collections
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,12 +50,10 @@ def run_seeds(config: Config, *, say: Say) -> Result:
     """Train --seeds runs inside one folder and sum their test scores up."""
     parent = claim_folder(config)
     members = seeds.member_configs(config, parent.path)
-    done = processes.of_first(lambda: [seeds.is_finished(member) for member in members])
-    waiting = [
-        member for member, over in zip(members, done, strict=True) if not (config.resume and over)
-    ]
-    if over := len(members) - len(waiting):
-        say(f"{over} of {len(members)} seeds are finished")
+    done = processes.of_first(lambda: [config.resume and seeds.is_finished(m) for m in members])
+    waiting = [member for member, over in zip(members, done, strict=True) if not over]
+    if any(done):
+        say(f"{sum(done)} of {len(members)} seeds are finished")
     trainers = make_trainers(waiting, say=say) if waiting else []
     processes.of_first(lambda: open_run(parent, config))
     at_once = {"auto": None, "on": True, "off": False}[config.seeds_at_once]
@@ -115,7 +114,8 @@ def run_trainers(
     if at_once is None:
         at_once = scans() and not processes.several()
     finished: dict[Path, Result] = {}
-    for group, first_states in groups_of(trainers, at_once=at_once):
+    for pairs in groups_of(trainers, at_once=at_once):
+        group, first_states = zip(*pairs, strict=True)
         try:
             states = train(group, first_states, resume=resume, say=say)
         except TrainingError as error:
@@ -131,19 +131,17 @@ def run_trainers(
 
 def groups_of(
     trainers: Sequence[Trainer], *, at_once: bool
-) -> Iterator[tuple[list[Trainer], list[TrainState]]]:
+) -> Iterator[list[tuple[Trainer, TrainState]]]:
     """Yield the runs to train next, with their first states; their folders are made.
 
     One by one, or at once those that stand at the same step. Resumed runs need not: a crash may
     come between their checkpoints.
     """
-    groups: dict[int, tuple[list[Trainer], list[TrainState]]] = {}
+    groups: dict[int, list[tuple[Trainer, TrainState]]] = collections.defaultdict(list)
     for trainer in trainers:
-        state = trainer.first_state()
-        if not at_once:
-            yield [trainer], [state]
-            continue
-        group = groups.setdefault(trainer.progress.step, ([], []))
-        group[0].append(trainer)
-        group[1].append(state)
+        pair = trainer, trainer.first_state()
+        if at_once:
+            groups[trainer.progress.step].append(pair)
+        else:
+            yield [pair]
     yield from groups.values()

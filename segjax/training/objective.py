@@ -13,27 +13,16 @@ from segjax.purdue import DLSTUDIO_WINDOWS
 
 Array = jax.Array
 
-PURDUE_VALUES = tuple(DLSTUDIO_WINDOWS)
-
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """A loss bound to a data set's classes. Static: holds no arrays, closes over its settings.
-
-    Attributes:
-      name: the loss's name.
-      reads: 'values' (regression), 'sigmoid' (multilabel) or 'softmax' (multiclass,
-        background as channel 0).
-      class_values: mask value per class, in channel order.
-      unit_targets: regress to 0 and 1 instead of the class values.
-      loss_of: (outputs, targets, *, valid, step) -> scalar.
-    """
+    """A loss bound to a data set's classes. Static: holds no arrays, closes over its settings."""
 
     name: str
-    reads: str
-    class_values: tuple[int, ...]
-    unit_targets: bool
-    loss_of: Callable[..., Array]
+    reads: str  # 'values' (regression), 'sigmoid' (multilabel) or 'softmax' (background first)
+    class_values: tuple[int, ...]  # mask value per class, in channel order
+    unit_targets: bool  # regress to 0 and 1 instead of the class values
+    loss_of: Callable[..., Array]  # (outputs, targets, *, valid, step) -> scalar
 
     @property
     def num_outputs(self) -> int:
@@ -123,7 +112,7 @@ def dlstudio_windows(values: Array) -> Array:
 
 def windows_apply(class_values: Sequence[float]) -> bool:
     """Tell whether the windows mean anything: they are written for PurdueShapes' five values."""
-    return tuple(class_values) == PURDUE_VALUES
+    return tuple(class_values) == tuple(DLSTUDIO_WINDOWS)
 
 
 def _per_channel(numbers: Sequence[float], values: Array) -> Array:

@@ -56,7 +56,9 @@ def make_optimizer(
     """
     steps = -(-total_steps // config.accumulate_steps)
     rate = make_schedule(config, steps, learning_rate=learning_rate)
-    decay: dict[str, Any] = {"weight_decay": config.weight_decay, "mask": _kernels}
+    # Of the kernels; biases and batch-norm scales it leaves.
+    mask = functools.partial(jax.tree.map, lambda leaf: leaf.ndim > 1)
+    decay: dict[str, Any] = {"weight_decay": config.weight_decay, "mask": mask}
     core = {
         "sgd": lambda: optax.sgd(rate, momentum=config.momentum or None),
         "adam": lambda: optax.adam(rate),
@@ -92,8 +94,3 @@ def _muon(rate: optax.Schedule, decay: float) -> optax.GradientTransformation:
     return contrib.muon(
         rate, weight_decay=decay, muon_weight_dimension_numbers=shapes, consistent_rms=MUON_RMS
     )
-
-
-def _kernels(params: Any) -> Any:
-    """Mark the kernels, which weight decay shrinks; biases and batch-norm scales it leaves."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

@@ -96,14 +96,26 @@ def claim_folder(config: Config) -> RunFolder:
 def load_data(config: Config, say: Say) -> Splits:
     """Load the data as `load_splits`; every process needs it, and the same.
 
-    Raises ConfigError or DataError as that, DataError if the processes see different data.
+    Raises ConfigError or DataError as that, DataError if the processes see different data. If it
+    fails in one, it fails in all.
     """
-    splits = in_all(lambda: load_splits(config, say=say))
-    if several():
-        digests = told_by_all(splits.digest().hex())
-        for number, digest in enumerate(digests):
-            if digest != digests[0]:
-                raise DataError(f"process {number} has another data set than process 0")
+    if not several():
+        return load_splits(config, say=say)
+    told, failure = {}, None
+    try:
+        splits = load_splits(config, say=say)
+        told["digest"] = splits.digest().hex()
+    except SegjaxError as error:
+        told["error"], failure = str(error), error
+    heard = told_by_all(told)
+    if failure is not None:
+        raise failure
+    for number, found in enumerate(heard):
+        if "error" in found:
+            raise SegjaxError(f"process {number} cannot go on: {found['error']}")
+    for number, found in enumerate(heard):
+        if found != heard[0]:
+            raise DataError(f"process {number} has another data set than process 0")
     return splits
 
 
@@ -139,24 +151,6 @@ def of_first(work: Callable[[], Value]) -> Value:
     if "error" in outcome:
         raise getattr(errors, outcome["kind"])(outcome["error"])
     return outcome["value"]
-
-
-def in_all(work: Callable[[], Value]) -> Value:
-    """Do ``work`` in every process; if it fails in one, with a SegjaxError, it fails in all."""
-    if not several():
-        return work()
-    failure = None
-    try:
-        value = work()
-    except SegjaxError as error:
-        failure = error
-    lines = told_by_all(failure and str(failure))
-    if failure is not None:
-        raise failure
-    for number, line in enumerate(lines):
-        if line is not None:
-            raise SegjaxError(f"process {number} cannot go on: {line}")
-    return value
 
 
 def agreed_signal(caught: Sequence[str], *, due: bool) -> str | None:

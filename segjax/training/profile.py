@@ -23,34 +23,32 @@ class StepTrace:
         Without a folder (of several processes the first traces) it only pauses where others do.
         """
         self.folder, self.step, self.say = folder, step, say
-        self.begin, self.end = after, after + steps
-        self.state = "waiting" if steps else "off"
+        self.begin = after
+        self.events = (after, after + steps) if steps else ()
 
     def steps_to_event(self, step: int) -> int | None:
         """Return how many steps from ``step`` to where tracing starts or stops, None for never."""
-        ahead = [at - step for at in (self.begin, self.end) if at > step]
-        return ahead[0] if ahead and self.state != "off" else None
+        return next((at - step for at in self.events if at > step), None)
 
     def reached(self, step: int, unfinished: Any) -> None:
         """Start or stop if ``step`` is the place; the device does its ``unfinished`` work first."""
         self.step = step
-        if (self.state, step) == ("waiting", self.begin):
-            jax.block_until_ready(unfinished)
-            if self.folder is not None:
-                jax.profiler.start_trace(str(self.folder), create_perfetto_trace=True)
-            self.state = "tracing"
-        elif (self.state, step) == ("tracing", self.end):
-            jax.block_until_ready(unfinished)
+        if step not in self.events:
+            return
+        jax.block_until_ready(unfinished)
+        if step != self.begin:
             self.close()
+        elif self.folder is not None:
+            jax.profiler.start_trace(str(self.folder), create_perfetto_trace=True)
 
     def close(self) -> None:
         """Write the trace of the steps so far and say how to look at it, or that there is none."""
-        state, self.state = self.state, "off"
-        if state == "tracing" and self.folder is not None:
-            jax.profiler.stop_trace()
-        if state == "off":
+        if not self.events:
             return
-        if state == "waiting" or self.step == self.begin:
+        self.events = ()
+        if self.step >= self.begin and self.folder is not None:
+            jax.profiler.stop_trace()
+        if self.step <= self.begin:
             self.say(
                 f"--profile: nothing to trace, the run ended at step {self.step} with its warm-up"
             )

@@ -38,22 +38,14 @@ Steps = Callable[[TrainState, Batch, Any], tuple[TrainState, list[jax.Array]]]
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The steps of a run and where the loop has to look up.
-
-    Attributes:
-      steps_per_epoch, total_steps: batches of an epoch and of the run.
-      log_steps: a mean loss is due every so many steps of an epoch.
-      checkpoint_steps: a checkpoint is due every so many steps, beside every epoch; 0: no more.
-      chunk_steps: the most steps between two looks at signals and the bar.
-      warm_up_steps: in so many steps every program of a step has been compiled and run.
-    """
+    """The steps of a run and where the loop has to look up."""
 
     steps_per_epoch: int
     total_steps: int
-    log_steps: int
-    checkpoint_steps: int
-    chunk_steps: int
-    warm_up_steps: int
+    log_steps: int  # a mean loss is due every so many steps of an epoch
+    checkpoint_steps: int  # a checkpoint is due as often, beside every epoch; 0: no more
+    chunk_steps: int  # the most steps between two looks at signals and the bar
+    warm_up_steps: int  # in so many steps every program of a step has been compiled and run
 
     def steps_to_next(self, step: int) -> int:
         """Return how many steps to run from ``step`` before the loop has to look up."""
@@ -77,20 +69,14 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What runs share whose settings differ in no more than seed and folder.
+    """What runs share whose settings differ in no more than seed and folder."""
 
-    Attributes:
-      loss_params: the loss's settings, with class weights taken from the data.
-      steps: the jitted steps of a run by itself; see `make_steps`.
-      evaluate: the jitted pass over a data set.
-    """
-
-    loss_params: Mapping[str, Value]
+    loss_params: Mapping[str, Value]  # with class weights taken from the data
     objective: Objective
     model: Network
     optimizer: Any
     augment: Augment | None
-    steps: Steps
+    steps: Steps  # of a run by itself
     evaluate: Callable[[Any, Batch], Evaluation]
     schedule: Schedule
     devices: Devices
@@ -118,9 +104,8 @@ def make_program(config: Config, splits: Splits) -> Program:
     loss_params = resolve_class_weights(
         config.loss_params, train.masks, reads=reads, ignore=train.ignore
     )
-    classes, targets = train.class_values, config.targets
     objective = make_objective(
-        config.loss, class_values=classes, targets=targets, parameters=loss_params
+        config.loss, class_values=train.class_values, targets=config.targets, parameters=loss_params
     )
     schedule = make_schedule(config, len(train))
     model = make_network(config, num_classes=objective.num_outputs)
@@ -129,12 +114,10 @@ def make_program(config: Config, splits: Splits) -> Program:
     augment = make_augment(config.augment, interpolation=interpolation, outside=outside)
     step = make_train_step(model, optimizer, objective, augment=augment, ema_decay=config.ema_decay)
     steps = make_steps(step, scan=scans(), devices=devices)
-    test: dict[str, Any] = {
-        "stats": config.eval_stats,
-        "batch_size": eval_batch_size(config),
-        "devices": devices,
-    }
-    evaluate = make_evaluate(model, objective, **test)
+    size = eval_batch_size(config)
+    evaluate = make_evaluate(
+        model, objective, stats=config.eval_stats, batch_size=size, devices=devices
+    )
     return Program(
         loss_params, objective, model, optimizer, augment, steps, evaluate, schedule, devices
     )

@@ -68,16 +68,15 @@ def init_state(
 
     Layer by layer: as one program, all the draws take several times as long to compile.
     """
-    key = jax.random.key(seed)
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
-    variables = model.lazy_init(jax.random.fold_in(key, INIT_STREAM), image, train=False)
+    variables = model.lazy_init(stream(seed, INIT_STREAM), image, train=False)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
-        key=jax.random.fold_in(key, STEP_STREAM),
+        key=stream(seed, STEP_STREAM),
         ema=jax.tree.map(jnp.copy, params) if ema else None,
     )
 
@@ -167,15 +166,15 @@ def make_steps(
     step_many = backend.jit(many, donate_argnums=0)
 
     def steps(state: TrainState, arrays: Batch, indices: Any) -> tuple[TrainState, list[Array]]:
-        losses, at = [], 0
-        while at < len(indices):
-            if scan and len(indices) - at >= SCAN_STEPS:
-                state, loss = step_many(state, arrays, indices[at : at + SCAN_STEPS])
-                losses.append(loss)
+        losses = []
+        while len(indices):
+            if scan and len(indices) >= SCAN_STEPS:
+                state, loss = step_many(state, arrays, indices[:SCAN_STEPS])
             else:
-                state, loss = step_once(state, arrays, indices[at])
-                losses.append(loss[None])
-            at += len(losses[-1])
+                state, loss = step_once(state, arrays, indices[0])
+                loss = loss[None]
+            losses.append(loss)
+            indices = indices[len(loss) :]
         return state, losses
 
     return steps

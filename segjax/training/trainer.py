@@ -7,11 +7,10 @@ import contextlib
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -34,21 +33,13 @@ from segjax.training.step import Batch, TrainState
 
 @dataclasses.dataclass
 class Progress:
-    """Where a run is, apart from its arrays. Saved with each checkpoint.
+    """Where a run is, apart from its arrays. Saved with each checkpoint."""
 
-    Attributes:
-      step: steps taken.
-      seconds: time spent training, in all sessions of the run.
-      losses: losses of the steps since the last logged mean.
-      best_score: highest validation mIoU so far, or None.
-      epochs_since_best: epochs that ended without a new best.
-    """
-
-    step: int = 0
-    seconds: float = 0.0
-    losses: list[float] = dataclasses.field(default_factory=list)
-    best_score: float | None = None
-    epochs_since_best: int = 0
+    step: int = 0  # steps taken
+    seconds: float = 0.0  # of training, in all sessions of the run
+    losses: list[float] = dataclasses.field(default_factory=list)  # since the last logged mean
+    best_score: float | None = None  # highest validation mIoU so far
+    epochs_since_best: int = 0  # epochs that ended without a new best
 
 
 class Trainer:
@@ -104,14 +95,14 @@ class Trainer:
 
     def announce(self, state: TrainState, *, runs_at_once: int = 1) -> None:
         """Say what is going to run."""
-        config, runs = self.config, count_parameters(state.params)
+        config, parameters = self.config, count_parameters(state.params)
         self.say(
             f"{self.splits.train.name}: {len(self.splits.train)} training images, "
             f"{len(self.splits.val or ())} for validation, {len(self.splits.test)} for the test; "
             f"{self.schedule.total_steps} steps of {config.batch_size} on {self.devices_in_words()}"
             + (f", {runs_at_once} runs in one program" if runs_at_once > 1 else "")
         )
-        line = f"{config.network_name()}: {runs:,} parameters"
+        line = f"{config.network_name()}: {parameters:,} parameters"
         counted = parameters_dlstudio_counts(config, self.program.objective.num_outputs)
         if counted is not None:
             line += (
@@ -173,7 +164,7 @@ class Trainer:
                 self.stop_on(f"the loss is {value} at step {progress.step + index + 1}")
         progress.losses += losses
         progress.step += len(losses)
-        progress.seconds = seconds
+        progress.seconds += seconds
         if self.schedule.logs(progress.step):
             self.log_losses()
         score = None
@@ -205,27 +196,20 @@ class Trainer:
         )
         self.progress.losses = []
 
-    @contextlib.contextmanager
-    def open_logs(self) -> Iterator[None]:
-        """Write the log, and TensorBoard's curves if asked to, anew from here on."""
+    def open_logs(self) -> contextlib.AbstractContextManager[Any]:
+        """Write the log, and TensorBoard's curves if asked to, anew while the context lasts."""
         self.folder.rewind_log(self.progress.step)
-        with contextlib.ExitStack() as opened:
-            if self.config.tensorboard and self.folder.writes:
-                self.board = TensorBoard(self.folder.tensorboard, step=self.progress.step)
-                opened.callback(self.board.close)
-            yield
-        self.board = None
+        if not (self.config.tensorboard and self.folder.writes):
+            return contextlib.nullcontext()
+        self.board = TensorBoard(self.folder.tensorboard, step=self.progress.step)
+        return contextlib.closing(self.board)
 
     def trace(self) -> contextlib.closing[StepTrace]:
         """Trace the steps that --profile asks for from here on while the context lasts."""
-        trace = StepTrace(
-            self.folder.profile if self.folder.writes else None,
-            steps=self.config.profile,
-            after=self.progress.step + self.schedule.warm_up_steps,
-            step=self.progress.step,
-            say=self.print_line,
-        )
-        return contextlib.closing(trace)
+        folder = self.folder.profile if self.folder.writes else None
+        steps, step, say = self.config.profile, self.progress.step, self.print_line
+        after = step + self.schedule.warm_up_steps
+        return contextlib.closing(StepTrace(folder, steps=steps, after=after, step=step, say=say))
 
     def record(self, kind: str, **values: float) -> None:
         """Write one record to the log and its companions."""
@@ -244,16 +228,15 @@ class Trainer:
         progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
         epoch = -(-step // self.schedule.steps_per_epoch)
         self.record("validation", epoch=epoch, step=step, val_loss=loss, val_miou=miou)
-        mark = "  (best so far)" if is_best else ""
         self.print_line(
             f"[epoch={epoch}/{self.config.epochs}]   validation loss: {loss:.4g}   "
-            f"mIoU: {miou:.4f}{mark}"
+            f"mIoU: {miou:.4f}{'  (best so far)' if is_best else ''}"
         )
         return miou
 
     def save(self, state: TrainState, score: float | None) -> None:
         """Save a checkpoint, unless its weights are not finite."""
-        if not bool(all_finite(state.params)):
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(own(state.params))):
             self.stop_on(f"the weights are not finite after step {self.progress.step}")
         meta = {
             "progress": dataclasses.asdict(self.progress),
@@ -282,9 +265,3 @@ class Trainer:
         """Print above the progress bar."""
         with tqdm.external_write_mode():
             self.say(line)
-
-
-@jax.jit
-def all_finite(tree: Any) -> jax.Array:
-    """Return whether every number of a tree is finite, bool []."""
-    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))

@@ -21,8 +21,6 @@ from segjax.training.objective import Objective
 from segjax.training.step import Augment, Batch, TrainState, make_steps, make_train_step
 
 Array = jax.Array
-# learning rate, float32 [] -> optimizer; it is called while tracing
-OptimizerOf = Callable[[Any], optax.GradientTransformation]
 
 
 class Member(NamedTuple):
@@ -38,7 +36,7 @@ def train_many(
     indices: np.ndarray | Array,
     *,
     model: nn.Module,
-    optimizer_of: OptimizerOf,
+    optimizer_of: Callable[[Any], optax.GradientTransformation],
     members: Sequence[Member],
     augment: Augment | None = None,
     ema_decay: float = 0.0,
@@ -53,7 +51,7 @@ def train_many(
         perhaps 'valid' bool [N, H, W].
       indices: int32 [K, R, B], the rows that each run's steps take.
       model: the network of every run.
-      optimizer_of: learning rate -> optimizer, such as
+      optimizer_of: learning rate, float32 [] and traced -> optimizer, such as
         ``lambda rate: make_optimizer(config, steps, learning_rate=rate)``; its state was made with
         any rate.
       members: R of them, in the order of the states.
@@ -78,7 +76,7 @@ def train_many(
 
 def make_many_step(
     model: nn.Module,
-    optimizer_of: OptimizerOf,
+    optimizer_of: Callable[[Any], optax.GradientTransformation],
     members: Sequence[Member],
     *,
     augment: Augment | None = None,
@@ -113,10 +111,7 @@ def make_many_step(
         )
         return step(state, batch)
 
-    def many_step(state: TrainState, batch: Batch) -> tuple[TrainState, Array]:
-        return jax.vmap(one)(state, batch, choices, rates)
-
-    return many_step
+    return lambda state, batch: jax.vmap(one)(state, batch, choices, rates)
 
 
 def stack_states(states: Sequence[TrainState]) -> TrainState:
