@@ -83,13 +83,13 @@ class Checkpoints:
                 scores = {folder.step: earlier["score"] for folder, earlier in self._whole()}
                 manifest["score"] = scores.get(step)
             values = {name: value for name, (value, _) in found.items()}
-            saved = storage.write(self.folder, step, values, manifest)
+            path = storage.write(self.folder, step, values, manifest)
             self._tidy()
         except Exception as error:  # Orbax, tensorstore and the disk raise many kinds.
             raise CheckpointError(
                 f"cannot save checkpoint step {step} in {self.folder}: {one_line(error)}"
             ) from error
-        return saved.path
+        return path
 
     def steps(self) -> list[int]:
         """Return the steps that look whole, oldest first: all files there and of full size."""
@@ -111,12 +111,7 @@ class Checkpoints:
         """
         named = leaves.named_leaves(template)
 
-        def objection(manifest: Manifest) -> str | None:
-            told = leaves.difference(manifest, named)
-            way_out = "Use the settings it was made with, or another run folder"
-            return told and f"does not belong to this run: {told}. {way_out}"
-
-        step, manifest, values = self._read(which, objection)
+        step, manifest, values = self._read(which, lambda found: leaves.difference(found, named))
         entries = manifest["arrays"]
         try:
             placed = [leaves.place(values[n], entries[n], leaf) for n, leaf in named.items()]
@@ -130,7 +125,7 @@ class Checkpoints:
     ) -> tuple[int, Manifest, dict[str, np.ndarray]]:
         """Read the first good one of the steps asked for, naming what is not good on the way.
 
-        ``objection`` tells what keeps one with this manifest from being used, after its name.
+        ``objection`` tells, after its name, what keeps one with this manifest from being used.
         """
         left_over = "left over from an interrupted save or deletion"
         reasons = []

@@ -4,7 +4,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,14 @@ RESULTS_FILE = "results.json"
 class RunFolder:
     """The files of one run. Construct with ``open_run`` or, to read only, ``RunFolder(path)``.
 
-    Attributes:
-      path: the folder.
-      checkpoints, tensorboard, profile: its folders of checkpoints, of TensorBoard's event files
-        and of the profiler's traces.
-      writes: whether this process is the one that writes it; what others log is dropped.
+    ``writes``: whether this process is the one that writes it; what others log is dropped.
     """
 
     def __init__(self, path: Path | str, *, writes: bool = True) -> None:
         self.path, self.writes = Path(path), writes
         self.checkpoints = self.path / "checkpoints"
-        self.tensorboard = self.path / "tensorboard"
-        self.profile = self.path / "profile"
+        self.tensorboard = self.path / "tensorboard"  # TensorBoard's event files
+        self.profile = self.path / "profile"  # the profiler's traces
 
     def config(self) -> Config:
         """Read the resolved settings; ConfigError if there are none or they are damaged."""
@@ -42,8 +38,15 @@ class RunFolder:
 
     def records(self) -> list[dict[str, Any]]:
         """Read the log, oldest first; a last line cut short by a crash is left out."""
-        file = self.path / METRICS_FILE
-        return list(_json_lines(file)) if file.exists() else []
+        file, records = self.path / METRICS_FILE, []
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                if number < len(lines):
+                    raise ConfigError(f"{file}: line {number} is not JSON") from None
+        return records
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log."""
@@ -71,9 +74,8 @@ class RunFolder:
 
     def results(self) -> dict[str, Any]:
         """Read results.json; ConfigError if the run has not finished."""
-        return self._read(
-            RESULTS_FILE, json.loads, missing="has no results.json; has the run ended?"
-        )
+        missing = "has no results.json; has the run ended?"
+        return self._read(RESULTS_FILE, json.loads, missing=missing)
 
     def _read(self, name: str, parse: Callable[[str], Any], *, missing: str) -> Any:
         file = self.path / name
@@ -113,32 +115,30 @@ def choose_folder(config: Config, *, under: Path | str = "runs") -> RunFolder:
     --overwrite is given, or if --resume finds nothing to go on with.
     """
     if not config.run_dir:
-        first = newest = Path(under) / run_name(config)
-        path = first
-        for number in itertools.count(2):
-            if not path.exists():
-                break
-            newest, path = path, first.with_name(f"{first.name}-{number}")
+        first = newest = path = Path(under) / run_name(config)
+        numbers = itertools.count(2)
+        while path.exists():
+            newest, path = path, first.with_name(f"{first.name}-{next(numbers)}")
         if not config.resume:
             return RunFolder(path)
         if not (newest / CONFIG_FILE).exists():
             raise ConfigError(f"--resume: there is no run {first}; name its --run_dir")
         return RunFolder(newest)
-    path, wrong = Path(config.run_dir), ""
+    path = Path(config.run_dir)
     holds_run = (path / CONFIG_FILE).exists()
     if path.exists() and not path.is_dir():
-        wrong = f"--run_dir={path}: is a file, not a folder"
-    elif config.resume and not holds_run:
-        wrong = f"--resume: {path} holds no run ({CONFIG_FILE} is missing)"
-    elif not holds_run and path.exists() and any(path.iterdir()):
-        wrong = f"{path} holds files that are no run; choose another --run_dir or empty it"
-    elif holds_run and not config.resume and not config.overwrite:
-        wrong = (
+        raise ConfigError(f"--run_dir={path}: is a file, not a folder")
+    if config.resume and not holds_run:
+        raise ConfigError(f"--resume: {path} holds no run ({CONFIG_FILE} is missing)")
+    if not holds_run and path.exists() and any(path.iterdir()):
+        raise ConfigError(
+            f"{path} holds files that are no run; choose another --run_dir or empty it"
+        )
+    if holds_run and not (config.resume or config.overwrite):
+        raise ConfigError(
             f"{path} already holds a run: --resume goes on with it, --overwrite deletes it, "
             "another --run_dir leaves it alone"
         )
-    if wrong:
-        raise ConfigError(wrong)
     return RunFolder(path)
 
 
@@ -151,16 +151,6 @@ def open_run(folder: RunFolder, config: Config) -> None:
         write_text(folder.path / CONFIG_FILE, config.to_json())
     except OSError as error:
         raise ConfigError(f"{folder.path}: cannot be written ({error.strerror})") from None
-
-
-def _json_lines(file: Path) -> Iterator[dict[str, Any]]:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise ConfigError(f"{file}: line {number} is not JSON") from None
 
 
 def _plain(value: Any) -> Any:

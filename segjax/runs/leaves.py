@@ -99,19 +99,18 @@ def place(value: np.ndarray, entry: Mapping[str, Any], like: Any) -> Any:
 
 
 def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | None:
-    """Say in one line how a checkpoint differs from the leaves asked for; None if they fit.
+    """Say, after its name, how a checkpoint differs from the leaves asked for; None if they fit.
 
     The settings it was made with, at the top of its meta or under 'config', are told first.
     """
-    saved, here = (
-        {name: f"{entry['dtype']}{entry['shape']}" for name, entry in entries.items()}
-        for entries in (manifest["arrays"], {name: describe(leaf) for name, leaf in named.items()})
-    )
+    look = "{dtype}{shape}".format_map
+    saved = {name: look(entry) for name, entry in manifest["arrays"].items()}
+    here = {name: look(describe(leaf)) for name, leaf in named.items()}
     told = {
         "with another shape or dtype": [
-            f"{name} is {saved[name]} in the checkpoint and {look} here"
-            for name, look in here.items()
-            if saved.get(name, look) != look
+            f"{name} is {saved[name]} in the checkpoint and {own} here"
+            for name, own in here.items()
+            if saved.get(name, own) != own
         ],
         "only in the checkpoint": [name for name in saved if name not in here],
         "only here": [name for name in here if name not in saved],
@@ -127,4 +126,6 @@ def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | N
     config = manifest["meta"].get("config")
     settings = {**(config if isinstance(config, Mapping) else {}), **manifest["meta"]}
     made_with = [f"{name}={settings[name]!r}" for name in _TELLING if name in settings]
-    return "; ".join([f"it was made with {', '.join(made_with)}"] * bool(made_with) + parts)
+    told = "; ".join([f"it was made with {', '.join(made_with)}"] * bool(made_with) + parts)
+    way_out = "Use the settings it was made with, or another run folder"
+    return f"does not belong to this run: {told}. {way_out}"

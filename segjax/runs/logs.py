@@ -32,17 +32,15 @@ def csv_text(records: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def check_tensorboard() -> None:
-    """Raise ConfigError if tensorboardX, which the extra ``segjax[tensorboard]`` has, is missing.
-
-    It is loaded here and in `TensorBoard` only.
-    """
+def check_tensorboard() -> Any:
+    """Return tensorboardX; ConfigError if it, which ``segjax[tensorboard]`` has, is missing."""
     try:
-        import tensorboardX  # noqa: F401
+        import tensorboardX
     except ImportError:
         raise ConfigError(
             "--tensorboard needs the package tensorboardX: pip install 'segjax[tensorboard]'"
         ) from None
+    return tensorboardX
 
 
 class TensorBoard:
@@ -53,12 +51,10 @@ class TensorBoard:
 
     def __init__(self, folder: Path | str, *, step: int = 0) -> None:
         """Open a new event file; what an earlier session wrote after ``step`` is hidden."""
-        check_tensorboard()
-        from tensorboardX import SummaryWriter
-
+        writer = check_tensorboard().SummaryWriter
         # A resumed run writes the steps after its checkpoint again; without a checkpoint, all.
         # The thread writes when it likes, whatever flush() says: a killed run loses this much.
-        self._writer = SummaryWriter(str(folder), flush_secs=FLUSH_S, purge_step=step + 1)
+        self._writer = writer(str(folder), flush_secs=FLUSH_S, purge_step=step + 1)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Write the curves' values of one record at its step."""

@@ -18,18 +18,12 @@ def member_configs(config: Config, parent: Path) -> list[Config]:
 
     Each is a run like any other and can be resumed by itself. All see the same synthetic images.
     """
-    folders = {
-        seed: parent / f"seed{seed}" for seed in range(config.seed, config.seed + config.seeds)
-    }
+    seeds = range(config.seed, config.seed + config.seeds)
+    common = config.replace(seeds=1, synthetic_seed=config.scenes_seed())
+    members = [common.replace(seed=seed, run_dir=str(parent / f"seed{seed}")) for seed in seeds]
     return [
-        config.replace(
-            seeds=1,
-            seed=seed,
-            synthetic_seed=config.scenes_seed(),
-            run_dir=str(folder),
-            resume=config.resume and (folder / CONFIG_FILE).exists(),
-        )
-        for seed, folder in folders.items()
+        member.replace(resume=config.resume and (Path(member.run_dir) / CONFIG_FILE).exists())
+        for member in members
     ]
 
 

@@ -49,13 +49,13 @@ def parse_step(path: Path) -> StepFolder | None:
 
 def step_folders(folder: Path) -> list[StepFolder]:
     """Return all step folders, newest first, whatever their health."""
-    found = (parse_step(path) for path in _inside(folder) if path.is_dir())
+    found = (parse_step(path) for path in folder.glob("step_*") if path.is_dir())
     return sorted((step for step in found if step), reverse=True)
 
 
 def leftovers(folder: Path) -> list[Path]:
     """Return what an interrupted save or deletion left behind."""
-    return sorted(path for path in _inside(folder) if path.name.startswith((_SAVING, _DELETING)))
+    return sorted(path for path in folder.glob(".*") if path.name.startswith((_SAVING, _DELETING)))
 
 
 def remove(path: Path) -> None:
@@ -69,7 +69,7 @@ def remove(path: Path) -> None:
 
 def write(
     folder: Path, step: int, values: Mapping[str, np.ndarray], manifest: Mapping[str, Any]
-) -> StepFolder:
+) -> Path:
     """Write a step, ``values`` by name, and return when it would survive a power cut.
 
     All is written under a temporary name, flushed, and then renamed. A step that is there already
@@ -84,21 +84,17 @@ def write(
         if stored := {name: value for name, value in values.items() if value.size}:
             _save(stage / ARRAYS, stored)
         files = {
-            path.relative_to(stage).as_posix(): {
-                "bytes": path.stat().st_size,
-                "sha256": sha256(path),
-            }
-            for path in sorted(stage.rglob("*"))
-            if path.is_file()
+            p.relative_to(stage).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256(p)}
+            for p in sorted(stage.rglob("*"))
+            if p.is_file()
         }
         sealed = _sealed({"format": FORMAT, "step": step, **manifest, "files": files})
         (stage / MANIFEST).write_text(sealed, encoding="utf-8")
         for path in [stage, *stage.rglob("*")]:
             _sync(path)
         attempt = 1 + max((s.attempt for s in step_folders(folder) if s.step == step), default=0)
-        name = f"step_{step:08d}" + f".{attempt}" * (attempt > 1)
-        committed = StepFolder(step, attempt, folder / name)
-        os.rename(stage, committed.path)
+        committed = folder / (f"step_{step:08d}" + f".{attempt}" * (attempt > 1))
+        os.rename(stage, committed)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         raise
@@ -116,7 +112,7 @@ def read_manifest(folder: StepFolder) -> dict[str, Any]:
         manifest = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
         sealed = manifest.pop("manifest_sha256") == _seal(manifest)
     except FileNotFoundError as error:
-        missing = f"{MANIFEST} is missing" if _inside(folder.path) else "the folder is empty"
+        missing = f"{MANIFEST} is missing" if any(folder.path.glob("*")) else "the folder is empty"
         raise DamageError(missing) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DamageError(f"{MANIFEST} is not readable: {error}") from error
@@ -169,10 +165,6 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
         if not (same_dtype and same_shape and digest(value) == entry["sha256"]):
             raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
     return values
-
-
-def _inside(folder: Path) -> list[Path]:
-    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:
