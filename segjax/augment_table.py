@@ -16,51 +16,37 @@ INTERPOLATION = ("bilinear", "nearest")
 
 @dataclass(frozen=True)
 class AugmentSpec:
-    """One augmentation: what is drawn for each image, and its strength if it has one.
+    """One augmentation: what is drawn for each image, and its strength if it has one."""
 
-    Attributes:
-      name: as on the command line.
-      summary: what is drawn for each image.
-      default: strength where none is given; None: it has no strength.
-      low, high: the range of the strength, both included.
-      unit: what the strength measures.
-    """
-
-    name: str
-    summary: str
-    default: float | None = None
-    low: float = 0
+    name: str  # as on the command line
+    summary: str  # what is drawn for each image
+    default: float | None = None  # strength where none is given; None: it has no strength
+    low: float = 0  # the range of the strength, both included
     high: float = 0
-    unit: str = ""
+    unit: str = ""  # what the strength measures
 
 
+# fmt: off
 _ROWS = (
-    AugmentSpec(
-        "recolour",
-        "a new random colour for each colour inside the masks; for flat-coloured drawings",
-    ),
+    AugmentSpec("recolour",
+                "a new random colour for each colour inside the masks; for flat-coloured drawings"),
     AugmentSpec("flip", "mirrored left to right, or not"),
     AugmentSpec("flip_vertical", "mirrored top to bottom, or not"),
     AugmentSpec("rotate90", "turned by 0, 90, 180 or 270 degrees, exactly"),
-    AugmentSpec(
-        "crop",
-        "a window of a random side, at least this share of the image's, enlarged to its size",
-        *(0.8, 0.1, 1, "side"),
-    ),
-    AugmentSpec(
-        "scale",
-        "enlarged or shrunk about the centre by a factor from 1 / (1 + s) to 1 + s",
-        *(0.25, 0, 4, "factor - 1"),
-    ),
+    AugmentSpec("crop",
+                "a window of a random side, at least this share of the image's, enlarged to its "
+                "size", 0.8, 0.1, 1, "side"),
+    AugmentSpec("scale",
+                "enlarged or shrunk about the centre by a factor from 1 / (1 + s) to 1 + s",
+                0.25, 0, 4, "factor - 1"),
     AugmentSpec("rotate", "turned by an angle from -s to s", 15.0, 0, 180, "degrees"),
     AugmentSpec("translate", "moved by -s to s of its sides", 0.1, 0, 1, "side"),
-    AugmentSpec(
-        "colour",
-        "contrast, brightness and each channel multiplied by factors from 1 - s to 1 + s",
-        *(0.2, 0, 1, "share"),
-    ),
+    AugmentSpec("colour",
+                "contrast, brightness and each channel multiplied by factors from 1 - s to 1 + s",
+                0.2, 0, 1, "share"),
     AugmentSpec("noise", "normal noise of this deviation", 8.0, 0, 128, "grey levels"),
 )
+# fmt: on
 # The order is the one in which they are applied, whatever the order of the names.
 AUGMENTATIONS: Mapping[str, AugmentSpec] = {row.name: row for row in _ROWS}
 

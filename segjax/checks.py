@@ -5,7 +5,7 @@ from typing import Any
 
 from segjax.augment_table import parse_augment
 from segjax.errors import ConfigError
-from segjax.loss_table import PARAMETERS, Value, check_class_weights, spec
+from segjax.loss_table import CLASS_WEIGHT_RULES, PARAMETERS, Value, parse_class_weights, spec
 from segjax.settings import SIZE_MULTIPLE, check_value
 
 NAMED_DATA = ("purdue", "synthetic")
@@ -74,5 +74,5 @@ def check_loss(loss: str, given: Mapping[str, Value]) -> None:
             raise ConfigError(f"--{name}: loss {loss} has no such setting; it has {own}")
         about = PARAMETERS[name]
         check_value(name, value, default=about.default, choices=about.choices)
-        if name == "loss_class_weights":
-            check_class_weights(str(value))
+        if name == "loss_class_weights" and str(value).strip() not in CLASS_WEIGHT_RULES:
+            parse_class_weights(str(value))

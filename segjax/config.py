@@ -33,57 +33,41 @@ _devices = of_group("devices", fixed=False, compared=False)
 class Config:
     """The settings of one run. Construction checks every value and raises ConfigError."""
 
+    # fmt: off
     # Data
     data: str = _data(
         "purdue",
         "What to train on: 'purdue' (PurdueShapes5MultiObject, fetched from PyPI the first time), "
         "'synthetic' (drawn here in the same style), or your own: 'folder:PATH', "
-        "'coco:ANNOTATIONS.json' or a file.npz; see docs/own-data.md.",
-        first=True,
-    )
+        "'coco:ANNOTATIONS.json' or a file.npz; see docs/own-data.md.", first=True)
     dataroot: str = _data(
-        "",
-        "Folder of the data files; empty: a cache folder of the user's.",
-        fixed=False,
-        local=True,
-        compared=False,
-    )
+        "", "Folder of the data files; empty: a cache folder of the user's.",
+        fixed=False, local=True, compared=False)
     train_file: str = _data(TRAIN_FILE, "File of training images, in --dataroot or a path.")
     test_file: str = _data(TEST_FILE, "File of test images, in --dataroot or a path.")
     train_images: int = _data(0, "Train on the first N images only; 0: all.", low=0)
     val_images: int = _data(
         0,
         "Set the last N training images aside for validation after each epoch; 0, as in DLStudio: "
-        "none, and no best checkpoint.",
-        low=0,
-        first=True,
-    )
+        "none, and no best checkpoint.", low=0, first=True)
     test_images: int = _data(0, "Test on the first N images only; 0: all.", low=0)
     synthetic_train: int = _data(2000, "Training images to draw for --data=synthetic.", low=1)
     synthetic_test: int = _data(500, "Test images to draw for --data=synthetic.", low=1)
     synthetic_seed: int = _data(
-        -1, "Seed of the synthetic images; -1: --seed. With --seeds all see the same.", low=-1
-    )
+        -1, "Seed of the synthetic images; -1: --seed. With --seeds all see the same.", low=-1)
     image_size: int = _data(
-        0,
-        "Side in pixels of synthetic images (0: 64) and of your own (0: chosen by their sizes).",
-        low=0,
-    )
+        0, "Side in pixels of synthetic images (0: 64) and of your own (0: chosen by their sizes).",
+        low=0)
     fit: str = _data(
-        "resize", "How your own images get that size.", choices=("resize", "crop", "pad")
-    )
+        "resize", "How your own images get that size.", choices=("resize", "crop", "pad"))
     classes: str = _data(
-        "", "Comma-separated classes of your own data to use, in channel order; empty: all."
-    )
+        "", "Comma-separated classes of your own data to use, in channel order; empty: all.")
     ignore_value: int = _data(
-        255, "Mask value of pixels without a truth in your own masks; -1: there is none.", low=-1
-    )
+        255, "Mask value of pixels without a truth in your own masks; -1: there is none.", low=-1)
     val_share: float = _data(
-        0.1, "Share of your own images for validation, unless they come split.", low=0, high=1
-    )
+        0.1, "Share of your own images for validation, unless they come split.", low=0, high=1)
     test_share: float = _data(
-        0.2, "Share of your own images for the test, unless they come split.", low=0, high=1
-    )
+        0.2, "Share of your own images for the test, unless they come split.", low=0, high=1)
     images_dir: str = _data("", "Folder of the pictures that COCO annotations name.")
     val_annotations: str = _data("", "COCO file of the validation pictures.")
     test_annotations: str = _data("", "COCO file of the test pictures.")
@@ -95,191 +79,131 @@ class Config:
     network: str = _network(
         "munet",
         "'munet' is DLStudio's; 'unet' a small U-Net that is quick on CPUs (needs --head=dense).",
-        choices=("munet", "unet"),
-    )
+        choices=("munet", "unet"))
     unet_widths: str = _network(
-        "32,64,128", "Channels of the unet's levels, from the finest down; each halves the size."
-    )
+        "32,64,128", "Channels of the unet's levels, from the finest down; each halves the size.")
     unet_patch: int = _network(
-        2, "The unet's finest level has one pixel for each patch of N x N.", low=1, high=8
-    )
+        2, "The unet's finest level has one pixel for each patch of N x N.", low=1, high=8)
     unet_blocks: int = _network(
-        1, "3x3 convolutions of a unet's level on each arm; twice as many at the bottom.", low=1
-    )
+        1, "3x3 convolutions of a unet's level on each arm; twice as many at the bottom.", low=1)
     head: str = _network(
         "dlstudio",
         "Output layer: 'dlstudio' writes one pixel in four as the original does, 'dense' all.",
-        choices=("dlstudio", "dense"),
-        first=True,
-    )
+        choices=("dlstudio", "dense"), first=True)
     upsampling: str = _network(
         "dlstudio",
         "The two doublings inside the network: 'dlstudio' fills one pixel in four, 'dense' all.",
-        choices=("dlstudio", "dense"),
-        first=True,
-    )
+        choices=("dlstudio", "dense"), first=True)
     depth: int = _network(
-        16, "DLStudio's depth: depth // 2 blocks a stage.", low=2, high=64, first=True
-    )
+        16, "DLStudio's depth: depth // 2 blocks a stage.", low=2, high=64, first=True)
     skip_connections: bool = _network(True, "Keep the additions inside the blocks.")
     input_range: str = _network(
-        "raw",
-        "What the network reads: 'raw' 0..255 as in DLStudio, or 'unit' 0..1.",
-        choices=("raw", "unit"),
-    )
+        "raw", "What the network reads: 'raw' 0..255 as in DLStudio, or 'unit' 0..1.",
+        choices=("raw", "unit"))
     dtype: str = _network(
-        "float32",
-        "Compute dtype; parameters, batch-norm statistics and losses stay float32.",
-        choices=("float32", "bfloat16"),
-    )
+        "float32", "Compute dtype; parameters, batch-norm statistics and losses stay float32.",
+        choices=("float32", "bfloat16"))
 
     # Loss
     loss: str = _loss(
-        "mse",
-        "Loss by name; see docs/losses.md. Terms may be added: bce+dice.",
-        first=True,
-        together=True,
-    )
+        "mse", "Loss by name; see docs/losses.md. Terms may be added: bce+dice.",
+        first=True, together=True)
     # Settings of the loss by name, each also a flag; segjax.loss_table lists them.
     loss_params: Mapping[str, Value] = dataclasses.field(default_factory=dict)
     targets: str = _loss(
         "values",
         "What mse, dice and combo regress to: 'values' is 0 or the class's mask value (50 to 250), "
-        "'unit' is 0 or 1. Losses on probabilities always use 0 and 1.",
-        choices=("values", "unit"),
-    )
+        "'unit' is 0 or 1. Losses on probabilities always use 0 and 1.", choices=("values", "unit"))
 
     # Optimisation
     optimizer: str = _optimisation(
-        "sgd",
-        "Optimizer, from optax.",
-        choices=("sgd", "adam", "adamw", "lamb", "lion", "muon", "rmsprop"),
-        first=True,
-    )
+        "sgd", "Optimizer, from optax.",
+        choices=("sgd", "adam", "adamw", "lamb", "lion", "muon", "rmsprop"), first=True)
     learning_rate: float = _optimisation(
-        1e-4, "Learning rate (the peak, with a schedule).", low=0, first=True, together=True
-    )
+        1e-4, "Learning rate (the peak, with a schedule).", low=0, first=True, together=True)
     momentum: float = _optimisation(0.9, "Momentum of sgd and rmsprop.", low=0, high=1)
     weight_decay: float = _optimisation(
-        0.0,
-        "Weight decay of the kernels: decoupled in adamw, lamb, lion and muon, L2 in sgd.",
-        low=0,
-    )
+        0.0, "Weight decay of the kernels: decoupled in adamw, lamb, lion and muon, L2 in sgd.",
+        low=0)
     schedule: str = _optimisation(
-        "constant",
-        "Learning-rate schedule over the whole run.",
-        choices=("constant", "cosine", "linear", "onecycle"),
-    )
+        "constant", "Learning-rate schedule over the whole run.",
+        choices=("constant", "cosine", "linear", "onecycle"))
     warmup_steps: int = _optimisation(0, "Raise the learning rate linearly over N steps.", low=0)
     clip_norm: float = _optimisation(0.0, "Clip the gradient's global norm; 0: no clipping.", low=0)
     accumulate_steps: int = _optimisation(1, "Average gradients over N batches a step.", low=1)
     ema_decay: float = _optimisation(
-        0.0, "Test with an exponential moving average of the weights; 0: off.", low=0, high=1
-    )
+        0.0, "Test with an exponential moving average of the weights; 0: off.", low=0, high=1)
     batch_size: int = _optimisation(4, "Images a step, over all devices.", low=1, first=True)
     epochs: int = _length(6, "Passes over the training images.", low=1, first=True)
     max_steps: int = _length(0, "Stop after N steps in all; 0: after --epochs.", low=0)
     early_stop_epochs: int = _length(
-        0, "Stop when validation mIoU has not risen for N epochs; 0: never.", low=0
-    )
+        0, "Stop when validation mIoU has not risen for N epochs; 0: never.", low=0)
     augment: str = _optimisation(
-        "",
-        "Augmentations of the training images, with an optional strength, such as "
-        "'flip,rotate:15,colour'; see docs/training.md.",
-        first=True,
-    )
+        "", "Augmentations of the training images, with an optional strength, such as "
+        "'flip,rotate:15,colour'; see docs/training.md.", first=True)
     augment_interpolation: str = _optimisation(
         "bilinear",
         "How augmented images are read between pixels; 'nearest' keeps flat colours flat.",
-        choices=INTERPOLATION,
-    )
+        choices=INTERPOLATION)
     augment_outside: str = _optimisation(
         "ignore",
         "What augmentation shows from beyond the border: pixels that do not count, background, or "
-        "the mirrored image.",
-        choices=OUTSIDE,
-    )
+        "the mirrored image.", choices=OUTSIDE)
     seed: int = _optimisation(
-        1234, "Seed of weights, order and augmentation.", low=0, first=True, together=True
-    )
+        1234, "Seed of weights, order and augmentation.", low=0, first=True, together=True)
 
     # Test
     eval_stats: str = _test(
         "batch",
         "Batch norm at test time: 'batch' statistics as in DLStudio, or the 'running' ones.",
-        choices=("batch", "running"),
-    )
+        choices=("batch", "running"))
     eval_batch_size: int = _test(
-        0, "Images a test batch; 0: --batch_size with batch statistics, else 50.", low=0
-    )
+        0, "Images a test batch; 0: --batch_size with batch statistics, else 50.", low=0)
 
     # Run
     run_dir: str = _folder("", "Folder for the results; empty: a new one under runs/.", first=True)
     resume: bool = _folder(
-        False, "Go on with the run in --run_dir (or the newest of this name).", first=True
-    )
+        False, "Go on with the run in --run_dir (or the newest of this name).", first=True)
     overwrite: bool = _folder(False, "Delete the run that --run_dir holds and start anew.")
     seeds: int = _run(
         1,
         "Train N runs with the seeds seed, seed + 1, ... inside one folder, and report the mean "
-        "and standard deviation of their test scores.",
-        low=1,
-    )
+        "and standard deviation of their test scores.", low=1)
     seeds_at_once: str = _run(
         "auto",
         "Train the seeds in one program: 'auto' does on an accelerator; on a CPU they are faster "
-        "one after another.",
-        choices=("auto", "on", "off"),
-        compared=False,
-    )
+        "one after another.", choices=("auto", "on", "off"), compared=False)
     log_steps: int = _run(500, "Report the mean loss of every N steps.", low=1, fixed=True)
     checkpoint_steps: int = _run(
-        0, "Save a checkpoint every N steps as well as every epoch; 0: epochs only.", low=0
-    )
+        0, "Save a checkpoint every N steps as well as every epoch; 0: epochs only.", low=0)
     keep_checkpoints: int = _run(2, "Keep the newest N checkpoints.", low=1)
     progress: str = _run(
-        "auto",
-        "Progress bar with the time left: 'auto' shows it on a terminal.",
-        choices=("auto", "on", "off"),
-        compared=False,
-    )
+        "auto", "Progress bar with the time left: 'auto' shows it on a terminal.",
+        choices=("auto", "on", "off"), compared=False)
     tensorboard: bool = _run(
-        False, "Write the curves for TensorBoard too (pip install 'segjax[tensorboard]')."
-    )
+        False, "Write the curves for TensorBoard too (pip install 'segjax[tensorboard]').")
     test: bool = _run(True, "Measure the test images at the end.", tested=True)
     profile: int = _run(
-        0,
-        "Trace N steps, after those that compile, into the run folder's profile/; 0: none.",
-        low=0,
-        compared=False,
-    )
+        0, "Trace N steps, after those that compile, into the run folder's profile/; 0: none.",
+        low=0, compared=False)
     cache_dir: str = _run(
-        "",
-        "Folder for compiled programs, so that later runs start faster.",
-        local=True,
-        compared=False,
-    )
+        "", "Folder for compiled programs, so that later runs start faster.",
+        local=True, compared=False)
 
     # Devices and processes
     devices: int = _devices(
-        0, "Share each batch out among N devices; 0: as many as divide it (of CPUs, one).", low=0
-    )
+        0, "Share each batch out among N devices; 0: as many as divide it (of CPUs, one).", low=0)
     multihost: bool = _devices(
-        False, "Run as one of several processes, one on each machine, that share each batch."
-    )
+        False, "Run as one of several processes, one on each machine, that share each batch.")
     coordinator: str = _devices(
         "",
-        "HOST:PORT at which the process 0 of --multihost is reached; empty: from the environment.",
-    )
+        "HOST:PORT at which the process 0 of --multihost is reached; empty: from the environment.")
     num_processes: int = _devices(
-        0, "How many processes --multihost has; 0: from the environment.", low=0
-    )
+        0, "How many processes --multihost has; 0: from the environment.", low=0)
     process_id: int = _devices(
-        -1,
-        "The number of this process, from 0, of --multihost; -1: from the environment.",
-        low=-1,
-        local=True,
-    )
+        -1, "The number of this process, from 0, of --multihost; -1: from the environment.",
+        low=-1, local=True)
+    # fmt: on
 
     def __post_init__(self) -> None:
         for field in flag_fields():
@@ -365,11 +289,10 @@ def names_with(
 
 def settings_that_differ(old: Config, new: Config) -> list[str]:
     """Return one phrase for each setting that a resumed run must keep and that ``new`` changes."""
-    named = [
-        (f"--{name} was", "is", getattr(old, name), getattr(new, name))
+    changes = [
+        f"--{name} was {before}, is {getattr(new, name)}"
         for name in names_with("fixed")
+        if (before := getattr(old, name)) != getattr(new, name)
     ]
-    named.append(("loss parameters were", "are", dict(old.loss_params), dict(new.loss_params)))
-    return [
-        f"{was} {before}, {now} {after}" for was, now, before, after in named if before != after
-    ]
+    before, after = dict(old.loss_params), dict(new.loss_params)
+    return changes + [f"loss parameters were {before}, are {after}"] * (before != after)

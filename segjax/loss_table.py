@@ -240,12 +240,6 @@ LOSSES: Mapping[str, LossSpec] = {row.name: row for row in _ROWS}
 CLASS_WEIGHT_RULES = ("balanced", "median")
 
 
-def check_class_weights(text: str) -> None:
-    """Raise ConfigError unless ``text`` is empty, a rule, or numbers."""
-    if text.strip() not in CLASS_WEIGHT_RULES:
-        parse_class_weights(text)
-
-
 def parse_class_weights(text: str) -> tuple[float, ...] | None:
     """Read ``1,1,2.5``; empty text is None.
 
