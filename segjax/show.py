@@ -15,10 +15,8 @@ from segjax.settings import SIZE_MULTIPLE
 
 FIGURE_FILE = "runs.png"
 # Settings that describe a network without a run.
-NETWORK_SETTINGS = (
-    *("network", "unet_widths", "unet_patch", "unet_blocks"),
-    *("depth", "head", "upsampling", "skip_connections"),
-)
+NETWORK_SETTINGS = ("network", "unet_widths", "unet_patch", "unet_blocks",
+                    "depth", "head", "upsampling", "skip_connections")  # fmt: skip
 
 
 def make_parser() -> argparse.ArgumentParser:

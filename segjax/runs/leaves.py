@@ -126,6 +126,6 @@ def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | N
     config = manifest["meta"].get("config")
     settings = {**(config if isinstance(config, Mapping) else {}), **manifest["meta"]}
     made_with = [f"{name}={settings[name]!r}" for name in _TELLING if name in settings]
-    told = "; ".join([f"it was made with {', '.join(made_with)}"] * bool(made_with) + parts)
+    how = "; ".join([f"it was made with {', '.join(made_with)}"] * bool(made_with) + parts)
     way_out = "Use the settings it was made with, or another run folder"
-    return f"does not belong to this run: {told}. {way_out}"
+    return f"does not belong to this run: {how}. {way_out}"

@@ -9,10 +9,8 @@ from typing import Any
 from segjax.errors import ConfigError
 
 # Of every CSV, in this order, so that files of several runs can be pasted together.
-CSV_COLUMNS = (
-    *("step", "epoch", "iter", "kind", "loss", "mean_over"),
-    *("val_loss", "val_miou", "seconds"),
-)
+CSV_COLUMNS = ("step", "epoch", "iter", "kind", "loss", "mean_over",
+               "val_loss", "val_miou", "seconds")  # fmt: skip
 FLUSH_S = 5
 # What TensorBoard shows: the record's key and the name of its curve.
 CURVES = {"loss": "train/loss", "val_loss": "validation/loss", "val_miou": "validation/miou"}

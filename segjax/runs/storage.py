@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from segjax.errors import one_line
@@ -169,8 +170,6 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
 
 def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:
     """Write arrays with Orbax; of a run's processes only the one that calls this takes part."""
-    import jax
-
     orbax = _orbax()
     # Trained weights do not compress; zstd costs time and gains a few percent.
     if jax.process_count() == 1:
@@ -211,8 +210,6 @@ def _not_from_orbax(record: logging.LogRecord) -> bool:
 
 def _alone(orbax: Any) -> Any:
     """Tell Orbax not to wait for other processes."""
-    import jax
-
     own = jax.process_index()
     return orbax.options.MultiprocessingOptions(
         primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"

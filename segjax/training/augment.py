@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from segjax.augment_table import AUGMENTATIONS, INTERPOLATION, OUTSIDE, parse_augment
 from segjax.errors import ConfigError, check_choice
 from segjax.training.step import Augment, Batch
-
-Array = jax.Array
 
 # Each augmentation has a random stream of its own, so that adding one leaves the others' draws.
 _STREAMS = {name: number for number, name in enumerate(sorted(AUGMENTATIONS))}

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from segjax import metrics
 from segjax.metrics import Counts, count
@@ -14,8 +15,6 @@ from segjax.training import backend
 from segjax.training.devices import Devices
 from segjax.training.objective import Objective, dlstudio_windows, half_value, windows_apply
 from segjax.training.step import Batch, take_batch
-
-Array = jax.Array
 
 SCORE_NAMES = ("iou", "dice", "precision", "recall")
 

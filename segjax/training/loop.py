@@ -117,7 +117,7 @@ class Group:
                 if self.alone:
                     raise
                 trainer.error = error
-                trainer.print_line(str(error))
+                trainer.say(str(error))
 
     def state_of(self, index: int) -> TrainState:
         """Return the state of one of the runs."""

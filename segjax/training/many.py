@@ -78,10 +78,7 @@ def run_seeds(config: Config, *, say: Say) -> Result:
 
 
 def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
-    """Choose the folders, load the data and build the programs of runs; writes nothing.
-
-    What a run says is headed by its folder's name.
-    """
+    """Choose the folders, load the data and build the programs of runs; writes nothing."""
     first = configs[0]
     for name in names_with("together", has=False):
         if len({str(getattr(config, name)) for config in configs}) > 1:

@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from segjax.errors import ConfigError
 from segjax.loss_table import Value, spec
 from segjax.losses.registry import make_loss
 from segjax.purdue import DLSTUDIO_WINDOWS
-
-Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+from jax import Array
 
 from segjax.training import backend
 from segjax.training.devices import Devices
 from segjax.training.objective import Objective
 
-Array = jax.Array
 Batch = dict[str, Array]
 # key, batch -> batch; see segjax.training.augment
 Augment = Callable[[Array, Batch], Batch]
@@ -101,15 +101,12 @@ def make_train_step(
             batch = augment(jax.random.fold_in(state.key, state.step), batch)
 
         def loss_of(params: Any) -> tuple[Array, Any]:
+            variables = {"params": params, "batch_stats": state.batch_stats}
             outputs, updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                batch["images"],
-                train=True,
-                mutable=["batch_stats"],
+                variables, batch["images"], train=True, mutable=["batch_stats"]
             )
-            loss = objective.loss(
-                outputs, batch["masks"], valid=batch.get("valid"), step=state.step
-            )
+            masks, valid = batch["masks"], batch.get("valid")
+            loss = objective.loss(outputs, masks, valid=valid, step=state.step)
             return loss, updated.get("batch_stats", {})
 
         (loss, batch_stats), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)

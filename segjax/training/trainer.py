@@ -49,7 +49,8 @@ class Trainer:
         self, config: Config, splits: Splits, program: Program, folder: RunFolder, *, say: Say
     ) -> None:
         self.config, self.splits, self.program = config, splits, program
-        self.folder, self.say, self.schedule = folder, say, program.schedule
+        self.folder, self.schedule = folder, program.schedule
+        self.say: Say = tqdm.external_write_mode()(say)  # above the progress bar
         if config.tensorboard:
             check_tensorboard()
         self.board: TensorBoard | None = None
@@ -79,11 +80,7 @@ class Trainer:
     def restored(
         self, state: TrainState, *, which: Which = "newest"
     ) -> tuple[TrainState, dict[str, Any], int]:
-        """Return a checkpoint's state, meta and step; ``state`` is the template.
-
-        Of several processes the first reads for all. Raises CheckpointError as
-        `Checkpoints.restore`.
-        """
+        """Return state, meta and step as `Checkpoints.restore`; the first process reads for all."""
         found = [own(state)]
 
         def read() -> list[Any]:
@@ -190,7 +187,7 @@ class Trainer:
         mean = float(np.mean(np.asarray(losses, np.float64)))
         self.record("train", epoch=epoch, iter=at, step=step, loss=mean, mean_over=len(losses))
         self.folder.write_performance_numbers(config.epochs, config.log_steps)
-        self.print_line(
+        self.say(
             f"[epoch={epoch}/{config.epochs}, iter={at:4d}  elapsed_time="
             f"{self.progress.seconds:3.0f} secs]   {config.loss.upper()} loss: {mean:.3f}"
         )
@@ -207,7 +204,7 @@ class Trainer:
     def trace(self) -> contextlib.closing[StepTrace]:
         """Trace the steps that --profile asks for from here on while the context lasts."""
         folder = self.folder.profile if self.folder.writes else None
-        steps, step, say = self.config.profile, self.progress.step, self.print_line
+        steps, step, say = self.config.profile, self.progress.step, self.say
         after = step + self.schedule.warm_up_steps
         return contextlib.closing(StepTrace(folder, steps=steps, after=after, step=step, say=say))
 
@@ -228,7 +225,7 @@ class Trainer:
         progress.epochs_since_best = 0 if is_best else progress.epochs_since_best + 1
         epoch = -(-step // self.schedule.steps_per_epoch)
         self.record("validation", epoch=epoch, step=step, val_loss=loss, val_miou=miou)
-        self.print_line(
+        self.say(
             f"[epoch={epoch}/{self.config.epochs}]   validation loss: {loss:.4g}   "
             f"mIoU: {miou:.4f}{'  (best so far)' if is_best else ''}"
         )
@@ -260,8 +257,3 @@ class Trainer:
             dynamic_ncols=True,
             mininterval=0.5,
         )
-
-    def print_line(self, line: str) -> None:
-        """Print above the progress bar."""
-        with tqdm.external_write_mode():
-            self.say(line)

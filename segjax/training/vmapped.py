@@ -15,12 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import Array
 
 from segjax.errors import ConfigError
 from segjax.training.objective import Objective
 from segjax.training.step import Augment, Batch, TrainState, make_steps, make_train_step
-
-Array = jax.Array
 
 
 class Member(NamedTuple):
