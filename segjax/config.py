@@ -34,7 +34,6 @@ class Config:
     """The settings of one run. Construction checks every value and raises ConfigError."""
 
     # fmt: off
-    # Data
     data: str = _data(
         "purdue",
         "What to train on: 'purdue' (PurdueShapes5MultiObject, fetched from PyPI the first time), "
@@ -75,7 +74,6 @@ class Config:
     single_object: bool = _data(False, "Use only pictures with exactly one COCO object.")
     keep_empty: bool = _data(False, "Use pictures without any COCO object, too.")
 
-    # Network
     network: str = _network(
         "munet",
         "'munet' is DLStudio's; 'unet' a small U-Net that is quick on CPUs (needs --head=dense).",
@@ -104,7 +102,6 @@ class Config:
         "float32", "Compute dtype; parameters, batch-norm statistics and losses stay float32.",
         choices=("float32", "bfloat16"))
 
-    # Loss
     loss: str = _loss(
         "mse", "Loss by name; see docs/losses.md. Terms may be added: bce+dice.",
         first=True, together=True)
@@ -115,7 +112,6 @@ class Config:
         "What mse, dice and combo regress to: 'values' is 0 or the class's mask value (50 to 250), "
         "'unit' is 0 or 1. Losses on probabilities always use 0 and 1.", choices=("values", "unit"))
 
-    # Optimisation
     optimizer: str = _optimisation(
         "sgd", "Optimizer, from optax.",
         choices=("sgd", "adam", "adamw", "lamb", "lion", "muon", "rmsprop"), first=True)
@@ -152,7 +148,6 @@ class Config:
     seed: int = _optimisation(
         1234, "Seed of weights, order and augmentation.", low=0, first=True, together=True)
 
-    # Test
     eval_stats: str = _test(
         "batch",
         "Batch norm at test time: 'batch' statistics as in DLStudio, or the 'running' ones.",
@@ -160,7 +155,6 @@ class Config:
     eval_batch_size: int = _test(
         0, "Images a test batch; 0: --batch_size with batch statistics, else 50.", low=0)
 
-    # Run
     run_dir: str = _folder("", "Folder for the results; empty: a new one under runs/.", first=True)
     resume: bool = _folder(
         False, "Go on with the run in --run_dir (or the newest of this name).", first=True)
@@ -190,7 +184,6 @@ class Config:
         "", "Folder for compiled programs, so that later runs start faster.",
         local=True, compared=False)
 
-    # Devices and processes
     devices: int = _devices(
         0, "Share each batch out among N devices; 0: as many as divide it (of CPUs, one).", low=0)
     multihost: bool = _devices(

@@ -35,19 +35,16 @@ class Parameter:
 
 @dataclass(frozen=True)
 class LossSpec:
-    """One loss by name: what it reads, which function it is, its settings, a line about it.
-
-    function is one of `segjax.losses`, with its module, called with `fixed` and the settings. cost
-    says why value and gradient take longer than two passes of a mean squared error over the same
-    arrays, in the words of `scripts/docs/losses.py`, which measures it; empty if they do not.
-    """
+    """One loss by name: what it reads, which function it is, its settings, a line about it."""
 
     name: str
     reads: Reads
-    function: str
+    function: str  # one of `segjax.losses`, with its module, called with `fixed` and the settings
     fixed: Mapping[str, str]
     parameters: Mapping[str, Value]
     summary: str
+    # Why value and gradient take longer than two passes of a mean squared error over the same
+    # arrays, in the words of `scripts/docs/losses.py`, which measures it; empty if they do not.
     cost: str = ""
 
 

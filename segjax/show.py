@@ -183,8 +183,8 @@ def summary(given: argparse.Namespace) -> list[str]:
         raise ConfigError(f"--size={given.size}: must be a multiple of 8")
     if given.outputs is not None and given.outputs < 1:
         raise ConfigError(f"--outputs={given.outputs}: must be at least 1")
-    asked = {name: getattr(given, name) for name in NETWORK_SETTINGS}
-    asked = {name: value for name, value in asked.items() if value is not None}
+    values = {name: getattr(given, name) for name in NETWORK_SETTINGS}
+    asked = {name: value for name, value in values.items() if value is not None}
     if given.runs and asked:
         raise ConfigError(f"--{next(iter(asked))} and a run exclude each other: the run says it")
     if not given.runs:

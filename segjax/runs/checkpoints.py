@@ -110,7 +110,6 @@ class Checkpoints:
           CheckpointError: no good checkpoint; or structure, shape or dtype differ.
         """
         named = leaves.named_leaves(template)
-
         step, manifest, values = self._read(which, lambda found: leaves.difference(found, named))
         entries = manifest["arrays"]
         try:

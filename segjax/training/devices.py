@@ -62,6 +62,9 @@ class Devices:
         return jax.tree.map(share_out, tree)
 
 
+ONE_DEVICE = Devices()
+
+
 def choose_devices(wanted: int, batch_size: int) -> Devices:
     """Return the devices that share a batch.
 
@@ -90,7 +93,7 @@ def choose_devices(wanted: int, batch_size: int) -> Devices:
         most = 1 if found[0].platform == "cpu" else len(found) // hosts
         each = next(n for n in range(most, 0, -1) if batch_size % (n * hosts) == 0)
     if each * hosts == 1:
-        return Devices()
+        return ONE_DEVICE
     chosen = [[one for one in found if one.process_index == host][:each] for host in range(hosts)]
     return Devices(Mesh(np.array(chosen).reshape(-1), (AXIS,), axis_types=(AxisType.Auto,)))
 

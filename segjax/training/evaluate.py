@@ -12,7 +12,7 @@ from jax import Array
 from segjax import metrics
 from segjax.metrics import Counts, count
 from segjax.training import backend
-from segjax.training.devices import Devices
+from segjax.training.devices import ONE_DEVICE, Devices
 from segjax.training.objective import Objective, dlstudio_windows, half_value, windows_apply
 from segjax.training.step import Batch, take_batch
 
@@ -63,14 +63,13 @@ def make_evaluate(
     *,
     stats: str = "batch",
     batch_size: int = 50,
-    devices: Devices | None = None,
+    devices: Devices = ONE_DEVICE,
 ) -> Callable[[Any, Batch], Evaluation]:
     """Return (variables, arrays) -> Evaluation over all rows of ``arrays``, in order.
 
     The last batch may be smaller; with batch statistics it is then normalised by fewer images.
     ``devices`` share each batch that they divide; variables and arrays have to lie on them.
     """
-    devices = devices or Devices()
     eval_step = make_eval_step(model, objective, stats=stats)
 
     @backend.jit

@@ -9,9 +9,9 @@ from segjax.config import Config, names_with
 from segjax.errors import ConfigError, Say, TrainingError
 from segjax.runs import seeds
 from segjax.runs.folder import open_run
-from segjax.training import processes
+from segjax.training.devices import several
 from segjax.training.loop import train
-from segjax.training.processes import begin, claim_folder, load_data, print_now
+from segjax.training.processes import begin, claim_folder, load_data, of_first, print_now
 from segjax.training.program import Program, make_program, scans
 from segjax.training.results import Result, environment, finish, unfinished
 from segjax.training.step import TrainState
@@ -50,12 +50,12 @@ def run_seeds(config: Config, *, say: Say) -> Result:
     """Train --seeds runs inside one folder and sum their test scores up."""
     parent = claim_folder(config)
     members = seeds.member_configs(config, parent.path)
-    done = processes.of_first(lambda: [config.resume and seeds.is_finished(m) for m in members])
+    done = of_first(lambda: [config.resume and seeds.is_finished(m) for m in members])
     waiting = [member for member, over in zip(members, done, strict=True) if not over]
     if any(done):
         say(f"{sum(done)} of {len(members)} seeds are finished")
     trainers = make_trainers(waiting, say=say) if waiting else []
-    processes.of_first(lambda: open_run(parent, config))
+    of_first(lambda: open_run(parent, config))
     at_once = {"auto": None, "on": True, "off": False}[config.seeds_at_once]
     ended = run_trainers(trainers, at_once=at_once, resume=parent.path, say=say)
     failed = {trainer.config.seed: trainer.error for trainer in trainers if trainer.error}
@@ -64,7 +64,7 @@ def run_seeds(config: Config, *, say: Say) -> Result:
     good = [member for member in members if member.seed not in failed]
     results = {
         "config": config.to_dict(),
-        **processes.of_first(lambda: seeds.summarise(good)),
+        **of_first(lambda: seeds.summarise(good)),
         "failed": {str(seed): str(error) for seed, error in failed.items()},
         "environment": environment(),
     }
@@ -109,7 +109,7 @@ def run_trainers(
     A TrainingError ends its run and is in its result; the other runs go on.
     """
     if at_once is None:
-        at_once = scans() and not processes.several()
+        at_once = scans() and not several()
     finished: dict[Path, Result] = {}
     for pairs in groups_of(trainers, at_once=at_once):
         group, first_states = zip(*pairs, strict=True)

@@ -9,11 +9,7 @@ from segjax.errors import Say
 
 
 class StepTrace:
-    """Traces some steps of a run, after those in which programs are compiled.
-
-    The loop asks `steps_to_event`, so that no chunk of steps goes past the trace's ends, and tells
-    with `reached` where it is.
-    """
+    """Traces some steps of a run, after those in which programs are compiled."""
 
     def __init__(
         self, folder: Path | None, *, steps: int, after: int, step: int = 0, say: Say

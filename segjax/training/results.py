@@ -181,10 +181,9 @@ def device_name() -> str:
 def commit() -> str | None:
     """Return the commit of the checkout that this code runs from, or None outside of one."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    here = Path(__file__).parent
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         found = subprocess.check_output(
-            command, cwd=here, stderr=subprocess.DEVNULL, text=True, timeout=10
+            command, cwd=Path(__file__).parent, stderr=subprocess.DEVNULL, text=True, timeout=10
         )
         return found.strip() or None
     return None

@@ -11,7 +11,7 @@ import optax
 from jax import Array
 
 from segjax.training import backend
-from segjax.training.devices import Devices
+from segjax.training.devices import ONE_DEVICE, Devices
 from segjax.training.objective import Objective
 
 Batch = dict[str, Array]
@@ -133,7 +133,7 @@ def make_steps(
     train_step: Callable[[TrainState, Batch], tuple[TrainState, Array]],
     *,
     scan: bool,
-    devices: Devices | None = None,
+    devices: Devices = ONE_DEVICE,
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, list[Array]]]:
     """Return (state, arrays, indices [K, B]) -> (state after K steps, losses), jitted.
 
@@ -147,7 +147,6 @@ def make_steps(
     device arrays, [k] each, without waiting for them. With ``devices`` (default: one) state and
     arrays have to lie on them, and each batch is shared out among them.
     """
-    devices = devices or Devices()
 
     def one(state: TrainState, arrays: Batch, indices: Array) -> tuple[TrainState, Array]:
         # The batch is the last axis of the indices, also of several runs'.
