@@ -28,6 +28,11 @@ class TrainingError(SegjaxError):
     """Training cannot go on, for instance because the loss is not finite any more."""
 
 
+def to_stderr(line: str) -> None:
+    """Tell the user a line where a program's output does not go."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def check_choice(given: str, value: object, choices: Collection[str]) -> None:
     """Raise ConfigError unless ``value`` is one of ``choices``; ``given`` shows it as it was given.
 

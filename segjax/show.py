@@ -188,8 +188,7 @@ def summary(given: argparse.Namespace) -> list[str]:
     if given.runs and asked:
         raise ConfigError(f"--{next(iter(asked))} and a run exclude each other: the run says it")
     if not given.runs:
-        config = Config().replace(**asked)
-        return _network_lines(config, given.outputs or 5, given.size or 64)
+        return _network_lines(Config().replace(**asked), given.outputs or 5, given.size or 64)
     lines: list[str] = []
     for folder in find_runs(given.runs):
         config = folder.config()

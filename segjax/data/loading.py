@@ -24,7 +24,7 @@ from segjax.data.dataset import Dataset
 from segjax.data.places import cache_folder
 from segjax.data.purdue.format import read_shapes_file
 from segjax.data.purdue.stream import Limits
-from segjax.errors import DataError, Say
+from segjax.errors import DataError, Say, to_stderr
 from segjax.files import sha256
 
 FORMAT_VERSION = 1
@@ -36,10 +36,6 @@ class StaleEntryError(Exception):
     """A cache entry exists and cannot be used; the message says why."""
 
 
-def _print_to_stderr(message: str) -> None:
-    print(message, file=sys.stderr)
-
-
 def load(
     path: str | Path,
     *,
@@ -47,7 +43,7 @@ def load(
     cache_dir: str | Path | None = None,
     progress: bool | None = None,
     limits: Limits | None = None,
-    notify: Say = _print_to_stderr,
+    notify: Say = to_stderr,
 ) -> Dataset:
     """Load a PurdueShapes5MultiObject ``.gz`` file.
 

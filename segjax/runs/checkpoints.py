@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from segjax.errors import CheckpointError, Say, one_line
+from segjax.errors import CheckpointError, Say, one_line, to_stderr
 from segjax.runs import leaves, storage
 
 Which = int | Literal["newest", "best"]
@@ -25,10 +24,6 @@ class Restored(NamedTuple):
     step: int
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 class Checkpoints:
     """The checkpoints in one folder, which belongs to one run and one process at a time.
 
@@ -41,7 +36,7 @@ class Checkpoints:
       CheckpointError: keep is less than 1.
     """
 
-    def __init__(self, folder: str | Path, *, keep: int = 2, notify: Say = _to_stderr) -> None:
+    def __init__(self, folder: str | Path, *, keep: int = 2, notify: Say = to_stderr) -> None:
         if keep < 1:
             raise CheckpointError(f"keep={keep}: at least one checkpoint has to be kept")
         self.folder, self.keep, self._notify = Path(folder).absolute(), keep, notify
@@ -188,7 +183,7 @@ class Checkpoints:
 
 
 def load_params(
-    path: str | Path, *, which: Which = "best", notify: Say = _to_stderr
+    path: str | Path, *, which: Which = "best", notify: Say = to_stderr
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Read the network alone, without an optimizer or a template, for prediction.
 

@@ -14,7 +14,9 @@ from jax import Array
 
 from segjax.augment_table import AUGMENTATIONS, INTERPOLATION, OUTSIDE, parse_augment
 from segjax.errors import ConfigError, check_choice
-from segjax.training.step import Augment, Batch
+
+Batch = dict[str, Array]
+Augment = Callable[[Array, Batch], Batch]
 
 # Each augmentation has a random stream of its own, so that adding one leaves the others' draws.
 _STREAMS = {name: number for number, name in enumerate(sorted(AUGMENTATIONS))}

@@ -12,9 +12,10 @@ from jax import Array
 from segjax import metrics
 from segjax.metrics import Counts, count
 from segjax.training import backend
+from segjax.training.augment import Batch
 from segjax.training.devices import ONE_DEVICE, Devices
 from segjax.training.objective import Objective, dlstudio_windows, half_value, windows_apply
-from segjax.training.step import Batch, take_batch
+from segjax.training.step import take_batch
 
 SCORE_NAMES = ("iou", "dice", "precision", "recall")
 

@@ -79,14 +79,13 @@ def run_seeds(config: Config, *, say: Say) -> Result:
 
 def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
     """Choose the folders, load the data and build the programs of runs; writes nothing."""
-    first = configs[0]
     for name in names_with("together", has=False):
         if len({str(getattr(config, name)) for config in configs}) > 1:
             raise ConfigError(f"runs that are trained together cannot differ in --{name}")
     folders = [claim_folder(config) for config in configs]
     if len({folder.path.resolve() for folder in folders}) < len(folders):
         raise ConfigError("runs that are trained together need a --run_dir each")
-    splits = load_data(first, say)
+    splits = load_data(configs[0], say)
     programs: dict[str, Program] = {}
     trainers = []
     for config, folder in zip(configs, folders, strict=True):
@@ -98,11 +97,7 @@ def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
 
 
 def run_trainers(
-    trainers: Sequence[Trainer],
-    *,
-    at_once: bool | None = None,
-    resume: Path | None = None,
-    say: Say,
+    trainers: Sequence[Trainer], *, at_once: bool | None, resume: Path | None = None, say: Say
 ) -> list[Result]:
     """Train and test runs, one after another or at once; ``resume`` is what goes on after a signal.
 

@@ -89,8 +89,7 @@ def claim_folder(config: Config) -> RunFolder:
                 raise ConfigError(f"--resume cannot change a run's settings: {'; '.join(changes)}")
         return str(folder.path)
 
-    path = of_first(choose)
-    return RunFolder(path, writes=is_first())
+    return RunFolder(of_first(choose), writes=is_first())
 
 
 def load_data(config: Config, say: Say) -> Splits:

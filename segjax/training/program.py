@@ -13,21 +13,13 @@ from segjax.data.splits import Splits
 from segjax.errors import ConfigError
 from segjax.loss_table import Value, spec
 from segjax.networks.build import Network, make_network
-from segjax.training.augment import make_augment
+from segjax.training.augment import Augment, Batch, make_augment
 from segjax.training.class_weights import resolve_class_weights
 from segjax.training.devices import Devices, choose_devices
 from segjax.training.evaluate import Evaluation, make_evaluate
 from segjax.training.objective import Objective, make_objective
 from segjax.training.optim import make_optimizer
-from segjax.training.step import (
-    SCAN_STEPS,
-    Augment,
-    Batch,
-    TrainState,
-    init_state,
-    make_steps,
-    make_train_step,
-)
+from segjax.training.step import SCAN_STEPS, TrainState, init_state, make_steps, make_train_step
 from segjax.training.vmapped import Member, make_many_step
 
 CPU_CHUNK_STEPS = 5  # steps between looks at signals and the bar; elsewhere one compiled scan

@@ -11,12 +11,9 @@ import optax
 from jax import Array
 
 from segjax.training import backend
+from segjax.training.augment import Augment, Batch
 from segjax.training.devices import ONE_DEVICE, Devices
 from segjax.training.objective import Objective
-
-Batch = dict[str, Array]
-# key, batch -> batch; see segjax.training.augment
-Augment = Callable[[Array, Batch], Batch]
 
 SCAN_STEPS = 50  # steps that one compiled call runs on an accelerator
 

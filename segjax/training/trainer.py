@@ -20,15 +20,16 @@ from segjax.data.splits import Splits
 from segjax.errors import Say, TrainingError
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
-from segjax.runs.checkpoints import Checkpoints, Which
+from segjax.runs.checkpoints import Checkpoints, Restored, Which
 from segjax.runs.folder import RunFolder, open_run
 from segjax.runs.logs import TensorBoard, check_tensorboard
+from segjax.training.augment import Batch
 from segjax.training.devices import own, share
 from segjax.training.evaluate import scores_of
 from segjax.training.processes import of_first
 from segjax.training.profile import StepTrace
 from segjax.training.program import Program
-from segjax.training.step import Batch, TrainState
+from segjax.training.step import TrainState
 
 
 @dataclasses.dataclass
@@ -77,10 +78,8 @@ class Trainer:
         self.progress = Progress(**meta["progress"])
         return state
 
-    def restored(
-        self, state: TrainState, *, which: Which = "newest"
-    ) -> tuple[TrainState, dict[str, Any], int]:
-        """Return state, meta and step as `Checkpoints.restore`; the first process reads for all."""
+    def restored(self, state: TrainState, *, which: Which = "newest") -> Restored:
+        """Restore as `Checkpoints.restore`; of several processes the first reads for all."""
         found = [own(state)]
 
         def read() -> list[Any]:
@@ -88,7 +87,7 @@ class Trainer:
             return about
 
         meta, step = of_first(read)
-        return self.program.devices.place(share(found[0])), meta, step
+        return Restored(self.program.devices.place(share(found[0])), meta, step)
 
     def announce(self, state: TrainState, *, runs_at_once: int = 1) -> None:
         """Say what is going to run."""

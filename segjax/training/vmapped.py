@@ -18,8 +18,9 @@ import optax
 from jax import Array
 
 from segjax.errors import ConfigError
+from segjax.training.augment import Augment, Batch
 from segjax.training.objective import Objective
-from segjax.training.step import Augment, Batch, TrainState, make_steps, make_train_step
+from segjax.training.step import TrainState, make_steps, make_train_step
 
 
 class Member(NamedTuple):
