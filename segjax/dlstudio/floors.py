@@ -64,7 +64,8 @@ def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors
     check_choice(f"head={head!r}", head, ("dlstudio", "dense"))
     if masks.ndim != 4:
         raise DataError(f"masks have shape {masks.shape}; floors are of masks [N, H, W, C]")
-    written = _even_pixels(masks.shape[1:3]) | (head == "dense")
+    written = np.full(masks.shape[1:3], head == "dense")
+    written[::2, ::2] = True
     sums = np.zeros((2, 3, masks.shape[3]))  # of the even pixels and the others, per channel
     for start in range(0, len(masks), CHUNK):
         for part, pixels in zip(sums, (written, ~written), strict=True):
@@ -91,17 +92,3 @@ def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors
         dice_amplitude=(energy / projected) ** 0.5 if projected else float("inf"),
         iou=iou,
     )
-
-
-def best_outputs(masks: np.ndarray) -> np.ndarray:
-    """Return P ``masks`` [N, H, W, C], float64: the outputs of DLStudio's layer nearest to them."""
-    outputs = masks.astype(np.float64)
-    rest = ~_even_pixels(masks.shape[1:3])
-    outputs[:, rest] = outputs[:, rest].mean((0, 1)) if rest.any() else 0
-    return outputs
-
-
-def _even_pixels(size: tuple[int, int]) -> np.ndarray:
-    even = np.zeros(size, bool)
-    even[::2, ::2] = True
-    return even

@@ -6,21 +6,16 @@ import pytest
 
 from segjax.config import flag_fields
 from segjax.loss_table import PARAMETERS
-from segjax.networks import munet
 from tests.docs import pages
-from tests.small_net import SmallNet
 
 TEXT = pages.read("README.md")
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("code", pages.python(TEXT))
-def test_its_python_runs(code, monkeypatch):
-    def small(**settings):  # mUnet is built as it says; the step is of what compiles in a second
-        whole(**settings)
-        return SmallNet()
-
-    whole = munet.MUnet
-    monkeypatch.setattr(munet, "MUnet", small)
+def test_its_python_runs(code, compiled):
+    if not compiled:  # mUnet's step is traced: compiling it takes ten seconds
+        code = code.replace("jax.jit(", "jax.tree_util.Partial(jax.eval_shape, ")
     pages.run(code, "README.md")
 
 
