@@ -12,22 +12,18 @@ The masks are the work of scikit-image's functions, not drawn by hand. Needs sci
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import itertools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-TISSUE_TILE = 64
-COINS_TILE = 72
 
-
-@dataclasses.dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """Tiles of one photograph.
 
     Attributes:
@@ -55,12 +51,10 @@ def make_tissue() -> Example:
     for value, channel in ((1, 0), (2, 2)):
         smooth = filters.gaussian(stains[..., channel], 2)
         on = smooth > filters.threshold_otsu(smooth)
-        on = morphology.remove_small_objects(on, max_size=60)
-        labels[on] = value
-    corners = range(0, 512, TISSUE_TILE)
-    tiles = [(top, left) for top in corners for left in corners]
+        labels[morphology.remove_small_objects(on, max_size=60)] = value
+    tiles = itertools.product(range(0, 512, 64), repeat=2)
     objects = measure.label(labels, background=0).astype(np.int32)
-    return _cut("tissue", ("nucleus", "brown"), tiles, TISSUE_TILE, picture, labels, objects)
+    return _cut("tissue", ("nucleus", "brown"), tiles, 64, picture, labels, objects)
 
 
 def make_coins() -> Example:
@@ -78,17 +72,14 @@ def make_coins() -> Example:
         if region.area < 500:
             objects[objects == region.label] = 0
             continue
-        top, left = (round(centre) - COINS_TILE // 2 for centre in region.centroid)
-        top = min(max(top, 0), grey.shape[0] - COINS_TILE)
-        left = min(max(left, 0), grey.shape[1] - COINS_TILE)
-        tiles.append((top, left))
+        sizes = zip(region.centroid, grey.shape, strict=True)
+        tiles.append([min(max(round(at) - 36, 0), size - 72) for at, size in sizes])
     picture = np.repeat(grey[..., None], 3, axis=2)
-    labels = (objects > 0).astype(np.uint8)
-    return _cut("coin", ("coin",), tiles, COINS_TILE, picture, labels, objects)
+    return _cut("coin", ("coin",), tiles, 72, picture, (objects > 0).astype(np.uint8), objects)
 
 
 def _cut(
-    prefix: str, classes: tuple[str, ...], corners: Sequence[Any], size: int, *arrays: np.ndarray
+    prefix: str, classes: tuple[str, ...], corners: Iterable[Any], size: int, *arrays: np.ndarray
 ) -> Example:
     tiles = [np.s_[top : top + size, left : left + size] for top, left in corners]
     names = tuple(f"{prefix}-{index:02d}" for index in range(len(tiles)))
@@ -98,32 +89,48 @@ def _cut(
 PICTURES: dict[str, Callable[[], Example]] = {"tissue": make_tissue, "coins": make_coins}
 
 
+def _write_images(example: Example, folder: Path, below: str) -> None:
+    _write_pngs(example.names, example.images, folder / below)
+    (folder / "classes.txt").write_text("\n".join(example.classes) + "\n")
+
+
+def _write_pngs(
+    names: Iterable[str], arrays: np.ndarray, folder: Path, palette: Sequence[int] = ()
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in zip(names, arrays, strict=True):
+        picture = Image.fromarray(array)
+        if palette:
+            picture.putpalette(palette)
+        picture.save(folder / f"{name}.png")
+
+
 def write_indexed(example: Example, folder: Path) -> None:
     """Write images/, masks/ with one indexed PNG an image, and classes.txt."""
     palette = [0, 0, 0, 86, 180, 233, 230, 159, 0]
-    _write_images(example, folder / "images", classes=folder)
+    _write_images(example, folder, "images")
     _write_pngs(example.names, example.labels, folder / "masks", palette=palette)
 
 
 def write_per_class(example: Example, folder: Path) -> None:
     """Write images/ and masks/CLASS/ with black and white PNGs of the classes an image shows."""
-    _write_images(example, folder / "images", classes=folder)
+    _write_images(example, folder, "images")
     for value, class_name in enumerate(example.classes, start=1):
         on = example.labels == value
         shown = on.any((1, 2)) | (value == 1)
-        names = [name for name, is_shown in zip(example.names, shown, strict=True) if is_shown]
+        names = itertools.compress(example.names, shown)
         _write_pngs(names, on[shown].astype(np.uint8) * 255, folder / "masks" / class_name)
 
 
 def write_flat(example: Example, folder: Path) -> None:
     """Write NAME.png beside NAME_mask.png, and classes.txt."""
-    _write_images(example, folder, classes=folder)
+    _write_images(example, folder, "")
     _write_pngs([f"{name}_mask" for name in example.names], example.labels, folder)
 
 
 def write_coco(example: Example, folder: Path) -> None:
     """Write images/ and annotations.json with the run lengths of every object."""
-    _write_images(example, folder / "images", classes=None)
+    _write_pngs(example.names, example.images, folder / "images")
     height, width = example.labels.shape[1:]
     images = [
         {"id": index, "file_name": f"{name}.png", "height": height, "width": width}
@@ -133,16 +140,16 @@ def write_coco(example: Example, folder: Path) -> None:
     for image, labels, objects in zip(images, example.labels, example.objects, strict=True):
         for number in np.unique(objects[objects > 0]):
             on = objects == number
-            rows, columns = np.flatnonzero(on.any(1)), np.flatnonzero(on.any(0))
-            left, top = int(columns[0]), int(rows[0])
+            rows, columns = np.nonzero(on)
+            corner, extent = (columns.min(), rows.min()), (np.ptp(columns) + 1, np.ptp(rows) + 1)
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": image["id"],
                     "category_id": int(labels[on][0]),
                     "iscrowd": 0,
-                    "area": int(on.sum()),
-                    "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
+                    "area": len(rows),
+                    "bbox": [int(number) for number in (*corner, *extent)],
                     "segmentation": {"size": [height, width], "counts": run_lengths(on)},
                 }
             )
@@ -153,29 +160,21 @@ def write_coco(example: Example, folder: Path) -> None:
 
 def write_npz(example: Example, folder: Path) -> None:
     """Write data.npz with images, masks of class numbers and class_names."""
-    np.savez_compressed(
-        folder / "data.npz",
-        images=example.images,
-        masks=example.labels,
-        class_names=np.array(example.classes),
-    )
+    names = np.array(example.classes)
+    arrays = {"images": example.images, "masks": example.labels, "class_names": names}
+    np.savez_compressed(folder / "data.npz", **arrays)
 
 
 def run_lengths(on: np.ndarray) -> list[int]:
     """Return COCO's uncompressed run lengths of a bool mask: column by column, zeros first."""
     flat = on.ravel(order="F").astype(np.int8)
-    edges = np.flatnonzero(np.diff(flat, prepend=0, append=0))
-    edges = np.unique(np.concatenate([[0], edges, [flat.size]]))
-    lengths = np.diff(edges).tolist()
-    return [0, *lengths] if flat[0] else lengths
+    edges = [0, *np.flatnonzero(np.diff(flat)) + 1, flat.size]
+    return [0] * int(flat[0]) + np.diff(edges).tolist()
 
 
-WRITERS: dict[str, Callable[[Example, Path], None]] = {
-    "indexed": write_indexed,
-    "per-class": write_per_class,
-    "flat": write_flat,
-    "coco": write_coco,
-    "npz": write_npz,
+WRITERS = {
+    make.__name__.removeprefix("write_").replace("_", "-"): make
+    for make in (write_indexed, write_per_class, write_flat, write_coco, write_npz)
 }
 
 
@@ -196,23 +195,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     WRITERS[given.layout](example, folder)
     sys.stdout.write(f"{folder}: {len(example.names)} images of {', '.join(example.classes)}\n")
     return 0
-
-
-def _write_images(example: Example, folder: Path, *, classes: Path | None) -> None:
-    _write_pngs(example.names, example.images, folder)
-    if classes:
-        (classes / "classes.txt").write_text("\n".join(example.classes) + "\n")
-
-
-def _write_pngs(
-    names: Sequence[str], arrays: np.ndarray, folder: Path, palette: Sequence[int] = ()
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(names, arrays, strict=True):
-        picture = Image.fromarray(array)
-        if palette:
-            picture.putpalette(palette)
-        picture.save(folder / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A scratch copy of the checkout in which the code is changed, and its tests run."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -7,8 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTED = re.compile(r"(\d+) (?:passed|failed|error)")
@@ -25,20 +26,12 @@ def copy_tree(target: Path) -> None:
             shutil.copy(ROOT / name, target / name)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a run of pytest ended.
+class Outcome(NamedTuple):
+    """How a run of pytest ended."""
 
-    Attributes:
-      code: its exit code; None if it was stopped at the time limit.
-      ran: tests that ran to an end.
-      failed: names of those that failed, as far as they were listed.
-      output: all that it printed.
-    """
-
-    code: int | None
-    ran: int
-    failed: tuple[str, ...]
+    code: int | None  # its exit code; None if it was stopped at the time limit
+    ran: int  # tests that ran to an end
+    failed: tuple[str, ...]  # names of those that failed, as far as they were listed
     output: str
 
 
@@ -62,21 +55,14 @@ def run_tests(
     }
     environment.pop("SEGJAX_PARITY_REPORT", None)
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *selection]
+    piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    how: dict[str, Any] = {"cwd": tree, "env": environment, "start_new_session": True, **piped}
     code, output = None, ""
-    with subprocess.Popen(
-        command,
-        cwd=tree,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
+    with subprocess.Popen(command, **how) as process:
         try:
-            output, _ = process.communicate(timeout=limit_s)
-            code = process.returncode
-        except subprocess.TimeoutExpired:
-            pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                output, _ = process.communicate(timeout=limit_s)
+                code = process.returncode
         finally:
             if code is None:
                 os.killpg(process.pid, signal.SIGKILL)
