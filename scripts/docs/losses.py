@@ -37,64 +37,49 @@ from segjax.losses import make_loss
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures" / "losses"
 REPEATS = 41
+TODAY = datetime.datetime.now(datetime.UTC).date()
 COST_SHAPE = (32, 64, 64, 5)
-LIBRARIES = {
-    "segjax": "segjax",
-    "optax": "optax",
-    "SMP": "segmentation_models_pytorch",
-    "MONAI": "monai",
-    "Keras": "keras",
-}
-Outcome = tuple[float, float]  # value, largest gradient
+LIBRARIES = ("segjax", "optax", "SMP", "MONAI", "Keras")
+Measure = Callable[[np.ndarray, np.ndarray], tuple[float, float]]  # value, largest gradient
 
 
 # ---- pictures
 
 
-def scene(name: str) -> tuple[np.ndarray, Callable[[jax.Array, bool], jax.Array], str]:
-    """Return targets, a function from p (and which pixels have it) to outputs, and the axis label.
+def draw(name: str) -> Path:
+    """Draw value and gradient against p; return the picture's path.
 
     A 16 x 16 image with an object of 8 x 4 pixels. Either the object has p and the background is
     right, or the background has p and the object is right; right means 0.99.
     """
-    reads = LOSSES[name].reads
+    loss, reads = make_loss(name), LOSSES[name].reads
     mask = np.zeros((1, 16, 16, 1), np.float32)
     mask[:, 4:12, 6:10] = 1
     target = mask[..., 0].astype(np.int32) if reads == "softmax" else mask
 
-    def outputs(x: jax.Array, on_object: bool) -> jax.Array:
-        moved = mask > 0 if on_object else mask == 0
-        if reads == "values":
-            return jnp.where(moved, x, mask)
-        right = 4.6 * (2 * mask - 1)
-        logit = jnp.where(moved, x, right)
-        return jnp.concatenate([-logit, logit], -1) / 2 if reads == "softmax" else logit
+    def value_at(x: jax.Array, moved: np.ndarray) -> Any:
+        output = jnp.where(moved, x, mask if reads == "values" else 4.6 * (2 * mask - 1))
+        if reads == "softmax":
+            output = jnp.concatenate([-output, output], -1) / 2
+        return loss(output, target)
 
-    return target, outputs, "predicted value" if reads == "values" else "probability"
-
-
-def draw(name: str) -> Path:
-    """Draw value and gradient against probability; return the picture's path."""
-    target, outputs, label = scene(name)
-    loss = make_loss(name)
     p = np.linspace(0.005, 0.995, 100).astype(np.float32)
-    x = p if LOSSES[name].reads == "values" else np.log(p / (1 - p))
+    x = p if reads == "values" else np.log(p / (1 - p))
     figure = Figure(figsize=(5.6, 1.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for on_object, colour, text in [(True, "C0", "object at p"), (False, "C1", "background at p")]:
-        one = jax.value_and_grad(lambda v, on_object=on_object: loss(outputs(v, on_object), target))
-        value, slope = jax.jit(jax.vmap(one))(x)
-        left.plot(p, value, color=colour, label=text)
+    slopes = jax.jit(jax.vmap(jax.value_and_grad(value_at), (0, None)))
+    for moved, colour, text in ((mask > 0, "C0", "object"), (mask == 0, "C1", "background")):
+        value, slope = slopes(x, moved)
+        left.plot(p, value, color=colour, label=f"{text} at p")
         right.plot(p, slope, color=colour)
-    left.set(xlabel=label, title="value", xlim=(0, 1))
-    by = "value" if "value" in label else "logit"
-    right.set(xlabel=label, title=f"gradient by the {by}", xlim=(0, 1))
     right.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     left.legend(fontsize=7, frameon=False)
-    for axis in (left, right):
+    label, by = ("predicted value", "value") if reads == "values" else ("probability", "logit")
+    for axis, title in ((left, "value"), (right, f"gradient by the {by}")):
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel(label, fontsize=8)
+        axis.set_xlim(0, 1)
         axis.tick_params(labelsize=7)
-        axis.title.set_fontsize(9)
-        axis.xaxis.label.set_fontsize(8)
         axis.spines[["top", "right"]].set_visible(False)
     path = FIGURES / f"{name}.png"
     figure.savefig(path, dpi=100, metadata={"Software": None})
@@ -104,10 +89,10 @@ def draw(name: str) -> Path:
 # ---- edge cases
 
 
-def in_jax(loss: Callable[..., Any], **settings: Any) -> Callable[..., Outcome]:
-    """Return a function from arrays to a value and the largest gradient, computed by jax."""
+def in_jax(loss: Callable[..., Any], **settings: Any) -> Measure:
+    """Return a function from logits and targets to a value and the largest gradient, by jax."""
 
-    def run(x: np.ndarray, t: np.ndarray) -> Outcome:
+    def run(x: np.ndarray, t: np.ndarray) -> tuple[float, float]:
         mean = jax.value_and_grad(lambda v: jnp.mean(loss(v, jnp.asarray(t), **settings)))
         value, grad = mean(jnp.asarray(x))
         return float(value), float(jnp.max(jnp.abs(grad)))
@@ -115,27 +100,26 @@ def in_jax(loss: Callable[..., Any], **settings: Any) -> Callable[..., Outcome]:
     return run
 
 
-def in_jit(loss: Callable[[jax.Array, jax.Array], Any]) -> Callable[..., Outcome]:
+def in_jit(loss: Callable[..., Any], **settings: Any) -> Measure:
     """Return ``in_jax`` of a loss that reads probabilities and is compiled."""
-    compiled = jax.jit(loss)
+    compiled = jax.jit(functools.partial(loss, **settings))
     return in_jax(lambda x, t: compiled(jax.nn.sigmoid(x), t))
 
 
-def in_torch(loss: Callable[[Any, Any], Any]) -> Callable[..., Outcome]:
-    """Return a function from arrays to a value and the largest gradient, computed by PyTorch."""
+def in_torch(loss: Callable[[Any, Any], Any]) -> Measure:
+    """Return a function from logits and targets to a value and the largest gradient, by PyTorch."""
     import torch
 
-    def run(x: np.ndarray, t: np.ndarray) -> Outcome:
-        tensor = torch.tensor(np.moveaxis(x, -1, 1).copy()).requires_grad_()
-        target = torch.tensor(np.moveaxis(t, -1, 1).copy())
-        value = loss(tensor, target)
+    def run(x: np.ndarray, t: np.ndarray) -> tuple[float, float]:
+        tensor, target = (torch.tensor(np.moveaxis(a, -1, 1).copy()) for a in (x, t))
+        value = loss(tensor.requires_grad_(), target)
         value.backward()
         return float(value.detach()), float(tensor.grad.abs().max())
 
     return run
 
 
-def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
+def adapters() -> dict[str, dict[str, Measure]]:
     """Return per library, with its default settings: its Dice, generalized Dice, BCE and focal.
 
     'ignore' is Dice where pixels with a target of 255 do not count.
@@ -145,14 +129,14 @@ def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
         return losses.dice_prob(x, jnp.where(t == 255, 0, t), pred_is="logits", valid=t != 255)
 
     multiclass = {"pred_is": "logits", "classes": "multiclass"}
-    found: dict[str, dict[str, Callable[..., Outcome]]] = {
+    found = {
         "segjax": {
             "dice": in_jax(losses.dice_prob, pred_is="logits"),
             "bce": in_jax(losses.bce, pred_is="logits"),
             "focal": in_jax(losses.focal, pred_is="logits"),
             "generalized": in_jax(losses.generalized_dice, **multiclass),
             "ignore": in_jax(ignoring),
-            "jit": in_jit(functools.partial(losses.dice_prob, pred_is="probs")),
+            "jit": in_jit(losses.dice_prob, pred_is="probs"),
         }
     }
     with contextlib.suppress(ImportError):
@@ -163,7 +147,7 @@ def adapters() -> dict[str, dict[str, Callable[..., Outcome]]]:
             "bce": in_jax(o.sigmoid_binary_cross_entropy),
             "focal": in_jax(o.sigmoid_focal_loss),
             "generalized": in_jax(o.multiclass_generalized_dice_loss),
-            "jit": in_jit(functools.partial(o.dice_loss, apply_softmax=False)),
+            "jit": in_jit(o.dice_loss, apply_softmax=False),
         }
     with contextlib.suppress(ImportError):
         import keras.losses as k
@@ -223,16 +207,14 @@ def edge_cases() -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
     }
 
 
-def show(number: float) -> str:
-    """Format a number for a table cell."""
-    if not np.isfinite(number):
-        return f"**{number}**"
-    return "0" if abs(number) < 1e-12 else f"{number:.3g}"
-
-
-def edge_table() -> list[str]:
-    """Measure all edge cases with all libraries; return the table's lines."""
+def edges_section() -> list[str]:
+    """Measure all edge cases with all libraries; return the table and what measured it."""
     found = adapters()
+
+    def show(number: float) -> str:
+        if not np.isfinite(number):
+            return f"**{number}**"
+        return "0" if abs(number) < 1e-12 else f"{number:.3g}"
 
     def cell(library: str, kind: str, x: np.ndarray, t: np.ndarray) -> str:
         if library not in found:
@@ -248,26 +230,33 @@ def edge_table() -> list[str]:
         (case, *(cell(library, *about) for library in LIBRARIES))
         for case, about in edge_cases().items()
     ]
-    return table(["case", *LIBRARIES], rows)
+    packages = ["jax", "optax", "keras", "segmentation_models_pytorch", "monai", "torch"]
+    versions = ", ".join(f"{package} {version(package)}" for package in packages)
+    told = f"Measured {TODAY} on {jax.devices()[0].device_kind}: {versions}."
+    return [*table(["case", *LIBRARIES], rows), "", told]
+
+
+def version(package: str) -> str:
+    """Return an installed version, or 'not installed'."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return "not installed"
 
 
 # ---- cost
 
 
-def objects(rng: np.random.Generator) -> np.ndarray:
-    """Draw masks of up to one disk per image and class, a third of them empty."""
-    y, x = np.mgrid[: COST_SHAPE[1], : COST_SHAPE[2]]
-    cells = (COST_SHAPE[0], 1, 1, COST_SHAPE[3])
-    top, left = (rng.uniform(0, size, cells) for size in COST_SHAPE[1:3])
-    radius = rng.uniform(3, 14, cells) * (rng.uniform(size=cells) < 2 / 3)
-    return (y[..., None] - top) ** 2 + (x[..., None] - left) ** 2 < radius**2
-
-
-def cost_table() -> list[str]:
-    """Time value and gradient of every loss beside MSE on the same arrays."""
+def cost_section() -> list[str]:
+    """Time value and gradient of every loss beside MSE on the same arrays, some classes absent."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=COST_SHAPE), jnp.float32)
-    drawn = objects(rng)
+    # Up to one disk per image and class, a third of them empty.
+    count, height, width, classes = COST_SHAPE
+    rows, columns = np.mgrid[:height, :width]
+    cells = (count, 1, 1, classes)
+    top, left = (rng.uniform(0, size, cells) for size in (height, width))
+    radius = rng.uniform(3, 14, cells) * (rng.uniform(size=cells) < 2 / 3)
+    drawn = (rows[..., None] - top) ** 2 + (columns[..., None] - left) ** 2 < radius**2
     masks = jnp.asarray(drawn, jnp.float32)
     labels = jnp.asarray(np.argmax(drawn, -1), jnp.int32)  # class 0 also where there is nothing
 
@@ -285,41 +274,34 @@ def cost_table() -> list[str]:
     for _ in range(REPEATS):
         for name in rng.permutation(list(steps)):
             times[name].append(timeit.timeit(steps[name], number=1))
-    plain = np.median(times["mse"])
-    rows = []
+    lines = []
     for name, taken in times.items():
         low, middle, high = np.percentile(np.array(taken) * 1e3, [25, 50, 75])
-        ratio = middle / 1e3 / plain
+        ratio = middle / 1e3 / np.median(times["mse"])
         spread = f"{middle:.2f} ({low:.2f} to {high:.2f})"
-        rows.append((name, spread, f"{ratio:.1f}", LOSSES[name].cost))
+        lines.append((name, spread, f"{ratio:.1f}", LOSSES[name].cost))
         if ratio > 2 and not LOSSES[name].cost:
             print(f"{name} takes {ratio:.1f} times MSE, and segjax.loss_table does not say why")
-    return table(["loss", "ms: median (quartiles)", "times MSE", "what takes the time"], rows)
-
-
-def cost_section() -> list[str]:
-    """Measure; return the lines below the title."""
-    about = {
-        "shape": list(COST_SHAPE),
-        "n": REPEATS,
-        "today": datetime.datetime.now(datetime.UTC).date(),
-        "device": jax.devices()[0].device_kind,
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "jaxlib": version("jaxlib"),
-    }
-    text = Path(__file__).with_name("losses.md").read_text(encoding="utf-8")
-    return [text.format(**about, jax=jax.__version__), *cost_table()]
+    text = (
+        Path(__file__)
+        .with_name("losses.md")
+        .read_text(encoding="utf-8")
+        .format(
+            shape=list(COST_SHAPE),
+            n=REPEATS,
+            today=TODAY,
+            device=jax.devices()[0].device_kind,
+            processor=platform.processor() or platform.machine(),
+            cores=os.cpu_count(),
+            jax=jax.__version__,
+            jaxlib=version("jaxlib"),
+        )
+    )
+    head = ["loss", "ms: median (quartiles)", "times MSE", "what takes the time"]
+    return [text, *table(head, lines)]
 
 
 # ---- the page
-
-
-def version(package: str) -> str:
-    """Return an installed version, or 'not installed'."""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(package)
-    return "not installed"
 
 
 def names_section() -> list[str]:
@@ -336,14 +318,6 @@ def names_section() -> list[str]:
         "",
         *table(["setting", "default", "what"], settings),
     ]
-
-
-def edges_section() -> list[str]:
-    """Measure; return the table of edge cases and what it was measured with."""
-    packages = ["jax", "optax", "keras", "segmentation_models_pytorch", "monai", "torch"]
-    versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    today = datetime.datetime.now(datetime.UTC).date()
-    return [*edge_table(), "", f"Measured {today} on {jax.devices()[0].device_kind}: {versions}."]
 
 
 SECTIONS = {"edges": edges_section, "names": names_section, "cost": cost_section}
