@@ -88,15 +88,8 @@ def execute(
 ) -> bool:
     """Run what is left in the plan's order; return False if a signal or the limit ended it.
 
-    A run that another process is at is passed over, and waited for at the end.
-
-    Args:
-      study: what to run.
-      only: runs whose name it is found in, a regular expression.
-      max_runs: stop after so many; 0: go on to the end.
-      vectorised: train runs that differ in loss, seed and the like in one program: for
-        accelerators.
-      say: gets a line at the start and the end of each run.
+    A run that another process is at is passed over, and waited for at the end. ``vectorised``, for
+    accelerators: runs that differ in loss, seed and the like train in one program.
     """
     draw_balances(study, say=say)
     done = 0
@@ -105,12 +98,8 @@ def execute(
         for run in left:
             mates = mates_of(study, run, left) if vectorised else [run]
             with contextlib.ExitStack() as claims:
-                mine = [
-                    mate
-                    for mate in mates
-                    if claims.enter_context(claim(study.folder, mate.name))
-                    and study.state_of(mate) != "done"
-                ]
+                held = [m for m in mates if claims.enter_context(claim(study.folder, m.name))]
+                mine = [mate for mate in held if study.state_of(mate) != "done"]
                 if run not in mine:
                     continue
                 waiting, ahead = False, study.time_for(study.left(only))
@@ -136,15 +125,11 @@ def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
     from segjax.training.run import run
 
     told: list[str] = []
-    started = time.perf_counter()
-    configs = [
-        entry.config.replace(
-            run_dir=str(study.path_of(entry)),
-            resume=study.state_of(entry) == "begun",
-            cache_dir=str(study.folder / "compiled"),
-        )
-        for entry in runs
-    ]
+    started, configs = time.perf_counter(), []
+    for entry in runs:
+        begun, folder = study.state_of(entry) == "begun", str(study.path_of(entry))
+        own = {"run_dir": folder, "resume": begun, "cache_dir": str(study.folder / "compiled")}
+        configs.append(entry.config.replace(**own))
     if len(configs) == 1:
         results = [run(configs[0], say=told.append)]
     else:
@@ -156,9 +141,8 @@ def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
             say(f"{entry.name}: {told[-1]}")
             return False
         keep_measures(study.path_of(entry), entry)
-        test = result.results["test"]
-        miou = test["half"]["mean"]["iou"]
-        say(f"{entry.name}: test loss {test['loss']:.4g}, mean IoU {miou:.3f}")
+        loss, scores = (result.results["test"][key] for key in ("loss", "half"))
+        say(f"{entry.name}: test loss {loss:.4g}, mean IoU {scores['mean']['iou']:.3f}")
     say(f"{len(runs)} done in {clock(time.perf_counter() - started)}")
     return True
 
@@ -206,11 +190,9 @@ def claim(folder: Path, name: str) -> Iterator[bool]:
     file = folder / "locks" / f"{name}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "w") as lock:
-        try:
+        held = False
+        with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            held = False
-        else:
             held = True
         yield held
 

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scripts.study.collect import Reach
 from scripts.study.execute import Study
-from scripts.study.floors import Reach
 from scripts.study.measure import predict_values
 from scripts.study.numbers import (
     BY_HEART,
@@ -23,7 +23,7 @@ from scripts.study.numbers import (
     MissingRunsError,
     Numbers,
     Run,
-)
+)  # fmt: skip
 from segjax import plots
 from segjax.colours import class_colour
 from segjax.data import Dataset
@@ -82,7 +82,7 @@ def head_curves(numbers: Numbers) -> Figure:
     for panel, name in zip(panels.flat, REPORT, strict=True):
         runs = {head: numbers.need(f"{name}-{head}") for head in HEADS}
         _curves(panel, runs, **texts, title=f"{LOSS_TITLES[name]} (floor {{:.4g}})")
-        panel.set_ylabel("training loss (running mean)")
+        panel.set(ylabel="training loss (running mean)")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), ncols=3, **TOP_LEGEND)
     return figure
 
@@ -95,8 +95,7 @@ def by_heart(numbers: Numbers) -> Figure:
         if dense := numbers.group(f"by-heart-{name}-dense"):
             runs["dense"] = dense
         _curves(panel, runs, label="{}", floor="floor {:.4g}", title=LOSS_TITLES[name])
-        panel.set_ylim(bottom=0)
-        panel.set_ylabel("training loss (mean of an epoch)")
+        panel.set(ylabel="training loss (mean of an epoch)", ylim=(0, None))
         panel.legend(**PLAIN_LEGEND, framealpha=0.85)
     return figure
 
@@ -149,8 +148,8 @@ def objects(numbers: Numbers) -> Figure:
             found = np.array(numbers.values(group, "measured", "shapes", f"recall_by_{by}"), float)
             if len(found):
                 where = np.arange(len(ticks)) + 0.08 * (index - 1.5)
-                style = {"color": colour, "marker": marker, "linestyle": "none", "markersize": 7}
-                style["label"] = f"{label} (n = {len(found)})"
+                style: Any = {"color": colour, "marker": marker, "linestyle": "none"}
+                style |= {"markersize": 7, "label": f"{label} (n = {len(found)})"}
                 spread = found.std(0, ddof=1) if len(found) > 1 else None
                 panel.errorbar(where, found.mean(0), yerr=spread, capsize=3, **style)
         panel.set_xticks(range(len(ticks)), ticks)
@@ -188,8 +187,8 @@ def guesses(numbers: Numbers) -> Figure:
                 panel.errorbar(list(points), means, yerr=spread, capsize=3, linewidth=1.5, **style)
                 panel.set_xticks(list(points))
     panels[2].set_xticks(range(len(ran)), list(ran))
-    panels[0].set(xlabel="epochs, Dice alone", ylabel="mean IoU on the test images")
-    panels[0].set_ylim(bottom=0)
+    label = "mean IoU on the test images"
+    panels[0].set(xlabel="epochs, Dice alone", ylabel=label, ylim=(0, None))
     panels[1].set_xlabel("depth, MSE")
     panels[2].set_xlabel("s in MSE + s Dice")
     _legend(figure, panels, ncols=2, **TOP_LEGEND)
@@ -202,10 +201,8 @@ def ranking(numbers: Numbers) -> Figure:
     if not rows:
         raise MissingRunsError
     figure, panel = _panels(8, 1.1 + 0.42 * len(rows))
-    shown = (
-        (("val_miou",), -0.13, BLUE, "o", "validation (what ranks)"),
-        (MIOU, 0.13, ORANGE, "s", "test"),
-    )
+    validation = (("val_miou",), -0.13, BLUE, "o", "validation (what ranks)")
+    shown = (validation, (MIOU, 0.13, ORANGE, "s", "test"))
     for index, name in enumerate(rows):
         for keys, shift, colour, marker, label in shown:
             values, at = numbers.values(f"library-{name}", *keys), index + shift
@@ -215,8 +212,7 @@ def ranking(numbers: Numbers) -> Figure:
             panel.plot([np.mean(values)] * 2, [at - 0.12, at + 0.12], color=colour, **bar)
     panel.set_yticks(range(len(rows)), rows)
     panel.invert_yaxis()
-    panel.set_xlabel("mean IoU (bars: means; points: seeds)")
-    panel.set_xlim(left=0)
+    panel.set(xlabel="mean IoU (bars: means; points: seeds)", xlim=(0, None))
     panel.legend(**PLAIN_LEGEND)
     return figure
 
@@ -232,17 +228,13 @@ def colour_leak(numbers: Numbers) -> Figure:
         raise MissingRunsError
     disk = numbers.classes.index("disk")
     figure, (left, right) = _panels(10, 1.5 + 0.55 * len(rows), 1, 2, sharey=True)
-    plain = (-0.2, "as_they_are", BLUE, "as they are")
-    new, red = (
-        (0.2, "recoloured", ORANGE, "recoloured"),
-        (0.2, "planted", PURPLE, "with a disk's red"),
+    changes: Any = (
+        (left, "recoloured", ORANGE, "recoloured", lambda scene: scene["iou"][disk]),
+        (right, "planted", PURPLE, "with a disk's red", lambda scene: 100 * scene["false_disk"]),
     )
-    changes: tuple[tuple[Any, tuple[float, str, str, str], Callable[[Any], float]], ...] = (
-        (left, new, lambda scene: scene["iou"][disk]),
-        (right, red, lambda scene: 100 * scene["false_disk"]),
-    )
-    for panel, changed, score in changes:
-        for shift, scene, colour, label in (plain, changed):
+    for panel, *changed, score in changes:
+        bars = ((-0.2, "as_they_are", BLUE, "as they are"), (0.2, *changed))
+        for shift, scene, colour, label in bars:
             means = [np.mean([score(leak[scene]) for leak in found]) for found in rows.values()]
             where = np.arange(len(rows)) + shift
             panel.barh(where, means, height=0.36, color=colour, label=label)
@@ -250,8 +242,8 @@ def colour_leak(numbers: Numbers) -> Figure:
         panel.legend(**PLAIN_LEGEND)
     left.set_yticks(range(len(rows)), list(rows))
     left.invert_yaxis()
-    left.set_xlabel("IoU of disk")
-    right.set_xlabel("pixels of other shapes called disk, %")
+    left.set(xlabel="IoU of disk")
+    right.set(xlabel="pixels of other shapes called disk, %")
     return figure
 
 
@@ -263,22 +255,17 @@ def shown_values(study: Study, group: str, data: Dataset, rows: Sequence[int]) -
     if not (runs := [run for run in study.done() if run.group == group]):
         raise MissingRunsError(group)
     trained, size = load_trained(study.path_of(runs[0])), runs[0].config.batch_size
-    return np.stack(
-        [
-            predict_values(trained, data.images[row // size * size :][:size])[row % size]
-            for row in rows
-        ]
-    )
+    batches = (data.images[row // size * size :][:size] for row in rows)
+    found = zip(batches, rows, strict=True)
+    return np.stack([predict_values(trained, batch)[row % size] for batch, row in found])
 
 
 def four_losses(study: Study, head: str) -> Figure:
     """Draw Figure 2: the same test images under the four losses of the report."""
     data = load_splits(study.runs[0].config, say=lambda line: None).test
     rows = rich_images(data, SHOWN_IMAGES)
-    values = {
-        LOSS_TITLES[name]: shown_values(study, f"{name}-{head}", data, rows.tolist())
-        for name in REPORT
-    }
+    groups = {LOSS_TITLES[name]: f"{name}-{head}" for name in REPORT}
+    values = {t: shown_values(study, group, data, rows.tolist()) for t, group in groups.items()}
     layer = {"dlstudio": "DLStudio's", "dense": "the dense"}[head]
     title = f"The same test images under the four losses, {layer} output layer"
     return comparison(data.subset(rows), values, title=title)
@@ -293,15 +280,9 @@ def rich_images(data: Dataset, count: int) -> np.ndarray:
 
 def comparison(shown: Dataset, values: dict[str, np.ndarray], *, title: str) -> Figure:
     """Draw images, their masks, and what several networks, by title, make of them."""
-    return plots.comparison_figure(
-        shown.images,
-        shown.masks,
-        values,
-        class_names=shown.class_names,
-        class_values=shown.class_values,
-        boxes=[shown.boxes_of(index) for index in range(len(shown))],
-        title=title,
-    )
+    about: Any = {"class_names": shown.class_names, "class_values": shown.class_values}
+    about["boxes"] = [shown.boxes_of(index) for index in range(len(shown))]
+    return plots.comparison_figure(shown.images, shown.masks, values, **about, title=title)
 
 
 def close_up(study: Study) -> Figure:
@@ -322,16 +303,11 @@ def close_up(study: Study) -> Figure:
     pictures |= {t: shown_values(study, group, data, [index])[0] for group, t in titles.items()}
     figure = Figure(figsize=(10, 3.5), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 4)
+    edges = (left - 0.5, left + CLOSE_UP - 0.5, top + CLOSE_UP - 0.5, top - 0.5)
+    style: Any = {"cmap": "cividis", "vmin": 0, "vmax": 2, "interpolation": "nearest"}
     for panel, (title, picture) in zip(panels, pictures.items(), strict=True):
-        shown = panel.imshow(
-            picture[top : top + CLOSE_UP, left : left + CLOSE_UP, channel]
-            / data.class_values[channel],
-            cmap="cividis",
-            vmin=0,
-            vmax=2,
-            interpolation="nearest",
-            extent=(left - 0.5, left + CLOSE_UP - 0.5, top + CLOSE_UP - 0.5, top - 0.5),
-        )
+        part = picture[top : top + CLOSE_UP, left : left + CLOSE_UP, channel]
+        shown = panel.imshow(part / data.class_values[channel], extent=edges, **style)
         panel.set_title(title, fontsize=11)
         panel.set_xlabel("column, pixels")
         panel.grid(visible=False)

@@ -49,10 +49,8 @@ def measure(folder: Path, run: Run) -> dict[str, Any]:
     data = splits.train if "2" in run.parts else splits.test  # part 2 learns its images by heart
     trained = load_trained(folder)
     values = predict_values(trained, data.images)
-    found = {
-        "outputs": outputs(values, data, head=config.head),
-        "shapes": shapes(half_value(values, data), data),
-    }
+    found = {"outputs": outputs(values, data, head=config.head)}
+    found["shapes"] = shapes(half_value(values, data), data)
     if "6" in run.parts:
         found["leak"] = leak(trained, data)
     if run.checked_epochs:
@@ -69,9 +67,8 @@ def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
     """Return outputs on the scale of the mask values, float32 [N, H, W, C], as the run tests."""
     predict = make_predict(trained.model, trained.objective, stats=trained.config.eval_stats)
     size = eval_batch_size(trained.config)
-    starts = range(0, len(images), size)
-    parts = [predict(trained.variables, images[start : start + size]) for start in starts]
-    return np.concatenate(parts)
+    batches = (images[start : start + size] for start in range(0, len(images), size))
+    return np.concatenate([predict(trained.variables, batch) for batch in batches])
 
 
 def half_value(values: np.ndarray, data: Dataset) -> np.ndarray:

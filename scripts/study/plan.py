@@ -13,6 +13,7 @@ Parts, as the page numbers them:
 """
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,13 @@ from segjax.config import Config
 from segjax.errors import ConfigError
 
 # Probabilities of rectangle, triangle, disk, oval, star; the files' are uniform.
-BALANCES = {
-    "uniform": (0.2, 0.2, 0.2, 0.2, 0.2),
-    "skewed": (0.6, 0.22, 0.1, 0.05, 0.03),
-}
+BALANCES = {"uniform": (0.2,) * 5, "skewed": (0.6, 0.22, 0.1, 0.05, 0.03)}
 GENERATOR_SEED = 20  # of the drawn training scenes; the test scenes take the next
 
 REPORT_LOSSES: dict[str, dict[str, Any]] = {
     "mse": {"loss": "mse"},
     "dice": {"loss": "dice"},
-    "combo20": {"loss": "combo", "loss_params": {"dice_scale": 20.0}},
-    "combo400": {"loss": "combo", "loss_params": {"dice_scale": 400.0}},
+    **{f"combo{s}": {"loss": "combo", "loss_params": {"dice_scale": float(s)}} for s in (20, 400)},
 }
 # Ranked in part 5. MSE there regresses to 0 and 1; ce reads exclusive classes.
 LIBRARY_LOSSES = ("bce", "mse", "dice_prob", "bce_dice", "ce", "focal")
@@ -89,15 +86,8 @@ SCALES = {
     "smoke": Scale(
         "smoke",
         "24 drawn training images, depth 2, 1 epoch of 6 steps of 4",
-        {
-            "data": "synthetic",
-            "synthetic_train": 32,
-            "synthetic_test": 12,
-            "synthetic_seed": 1,
-            "train_images": 24,
-            "depth": 2,
-            "log_steps": 2,
-        },
+        {"data": "synthetic", "synthetic_train": 32, "synthetic_test": 12, "synthetic_seed": 1}
+        | {"train_images": 24, "depth": 2, "log_steps": 2},
         seeds=(1, 2),
         epochs=1,
         longer=(2,),
@@ -130,8 +120,8 @@ class Run:
 
 def dlstudio_recipe(scale: Scale, **changes: Any) -> Config:
     """Return DLStudio's settings at this scale, with ``changes``."""
-    settings = {**scale.settings, "epochs": scale.epochs, "seed": scale.seeds[0], "progress": "off"}
-    return Config().replace(**{**settings, **changes})
+    base = {"epochs": scale.epochs, "seed": scale.seeds[0], "progress": "off"}
+    return Config().replace(**{**scale.settings, **base, **changes})
 
 
 def library_recipe(scale: Scale, **changes: Any) -> Config:
@@ -143,12 +133,7 @@ def library_recipe(scale: Scale, **changes: Any) -> Config:
 
 
 def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
-    """Return the runs of a scale in the order in which to run them.
-
-    Args:
-      scale: one of ``SCALES``.
-      folder: where the study keeps its runs; drawn data lies in its ``data``.
-    """
+    """Return a scale's runs in the order in which to run them; drawn data lies in FOLDER/data."""
     found: list[Run] = []
 
     def add(group: str, parts: str, order: int, *, later: int = 0, **changes: Any) -> None:
@@ -172,17 +157,10 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
         add(f"{name}-dense-inside", "3", 6, later=later, **throughout, **REPORT_LOSSES[name])
 
     images, epochs = scale.by_heart
-    few: dict[str, Any] = {
-        "depth": min(4, scale.settings["depth"]),
-        "train_images": images,
-        "epochs": epochs,
-        "log_steps": images // 4,
-        "upsampling": "dense",  # only the output layer is to be in the way
-        "optimizer": "adamw",
-        "learning_rate": 1e-2,
-        "schedule": "onecycle",
-        "input_range": "unit",
-    }
+    few: dict[str, Any] = {"train_images": images, "epochs": epochs, "log_steps": images // 4}
+    few |= {"depth": min(4, scale.settings["depth"]), "input_range": "unit"}
+    few |= {"optimizer": "adamw", "learning_rate": 1e-2, "schedule": "onecycle"}
+    few |= {"upsampling": "dense"}  # only the output layer is to be in the way
     for name in ("mse", "dice", "combo400"):
         add(f"by-heart-{name}-dlstudio", "2", 1, **few, **REPORT_LOSSES[name])
     add("by-heart-mse-dense", "2", 1, **few, head="dense")
@@ -198,17 +176,16 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
         add(f"dice-{head}-epochs-x{scale.longer[-1]}", "4", 28, loss="dice", head=head, **longer)
         for depth in scale.depths:
             add(f"mse-{head}-depth{depth}", "4", 14 + depth, head=head, depth=depth)
-    for value in scale.dice_scales:
-        for head in heads:
-            loss = {"loss": "combo", "loss_params": {"dice_scale": value}}
-            add(f"combo{value:g}-{head}", "4", 11, head=head, **loss)
+    for value, head in itertools.product(scale.dice_scales, heads):
+        loss = {"loss": "combo", "loss_params": {"dice_scale": value}}
+        add(f"combo{value:g}-{head}", "4", 11, head=head, **loss)
     for name in ("mse", "dice", "combo20"):
         add(f"{name}-dense-unit", "4", 10, head="dense", targets="unit", **REPORT_LOSSES[name])
     add("dice-dlstudio-unit", "4", 10, targets="unit", loss="dice")
     for balance in BALANCES:
-        drawn: dict[str, Any] = {"data": "purdue", "train_images": 0, "head": "dense"}
-        for split in ("train", "test"):
-            drawn[f"{split}_file"] = str(balance_file(folder, balance, split))
+        splits = ("train", "test")
+        files = {f"{split}_file": str(balance_file(folder, balance, split)) for split in splits}
+        drawn: dict[str, Any] = {"data": "purdue", "train_images": 0, "head": "dense", **files}
         for name in ("mse", "combo400"):
             add(f"{name}-dense-{balance}", "4", 13, **drawn, **REPORT_LOSSES[name])
 
@@ -219,8 +196,8 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
     add("library-bce-recolour", "6", 7, later=65, loss="bce", augment="recolour")
     add("mse-dense-recolour", "6", 7, head="dense", augment="recolour")
 
-    if len({run.name for run in found}) != len(found):
-        names = [run.name for run in found]
+    names = [run.name for run in found]
+    if len(set(names)) != len(found):
         raise ConfigError(f"two runs of the study have one name: {sorted(names)}")
     return sorted(found, key=lambda run: run.order)
 

@@ -1,5 +1,6 @@
 """The rows of the page's tables; their headings and notes are in template.md."""
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -39,14 +40,11 @@ def reproduction(numbers: Numbers) -> Rows:
     for name in REPORT:
         group, digits = f"{name}-dlstudio", 3 if name == "dice" else 1
         told = REPORTED["report"]["losses"].get(name)
-        losses = [
-            plus_minus(numbers.values(group, "curve", "loss", 0), digits),
-            plus_minus(numbers.values(group, "last_loss"), digits),
-            plus_minus(numbers.values(group, "floor")[:1], digits),
-        ]
-        [[title, count, *scores]] = scored(
-            numbers, {group: LOSS_TITLES[name]}, MIOU, ("windows", "miou")
-        )
+        first, last = numbers.values(group, "curve", "loss", 0), numbers.values(group, "last_loss")
+        floor = numbers.values(group, "floor")[:1]
+        losses = [plus_minus(values, digits) for values in (first, last, floor)]
+        titles = {group: LOSS_TITLES[name]}
+        [[title, count, *scores]] = scored(numbers, titles, MIOU, ("windows", "miou"))
         before = f"{told[0]:g} to {told[1]:g}" if told else "not given"
         rows.append([title, before, count, *(losses if len(scores) > 1 else []), *scores])
     return rows
@@ -89,11 +87,8 @@ def windows(numbers: Numbers) -> Rows:
 
 def fix(numbers: Numbers, key: str) -> Rows:
     """Return a score per class ('iou' or 'dice') under both output layers, and boundary F1."""
-    titles = {
-        f"{loss}-{head}": f"{LOSS_TITLES[loss]}, {title}"
-        for loss in REPORT
-        for head, title in HEAD_TITLES.items()
-    }
+    both = itertools.product(REPORT, HEAD_TITLES.items())
+    titles = {f"{loss}-{head}": f"{LOSS_TITLES[loss]}, {title}" for loss, (head, title) in both}
     left = {run.rpartition("-seed")[0] for run in numbers.summary["missing"]}
     planned = numbers.groups.keys() | left  # not every scale has all
     inside = {f"{loss}-dense-inside": f"{LOSS_TITLES[loss]}, dense throughout" for loss in REPORT}
@@ -104,11 +99,8 @@ def fix(numbers: Numbers, key: str) -> Rows:
 
 def balance(numbers: Numbers) -> Rows:
     """Return how even the classes are."""
-    titles = {
-        "files": "DLStudio's training file",
-        "uniform": "drawn, even",
-        "skewed": "drawn, skewed",
-    }
+    titles = {"files": "DLStudio's training file"}
+    titles |= {"uniform": "drawn, even", "skewed": "drawn, skewed"}
     rows = []
     for key, about in numbers.summary["balance"].items():
         shares = zip(about["pixels"], about["objects"], strict=True)
@@ -121,11 +113,8 @@ def balance(numbers: Numbers) -> Rows:
 
 def balance_runs(numbers: Numbers) -> Rows:
     """Return how the losses do on even and on skewed classes."""
-    titles = {
-        f"{name}-dense-{kind}": f"{LOSS_TITLES[name]}, {title}"
-        for name in ("mse", "combo400")
-        for kind, title in (("uniform", "even"), ("skewed", "skewed"))
-    }
+    both = itertools.product(("mse", "combo400"), {"uniform": "even", "skewed": "skewed"}.items())
+    titles = {f"{n}-dense-{kind}": f"{LOSS_TITLES[n]}, {title}" for n, (kind, title) in both}
     return scored(numbers, titles, MIOU, *per_class(numbers, "iou"))
 
 

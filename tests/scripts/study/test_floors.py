@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scripts.study.floors import Reach, loss_floor, reach_of
+from scripts.study.collect import Reach, loss_floor, reach_of
 from segjax.config import Config
 from segjax.dlstudio.floors import output_layer_floors
 
@@ -28,18 +28,15 @@ def test_joint_floor_lies_under_every_sampled_output(masks):
         assert loss(best + nudge) > floor
 
 
-def test_floors_of_single_losses_are_those_of_the_output_layer(masks):
+def test_floors_of_single_losses_are_the_output_layers_and_none_where_there_is_none(masks):
     known, reach = output_layer_floors(masks), reach_of(masks)
     assert reach.best(mse=1.0, dice=0.0) == pytest.approx((known.mse, 1.0))
     assert reach.best(mse=0.0, dice=1.0) == pytest.approx((known.dice, known.dice_amplitude))
     reach = Reach(energy=4.0, lowest=3.0)
     assert reach.loss(2.0, mse=0.0, dice=1.0) == pytest.approx(0.5)
     assert reach.best(mse=0.0, dice=1.0) == pytest.approx((0.5, 2.0))
-
-
-def test_floor_of_a_run_is_none_where_there_is_none(masks):
     faithful = Config(loss="dice")
-    assert 0.3 < loss_floor(faithful, masks) < output_layer_floors(masks).dice + 0.01
+    assert 0.3 < loss_floor(faithful, masks) < known.dice + 0.01
     for other in (faithful.replace(head="dense"), Config(loss="bce")):
         assert loss_floor(other, masks) is None
 

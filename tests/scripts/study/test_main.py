@@ -24,7 +24,7 @@ def test_what_the_page_needs_is_asked_for_before_anything_is_trained(tmp_path, m
 
 
 @pytest.mark.slow
-def test_a_part_of_the_study_from_runs_to_page(tmp_path, capsys):
+def test_a_part_of_the_study_from_runs_to_page_several_in_one_program(tmp_path, capsys):
     runs, docs = tmp_path / "runs", tmp_path / "docs"
     # Stops after one, goes on with the rest, then finds nothing left.
     assert run_study(runs, docs, "--only=^mse-dlstudio-seed", "--max_runs=1") == 3
@@ -33,8 +33,7 @@ def test_a_part_of_the_study_from_runs_to_page(tmp_path, capsys):
     assert "2 of 2 runs done; left: nothing" in capsys.readouterr().out
     first = (docs / "study-smoke.md").read_text(encoding="utf-8")
     assert "2 of" in first
-    page = (docs / "study-smoke.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in page
+    assert "data:image/png;base64," in (docs / "study-smoke.html").read_text(encoding="utf-8")
     # The page again from the numbers alone.
     (docs / "study-smoke.md").unlink()
     assert run_study(tmp_path / "nowhere", docs, "--page") == 0
@@ -43,22 +42,16 @@ def test_a_part_of_the_study_from_runs_to_page(tmp_path, capsys):
     run = summary["runs"]["mse-dlstudio-seed1"]
     assert run["measured"]["outputs"]["constant_range"] == [0.0] * 5
     assert run["last_loss"] > run["floor"] > 0
-
-
-@pytest.mark.slow
-def test_runs_of_one_program_are_done_as_the_plan_says(tmp_path, capsys):
     flags = ("--only=^dice-dlstudio-seed", "--vectorised")
-    assert run_study(tmp_path / "runs", tmp_path / "docs", *flags, "--max_runs=2") == 0
+    assert run_study(runs, docs, *flags, "--max_runs=2") == 0
     assert "dice-dlstudio-seed1, dice-dlstudio-seed2: starting" in capsys.readouterr().out
-    assert run_study(tmp_path / "runs", tmp_path / "docs", *flags, "--list") == 0
+    assert run_study(runs, docs, *flags, "--list") == 0
     assert "2 of 2 runs done; left: nothing" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_the_whole_study_at_the_smallest_scale(tmp_path):
-    runs, docs = tmp_path / "runs", tmp_path / "docs"
-    assert run_study(runs, docs) == 0
-    text = (docs / "study-smoke.md").read_text(encoding="utf-8")
-    assert "not run yet" not in text
-    assert "No figure yet" not in text
-    assert "not done at this scale" not in text
+    assert run_study(tmp_path / "runs", tmp_path) == 0
+    text = (tmp_path / "study-smoke.md").read_text(encoding="utf-8")
+    for gap in ("not run yet", "No figure yet", "not done at this scale"):
+        assert gap not in text

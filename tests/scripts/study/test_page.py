@@ -22,16 +22,11 @@ def test_committed_page_is_what_the_committed_numbers_give(committed):
     assert "{%" not in text
 
 
-@pytest.mark.parametrize(
-    "text", ["{{ nothing }}", "{{ nothing_rows() }}", "{% if nothing %}x{% endif %}", "{% odd %}"]
-)
-def test_template_refuses_names_that_do_not_exist(committed, text):
-    with pytest.raises(ConfigError, match=r"template\.md"):
-        fill(text, Numbers(committed), docs=DOCS)
-
-
-def test_the_title_of_the_html_is_the_pages_and_escaped(tmp_path):
-    assert "<title>A &lt; B</title>" in to_html("# A < B\n\nText.\n", folder=tmp_path)
+def test_template_refuses_names_that_do_not_exist_and_a_title_is_escaped(committed):
+    for odd in ("{{ nothing }}", "{{ nothing_rows() }}", "{% if nothing %}x{% endif %}", "{% x %}"):
+        with pytest.raises(ConfigError, match=r"template\.md"):
+            fill(odd, Numbers(committed), docs=DOCS)
+    assert "<title>A &lt; B</title>" in to_html("# A < B\n\nText.\n", folder=DOCS)
 
 
 def test_page_and_figures_come_from_the_numbers_alone(committed, tmp_path):
