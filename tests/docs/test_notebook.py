@@ -1,6 +1,7 @@
 """docs/own-images.ipynb: it is what its text makes, it was run, and it runs."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -15,20 +16,19 @@ CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
 
 def test_it_is_what_the_text_makes():
     fresh = script.empty_notebook(script.cells_of(script.TEXT.read_text(encoding="utf-8")))
-    kept = [{**cell, "outputs": [], "execution_count": None} for cell in CODE]
-    assert [cell for cell in fresh["cells"] if cell["cell_type"] == "code"] == kept
-    assert {**fresh, "cells": []} == {**NOTEBOOK, "cells": []}
-    for one, other in zip(NOTEBOOK["cells"], fresh["cells"], strict=True):
-        assert (one["cell_type"], one["source"]) == (other["cell_type"], other["source"])
+    not_run = {"outputs": [], "execution_count": None}
+    kept = [cell | not_run if cell in CODE else cell for cell in NOTEBOOK["cells"]]
+    assert fresh == NOTEBOOK | {"cells": kept}
+    assert script.cells_of(
+        '"""# Title\n\nWords.\n"""\n\n# %%\nx = 1\n\n\n# %% [markdown]\n# ## Two\n#\n#     code\n'
+    ) == [("markdown", "# Title\n\nWords."), ("code", "x = 1"), ("markdown", "## Two\n\n    code")]
 
 
 def test_every_cell_was_run_in_order_and_what_it_imports_is_there():
-    sources = ["".join(cell["source"]) for cell in CODE]
-    for cell, source in zip(CODE, sources, strict=True):
-        compile(source, cell["id"], "exec")
+    source = "\n".join("".join(cell["source"]) for cell in CODE)
+    compile(source, "own-images.ipynb", "exec")
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
-    lines = "\n".join(sources).splitlines()
-    imports = [line for line in lines if line.startswith("from segjax")]
+    imports = re.findall("^from segjax.*", source, re.M)
     assert len(imports) > 3
     exec("\n".join(imports), {})
 
@@ -43,32 +43,19 @@ def test_the_outputs_are_there_and_fit_to_be_committed():
     assert sum(len(picture) > 5_000 for picture in pictures) == sum(map(bool, pictures)) == 4
 
 
-def faults(**output):
-    return script.faults({"cells": [{"id": "cell-07", "outputs": [output]}]})
-
-
 def test_what_must_not_be_committed_is_found():
-    warned = faults(text=["a warning"], name="stderr")
-    assert warned == ["cell-07: writes to stderr: a warning"]
-    told = faults(text=["saved in /tmp/abc/runs, done"])
-    assert told == ["cell-07: a path: /tmp/abc/runs,"]
-    assert faults(data={"text/plain": ["'/home/me/photos'"]}) == [
-        "cell-07: a path: /home/me/photos"
-    ]
-    assert faults(text=["runs/tissue, docs/home/x, https://x.org/home/y"]) == []
+    def faults(**output):
+        return script.faults({"cells": [{"id": "cell-07", "outputs": [output]}]})
+
+    for output, told in (
+        ({"text": ["a warning"], "name": "stderr"}, ["cell-07: writes to stderr: a warning"]),
+        ({"text": ["saved in /tmp/abc/runs, done"]}, ["cell-07: a path: /tmp/abc/runs,"]),
+        ({"data": {"text/plain": ["'/home/me/photos'"]}}, ["cell-07: a path: /home/me/photos"]),
+        ({"text": ["runs/tissue, docs/home/x, https://x.org/home/y"]}, []),
+    ):
+        assert faults(**output) == told
     (bulk,) = faults(text=["x" * script.MAX_BYTES])
     assert "bytes, more than" in bulk
-
-
-def test_cells_of_a_text():
-    text = (
-        '"""# Title\n\nWords.\n"""\n\n# %%\nx = 1\n\n\n# %% [markdown]\n# ## Two\n#\n#     code\n'
-    )
-    assert script.cells_of(text) == [
-        ("markdown", "# Title\n\nWords."),
-        ("code", "x = 1"),
-        ("markdown", "## Two\n\n    code"),
-    ]
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def test_every_layout_loads_as_the_same_pictures_and_masks(tmp_path, picture, co
         assert other.ignore is None
 
 
-def test_the_masks_are_worth_learning():
+def test_the_masks_are_worth_learning_and_run_lengths_by_hand(tmp_path, capsys):
     tissue = script.make_tissue()
     assert all(0.05 < (tissue.labels == value).mean() < 0.6 for value in (1, 2))
     inside = tissue.images[tissue.labels == 2].mean(axis=0)
@@ -53,54 +53,49 @@ def test_the_masks_are_worth_learning():
     coins = script.make_coins()
     assert all((labels > 0).any() for labels in coins.labels)
     assert coins.images[coins.labels == 1].mean() > coins.images[coins.labels == 0].mean() + 40
-
-
-def test_run_lengths_by_hand():
     on = np.array([[0, 1], [0, 1], [1, 0]], bool)  # columns: 0 0 1, 1 1 0
     assert script.run_lengths(on) == [2, 3, 1]
     assert script.run_lengths(~on) == [0, 2, 3, 1]
     assert script.run_lengths(np.zeros((2, 2), bool)) == [4]
     assert script.run_lengths(np.ones((2, 2), bool)) == [0, 4]
-
-
-def test_an_existing_folder_is_left_alone(tmp_path, capsys):
     assert script.main([str(tmp_path)]) == 1
     assert "is there already" in capsys.readouterr().err
 
 
-def run_here(words, monkeypatch):
-    """Runs ``python WORDS`` in this process; a new one each would spend the time on imports."""
-    with monkeypatch.context() as patch:
-        if words[0] != "-m":
-            patch.setattr(sys, "argv", words)
-            runpy.run_path(words[0], run_name="__main__")
-        patch.setattr(sys, "argv", words[1:])
-        package = importlib.util.find_spec(words[1]).submodule_search_locations is not None
-        name = f"{words[1]}.__main__" if package else words[1]
-        patch.delitem(sys.modules, name, raising=False)
-        runpy.run_module(words[1], run_name="__main__")
-
-
-def run_all(lines, monkeypatch, capsys):
-    """Runs the lines in order; training is the same with a smaller network and one epoch."""
-    for name in ("scripts", "configs"):
-        shutil.copytree(ROOT / name, name, dirs_exist_ok=True)
-    for line in lines:
-        words = shlex.split(line)
-        assert words.pop(0) == "python"
-        if line in TRAINING:
-            words += SMALLER
-        with pytest.raises(SystemExit) as caught:
-            run_here(words, monkeypatch)
-        assert caught.value.code == 0, (line, capsys.readouterr())
-
-
-def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def run_all(tmp_path, monkeypatch, capsys):
+    """Runs lines in order, in this process; a training with a smaller network and one epoch."""
     monkeypatch.chdir(tmp_path)
+    for name in ("scripts", "configs"):
+        shutil.copytree(ROOT / name, name)
+
+    def run(dash_m, name, *words):
+        if dash_m != "-m":
+            runpy.run_path(dash_m, run_name="__main__")
+        package = importlib.util.find_spec(name).submodule_search_locations
+        name += "" if package is None else ".__main__"
+        with monkeypatch.context() as patch:
+            patch.delitem(sys.modules, name, raising=False)
+            runpy.run_module(name, run_name="__main__")
+
+    def run_each(lines):
+        for line in lines:
+            python, *words = shlex.split(line)
+            assert python == "python"
+            words += SMALLER if line in TRAINING else []
+            monkeypatch.setattr(sys, "argv", words[words[0] == "-m" :])
+            with pytest.raises(SystemExit) as caught:
+                run(*words)
+            assert caught.value.code == 0, (line, capsys.readouterr())
+
+    return run_each
+
+
+def test_the_pages_commands_run_in_order(run_all, tmp_path, capsys):
     trained = tuple(f"python -m segjax.{name} " for name in ("main", "show", "predict"))
     ran = [line for line in COMMANDS if not line.startswith(trained)]
     assert len(ran) >= 10
-    run_all(ran, monkeypatch, capsys)
+    run_all(ran)
     for name in ("photos.png", "report.json"):
         assert (tmp_path / name).stat().st_size > 0
     (python,) = pages.python(PAGE)
@@ -108,19 +103,16 @@ def test_the_pages_commands_run_in_order(tmp_path, monkeypatch, capsys):
     assert "45 images of 64x64" in capsys.readouterr().out
 
 
-def test_the_first_run_goes_from_the_folder_to_masks(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_the_first_run_goes_from_the_folder_to_masks(run_all, tmp_path):
     (block,) = (text for text in re.findall(r"```sh\n.*?```", PAGE, re.S) if "segjax.show" in text)
-    run_all([COMMANDS[0], *pages.commands(block)], monkeypatch, capsys)
+    run_all([COMMANDS[0], *pages.commands(block)])
     assert (tmp_path / "runs" / "photos" / "results.json").exists()
     assert len(list((tmp_path / "predicted").glob("*_mask.png"))) == 64
 
 
 @pytest.mark.slow
-def test_every_command_runs_in_order(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    makers_first = sorted(COMMANDS, key=lambda line: "make_example_folder" not in line)
-    run_all(makers_first, monkeypatch, capsys)
+def test_every_command_runs_in_order(run_all, tmp_path, capsys):
+    run_all(sorted(COMMANDS, key=lambda line: "make_example_folder" not in line))
     runs = {path.parent.name for path in (tmp_path / "runs").glob("*/results.json")}
     assert runs == {"photos", "coins", "photos-128", "arrays"}
     assert "64x64" in capsys.readouterr().out

@@ -30,28 +30,17 @@ def test_each_command_is_understood(command):
     make_augment(config.augment, **how)
 
 
-@pytest.mark.parametrize(
-    "instead",
-    [
-        [f"--{name}={value}" for name, value in SMALL.items()],
-        pytest.param([], marks=pytest.mark.slow),
-    ],
-    ids=["small network", "as it is"],
-)
+@pytest.mark.parametrize("instead", [SMALL, pytest.param({}, marks=pytest.mark.slow)], ids=len)
 def test_the_first_command_runs(tmp_path, instead):
-    folder = tmp_path / "run"
-    given = [*arguments(COMMANDS[0]), *instead, f"--run_dir={folder}", "--progress=off"]
-    assert main(given) == 0
-    assert (folder / "results.json").exists()
-    assert (folder / "metrics.csv").exists()
+    given = [*arguments(COMMANDS[0]), *(f"--{name}={value}" for name, value in instead.items())]
+    assert main([*given, f"--run_dir={tmp_path}/run", "--progress=off"]) == 0
+    for name in ("results.json", "metrics.csv"):
+        assert (tmp_path / "run" / name).exists()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    # Processes of --multihost wait for each other; tests/training/test_processes.py starts two.
-    "command",
-    [command for command in COMMANDS[1:] if "--multihost" not in command],
-)
+# Processes of --multihost wait for each other; tests/training/test_processes.py starts two.
+@pytest.mark.parametrize("command", [c for c in COMMANDS[1:] if "--multihost" not in c])
 def test_the_other_commands_run_on_tiny_data(tmp_path, command):
     if "tensorboard" in command:
         pytest.importorskip("tensorboardX")
@@ -70,15 +59,14 @@ def test_every_knob_has_its_words():
         "augment_interpolation augment_outside tensorboard seeds seeds_at_once synthetic_seed "
         "devices multihost coordinator num_processes process_id profile cache_dir"
     )
-    missing = [knob for knob in knobs.split() if f"--{knob}" not in PAGE]
-    assert not missing
+    assert not [knob for knob in knobs.split() if f"--{knob}" not in PAGE]
 
 
 def test_the_table_of_augmentations_is_the_codes():
-    rows = [
-        f"| `{row.name}` | "
-        f"{'none' if row.default is None else f'{row.unit}, {row.default:g}'} | {row.summary} |"
+    settings = {
+        row: "none" if row.default is None else f"{row.unit}, {row.default:g}"
         for row in AUGMENTATIONS.values()
-    ]
+    }
+    rows = [f"| `{row.name}` | {text} | {row.summary} |" for row, text in settings.items()]
     (table,) = re.findall(r"<!-- table: augmentations -->\n(.*?)<!-- end -->", PAGE, re.S)
     assert table.splitlines()[2:] == rows
