@@ -197,35 +197,32 @@ CELLS = {("sample", True): (3, 2), ("sample", False): (3,), ("batch", True): (2,
 CELLS["batch", False] = ()
 
 
-@jax.jit  # all at once: one program compiles faster than hundreds of operations
-def _reductions(p, t):
-    cells = {}
-    for over, per_class in CELLS:
-        for loss in (losses.dice_prob, losses.lovasz_hinge):
-            keywords = {"over": over, "per_class": per_class, "pred_is": "logits"}
-            cells[over, per_class, loss.__name__] = [
-                loss(p, t, reduction=reduction, **keywords) for reduction in ("none", "mean", "sum")
-            ]
-    probs = {"pred_is": "probs"}
-    pixels = {
-        "bce": losses.bce(p, t, reduction="none", **probs),
-        "ce": losses.cross_entropy(p, t[..., 0], reduction="none", **probs),
-    }
-    probs["classes"] = "multilabel"
-    each = losses.dice_ce(p, t, reduction="none", **probs)
-    return cells, pixels, each, losses.dice_ce(p[1:2], t[1:2], **probs)
-
-
 def test_per_cell_values_keep_their_shapes():
     rng = np.random.default_rng(0)
     p, t = rng.uniform(size=(3, 4, 4, 2)), rng.integers(0, 2, (3, 4, 4, 2))
-    found, pixels, each, alone = _reductions(p, t)
-    assert len(found) == 8
-    for (over, per_class, _), (cells, mean, total) in found.items():
-        assert cells.shape == CELLS[over, per_class]
+    probs, none = {"pred_is": "probs"}, {"reduction": "none"}
+    both = {"classes": "multilabel", **probs}
+
+    @jax.jit  # all at once: one program compiles faster than hundreds of operations
+    def results(p, t):
+        cells = [
+            [
+                loss(p, t, over=over, per_class=each, pred_is="logits", reduction=reduction)
+                for reduction in ("none", "mean", "sum")
+            ]
+            for over, each in CELLS
+            for loss in (losses.dice_prob, losses.lovasz_hinge)
+        ]
+        pixels = losses.bce(p, t, **none, **probs)
+        exclusive = losses.cross_entropy(p, t[..., 0], **none, **probs)
+        each = losses.dice_ce(p, t, **none, **both)
+        return cells, pixels, exclusive, each, losses.dice_ce(p[1:2], t[1:2], **both)
+
+    found, pixels, exclusive, each, alone = results(p, t)
+    shapes = [shape for shape in CELLS.values() for _ in range(2)]
+    for (cells, mean, total), shape in zip(found, shapes, strict=True):
+        assert cells.shape == shape
         np.testing.assert_allclose(mean, np.mean(cells), rtol=1e-6)
         np.testing.assert_allclose(total, np.sum(cells), rtol=1e-6)
-    assert pixels["bce"].shape == (3, 4, 4, 2)
-    assert pixels["ce"].shape == (3, 4, 4)
-    assert each.shape == (3,)
+    assert (pixels.shape, exclusive.shape, each.shape) == ((3, 4, 4, 2), (3, 4, 4), (3,))
     np.testing.assert_allclose(each[1], alone, rtol=1e-6)

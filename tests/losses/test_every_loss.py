@@ -30,14 +30,6 @@ def _example(reads, seed=0):
     return outputs, masks * np.array([50.0, 100.0, 150.0]) if reads == "values" else masks
 
 
-@functools.cache
-def _value_and_grad(name):
-    """Outputs, targets, valid, each with a leading axis of cases -> values and gradients."""
-    loss = make_loss(name)
-    one = jax.value_and_grad(lambda o, t, v: loss(o, t, valid=v))
-    return _jit(jax.vmap(one))
-
-
 def _right(reads, targets, size=40.0):
     if reads == "values":
         return targets.astype(np.float64)
@@ -128,9 +120,10 @@ def test_edges(name):
         "plain": (outputs, targets, all_valid),
     }
     stacked = [np.stack(parts) for parts in zip(*cases.values(), strict=True)]
-    values, grads = _value_and_grad(name)(
-        *(np.asarray(x, np.float32 if x.dtype == np.float64 else x.dtype) for x in stacked)
-    )
+    singles = (np.asarray(x, np.float32 if x.dtype == np.float64 else x.dtype) for x in stacked)
+    loss = make_loss(name)
+    each = jax.vmap(jax.value_and_grad(lambda o, t, v: loss(o, t, valid=v)))
+    values, grads = _jit(each)(*singles)
     value = dict(zip(cases, np.asarray(values), strict=True))
     grad = dict(zip(cases, np.asarray(grads), strict=True))
     for case in cases:
@@ -170,7 +163,7 @@ def test_edges(name):
         np.testing.assert_allclose(value[same], value["plain"], rtol=2e-5)
 
     # and the same without jit and vmap
-    eager = make_loss(name)(outputs.astype(np.float32), targets)
+    eager = loss(outputs.astype(np.float32), targets)
     np.testing.assert_allclose(eager, value["plain"], rtol=2e-5)
 
 

@@ -1,5 +1,7 @@
 """Losses by name: the table, the sums, the errors; and the table agrees with the functions."""
 
+import doctest
+import importlib
 import inspect
 from typing import get_args
 
@@ -12,6 +14,7 @@ from segjax.errors import ConfigError
 from segjax.loss_table import LOSSES, PARAMETERS, spec
 from segjax.losses import combo, dice, linear_weight, make_loss, mse
 
+FAMILIES = ("regression", "entropy", "overlap", "compound", "lovasz", "distance", "topology")
 PRED = np.array([[[[1.0], [2.0]], [[3.0], [0.5]]]], np.float32)
 TARGET = np.array([[[[0.0], [2.0]], [[1.0], [0.0]]]], np.float32)
 
@@ -80,3 +83,10 @@ def test_a_weight_may_move_in_one_step():
 def test_a_wrong_name_says_why(name, message):
     with pytest.raises(ConfigError, match=message):
         spec(name)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_examples_of_the_docstrings(family):
+    found = doctest.testmod(importlib.import_module(f"segjax.losses.{family}"))
+    assert found.attempted >= 2
+    assert found.failed == 0
