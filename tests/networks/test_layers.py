@@ -82,16 +82,6 @@ def test_a_layer_is_flaxs_form_of_it(layer, theirs, shape, size) -> None:
     assert_same_function(ours, theirs, *arguments, draw(outputs, seed=2))
 
 
-@pytest.mark.parametrize(("head", "size"), [(layers.DLStudioHead, 3), (layers.DenseHead, 2)])
-def test_dlstudio_head_writes_one_pixel_in_four(head: type[nn.Module], size: int) -> None:
-    kernel, bias = draw(size, size, 6, 5, seed=1), draw(5, seed=2)
-    found = np.asarray(applied(head(5, **KIND))(draw(2, 4, 4, 6), kernel, bias))
-    constant = np.full((8, 8), head is layers.DLStudioHead)
-    constant[::2, ::2] = False
-    assert (found[:, constant] == bias).all()
-    assert (found[:, ~constant] != bias).all()
-
-
 def test_max_pool_gives_a_ties_gradient_to_the_first_in_reading_order_and_hides_no_nan() -> None:
     # Few distinct values: every kind of tie occurs. nn.max_pool has the same rule.
     ties = np.random.default_rng(0).integers(0, 3, (4, 8, 8, 5)).astype(np.float64)
@@ -101,18 +91,6 @@ def test_max_pool_gives_a_ties_gradient_to_the_first_in_reading_order_and_hides_
         assert np.isnan(layers.max_pool_2x2(np.where(unknown, np.nan, 1.0))).all()
     grad = jax.grad(lambda v: layers.max_pool_2x2(v).sum())(jnp.ones((1, 2, 2, 1)))
     np.testing.assert_array_equal(grad[0, ..., 0], [[1, 0], [0, 0]])
-
-
-def test_spread_even_and_depth_to_space_lay_out_as_they_say() -> None:
-    x = draw(2, 3, 4, 2)
-    spread = layers.spread_even(x)
-    np.testing.assert_array_equal(spread[:, ::2, ::2], x)
-    assert np.count_nonzero(spread) == x.size
-    blocks = layers.depth_to_space(draw(1, 2, 3, 12))
-    source = draw(1, 2, 3, 12).reshape(1, 2, 3, 2, 2, 3)
-    for i in range(4):
-        for j in range(6):
-            np.testing.assert_array_equal(blocks[0, i, j], source[0, i // 2, j // 2, i % 2, j % 2])
 
 
 def batch_norm(x, *, train: bool, mean, var):

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from segjax.networks.norm import (
     BATCH_NORM_EPSILON,
@@ -46,12 +45,6 @@ def test_batch_norm_equals_autodiff_in_value_and_gradients(dtype, mean):
         np.testing.assert_allclose(batch_var, exact.var((0, 1, 2)), rtol=TOLERANCE[dtype])
         for mine, theirs in zip(ours, plain, strict=True):
             assert_close(mine, theirs, dtype)
-
-
-def test_batch_norm_gradient_is_the_derivative():
-    with jax.enable_x64(True):
-        x, scale, bias = (draw(s, "float64", i) for i, s in enumerate([(2, 4, 4, 3), (3,), (3,)]))
-        check_grads(jax.jit(lambda *a: normalise(*a)[0]), (x, scale, bias), order=1, modes=["rev"])
 
 
 @pytest.mark.parametrize("rows", [(4, 8, 8), (3, 5, 7), (1, 1, 1), (64, 32, 32)])
