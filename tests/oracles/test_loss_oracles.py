@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from scipy import ndimage
 
 torch = pytest.importorskip("torch")
 monai = pytest.importorskip("monai.losses")
@@ -39,11 +40,13 @@ def first(x):
 
 X, Y, Y1, YL = first(LOGITS), first(MASKS), first(ONE_HOT), torch.tensor(LABELS)
 F = torch.nn.functional
+bce = F.binary_cross_entropy_with_logits
 
 WEIGHTS = [1.0, 2.0, 3.0, 4.0]
 BATCH, MULTICLASS = {"over": "batch"}, {"classes": "multiclass"}
 SIGMOID, SOFTMAX = ({kind: True, "smooth_nr": 1, "smooth_dr": 1} for kind in ("sigmoid", "softmax"))
 HALF, MONAI_HALF = {"smooth": 0.5}, {"sigmoid": True, "smooth_nr": 0.5, "smooth_dr": 0.5}
+MONAI_SQUARED = {"squared_pred": True, "batch": True}
 MASKED, WHOLE, SQUARED = {"mode": "multilabel"}, {"include_background": True}, {"squared": True}
 # Weights of false positives and negatives: in our words, and in SMP's and MONAI's.
 FP_FN, ALPHA_BETA = {"fp_weight": 0.2, "fn_weight": 0.8}, {"alpha": 0.2, "beta": 0.8}
@@ -74,11 +77,8 @@ def exp_log_around_monais_dice():
 
 # Loss, target, keywords and what it equals for the same logits.
 EQUAL = [
-    ("bce", MASKS, {}, lambda: F.binary_cross_entropy_with_logits(X, Y)),
-    (
-        *("bce", MASKS, {"fn_weight": 3.0}),
-        lambda: F.binary_cross_entropy_with_logits(X, Y, pos_weight=torch.full((4, 1, 1), 3.0)),
-    ),
+    ("bce", MASKS, {}, lambda: bce(X, Y)),
+    ("bce", MASKS, {"fn_weight": 3.0}, lambda: bce(X, Y, pos_weight=torch.full((4, 1, 1), 3.0))),
     # SMP: t (1 - e) + (1 - t) e, twice the usual smoothing of t (1 - e) + e / 2
     (
         *("bce", MASKS, {"label_smoothing": 0.2}),
@@ -150,12 +150,7 @@ def test_equal(name, target, keywords, theirs):
 # Loss, keywords, and the library's class with its settings, for masks that may overlap.
 CLASSES = [
     ("dice_prob", HALF, monai.DiceLoss, MONAI_HALF),
-    (
-        "dice_prob",
-        SQUARED | BATCH,
-        monai.DiceLoss,
-        {**SIGMOID, "squared_pred": True, "batch": True},
-    ),
+    ("dice_prob", SQUARED | BATCH, monai.DiceLoss, SIGMOID | MONAI_SQUARED),
     # SMP's Dice is (I + s) / (I + FP / 2 + FN / 2 + s): its smooth counts twice as much as the
     # usual one of (2 I + s) / (P + T + s).
     ("dice_prob", {"smooth": 1.4, **BATCH}, smp.DiceLoss, {**MASKED, "smooth": 0.7}),
@@ -228,8 +223,7 @@ def test_mcc_of_an_empty_target_pushes_only_here():
 
 
 def test_unified_focal_of_monai_halves_its_focal_part():
-    # two exclusive classes; MONAI averages the focal part over both channels where the authors
-    # sum it, so it is half of theirs and ours
+    # Two exclusive classes; MONAI averages the focal part over both where the authors sum it.
     x, labels = LOGITS[..., :2], LABELS % 2
     both = torch.softmax(first(x), 1), first(np.eye(2, dtype=np.float32)[labels])
     parts = monai.unified_focal_loss
@@ -245,25 +239,18 @@ def test_cldice_of_monai():
     close(losses.cldice(p, t, pred_is="probs", iterations=3), theirs)
 
 
-def test_boundary_from_distances_of_scipy():
-    ndimage = pytest.importorskip("scipy.ndimage")
-    masks = np.moveaxis(MASKS, -1, 1).reshape(12, 8, 9) > 0
+def test_distances_and_boundary_of_scipy():
     edt = ndimage.distance_transform_edt
+    masks = np.moveaxis(MASKS, -1, 1).reshape(12, 8, 9) > 0
     outside, inside = (np.stack([edt(one) for one in side]) for side in (~masks, masks))
     phi = np.where(inside > 0, 1 - inside, outside)
     probs = np.moveaxis(PROBS, -1, 1).reshape(12, 8, 9)
     close(losses.boundary(LOGITS, MASKS, pred_is="logits"), np.mean(phi * probs))
-
-
-def test_distance_transform_of_scipy():
-    ndimage = pytest.importorskip("scipy.ndimage")
     for shape, share in [((2, 13, 17, 2), 0.7), ((1, 40, 33, 1), 0.97), ((1, 6, 7, 8, 1), 0.8)]:
         mask = RNG.uniform(size=shape) < share
         ours = np.asarray(losses.distance_transform(mask))
-        for b in range(shape[0]):
-            for c in range(shape[-1]):
-                expected = ndimage.distance_transform_edt(mask[b, ..., c])
-                np.testing.assert_allclose(ours[b, ..., c], expected, rtol=1e-6)
+        for b, c in np.ndindex(shape[0], shape[-1]):
+            np.testing.assert_allclose(ours[b, ..., c], edt(mask[b, ..., c]), rtol=1e-6)
 
 
 def kaggle_torch(x, y):
@@ -274,14 +261,14 @@ def kaggle_torch(x, y):
     entropy = F.binary_cross_entropy(p, t)
     fp, fn = ((1 - t) * p).sum(), (t * (1 - p)).sum()
     weighted = -(0.5 * (t * torch.log(p) + 0.5 * (1 - t) * torch.log(1 - p))).mean()
+    tversky = 1 - (both + 1) / (both + 0.5 * fp + 0.5 * fn + 1)
     return {
         "bce": entropy,
         "dice": dice,
         "bce_dice": entropy + dice,
         "jaccard": 1 - (both + 1) / (total - both + 1),
         "focal": 0.8 * (1 - torch.exp(-entropy)) ** 2 * entropy,
-        "tversky": 1 - (both + 1) / (both + 0.5 * fp + 0.5 * fn + 1),
-        "focal_tversky": 1 - (both + 1) / (both + 0.5 * fp + 0.5 * fn + 1),
+        **dict.fromkeys(("tversky", "focal_tversky"), tversky),
         "combo": 0.5 * weighted - 0.5 * (1 - dice),
         "lovasz_hinge": smp.LovaszLoss("binary", per_image=False)(x, y),
     }

@@ -1,10 +1,16 @@
-"""Outline metrics against SciPy, MONAI and torchmetrics, and where those differ and why."""
+"""Outlines and objects against SciPy, MONAI and torchmetrics, and where those differ and why.
+
+The recall of objects in their boxes has no outside oracle: no library judges objects of one mask
+per class by their boxes. tests/metrics/test_objects.py compares it with a loop over pixels.
+"""
 
 import warnings
 
 import numpy as np
 import pytest
+from scipy import ndimage, spatial
 
+from segjax import metrics as m
 from segjax.metrics import assd, boundary_count, hausdorff, hd95, surface_distances
 from segjax.metrics.masks import boundaries
 
@@ -13,9 +19,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     torch = pytest.importorskip("torch")
     tms = pytest.importorskip("torchmetrics.functional.segmentation")
+    detection = pytest.importorskip("torchmetrics.functional.detection")
     monai = pytest.importorskip("monai.metrics")
-ndimage = pytest.importorskip("scipy.ndimage")
-spatial = pytest.importorskip("scipy.spatial")
 
 
 def blobs(seed, shape=(4, 20, 24, 2)):
@@ -99,5 +104,58 @@ def test_torchmetrics_is_right_on_square_images_only():
     assert spatial.distance.directed_hausdorff([(2, 1)], [(2, 7)])[0] == 6
     assert theirs(pred, target) != 6
     # Black around the images makes them square and moves no outline.
-    square = [np.pad(m, ((0, 0), (0, 5), (0, 0), (0, 0))) for m in (pred, target)]
+    square = [np.pad(mask, ((0, 0), (0, 5), (0, 0), (0, 0))) for mask in (pred, target)]
     assert theirs(*square) == 6
+
+
+C = 3
+NOWHERE = C  # The category of background, a "stuff" whose score is left aside.
+
+
+def exclusive_blobs(seed, shape=(3, 24, 24)):
+    """Return masks of C classes that nowhere overlap, and a frayed prediction of them."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(*shape, C + 1)), (0, 2, 2, 0))
+    moved = noise + 0.15 * ndimage.gaussian_filter(rng.normal(size=noise.shape), (0, 1, 1, 0))
+    return tuple(np.eye(C + 1, dtype=bool)[layer.argmax(-1)][..., :C] for layer in (moved, noise))
+
+
+def instances(mask):
+    """Return (category, instance) of each pixel, int64 [N, H, W, 2]."""
+    category = np.where(mask.any(-1), mask.argmax(-1), NOWHERE)
+    instance = np.zeros_like(category)
+    for image, channel in np.ndindex(mask.shape[0], C):
+        pieces, _ = ndimage.label(mask[image, :, :, channel], np.ones((3, 3)))
+        instance[image] += pieces
+    return torch.from_numpy(np.stack([category, instance], axis=-1))
+
+
+def panoptic_of_torchmetrics(pred, target):
+    how = {"return_sq_and_rq": True, "return_per_class": True}
+    kinds = {"things": set(range(C)), "stuffs": {NOWHERE}}
+    per_class = detection.panoptic_quality(pred, target, **kinds, **how)
+    return per_class.reshape(C + 1, 3)[:C].numpy()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_panoptic_quality_of_torchmetrics(seed):
+    pred, target = exclusive_blobs(seed)
+    counts = m.panoptic_count(pred, target)
+    assert min(counts.tp.sum(), counts.fp.sum(), counts.fn.sum()) > 0
+    scores = (m.panoptic_quality, m.segmentation_quality, m.recognition_quality)
+    true = instances(target)
+    found = np.stack([score(counts) for score in scores], -1)
+    np.testing.assert_allclose(found, panoptic_of_torchmetrics(instances(pred), true), rtol=1e-6)
+    # A category that is not named is void.
+    noise = np.random.default_rng(seed).normal(size=pred.shape[:3])
+    valid = ndimage.gaussian_filter(noise, 2) > -0.05
+    true[torch.from_numpy(~valid)] = torch.tensor([C + 7, 0])
+    counts = m.panoptic_count(pred, target, valid=valid)
+    expected = panoptic_of_torchmetrics(instances(pred), true)[:, 0]
+    np.testing.assert_allclose(m.panoptic_quality(counts), expected, rtol=1e-6)
+    # An absent class is scored as zero.
+    pred[..., 1] = target[..., 1] = False
+    counts = m.panoptic_count(pred, target)
+    assert np.isnan(m.panoptic_quality(counts)[1])
+    expected = panoptic_of_torchmetrics(instances(pred), instances(target))[:, 0]
+    np.testing.assert_allclose(m.panoptic_quality(counts, absent="zero"), expected, rtol=1e-6)
