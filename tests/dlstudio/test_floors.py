@@ -15,7 +15,6 @@ from segjax.errors import ConfigError, DataError
 from segjax.networks.layers import DLStudioHead
 from tests.goldens import recipe
 
-TRAIN, TEST = "PurdueShapes5MultiObject-10000-train.gz", "PurdueShapes5MultiObject-1000-test.gz"
 EVEN = np.zeros((8, 8, 1), bool)
 EVEN[::2, ::2] = True
 
@@ -25,7 +24,7 @@ def random_masks(seed=0):
     return (random.random((3, 8, 8, 2)) < [0.3, 0.1]) * np.array([50, 250], np.uint8)
 
 
-def test_hand_computed():
+def test_hand_computed_and_iou_for_every_answer_on_the_constant_pixels():
     # One 2x2 image, one channel: 4 on the even pixel, 1, 1 and 4 on the three others.
     floors = output_layer_floors(np.array([[[[4.0], [1]], [[1], [4]]]]))
     assert floors.mse == pytest.approx((1 + 1 + 4) / 4)  # the others' mean is 2
@@ -36,9 +35,6 @@ def test_hand_computed():
     assert floors.dice_at_mask_value == pytest.approx(1 - 32 / 50)
     assert floors.dice_amplitude == pytest.approx((34 / 28) ** 0.5)
     np.testing.assert_allclose(floors.iou, [1.0])  # all pixels on
-
-
-def test_iou_by_hand_and_for_every_answer_on_the_constant_pixels():
     masks = np.zeros((1, 4, 4, 3))
     masks[0, 0, :, 0] = 50  # two of its four pixels are even
     masks[0, :, :, 1] = 100  # everything: the constant alone can be on; the third class is absent
@@ -76,21 +72,15 @@ def test_optimising_the_outputs_directly_reaches_the_floor_and_no_more(loss, sou
             return function(as_outputs(values, masks.shape), masks)
 
         start = np.random.default_rng(1).normal(20, 5, masks.shape[3] + masks.size // 4)
-        seen = []
-
-        def evaluate(values):
-            value, grad = value_and_grad(values)
-            seen.append(float(value))
-            return seen[-1], np.asarray(grad, np.float64)
-
         options = {"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-12}
-        optimize.minimize(evaluate, start, jac=True, method="L-BFGS-B", options=options)
-    assert min(seen) == pytest.approx(floor, rel=1e-6)
-    assert min(seen) > floor * (1 - 1e-9)
+        how = {"jac": True, "method": "L-BFGS-B", "options": options}
+        least = optimize.minimize(value_and_grad, start, **how).fun
+    assert least == pytest.approx(floor, rel=1e-6)
+    assert least > floor * (1 - 1e-9)
 
 
 def test_the_layer_itself_can_write_nothing_else():
-    # Random weights and inputs: its outputs are unchanged by the projection onto that space.
+    # Random weights and inputs: the projection onto that space leaves the outputs as they are.
     x = np.random.default_rng(0).normal(size=(3, 4, 4, 6)).astype(np.float32)
     outputs, _ = DLStudioHead(2).init_with_output(jax.random.key(0), x)
     np.testing.assert_allclose(projected(np.asarray(outputs)), outputs, rtol=1e-5, atol=1e-6)
@@ -112,9 +102,7 @@ def test_the_nearest_outputs_attain_the_floors_and_the_dense_head_has_none():
     assert (dense.mse, dense.dice) == (0, 0)
     np.testing.assert_array_equal(dense.iou, 1)
     assert dense.mse_all_zero == floors.mse_all_zero > dense.mse_best_constant
-
-
-def test_many_images_are_summed_in_parts_and_real_ones_show_the_floor_in_every_class():
+    # Many images are summed in parts; real ones show the floor in every class.
     masks = np.concatenate([random_masks(seed) for seed in range(200)])
     lowest = np.square(projected(masks) - masks).mean()
     assert output_layer_floors(masks).mse == pytest.approx(lowest)
@@ -136,15 +124,15 @@ def test_errors():
 @pytest.mark.parametrize(
     ("file", "mses"),
     [
-        (TEST, [499.7, 488.1, 366.1]),
-        pytest.param(TRAIN, [494.6, 483.1, 362.2], marks=pytest.mark.slow),
+        ("1000-test", [499.7, 488.1, 366.1]),
+        pytest.param("10000-train", [494.6, 483.1, 362.2], marks=pytest.mark.slow),
     ],
 )
 def test_the_reference_on_the_files(file, mses):
-    root = os.environ.get("SEGJAX_DATAROOT")
-    if not root or not (Path(root) / file).exists():
-        pytest.skip(f"set SEGJAX_DATAROOT to the folder of {file}")
-    found = output_layer_floors(data.load(Path(root) / file).masks)
+    path = Path(os.environ.get("SEGJAX_DATAROOT", ""), f"PurdueShapes5MultiObject-{file}.gz")
+    if not path.exists():
+        pytest.skip(f"set SEGJAX_DATAROOT to the folder of {path.name}")
+    found = output_layer_floors(data.load(path).masks)
     assert [round(m, 1) for m in (found.mse_all_zero, found.mse_best_constant, found.mse)] == mses
     dices = (found.dice, found.dice_zero_bias, found.dice_at_mask_value)
     assert [round(dice, 3) for dice in dices] == [0.483, 0.5, 0.6]

@@ -7,8 +7,6 @@ from segjax.dlstudio.layout import Kind, Layer, Tensor, tensors
 
 D2, D8, FULL = Kind(2), Kind(8), Kind(2, "dense", "dense", num_classes=3)
 PLACES = [
-    (D2, "conv_in.weight", (64, 3, 3, 3), "params/conv_in/kernel"),
-    (D2, "skip64DN_arr.0.convo2.bias", (64,), "params/skip64DN_arr_0/convo2/bias"),
     (D2, "skip64UP_arr.0.bn1.weight", (64,), "params/skip64UP_arr_0/bn1/scale"),
     (D2, "bn2DN.running_var", (128,), "batch_stats/bn2DN/var"),
     (D2, "skip64usUP.upsampler.weight", (64, 64, 1, 1), "params/skip64usUP/upsampler/kernel"),
@@ -21,7 +19,6 @@ PLACES = [
     (FULL, "conv_out.weight", (64, 3, 2, 2), "params/conv_out/kernel"),
     (FULL, "skip64usUP.upsampler.weight", (64, 64, 2, 2), "params/skip64usUP/upsampler/kernel"),
     (FULL, "skip64dsDN.downsampler.bias", (64,), "params/skip64dsDN/downsampler/bias"),
-    (FULL, "skip64dsDN.downsampler.weight", (64, 64, 1, 1), "params/skip64dsDN/downsampler/kernel"),
 ]  # fmt: skip
 
 

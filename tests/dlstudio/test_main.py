@@ -16,6 +16,7 @@ from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError, ConfigError
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
+from tests.dlstudio.states import assert_same
 from tests.goldens import recipe
 from tests.small_net import silent
 
@@ -43,11 +44,7 @@ def test_the_run_folder_holds_settings_and_weights_and_gives_them_back(
     saved_model, folder, tmp_path
 ):
     assert main(["export", str(folder), str(tmp_path / "again")]) == 0
-    before, after = read_torch_file(saved_model), read_torch_file(tmp_path / "again")
-    assert list(before) == list(after)
-    for name, value in before.items():
-        assert after[name].dtype == value.dtype, name
-        np.testing.assert_array_equal(after[name], value, err_msg=name)
+    assert_same(read_torch_file(tmp_path / "again"), read_torch_file(saved_model))
     imported = dlstudio.from_state_dict(saved_model, skip_connections=False)
     config = RunFolder(folder).config()
     assert (config.depth, config.head, config.skip_connections) == (2, "dlstudio", False)

@@ -1,6 +1,5 @@
 """PyTorch's file format without PyTorch: what is read, and what is refused."""
 
-import io
 import pickle
 import zipfile
 
@@ -10,6 +9,7 @@ import pytest
 from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError
 from tests.data.data_files import flipped
+from tests.dlstudio.states import assert_same
 from tests.goldens import recipe
 
 TENSORS = {
@@ -40,33 +40,30 @@ def tensor(*, shape=(4,), strides=(1,), offset=0):
     return b"\x80\x02}(X\x01\x00\x00\x00w" + rebuilt + b"\x89ccollections\nOrderedDict\n)RtRu."
 
 
-@pytest.fixture
-def written(tmp_path):
-    write_torch_file(tmp_path / "saved_model", TENSORS)
-    return tmp_path / "saved_model"
-
-
-def assert_same(found, expected):
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name].dtype == value.dtype
-        assert found[name].flags.writeable
-        np.testing.assert_array_equal(found[name], value)
-
-
-def test_what_is_written_is_read_and_aligned(written):
-    assert_same(read_torch_file(written), TENSORS)
-    assert list(written.parent.iterdir()) == [written], "nothing else is left behind"
-    assert written.read_bytes().find(TENSORS["a.weight"].tobytes()) % 64 == 0
+def test_what_is_written_is_read_and_aligned(tmp_path):
+    path = tmp_path / "saved_model"
+    write_torch_file(path, TENSORS)
+    found = read_torch_file(path)
+    assert_same(found, TENSORS)
+    assert all(value.flags.writeable for value in found.values())
+    assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
+    assert path.read_bytes().find(TENSORS["a.weight"].tobytes()) % 64 == 0
 
 
 def test_files_of_torch_and_by_hand_are_understood(tmp_path):
     # Written by scripts/parity/goldens.py: a transposed view, a slice, a shared storage, a scalar.
-    assert_same(read_torch_file(recipe.TORCH_FILE), recipe.torch_file_tensors())
-    found = read_torch_file(archive(tmp_path, tensor()))
-    np.testing.assert_array_equal(found["w"], [0, 1, 2, 3])
-    found = read_torch_file(archive(tmp_path, tensor(shape=(2, 2), strides=(1, 2))))
-    np.testing.assert_array_equal(found["w"], [[0, 2], [1, 3]])
+    found = read_torch_file(recipe.TORCH_FILE)
+    assert_same(found, recipe.torch_file_tensors())
+    assert all(value.flags.writeable for value in found.values())
+    turned = tensor(shape=(2, 2), strides=(1, 2))
+    for description, values in ((tensor(), [0, 1, 2, 3]), (turned, [[0, 2], [1, 3]])):
+        found = read_torch_file(archive(tmp_path, description))
+        np.testing.assert_array_equal(found["w"], values)
+
+
+BROKEN = [b"", *(b"\x80\x02" + end for end in (b"}", b"t.", b"h\x05.", b"K\x01Q."))]
+BROKEN += [b"\x80\x02X\xff\xff\xff\x7fw.", b"\x80\x02ctorch\nFloatStorage\n)R."]
+BROKEN += [tensor()[:-1], tensor(strides=(1, 1))]
 
 
 class Evil:
@@ -81,22 +78,13 @@ class Evil:
         (pickle.dumps({"w": Evil()}, 4), "instruction FRAME"),
         (b"\x80\x02cos\nsystem\n(X\x04\x00\x00\x00evilt" + b"R.", "names 'os system'"),
         (b"\x80\x02}(ccollections\nOrderedDict\nK\x01u.", "mapping from names to tensors"),
-        (b"\x80\x02}.", "holds no state_dict"),
-        (b"\x80\x02K\x01.", "holds no state_dict"),
+        *((other, "holds no state_dict") for other in (b"\x80\x02}.", b"\x80\x02K\x01.")),
         (b"\x80\x02}X\x01\x00\x00\x00wK\x01s.", "'w' is no tensor"),
-        (b"\x80\x02}", "not well formed"),
-        (b"", "not well formed"),
-        (b"\x80\x02t.", "not well formed"),
-        (b"\x80\x02h\x05.", "not well formed"),
-        (b"\x80\x02X\xff\xff\xff\x7fw.", "not well formed"),
-        (b"\x80\x02ctorch\nFloatStorage\n)R.", "not well formed"),
-        (b"\x80\x02K\x01Q.", "not well formed"),
-        (tensor()[:-1], "not well formed"),
+        *((broken, "not well formed") for broken in BROKEN),
         (tensor(shape=(5,)), r"shape \(5,\) but 4 values"),
         (tensor(shape=(200, 200, 200), strides=(0, 0, 0)), "but 4 values"),
         (tensor(offset=1), "reaches beyond its 4 values"),
         (tensor(strides=(2,)), "reaches beyond its 4 values"),
-        (tensor(strides=(1, 1)), "not well formed"),
         # Each level holds the one before twice: hashing the last would take 2**60 steps.
         (b"\x80\x02}K\x01" + b"q\x00h\x00\x86" * 60 + b"K\x01s.", "mapping from names"),
     ],
@@ -111,42 +99,36 @@ def test_other_descriptions_are_refused(tmp_path, description, told, monkeypatch
     assert not (tmp_path / "evil").exists()
 
 
-def foreign(_):
-    buffer = io.BytesIO()
-    np.savez(buffer, a=np.zeros(3))
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda data: data[: len(data) // 2], r"not a file of torch\.save"),
-        (lambda _: pickle.dumps({"a": 1}), r"before 1\.6"),
-        (foreign, r"no single data\.pkl"),
-        (lambda data: flipped(data, data.find(TENSORS["a.weight"].tobytes()) + 5), "CRC"),
-    ],
-)
-def test_cut_foreign_and_changed_files_are_named(written, change, told):
-    written.write_bytes(change(written.read_bytes()))
-    with pytest.raises(CheckpointError, match=told) as caught:
-        read_torch_file(written)
-    assert str(written) in str(caught.value)
-
-
 def test_what_cannot_be_read_or_written_is_named(tmp_path):
-    compressed = archive(tmp_path, tensor(), compress=zipfile.ZIP_DEFLATED)
-    part = tmp_path / "part"
-    with zipfile.ZipFile(part, "w") as file:
+    path = tmp_path / "saved_model"
+    write_torch_file(path, TENSORS)
+    data = path.read_bytes()
+    (tmp_path / "cut").write_bytes(data[: len(data) // 2])
+    inside = data.find(TENSORS["a.weight"].tobytes()) + 5
+    (tmp_path / "changed").write_bytes(flipped(data, inside))
+    (tmp_path / "old").write_bytes(pickle.dumps({"a": 1}))
+    np.savez(tmp_path / "foreign.npz", a=np.zeros(3))
+    archive(tmp_path, tensor(), compress=zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "part", "w") as file:
         file.writestr("saved_model/data.pkl", tensor())
     files = sorted(tmp_path.iterdir())
-    for told, work, *given in (
-        ("No such file", read_torch_file, tmp_path / "absent"),
-        (str(tmp_path), read_torch_file, tmp_path),
-        ("compressed", read_torch_file, compressed),
-        ("data/0 is missing", read_torch_file, part),
-        ("w: dtype complex64", write_torch_file, part, {"w": np.zeros(2, np.complex64)}),
-        ("cannot be written", write_torch_file, tmp_path / "none" / "f", TENSORS),
+    for name, told in (
+        ("cut", r"not a file of torch\.save"),
+        ("old", r"before 1\.6"),
+        ("foreign.npz", r"no single data\.pkl"),
+        ("changed", "CRC"),
+        ("absent", "No such file"),
+        ("", "."),
+        ("saved_model", "compressed"),
+        ("part", "data/0 is missing"),
+    ):
+        with pytest.raises(CheckpointError, match=told) as caught:
+            read_torch_file(tmp_path / name)
+        assert str(tmp_path / name) in str(caught.value)
+    for name, tensors, told in (
+        ("part", {"w": np.zeros(2, np.complex64)}, "w: dtype complex64"),
+        ("none/f", TENSORS, "cannot be written"),
     ):
         with pytest.raises(CheckpointError, match=told):
-            work(*given)
+            write_torch_file(tmp_path / name, tensors)
     assert sorted(tmp_path.iterdir()) == files

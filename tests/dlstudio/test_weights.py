@@ -10,19 +10,13 @@ from segjax.dlstudio import layout
 from segjax.dlstudio import weights as dlstudio
 from segjax.errors import CheckpointError
 from segjax.networks.munet import MUnet
+from tests.dlstudio.states import assert_same
 from tests.goldens import recipe
 
 
 def shapes_of(net):
     init = functools.partial(net.init, train=False)
     return jax.eval_shape(init, jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
-
-
-def assert_same(found, expected):
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name].dtype == value.dtype, name
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
 def imported(depth):
@@ -33,8 +27,8 @@ def imported(depth):
 def test_round_trip_is_exact_through_the_networks_own_variables(depth):
     state = recipe.random_state_dict(depth=depth)
     found = dlstudio.from_state_dict(state, skip_connections=False)
-    assert (found.depth, found.head, found.num_classes) == (depth, "dlstudio", 5)
-    assert found.skip_connections is False
+    kind = found.depth, found.head, found.num_classes, found.skip_connections
+    assert kind == (depth, "dlstudio", 5, False)
     assert_same(dlstudio.to_arrays(found.variables, extra=found.extra), state)
     if depth in (4, 8):
         own = jax.tree.map(lambda leaf: leaf.shape, shapes_of(MUnet(depth=depth)))
@@ -75,40 +69,37 @@ def test_tensors_that_never_run_get_pytorchs_initial_values_where_none_came_alon
     assert not np.array_equal(dlstudio.to_arrays(variables, seed=4)[name], made[name])
 
 
-def changed(name, value):
-    state = {**recipe.random_state_dict(depth=4), name: value}
-    return {name: value for name, value in state.items() if value is not None}
-
-
-@pytest.mark.parametrize(
-    ("state", "told"),
-    [
+def test_other_weights_are_refused():
+    whole, bias = recipe.random_state_dict(depth=4), "bn1DN.bias"
+    for state, told in (
         ({}, "not the weights of DLStudio's mUnet"),
         ({"fc.weight": np.zeros((2, 2))}, "not the weights of DLStudio's mUnet"),
         ({"module.conv_in.bias": np.zeros(64)}, r"save net\.module\.state_dict\(\)"),
-        (changed("bn1DN.bias", None), "1 tensor.* missing, the first is 'bn1DN.bias'"),
-        (changed("extra.weight", np.zeros(3)), "unknown, the first is 'extra.weight'"),
-        (changed("bn1DN.bias", np.zeros(65)), r"bn1DN.bias has shape \(65,\) instead of \(64,\)"),
-        (changed("bn1DN.bias", np.zeros(64, int)), "bn1DN.bias has dtype int64"),
-        (changed("bn1DN.bias", np.full(64, np.nan)), "bn1DN.bias holds values that are not finite"),
-        (changed("conv_out.weight", np.zeros((64, 5, 5, 5))), "conv_out.weight has shape"),
-    ],
-)
-def test_other_weights_are_refused(state, told):
-    with pytest.raises(CheckpointError, match=told) as caught:
-        dlstudio.from_state_dict(state, skip_connections=True)
-    assert "\n" not in str(caught.value)
+        (
+            {name: value for name, value in whole.items() if name != bias},
+            "1 tensor.* missing, the first is 'bn1DN.bias'",
+        ),
+        (whole | {"extra.weight": np.zeros(3)}, "unknown, the first is 'extra.weight'"),
+        (whole | {bias: np.zeros(65)}, r"bn1DN.bias has shape \(65,\) instead of \(64,\)"),
+        (whole | {bias: np.zeros(64, int)}, "bn1DN.bias has dtype int64"),
+        (whole | {bias: np.full(64, np.nan)}, "bn1DN.bias holds values that are not finite"),
+        (whole | {"conv_out.weight": np.zeros((64, 5, 5, 5))}, "conv_out.weight has shape"),
+    ):
+        with pytest.raises(CheckpointError, match=told) as caught:
+            dlstudio.from_state_dict(state, skip_connections=True)
+        assert "\n" not in str(caught.value)
 
 
 def test_other_variables_are_refused():
-    found = imported(4)
-    with pytest.raises(CheckpointError, match=r"not the variables of a segjax\.MUnet"):
-        dlstudio.to_arrays({"params": {"conv": 1}})
-    del found.variables["batch_stats"]["bn1DN"]
-    with pytest.raises(CheckpointError, match="batch_stats/bn1DN/mean is missing"):
-        dlstudio.to_arrays(found.variables)
-    with pytest.raises(CheckpointError, match="has no place in a depth-4 mUnet"):
-        dlstudio.to_arrays(imported(4).variables, extra=imported(8).extra)
+    lacking, whole = imported(4).variables, imported(4).variables
+    del lacking["batch_stats"]["bn1DN"]
+    for variables, extra, told in (
+        ({"params": {"conv": 1}}, None, r"not the variables of a segjax\.MUnet"),
+        (lacking, None, "batch_stats/bn1DN/mean is missing"),
+        (whole, imported(8).extra, "has no place in a depth-4 mUnet"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            dlstudio.to_arrays(variables, extra=extra)
 
 
 def fresh(depth):
@@ -117,32 +108,27 @@ def fresh(depth):
     return {tensor.name: tensor.initial(random, np.float32) for tensor in tensors}
 
 
-@functools.cache
-def one_pass(depth, skip):
-    net = MUnet(depth=depth, skip_connections=skip)
-    return jax.jit(lambda v, x: net.apply(v, x, train=True, mutable=["batch_stats"])[1])
-
-
-@pytest.mark.parametrize("scale", [1.0, 1 / 255])
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("depth", [2, 4, pytest.param(8, marks=pytest.mark.slow)])
-def test_skip_setting_is_recognised_after_a_few_passes(depth, skip, scale):
-    variables = dlstudio.from_state_dict(fresh(depth), skip_connections=skip).variables
-    for images, _ in recipe.batches(size=4, count=20):
-        middle = np.float32(scale) * images[:, 24:40, 24:40].astype(np.float32)
-        variables |= one_pass(depth, skip)(variables, middle)
-    found = dlstudio.from_state_dict(dlstudio.to_arrays(variables))
-    assert found.skip_connections is skip
+def test_skip_setting_is_recognised_after_a_few_passes(depth, skip):
+    net = MUnet(depth=depth, skip_connections=skip)
+    one_pass = jax.jit(lambda v, x: net.apply(v, x, train=True, mutable=["batch_stats"])[1])
+    for scale in (1, 1 / 255):
+        variables = dlstudio.from_state_dict(fresh(depth), skip_connections=skip).variables
+        for images, _ in recipe.batches(size=4, count=20):
+            middle = np.float32(scale) * images[:, 24:40, 24:40].astype(np.float32)
+            variables |= one_pass(variables, middle)
+        assert dlstudio.from_state_dict(dlstudio.to_arrays(variables)).skip_connections is skip
 
 
-@pytest.mark.parametrize(
-    ("depth", "before"),
-    [
-        (2, ("skip64DN_arr.0.bn2", "skip64to128DN.bn1", "skip64UP_arr.0.bn2")),
-        (8, ("skip64DN_arr.3.bn2", "skip128DN_arr.0.bn2", "skip64UP_arr.3.bn2")),
-        (16, ("skip64DN_arr.7.bn2", "skip128DN_arr.1.bn2", "skip64UP_arr.7.bn2")),
-    ],
-)
+BEFORE = {
+    2: ("skip64DN_arr.0.bn2", "skip64to128DN.bn1", "skip64UP_arr.0.bn2"),
+    8: ("skip64DN_arr.3.bn2", "skip128DN_arr.0.bn2", "skip64UP_arr.3.bn2"),
+    16: ("skip64DN_arr.7.bn2", "skip128DN_arr.1.bn2", "skip64UP_arr.7.bn2"),
+}
+
+
+@pytest.mark.parametrize(("depth", "before"), BEFORE.items())
 def test_statistics_are_held_against_the_layer_before(depth, before):
     state = fresh(depth)
     with pytest.raises(CheckpointError, match="say skip_connections=True or False"):
