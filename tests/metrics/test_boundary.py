@@ -23,7 +23,7 @@ def points(*places):
     return mask
 
 
-def test_hand_distances():
+def test_hand_distances_and_boundary_f1():
     # From (2, 2) and (2, 5) to (2, 2) and (6, 2): there 0 and 3, back 0 and 4.
     found = m.surface_distances(points((2, 2), (2, 5)), points((2, 2), (6, 2)))
     assert m.hausdorff(found)[0] == 4
@@ -32,9 +32,6 @@ def test_hand_distances():
     assert m.hausdorff(m.surface_distances(points((1, 1)), points((4, 5))))[0] == 5
     stretched = m.surface_distances(points((1, 1)), points((4, 5)), spacing=(2, 1))
     assert m.hausdorff(stretched)[0] == pytest.approx(math.hypot(6, 4), rel=1e-15)
-
-
-def test_hand_boundary_f1():
     pred, target = points((2, 2), (2, 5), (9, 9)), points((2, 2), (6, 2))
     # Within 3 pixels: of the prediction (2, 2) and (2, 5), of the target only (2, 2).
     for tolerance, precision in ((3, 2 / 3), (2.99, 1 / 3)):

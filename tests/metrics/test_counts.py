@@ -119,16 +119,14 @@ def test_sharded_equals_one_device(devices):
     equal(summed(*placed), whole)
 
 
-def test_host_sums_do_not_overflow():
+def test_nothing_overflows():
     big = Counts(*(np.full(2, 2**31 - 1, np.int32) for _ in range(4)))
     assert as_lists(big + big + big)["tp"] == [3 * (2**31 - 1)] * 2
     on_device = jax.tree.map(jnp.asarray, big)
     assert as_lists(on_device + on_device)["fn"] == [2 * (2**31 - 1)] * 2
     refused("does not fit", lambda: jax.jit(lambda c: c + (big + big))(on_device))
     equal(merge_hosts(big + big), big + big)
-
-
-def test_too_many_pixels_is_refused_before_anything_runs():
+    # Too many pixels are refused before anything runs.
     huge = jax.ShapeDtypeStruct((2**13, 2**9, 2**9, 1), jnp.bool_)
     refused(r"2\^31", jax.eval_shape, count, huge, huge)
     fits = jax.ShapeDtypeStruct((2**13 - 1, 2**9, 2**9, 1), jnp.bool_)

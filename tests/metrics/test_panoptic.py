@@ -18,7 +18,7 @@ def numbers(counts, channel=0):
     )
 
 
-def test_hand_values_of_connected_pieces():
+def test_hand_values_of_connected_pieces_and_their_averages():
     # Three objects: one met at IoU 12/16, one met at exactly 0.5 (no match), one missed.
     target, _ = draw((0, (0, 0, 3, 3)), (0, (6, 0, 9, 3)), (0, (0, 6, 1, 7)))
     pred, _ = draw((0, (0, 0, 3, 2)), (0, (6, 0, 9, 1)), (0, (10, 10, 11, 11)))
@@ -31,6 +31,11 @@ def test_hand_values_of_connected_pieces():
     assert m.panoptic_quality(counts, average="macro") == 0.25
     assert m.panoptic_quality(counts, average="macro", absent="one") == (0.25 + 1) / 2
     assert numbers(m.panoptic_count(pred, target, min_pixels=5)) == ((1, 1, 2), 0.75)
+    counts = m.PanopticCounts(*map(np.array, ([3, 0], [0, 2], [1, 2], [2.4, 0.0])))
+    first, pooled = 2.4 / 3.5, 2.4 / (3 + 1 + 1.5)
+    expected = {"none": [first, 0], "macro": first / 2, "weighted": first * 4 / 6, "micro": pooled}
+    for average, value in expected.items():
+        np.testing.assert_allclose(m.panoptic_quality(counts, average=average), value)
 
 
 def test_boxes_keep_touching_objects_apart_and_broken_ones_together():
@@ -93,14 +98,6 @@ def test_empty_masks():
             for average in ("none", "micro", "macro", "weighted"):
                 assert np.all(score(counts, average=average, absent="one") == 0)
     assert numbers(m.panoptic_count(full, full)) == ((2, 0, 0), 2)
-
-
-def test_averages():
-    counts = m.PanopticCounts(*map(np.array, ([3, 0], [0, 2], [1, 2], [2.4, 0.0])))
-    first, pooled = 2.4 / 3.5, 2.4 / (3 + 1 + 1.5)
-    expected = {"none": [first, 0], "macro": first / 2, "weighted": first * 4 / 6, "micro": pooled}
-    for average, value in expected.items():
-        np.testing.assert_allclose(m.panoptic_quality(counts, average=average), value)
 
 
 masks = hnp.arrays(bool, (1, 6, 6, 1))

@@ -7,9 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from segjax import metrics as m
 from tests.metrics.scenes import refused
@@ -26,8 +23,6 @@ def counts(*classes):
 # Class 0: 6 right, 2 made up, 4 missed of 100. Class 1: absent. Class 2: only made up.
 # Class 3: only missed. Class 4: perfect and everywhere.
 MIXED = counts((6, 2, 4, 88), (0, 0, 0, 100), (0, 5, 0, 95), (0, 0, 10, 90), (100, 0, 0, 0))
-
-
 BY_HAND = {
     "iou": [6 / 12, NAN, 0, 0, 1],
     "dice": [12 / 18, NAN, 0, 0, 1],
@@ -45,7 +40,7 @@ def test_values_and_averages_by_hand():
         np.testing.assert_allclose(m.SCORES[name](MIXED), expected, rtol=1e-15, err_msg=name)
     ends = counts((5, 0, 0, 5), (10, 0, 0, 0), (0, 5, 5, 0), (0, 10, 0, 0), (0, 0, 10, 0))
     assert m.mcc(ends).tolist() == [1, 1, -1, -1, -1]
-    assert m.mcc(counts((5, 5, 0, 0)))[0] == 0
+    assert m.mcc(counts((5, 5, 0, 0), (5, 0, 5, 0))).tolist() == [0, 0]
     assert m.mcc(counts((10**11, 0, 0, 10**11)))[0] == pytest.approx(1, abs=1e-15)
     weighted = (10 * 0.5 + 0 + 10 * 0 + 100 * 1) / 120
     expected = {"macro": (0.5 + 0 + 0 + 1) / 4, "micro": 106 / (106 + 7 + 14), "weighted": weighted}
@@ -67,6 +62,11 @@ def test_the_four_choices_for_an_absent_class():
     # Pooled counts are not absent, so micro never asks.
     micro = [m.iou(MIXED, average="micro", absent=a) for a in ("nan", "zero", "one", "skip")]
     assert len(set(micro)) == 1
+    # Nor is a class excused that is absent but made up.
+    made_up = counts((0, 5, 0, 95), (0, 0, 0, 100))
+    for score in (m.iou, m.dice, m.precision, m.recall, m.mcc):
+        assert score(made_up)[0] == 0
+        assert [score(made_up, average=average) for average in AVERAGES[1:]] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("score", m.SCORES.values())
@@ -76,39 +76,6 @@ def test_no_valid_pixel_at_all(score):
             scores = score(m.Counts.zero(3), average=average, absent=absent)
             assert np.shape(scores) == ((3,) if average == "none" else ())
             np.testing.assert_array_equal(scores, np.full(np.shape(scores), value))
-
-
-def test_false_positives_are_never_excused():
-    made_up = counts((0, 5, 0, 95), (0, 0, 0, 100))
-    for score in (m.iou, m.dice, m.precision, m.recall, m.mcc):
-        assert score(made_up)[0] == 0
-        for average in AVERAGES[1:]:
-            assert score(made_up, average=average) == 0
-
-
-table = hnp.arrays(np.int64, (4, 3), elements=st.integers(0, 50))
-
-
-@settings(max_examples=100, deadline=None)
-@given(table)
-def test_identities(leaves):
-    c = m.Counts(*leaves)
-    j, d, p, r = m.iou(c), m.dice(c), m.precision(c), m.recall(c)
-    np.testing.assert_allclose(d, 2 * j / (1 + j), rtol=1e-12)
-    np.testing.assert_allclose(d * (p + r), 2 * p * r, rtol=1e-12)
-    swapped = m.Counts(c.tp, c.fn, c.fp, c.tn)
-    np.testing.assert_array_equal(m.recall(swapped), p)
-    np.testing.assert_array_equal(m.iou(swapped), j)
-    np.testing.assert_allclose(m.mcc(swapped), m.mcc(c), rtol=1e-12)
-    complement = m.Counts(c.tn, c.fn, c.fp, c.tp)
-    there = (leaves[1:].sum(axis=0) > 0) & (leaves[:3].sum(axis=0) > 0)
-    np.testing.assert_allclose(m.recall(complement)[there], m.specificity(c)[there], rtol=1e-12)
-    np.testing.assert_array_equal(m.accuracy(complement), m.accuracy(c))
-    for name, score in m.SCORES.items():
-        value = score(c)
-        value = value[~np.isnan(value)]
-        assert np.all(value <= 1 + 1e-12)
-        assert np.all(value >= (-1 - 1e-12 if name == "mcc" else 0))
 
 
 def test_per_image_against_the_set():
