@@ -1,12 +1,9 @@
 """Load DLStudio without the packages that mUnet never uses."""
 
-import contextlib
 import importlib
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
-from unittest import mock
 
 
 def load_dlstudio() -> Any:
@@ -26,21 +23,3 @@ def load_dlstudio() -> Any:
     finally:
         for name in stand_ins:
             del sys.modules[name]
-
-
-@contextlib.contextmanager
-def relu_out_of_place() -> Iterator[None]:
-    """Give every relu's result its own memory while the context lasts; it computes the same.
-
-    mUnet writes the saved channels into its input in place. Without skip connections that input is
-    a relu's result, which its gradient reads, and PyTorch refuses the backward pass.
-    """
-    import torch
-
-    original = torch.nn.functional.relu
-
-    def relu(values: Any, inplace: bool = False) -> Any:
-        return original(values, inplace=inplace).clone()
-
-    with mock.patch.object(torch.nn.functional, "relu", relu):
-        yield

@@ -8,44 +8,39 @@ from segjax.dlstudio import layout
 from segjax.dlstudio import weights as dlstudio
 from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.networks.munet import MUnet
+from tests.dlstudio.states import assert_same
 from tests.goldens import recipe
 from tests.parity import torch_side
 
 dlstudio_net = torch_side.SemanticSegmentation.mUnet
 
 
-def assert_same(found, expected) -> None:
-    assert list(found) == list(expected)
-    for name, value in expected.items():
-        assert found[name].dtype == value.dtype, name
-        assert torch.equal(found[name], value), name
-
-
-def tensors(arrays):
-    return {name: torch.from_numpy(value) for name, value in arrays.items()}
+def arrays(tensors):
+    return {name: value.numpy() for name, value in tensors.items()}
 
 
 @pytest.mark.parametrize("depth", [2, 4, 8, 16])
 def test_the_exchange_is_exact_through_files_and_without(depth: int, tmp_path) -> None:
     net, path, again = dlstudio_net(depth=depth), tmp_path / "saved_model", tmp_path / "again"
-    state = {name: value.clone() for name, value in net.state_dict().items()}
+    state = torch_side.state_of(net)
     listed = [(tensor.name, tensor.shape) for tensor in layout.tensors(layout.Kind(depth))]
-    assert listed == [(name, tuple(value.shape)) for name, value in state.items()]
+    assert listed == [(name, value.shape) for name, value in state.items()]
     torch.save(net.state_dict(), path)
-    assert_same(tensors(read_torch_file(path)), torch.load(path, weights_only=True))
+    assert_same(read_torch_file(path), arrays(torch.load(path, weights_only=True)))
     for source, skip in ((path, True), (net.state_dict(), False)):
         found = dlstudio.from_state_dict(source, skip_connections=skip)
         assert (found.depth, found.skip_connections) == (depth, skip)
         back = dlstudio.to_arrays(found.variables, extra=found.extra)
-        assert_same(tensors(back), state)
+        assert_same(back, state)
     # A file written without PyTorch is loaded by it, in the end as DLStudio's test pass does.
     write_torch_file(again, back)
-    assert_same(torch.load(again, weights_only=True), state)
-    assert_same(torch.load(again, weights_only=True, mmap=True), state)
+    for mapped in (False, True):
+        assert_same(arrays(torch.load(again, weights_only=True, mmap=mapped)), state)
     net = dlstudio_net(depth=depth)
     net.load_state_dict(torch.load(again), strict=True)
     # Tensors that never run are loadable where none came along.
-    net.load_state_dict(tensors(dlstudio.to_arrays(found.variables)), strict=True)
+    made = dlstudio.to_arrays(found.variables)
+    net.load_state_dict({name: torch.from_numpy(made[name]) for name in made}, strict=True)
     [batch] = recipe.batches(size=1, count=1)
     assert np.isfinite(torch_side.forward(net, batch, train=False)).all()
 

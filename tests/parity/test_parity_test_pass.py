@@ -20,18 +20,12 @@ def class_rows(picture: np.ndarray, batch: int) -> np.ndarray:
     return rows.transpose(1, 2, 3, 0)
 
 
-def at_the_borders() -> np.ndarray:
-    """Return float32 outputs [2, 64, 64, 5] on, and one step either side of, each border."""
+def test_value_windows_bit_for_bit(tmp_path, measured) -> None:
+    # On, and one step either side of, each border.
     borders = np.array([25, 85, 65, 135, 115, 185, 165, 230, 210, 0, 50, 255], np.float32)
     values = np.concatenate([borders, np.nextafter(borders, 0), np.nextafter(borders, 999)])
-    random = np.random.default_rng(0)
-    outputs = random.uniform(-50, 300, (2, 64, 64, 5)).astype(np.float32)
+    outputs = np.random.default_rng(0).uniform(-50, 300, (2, 64, 64, 5)).astype(np.float32)
     outputs[:, : len(values)] = values[:, None, None]
-    return outputs
-
-
-def test_value_windows_bit_for_bit(tmp_path, measured) -> None:
-    outputs = at_the_borders()
     given = torch.nn.Identity()  # a network without weights, whose outputs are given
     given.register_forward_hook(lambda *_: torch_side.nchw(outputs))
     torch.save(given.state_dict(), tmp_path / "saved_model")

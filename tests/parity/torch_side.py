@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from tests.goldens import recipe
-from tests.parity.stand_ins import load_dlstudio, relu_out_of_place
+from tests.parity.stand_ins import load_dlstudio
 
 DLStudio = load_dlstudio()
 SemanticSegmentation = DLStudio.SemanticSegmentation
@@ -74,6 +74,22 @@ def forward(net: Any, batch: Batch, *, train: bool) -> np.ndarray:
     images, _ = tensors(batch, net)
     with torch.no_grad():
         return nhwc(net(images))
+
+
+@contextlib.contextmanager
+def relu_out_of_place() -> Iterator[None]:
+    """Give every relu's result its own memory while the context lasts; it computes the same.
+
+    mUnet writes the saved channels into its input in place. Without skip connections that input is
+    a relu's result, which its gradient reads, and PyTorch refuses the backward pass.
+    """
+    original = torch.nn.functional.relu
+
+    def relu(values: Any, inplace: bool = False) -> Any:
+        return original(values, inplace=inplace).clone()
+
+    with mock.patch.object(torch.nn.functional, "relu", relu):
+        yield
 
 
 def _backward(net: Any, batch: Batch, loss: str) -> float:
