@@ -154,16 +154,13 @@ def test_value_with_three_classes_that_exclude_each_other(loss, settings, expect
         np.testing.assert_allclose(result, expected, rtol=2e-6)
 
 
-def test_generalized_dice_weighs_by_inverse_squared_size():
+def test_generalized_dice_by_inverse_squared_size_and_lovasz_hinge_on_three_pixels():
     # sizes 3 and 1: weights 1/9 and 1
     target = np.stack([ROW[..., 0], _row(1, 0, 0, 0, 0)[..., 0]], -1)
     probs = np.full_like(target, 0.5)
     expected = 1 - (2 * (1.5 / 9 + 0.5) + 1) / ((2.5 + 3) / 9 + 2.5 + 1 + 1)
     result = losses.generalized_dice(probs, target, pred_is="probs")
     np.testing.assert_allclose(result, expected, rtol=2e-6)
-
-
-def test_lovasz_hinge_on_three_pixels():
     # errors 0, 1.5, 1.2; by size 1.5 (object), 1.2 (background), 0: Jaccard loss 1/2, 2/3, 1
     x, t = _row(2.0, -0.5, 0.2), _row(1, 1, 0)
     expected = 1.5 / 2 + 1.2 / 6

@@ -60,9 +60,7 @@ def test_names_and_sums_with_numbers_and_with_a_schedule():
     assert spec("mse").reads == "values"
     with pytest.raises(ConfigError, match="mse has no setting 'dice_scale'"):
         make_loss("mse", parameters={"dice_scale": 3.0})
-
-
-def test_a_weight_may_move_in_one_step():
+    # A weight may move in one step.
     weight = linear_weight(1.0, 3.0, steps=1)
     assert [float(weight(step)) for step in (0, 1, 2)] == [1, 3, 3]
     with pytest.raises(ConfigError, match="steps=0: must be >= 1"):

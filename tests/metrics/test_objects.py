@@ -96,29 +96,22 @@ def test_an_object_inside_another_of_its_class_is_undecided():
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_object_by_object(seed):
     pred, target, given = random_scene(seed)
-    boxes, image, category = given.values()
     valid = np.random.default_rng(seed).random(pred.shape[:3]) < 0.9
     objects = match_objects(pred, target, **given, valid=valid)
-    for row, (x1, y1, x2, y2) in enumerate(boxes):
-        n, c = image[row], category[row]
-        both = either = size = hidden = 0
-        for y in range(y1, y2 + 1):
-            for x in range(x1, x2 + 1):
-                holders = sum(
-                    image[k] == n and category[k] == c and b[0] <= x <= b[2] and b[1] <= y <= b[3]
-                    for k, b in enumerate(boxes)
-                )
-                if holders > 1 or not valid[n, y, x]:
-                    continue
-                p, t = pred[n, y, x, c], target[n, y, x, c]
-                size += t
-                hidden += t and target[n, y, x].sum() > 1
-                both += p and t
-                either += p or t
-        assert objects.size[row] == size
-        if size:
-            assert objects.iou[row] == both / either
-            assert objects.hidden[row] == hidden / size
+    rows = [
+        (c, np.s_[n, y1 : y2 + 1, x1 : x2 + 1])
+        for (x1, y1, x2, y2), n, c in zip(*given.values(), strict=True)
+    ]
+    holders = np.zeros(target.shape, int)
+    for c, box in rows:
+        holders[box][..., c] += 1
+    for row, (c, box) in enumerate(rows):
+        kept = valid[box] & (holders[box][..., c] == 1)
+        p, t = pred[box][..., c] & kept, target[box][..., c] & kept
+        assert objects.size[row] == t.sum()
+        if t.any():
+            assert objects.iou[row] == (p & t).sum() / (p | t).sum()
+            assert objects.hidden[row] == (t & (target[box].sum(-1) > 1)).sum() / t.sum()
 
 
 def test_merging_equals_the_whole():
