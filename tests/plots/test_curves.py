@@ -68,7 +68,6 @@ def test_normalised_curves_run_from_one_to_zero_beside_the_raw_ones():
     assert panels[0].texts[0].get_text() == "floor 362.2"
     styles = {(line.get_color(), line.get_linestyle()) for line in together.get_lines()}
     assert len(styles) == 3
-    with pytest.raises(ConfigError, match="floors names no curve: mse"):
-        plots.normalised_losses_figure(curves, floors={"mse": 1})
-    with pytest.raises(ConfigError, match="at least one"):
-        plots.normalised_losses_figure({})
+    for given, told in ((curves, "floors names no curve: mse"), ({}, "at least one")):
+        with pytest.raises(ConfigError, match=told):
+            plots.normalised_losses_figure(given, floors={"mse": 1})

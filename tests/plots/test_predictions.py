@@ -35,16 +35,6 @@ def test_one_dot_in_four_stays_a_square_of_whole_screen_pixels():
     assert np.array_equal(lit, values[0].max(-1) > 0)
 
 
-def test_iou_is_what_the_dots_give_and_is_over_the_classes_there():
-    images, masks = scene(count=1, class_values=[100])
-    values = np.zeros(masks.shape)
-    values[:, 2:5] = masks[:, 2:5]  # three of the six rows
-    figure = plots.predictions_figure(images, masks, values, **TRIANGLE)
-    assert {"IoU 0.50", "mean IoU 0.50"} <= set(texts(figure))
-    none = plots.predictions_figure(images, np.zeros_like(masks), 0 * values, **TRIANGLE)
-    assert {"in neither", "nothing there"} <= set(texts(none))
-
-
 def test_boxes_frame_their_object_and_ignored_pixels_are_painted_so_and_do_not_count():
     images, masks = scene(count=1, class_values=[100])
     values = masks.astype(float)
@@ -60,9 +50,16 @@ def test_boxes_frame_their_object_and_ignored_pixels_are_painted_so_and_do_not_c
     assert {"IoU 1.00", "ignored"} <= set(texts(figure))
     assert len(np.unique(cell(figure, "prediction 0", (16, 16))[12:].reshape(-1, 3), axis=0)) == 1
     assert "IoU 1.00" not in texts(plots.predictions_figure(images, masks, values, **TRIANGLE))
+    # IoU is what the dots give and is over the classes that are there.
+    values = np.zeros(masks.shape)
+    values[:, 2:5] = masks[:, 2:5]  # three of the six rows
+    figure = plots.predictions_figure(images, masks, values, **TRIANGLE)
+    assert {"IoU 0.50", "mean IoU 0.50"} <= set(texts(figure))
+    none = plots.predictions_figure(images, np.zeros_like(masks), 0 * values, **TRIANGLE)
+    assert {"in neither", "nothing there"} <= set(texts(none))
 
 
-def test_windows_turn_away_a_value_that_is_too_high():
+def test_windows_turn_away_a_value_that_is_too_high_and_low_ones_are_dim():
     images, masks = scene(count=1)
     twice = masks * 1.93
     half = plots.predictions_figure(images, masks, twice, **CLASSES)
@@ -73,14 +70,10 @@ def test_windows_turn_away_a_value_that_is_too_high():
     disk = masks[0, ..., 2] > 0
     inner = disk & np.roll(disk, 1, 0) & np.roll(disk, -1, 0)  # off the outline
     inner &= np.roll(disk, 1, 1) | np.roll(disk, -1, 1)
-    full = cell(half, "class 2 image 0", (16, 16))[inner]
-    pale = cell(windows, "class 2 image 0", (16, 16))[inner]
+    full, pale = (cell(one, "class 2 image 0", (16, 16))[inner] for one in (half, windows))
     assert np.abs(full - colour(2)).max() <= 1
     assert pale.min() > full.min() + 100
-
-
-def test_values_below_the_threshold_are_dim_and_ranked_by_share_of_their_class():
-    images, masks = scene(count=1)
+    # Values below the threshold are ranked by their share of their class.
     values = np.zeros(masks.shape)
     values[..., 0], values[..., 4] = 20, 60  # shares 0.4 and 0.24 of their classes
     figure = plots.predictions_figure(images, masks, values, **CLASSES)

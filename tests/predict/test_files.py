@@ -12,8 +12,4 @@ def test_own_results_are_no_images_and_names_do_not_clash(tmp_path):
     assert [path.name for path, _ in files] == ["a.jpg", "a.png"]
     assert missing == ["absent*"]
     names = output_names([*files, *files[:1]], out)
-    assert list(map(str, names)) == [
-        "a",
-        "a_png",
-        "a_jpg",
-    ]
+    assert list(map(str, names)) == ["a", "a_png", "a_jpg"]

@@ -13,7 +13,6 @@ from segjax.predict.__main__ import main
 def opened(path):
     """Read a picture whole and close its file."""
     with Image.open(path) as picture:
-        picture.load()
         return picture.copy()
 
 
@@ -29,10 +28,9 @@ def test_files_folders_and_globs(unet_run, pictures, predictor, tmp_path, capsys
     assert [len(row["files"]) for row in listed["done"]] == [3, 3, 3]
     for name, size in {"a": (64, 64), "b": (45, 37), "more/a": (20, 64)}.items():
         mask = opened(out / f"{name}_mask.png")
-        assert mask.mode == "P"
+        assert (mask.mode, mask.getpalette()[:3]) == ("P", [0, 0, 0])
         labels = np.array(mask)
         assert labels.shape == size
-        assert mask.getpalette()[:3] == [0, 0, 0]
         assert opened(out / f"{name}_overlay.png").size == size[::-1]
         with np.load(out / f"{name}_scores.npz") as stored:
             assert stored["scores"].shape == (*size, 5)
@@ -44,7 +42,9 @@ def test_files_folders_and_globs(unet_run, pictures, predictor, tmp_path, capsys
         assert (row["size"], list(row["pixels"].values())) == (list(size), counts)
 
 
-def test_scores_as_pictures_and_no_overlay(unet_run, pictures, predictor, tmp_path):
+def test_scores_as_pictures_no_overlay_and_what_the_faithful_run_says(
+    unet_run, faithful_run, pictures, predictor, tmp_path, capsys
+):
     source = str(pictures / "a.png")
     arguments = [str(unet_run), source, "--scores=png", "--no-overlay", f"--out={tmp_path}"]
     assert main(arguments) == 0
@@ -53,10 +53,7 @@ def test_scores_as_pictures_and_no_overlay(unet_run, pictures, predictor, tmp_pa
     wide = np.array(opened(tmp_path / "a_score5.png"))
     scores = predictor(source).scores[..., 4]
     np.testing.assert_allclose(wide / 65535, np.clip(scores, 0, 1), atol=1 / 65535)
-
-
-def test_the_faithful_run_says_what_it_is(faithful_run, pictures, tmp_path, capsys):
-    assert main([str(faithful_run), str(pictures / "a.png"), f"--out={tmp_path}"]) == 0
+    assert main([str(faithful_run), source, f"--out={tmp_path / 'faithful'}"]) == 0
     out = capsys.readouterr().out
     assert "tested with batch statistics; predicting with running ones" in out
     assert "one pixel in four" in out
@@ -74,9 +71,7 @@ def test_the_faithful_run_says_what_it_is(faithful_run, pictures, tmp_path, caps
         ("RUN . --out=.", "holds the images"),
     ],
 )
-def test_a_mistake_is_a_line_and_exit_code_2(
-    unet_run, pictures, tmp_path, monkeypatch, capsys, arguments, said
-):
+def test_a_mistake_is_a_line(unet_run, pictures, tmp_path, monkeypatch, capsys, arguments, said):
     for name in ("a.png", "a_mask.png"):
         (tmp_path / name).write_bytes((pictures / "a.png").read_bytes())
     monkeypatch.chdir(tmp_path)

@@ -11,13 +11,20 @@ from segjax.predict.trained import load_trained
 from segjax.training.evaluate import make_predict
 
 
-def test_three_lines_of_python(unet_run, image):
+def test_three_lines_of_python_and_many_images(unet_run, image):
     predictor = segjax.Predictor.load(unet_run)
     prediction = predictor(image)
     assert prediction.labels.shape == image.shape[:2]
     assert prediction.scores.shape == (*image.shape[:2], 5)
     assert prediction.class_names == ("rectangle", "triangle", "disk", "oval", "star")
     np.testing.assert_array_equal(prediction.masks, prediction.scores > 0.5)
+    # An image's prediction does not depend on its company.
+    crops = {name: image[:side, :side] for name, side in (("a", 24), ("b", 33), ("c", 21))}
+    together = dict(predictor.predict_each(crops.items()))
+    for name, crop in crops.items():
+        alone = predictor(crop)
+        np.testing.assert_allclose(together[name].scores, alone.scores, atol=1e-5)
+        assert alone.labels.shape == crop.shape[:2]
 
 
 @pytest.mark.parametrize("run", ["unet_run", "faithful_run"])
@@ -28,15 +35,6 @@ def test_it_is_what_the_test_pass_computes(run, image, request):
     scale = np.array(trained.objective.class_values, np.float32)
     found = Predictor(trained)(image)
     np.testing.assert_allclose(found.scores * scale, values, rtol=1e-5, atol=1e-4)
-
-
-def test_the_prediction_of_an_image_does_not_depend_on_its_company(predictor, image):
-    crops = {name: image[:side, :side] for name, side in (("a", 24), ("b", 33), ("c", 21))}
-    together = dict(predictor.predict_each(crops.items()))
-    for name, crop in crops.items():
-        alone = predictor(crop)
-        np.testing.assert_allclose(together[name].scores, alone.scores, atol=1e-5)
-        assert alone.labels.shape == crop.shape[:2]
 
 
 def test_a_large_image_in_tiles_is_close_to_the_whole(predictor, image):

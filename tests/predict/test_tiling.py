@@ -34,9 +34,7 @@ def test_neighbours_fade_into_each_other():
     assert (row[7], row[24]) == (0, 1)
     assert (np.diff(row[7:25]) > 0).all()
     assert np.abs(np.diff(row)).max() < 0.11, "no step at a seam"
-
-
-def test_a_small_image_is_one_window_and_mirrored_beyond_its_edge():
+    # A small image is one window and mirrored beyond its edge.
     grid = make_grid((13, 8), tile=64, overlap=16)
     assert (grid.window, grid.corners) == ((16, 8), [(0, 0)])
     image = np.arange(13)[:, None] + np.zeros((13, 8), int)

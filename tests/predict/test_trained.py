@@ -34,9 +34,7 @@ def test_a_damaged_run_and_weights_of_another_depth_are_refused(faithful_run, tm
     (tmp_path / "checkpoints").symlink_to(faithful_run / "checkpoints")
     with pytest.raises(CheckpointError, match=r"do not fit config\.json"):
         load_trained(tmp_path)
-
-
-def test_a_checkpoint_is_best_newest_or_a_step():
+    # A checkpoint is best, newest or a step.
     assert [which_of(text) for text in ("best", "newest", "12")] == ["best", "newest", 12]
     with pytest.raises(ConfigError, match="--which=-1: give best, newest or the number of a step"):
         which_of("-1")
