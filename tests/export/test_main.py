@@ -19,9 +19,7 @@ from segjax.export.__main__ import main
         ("RUN used", "exists already"),
     ],
 )
-def test_a_mistake_is_a_line_and_exit_code_2(
-    unet_run, tmp_path, monkeypatch, capsys, arguments, said
-):
+def test_a_mistake_is_a_line(unet_run, tmp_path, monkeypatch, capsys, arguments, said):
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "file").write_text("mine")
     monkeypatch.chdir(tmp_path)
