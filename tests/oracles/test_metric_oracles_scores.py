@@ -29,15 +29,6 @@ def scene(seed, *, images=3):
     return pred, target
 
 
-def scene_with_gaps():
-    """Return masks whose class 1 is absent, 2 only made up and 3 only missed."""
-    pred, target = scene(1)
-    pred[..., 1] = target[..., 1] = False
-    target[..., 2] = False
-    pred[..., 3] = False
-    return pred, target
-
-
 def pixels(mask):
     return mask.reshape(-1, C).astype(int)
 
@@ -97,7 +88,8 @@ def test_counts_and_mcc():
 
 
 def test_classes_that_are_absent_made_up_or_missed():
-    pred, target = scene_with_gaps()
+    pred, target = scene(1)  # class 1 becomes absent, 2 only made up and 3 only missed
+    pred[..., [1, 3]] = target[..., [1, 2]] = False
     counts = m.count(pred, target)
     for absent, fill in (("skip", np.nan), ("zero", 0.0), ("one", 1.0)):
         for average in ("none", "macro", "micro"):
@@ -143,7 +135,7 @@ def test_torchmetrics_ignored_pixels():
         np.testing.assert_allclose(ours(counts), expected, rtol=1e-6)
 
 
-def test_torchmetrics_segmentation_per_image():
+def test_torchmetrics_and_monai_per_image():
     pred, target = scene(5)
     pred[0, ..., 2] = target[0, ..., 2] = False
     counts = m.count(pred, target, per_image=True)
@@ -157,6 +149,15 @@ def test_torchmetrics_segmentation_per_image():
     for average in ("none", "micro"):
         theirs = tms.dice_score(*first, num_classes=C, average=average, input_format="one-hot")
         np.testing.assert_allclose(m.dice(counts, over="image", average=average), theirs, rtol=1e-6)
+    pred, target = scene(6)
+    counts = m.count(pred, target, per_image=True)
+    first = channels_first(pred, target)
+    np.testing.assert_allclose(m.iou(counts, over="image"), monai.compute_iou(*first), rtol=1e-6)
+    np.testing.assert_allclose(m.dice(counts, over="image"), monai.compute_dice(*first), rtol=1e-6)
+    table = monai.get_confusion_matrix(*first)
+    for ours, _, _, name in SCORES:
+        theirs = monai.compute_confusion_matrix_metric(name, table)
+        np.testing.assert_allclose(ours(counts, over="image"), theirs, rtol=1e-5, err_msg=name)
 
 
 def test_mcc_at_its_ends_follows_torchmetrics_not_scikit_learn():
@@ -175,18 +176,6 @@ def test_mcc_at_its_ends_follows_torchmetrics_not_scikit_learn():
         m.mcc(m.count(part, all_on))[0] == skl.matthews_corrcoef(all_on.ravel(), part.ravel()) == 0
     )
     np.testing.assert_allclose(matthews(part, all_on), 3 / np.sqrt(6 * 9 * 3), rtol=1e-5)
-
-
-def test_monai_per_image():
-    pred, target = scene(6)
-    counts = m.count(pred, target, per_image=True)
-    first = channels_first(pred, target)
-    np.testing.assert_allclose(m.iou(counts, over="image"), monai.compute_iou(*first), rtol=1e-6)
-    np.testing.assert_allclose(m.dice(counts, over="image"), monai.compute_dice(*first), rtol=1e-6)
-    table = monai.get_confusion_matrix(*first)
-    for ours, _, _, name in SCORES:
-        theirs = monai.compute_confusion_matrix_metric(name, table)
-        np.testing.assert_allclose(ours(counts, over="image"), theirs, rtol=1e-5, err_msg=name)
 
 
 def test_monai_mean_of_nothing_is_zero():

@@ -1,7 +1,7 @@
 """Outlines and objects against SciPy, MONAI and torchmetrics, and where those differ and why.
 
 The recall of objects in their boxes has no outside oracle: no library judges objects of one mask
-per class by their boxes. tests/metrics/test_objects.py compares it with a loop over pixels.
+per class by their boxes. tests/metrics/test_objects.py compares it with a loop over objects.
 """
 
 import warnings
