@@ -16,17 +16,14 @@ from segjax.dlstudio.torchfile import read_torch_file, write_torch_file
 from segjax.errors import CheckpointError, ConfigError
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
-from tests.dlstudio.states import assert_same
-from tests.goldens import recipe
+from tests.dlstudio.states import assert_same, fresh
 from tests.small_net import silent
 
 
 @pytest.fixture(scope="module")
 def saved_model(tmp_path_factory):
     path = tmp_path_factory.mktemp("dlstudio") / "saved_model"
-    state = recipe.random_state_dict(depth=2).items()
-    single = {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in state}
-    write_torch_file(path, single)
+    write_torch_file(path, fresh(2))
     return path
 
 
@@ -40,9 +37,7 @@ def folder(saved_model):
     return path
 
 
-def test_the_run_folder_holds_settings_and_weights_and_gives_them_back(
-    saved_model, folder, tmp_path
-):
+def test_the_run_folder_gives_settings_and_weights_back(saved_model, folder, tmp_path):
     assert main(["export", str(folder), str(tmp_path / "again")]) == 0
     assert_same(read_torch_file(tmp_path / "again"), read_torch_file(saved_model))
     imported = dlstudio.from_state_dict(saved_model, skip_connections=False)
@@ -72,9 +67,7 @@ def test_training_goes_on_from_imported_weights(saved_model, tmp_path, no_figure
     np.testing.assert_array_equal(before[kept], after[kept])
 
 
-def test_what_cannot_be_done_is_told_in_a_line_and_leaves_nothing(
-    saved_model, folder, tmp_path, capsys
-):
+def test_what_cannot_be_done_leaves_a_line_and_no_more(saved_model, folder, tmp_path, capsys):
     with pytest.raises(ConfigError, match="already holds a run"):
         import_run(saved_model, folder, skip_connections=True)
     with pytest.raises(CheckpointError, match="exists already"):

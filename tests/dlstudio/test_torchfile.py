@@ -40,21 +40,18 @@ def tensor(*, shape=(4,), strides=(1,), offset=0):
     return b"\x80\x02}(X\x01\x00\x00\x00w" + rebuilt + b"\x89ccollections\nOrderedDict\n)RtRu."
 
 
-def test_what_is_written_is_read_and_aligned(tmp_path):
+def test_what_is_written_by_torch_or_by_hand_is_read(tmp_path):
     path = tmp_path / "saved_model"
     write_torch_file(path, TENSORS)
-    found = read_torch_file(path)
-    assert_same(found, TENSORS)
-    assert all(value.flags.writeable for value in found.values())
+    # The other was written by scripts/parity/goldens.py: a transposed view, a slice, a shared
+    # storage, a scalar.
+    written = (path, TENSORS), (recipe.TORCH_FILE, recipe.torch_file_tensors())
+    for file, tensors in written:
+        found = read_torch_file(file)
+        assert_same(found, tensors)
+        assert all(value.flags.writeable for value in found.values())
     assert list(tmp_path.iterdir()) == [path], "nothing else is left behind"
     assert path.read_bytes().find(TENSORS["a.weight"].tobytes()) % 64 == 0
-
-
-def test_files_of_torch_and_by_hand_are_understood(tmp_path):
-    # Written by scripts/parity/goldens.py: a transposed view, a slice, a shared storage, a scalar.
-    found = read_torch_file(recipe.TORCH_FILE)
-    assert_same(found, recipe.torch_file_tensors())
-    assert all(value.flags.writeable for value in found.values())
     turned = tensor(shape=(2, 2), strides=(1, 2))
     for description, values in ((tensor(), [0, 1, 2, 3]), (turned, [[0, 2], [1, 3]])):
         found = read_torch_file(archive(tmp_path, description))

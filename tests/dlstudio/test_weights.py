@@ -10,7 +10,7 @@ from segjax.dlstudio import layout
 from segjax.dlstudio import weights as dlstudio
 from segjax.errors import CheckpointError
 from segjax.networks.munet import MUnet
-from tests.dlstudio.states import assert_same
+from tests.dlstudio.states import assert_same, fresh
 from tests.goldens import recipe
 
 
@@ -69,7 +69,7 @@ def test_tensors_that_never_run_get_pytorchs_initial_values_where_none_came_alon
     assert not np.array_equal(dlstudio.to_arrays(variables, seed=4)[name], made[name])
 
 
-def test_other_weights_are_refused():
+def test_other_weights_and_other_variables_are_refused():
     whole, bias = recipe.random_state_dict(depth=4), "bn1DN.bias"
     for state, told in (
         ({}, "not the weights of DLStudio's mUnet"),
@@ -88,24 +88,14 @@ def test_other_weights_are_refused():
         with pytest.raises(CheckpointError, match=told) as caught:
             dlstudio.from_state_dict(state, skip_connections=True)
         assert "\n" not in str(caught.value)
-
-
-def test_other_variables_are_refused():
-    lacking, whole = imported(4).variables, imported(4).variables
-    del lacking["batch_stats"]["bn1DN"]
-    for variables, extra, told in (
-        ({"params": {"conv": 1}}, None, r"not the variables of a segjax\.MUnet"),
-        (lacking, None, "batch_stats/bn1DN/mean is missing"),
-        (whole, imported(8).extra, "has no place in a depth-4 mUnet"),
-    ):
-        with pytest.raises(CheckpointError, match=told):
-            dlstudio.to_arrays(variables, extra=extra)
-
-
-def fresh(depth):
-    """Return the state_dict of a network as PyTorch initialises it."""
-    random, tensors = np.random.default_rng(0), layout.tensors(layout.Kind(depth))
-    return {tensor.name: tensor.initial(random, np.float32) for tensor in tensors}
+    found = imported(4)
+    with pytest.raises(CheckpointError, match=r"not the variables of a segjax\.MUnet"):
+        dlstudio.to_arrays({"params": {"conv": 1}})
+    with pytest.raises(CheckpointError, match="has no place in a depth-4 mUnet"):
+        dlstudio.to_arrays(found.variables, extra=imported(8).extra)
+    del found.variables["batch_stats"]["bn1DN"]
+    with pytest.raises(CheckpointError, match="batch_stats/bn1DN/mean is missing"):
+        dlstudio.to_arrays(found.variables)
 
 
 @pytest.mark.parametrize("skip", [True, False])
