@@ -13,8 +13,6 @@ from segjax.losses import combo, dice, mse
 
 PRED = np.array([[[1.0, 2.0], [3.0, 0.0]]], np.float32)
 TARGET = np.array([[[0.0, 2.0], [1.0, 0.0]]], np.float32)
-
-
 values = hnp.arrays(np.float64, (3, 4, 4, 2), elements=st.floats(-300, 300, width=32))
 
 

@@ -35,23 +35,20 @@ def draw(*rectangles, shape=SHAPE):
     }
 
 
-def random_scene(seed, images=6):
+def random_scene(seed):
     """Return a noisy prediction, masks and the boxes' keyword arguments; boxes overlap freely."""
     rng = np.random.default_rng(seed)
-    target = np.zeros((images, 16, 16, 3), bool)
-    boxes, image, category = [], [], []
-    for n in range(images):
+    target, rows = np.zeros((6, 16, 16, 3), bool), []
+    for n in range(6):
         for _ in range(4):
             x1, y1 = rng.integers(0, 12, 2)
             x2, y2 = np.minimum((x1, y1) + rng.integers(0, 8, 2), 15)  # noqa: RUF005
             c = rng.integers(3)
             target[n, y1 : y2 + 1, x1 : x2 + 1, c] = True
-            boxes.append((x1, y1, x2, y2))
-            image.append(n)
-            category.append(c)
+            rows.append((x1, y1, x2, y2, n, c))
     pred = target ^ (rng.random(target.shape) < 0.25)
-    arrays = np.array(boxes), np.array(image), np.array(category)
-    return pred, target, dict(zip(("boxes", "box_image", "box_class"), arrays, strict=True))
+    rows = np.array(rows)
+    return pred, target, {"boxes": rows[:, :4], "box_image": rows[:, 4], "box_class": rows[:, 5]}
 
 
 def batches(pred, target, boxes):

@@ -18,14 +18,13 @@ from jax.sharding import PartitionSpec as P
 from segjax.metrics import Counts, count, merge_hosts
 from tests.metrics.scenes import refused
 
-FIELDS = ("tp", "fp", "fn", "tn")
 # One shape for hypothesis: every new shape would be compiled anew.
 SHAPE = (4, 3, 5, 2)
 masks = hnp.arrays(bool, SHAPE)
 
 
 def as_lists(counts):
-    return {name: np.asarray(getattr(counts, name)).tolist() for name in FIELDS}
+    return {name: np.asarray(leaf).tolist() for name, leaf in vars(counts).items()}
 
 
 def equal(one, two):
@@ -40,9 +39,9 @@ def random_masks(seed, shape=(8, 6, 7, 3)):
 @settings(max_examples=50, deadline=None)
 @given(masks, masks, hnp.arrays(bool, SHAPE[:-1]))
 def test_equals_the_sums_of_the_four_cases(pred, target, valid):
-    cases = pred & target, pred & ~target, ~pred & target, ~pred & ~target
-    sums = [case[valid].sum(0).tolist() for case in cases]
-    assert as_lists(count(pred, target, valid=valid)) == dict(zip(FIELDS, sums, strict=True))
+    cases = {"tp": pred & target, "fp": pred & ~target, "fn": ~pred & target, "tn": ~pred & ~target}
+    sums = {name: case[valid].sum(0).tolist() for name, case in cases.items()}
+    assert as_lists(count(pred, target, valid=valid)) == sums
 
 
 def test_other_forms_of_the_same_masks():
