@@ -7,10 +7,8 @@ from segjax.dlstudio.layout import Kind, Layer, Tensor, tensors
 
 D2, D8, FULL = Kind(2), Kind(8), Kind(2, "dense", "dense", num_classes=3)
 PLACES = [
-    (D2, "skip64UP_arr.0.bn1.weight", (64,), "params/skip64UP_arr_0/bn1/scale"),
     (D2, "bn2DN.running_var", (128,), "batch_stats/bn2DN/var"),
     (D2, "skip64usUP.upsampler.weight", (64, 64, 1, 1), "params/skip64usUP/upsampler/kernel"),
-    (D2, "skip128to64UP.convoT1.weight", (128, 64, 3, 3), "params/skip128to64UP/convoT1/kernel"),
     (D2, "bn2DN.num_batches_tracked", (), None),
     (D2, "skip64to128DN.convo2.weight", (128, 64, 3, 3), None),  # never runs
     (D2, "skip128UP_arr.0.convoT1.weight", (128, 128, 3, 3), None),  # runs from depth 8 on

@@ -9,13 +9,12 @@ import pytest
 from segjax.export import formats
 
 WITHOUT_SEGJAX = "import sys; sys.modules['segjax'] = None\n"
-PACKAGES = {"onnx": "onnxruntime", "safetensors": "safetensors", "dlstudio": "torch"}
+PACKAGES = {"jax": "jax", "onnx": "onnxruntime", "safetensors": "safetensors", "dlstudio": "torch"}
 
 
-@pytest.mark.parametrize("name", ["jax", "onnx", "safetensors", "dlstudio"])
+@pytest.mark.parametrize("name", PACKAGES)
 def test_the_readme_runs_without_segjax(name, request):
-    if name in PACKAGES:
-        pytest.importorskip(PACKAGES[name])
+    pytest.importorskip(PACKAGES[name])
     fixture = "exported_for_dlstudio" if name == "dlstudio" else "exported"
     exported = request.getfixturevalue(fixture)
     text = (exported / "README.md").read_text().split(f"## {formats.FORMATS[name].file}")[1]
