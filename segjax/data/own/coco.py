@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from segjax.config import Config
 from segjax.data.own.class_names import check_names
 from segjax.data.own.coco_file import Picture, read_file, require_pycocotools
 from segjax.data.own.pictures import SUFFIXES, read_image
 from segjax.data.own.problems import FileProblemError, printable, some_names
-from segjax.data.own.resize import Edges
 from segjax.data.own.samples import Sample, Source
 from segjax.errors import DataError
 
@@ -65,7 +65,13 @@ def scan_coco(annotations: str, config: Config) -> Source:
 
 def _read(item: Picture, *, class_names: tuple[str, ...], min_area: float) -> Sample:
     """Read a picture and draw its masks; objects of fewer than ``min_area`` pixels are ignored."""
-    image = _read_picture(item)
+    for upright in (True, False):  # the way up that has the annotated size; upright if both have
+        image = read_image(item.image, upright=upright)
+        if image.shape[:2] == item.size:
+            break
+    else:
+        (height, width), size = read_image(item.image).shape[:2], f"{item.size[0]}x{item.size[1]}"
+        raise FileProblemError("size mismatch", f"annotated {size}, image {height}x{width}")
     masks = np.zeros((*item.size, len(class_names)), np.uint8)
     hidden, boxes = np.zeros(item.size, bool), []
     for annotation in item.annotations:
@@ -75,7 +81,7 @@ def _read(item: Picture, *, class_names: tuple[str, ...], min_area: float) -> Sa
             continue
         channel = class_names.index(annotation.category)
         masks[..., channel] |= mask
-        boxes.append((channel, annotation.box or _tight_box(mask)))
+        boxes.append((channel, annotation.box or Image.fromarray(mask).getbbox() or (0, 0, 0, 0)))
     # What one annotation hides, another may know.
     hidden &= ~masks.any(axis=-1)
     return Sample(image, masks, hidden if hidden.any() else None, boxes)
@@ -173,20 +179,3 @@ def _inside(folder: Path, name: str) -> Path:
     if not path.is_file():
         raise FileProblemError("missing file", f"in {folder}")
     return path
-
-
-def _read_picture(item: Picture) -> np.ndarray:
-    """Read the picture the way up that has the annotated size; upright if both have."""
-    for upright in (True, False):
-        image = read_image(item.image, upright=upright)
-        if image.shape[:2] == item.size:
-            return image
-    (height, width), size = read_image(item.image).shape[:2], f"{item.size[0]}x{item.size[1]}"
-    raise FileProblemError("size mismatch", f"annotated {size}, image {height}x{width}")
-
-
-def _tight_box(mask: np.ndarray) -> Edges:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return 0.0, 0.0, 0.0, 0.0
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
