@@ -73,7 +73,19 @@ class _Images:
         self.masks[row] = planes.transpose(1, 2, 0)
         mask.row, mask.values = row, None
         self.count += 1
-        self._add_boxes(boxes, row, where)
+        before = len(self.box_row)
+        for key, found in boxes.data.items():
+            fits = type(key) is int and 0 <= key <= 255 and type(found) is nodes.List
+            refuse_if(not fits, f"{where} has boxes that are not lists by class")
+            for item in found.plain():
+                corners = _items(item, 4)
+                if not all(type(v) is int and 0 <= v < _MAX_SIDE for v in corners or [None]):
+                    raise BadStreamError(f"{where} has a box that is not [x1, y1, x2, y2]")
+                self.boxes.extend(corners)
+                self.box_row.append(row)
+                self.box_key.append(int(key))
+            many = len(self.box_row) - before > _MAX_BOXES
+            refuse_if(many, f"{where} has more than {_MAX_BOXES:,} boxes")
         return row
 
     def _mask(self, mask: nodes.Array, where: str) -> np.ndarray:
@@ -103,21 +115,6 @@ class _Images:
         # else refers to these arrays while they grow.
         for part in (self.images, self.masks):
             part.resize((rows, *part.shape[1:]), refcheck=False)
-
-    def _add_boxes(self, boxes: nodes.Dict, row: int, where: str) -> None:
-        before = len(self.box_row)
-        for key, found in boxes.data.items():
-            fits = type(key) is int and 0 <= key <= 255 and type(found) is nodes.List
-            refuse_if(not fits, f"{where} has boxes that are not lists by class")
-            for item in found.plain():
-                corners = _items(item, 4)
-                if not all(type(v) is int and 0 <= v < _MAX_SIDE for v in corners or [None]):
-                    raise BadStreamError(f"{where} has a box that is not [x1, y1, x2, y2]")
-                self.boxes.extend(corners)
-                self.box_row.append(row)
-                self.box_key.append(int(key))
-            many = len(self.box_row) - before > _MAX_BOXES
-            refuse_if(many, f"{where} has more than {_MAX_BOXES:,} boxes")
 
     def finish(self, result: Any, *, name: str, source: str) -> Dataset:
         """Return the data set that the pickle's own object says the rows form."""

@@ -76,8 +76,8 @@ class Array(Node):
     values: np.ndarray | None = field(default=None, init=False)
     row: int = field(default=-1, init=False)
 
-    def fill(self, dtype: Any, shape: Any, data: Any, order: Literal["C", "F"]) -> None:
-        """Set the content; BadStreamError if shape, dtype and bytes do not fit together."""
+    def fill(self, dtype: Any, shape: Any, data: Any, order: Literal["C", "F"]) -> Array:
+        """Set the content, return self; BadStreamError if shape, dtype and bytes do not fit."""
         self.check_open()
         refuse_if(self.values is not None, "an array is filled twice")
         refuse_if(not isinstance(dtype, Dtype), "an array has no valid dtype")
@@ -94,6 +94,7 @@ class Array(Node):
             self.values = np.ndarray(shape, dtype.numpy, data, order=order)
         except ValueError:  # no items, but sides that NumPy cannot count
             raise BadStreamError("an array has no valid shape") from None
+        return self
 
 
 @dataclass(eq=False, slots=True)
@@ -197,10 +198,6 @@ def _raw_bytes(value: Any) -> bytes:
 # Calls ------------------------------------------------------------------------------------------
 
 
-def _reconstruct(args: tuple[Any, ...]) -> Array | None:
-    return Array() if len(args) == 3 and args[0] is _NDARRAY else None
-
-
 def _dtype(args: tuple[Any, ...]) -> Dtype | None:
     match args:
         case (str() as code, _, _) if code in _DTYPES:
@@ -227,9 +224,7 @@ def _scalar(args: tuple[Any, ...]) -> int | None:
 def _frombuffer(args: tuple[Any, ...]) -> Array | None:
     match args:
         case (data, dtype, shape, "C" | "F" as order):
-            array = Array()
-            array.fill(dtype, shape, data, order)
-            return array
+            return Array().fill(dtype, shape, data, order)
     return None
 
 
@@ -240,7 +235,9 @@ NAMES: dict[tuple[str, ...], Name] = {
     ("_codecs", "encode"): Name("encode", _encode),
 }
 for _core in ("numpy.core", "numpy._core"):  # of NumPy 1 and 2
-    NAMES[f"{_core}.multiarray", "_reconstruct"] = Name("reconstruct", _reconstruct)
+    NAMES[f"{_core}.multiarray", "_reconstruct"] = Name(
+        "reconstruct", lambda args: Array() if len(args) == 3 and args[0] is _NDARRAY else None
+    )
     NAMES[f"{_core}.multiarray", "scalar"] = Name("scalar", _scalar)
     NAMES[f"{_core}.numeric", "_frombuffer"] = Name("frombuffer", _frombuffer)
 for _builtins in ("__builtin__", "builtins"):

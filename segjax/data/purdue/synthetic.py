@@ -187,30 +187,25 @@ def write_gz(dataset: Dataset, path: str | Path, *, protocol: int = 2) -> None:
         raise ConfigError(f"protocol must be 0, 1, 2 or 3, got {protocol}")
     if list(dataset.class_values) != sorted(set(dataset.class_values)):
         raise DataError(f"{dataset.name}: the file format needs class values that rise by channel")
-    path = Path(path)
-    try:
-        with (
-            replacing(path) as part,
-            open(part, "wb") as raw,
-            gzip.GzipFile("", "wb", 6, raw, mtime=0) as out,
-        ):
-            _write_pickle(dataset, out, protocol=protocol)
-    except OSError as error:
-        raise DataError(f"{path}: cannot write the data file ({error.strerror or error})") from None
-
-
-def _write_pickle(dataset: Dataset, out: gzip.GzipFile, *, protocol: int) -> None:
-    head = bytes([0x80, protocol]) if protocol >= 2 else b""
+    path, head = Path(path), bytes([0x80, protocol]) if protocol >= 2 else b""
 
     def fragment(value: Any) -> bytes:
         # Without its first PROTO and last STOP, a pickle is a fragment that pushes one object.
         # Fragments set memo entries again that only earlier fragments read.
         return pickle.dumps(value, protocol=protocol)[len(head) : -1]
 
-    out.write(head + b"(l(d")
-    for i in range(len(dataset)):
-        out.write(fragment(i) + fragment(_record(dataset, i)) + b"s")
-    out.write(b"a" + fragment(dict(dataset.label_map)) + b"a.")
+    try:
+        with (
+            replacing(path) as part,
+            open(part, "wb") as raw,
+            gzip.GzipFile("", "wb", 6, raw, mtime=0) as out,
+        ):
+            out.write(head + b"(l(d")
+            for i in range(len(dataset)):
+                out.write(fragment(i) + fragment(_record(dataset, i)) + b"s")
+            out.write(b"a" + fragment(dict(dataset.label_map)) + b"a.")
+    except OSError as error:
+        raise DataError(f"{path}: cannot write the data file ({error.strerror or error})") from None
 
 
 def _record(dataset: Dataset, index: int) -> list[Any]:
