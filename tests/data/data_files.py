@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import json
 from pathlib import Path
 
@@ -107,20 +108,16 @@ def one_line(error, message, *names):
     assert all(str(name) in str(caught.value) for name in names)
 
 
-def load(data, split="all", *, classes=(), **settings):
+def load(data, split="all", *, kind="", classes=(), **settings):
     """One split of own data, read by the settings of a run; 'all': everything as one."""
     if split == "all":
         settings = {"val_share": 0.0, "test_share": 0.0, **settings}
-    splits = open_source(Config(data=str(data), classes=",".join(classes), **settings))
+    splits = open_source(Config(data=f"{kind}{data}", classes=",".join(classes), **settings))
     return splits["train" if split == "all" else split]
 
 
-def load_folder(path, split="all", **settings):
-    return load(f"folder:{path}", split, **settings)
-
-
-def load_coco(path, split="all", **settings):
-    return load(f"coco:{path}", split, **settings)
+load_folder = functools.partial(load, kind="folder:")
+load_coco = functools.partial(load, kind="coco:")
 
 
 def dataset(count=4, *, size=(16, 24), names=("cat", "dog"), start=0, **changes):

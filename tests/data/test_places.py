@@ -10,19 +10,18 @@ def test_folders_follow_each_system(monkeypatch, tmp_path):
     for name in ("SEGJAX_CACHE", "SEGJAX_DATAROOT", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    monkeypatch.setattr(sys, "platform", "linux")
-    assert cache_folder() == tmp_path / ".cache" / "segjax"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache_folder() == tmp_path / ".cache" / "segjax"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "segjax"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache_folder() == tmp_path / "Library" / "Caches" / "segjax"
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert cache_folder() == tmp_path / "local" / "segjax" / "cache"
-    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "mine"))
-    assert cache_folder() == tmp_path / "mine"
+    for system, variable, value, expected in (
+        ("linux", "", "", ".cache/segjax"),
+        ("linux", "XDG_CACHE_HOME", "relative", ".cache/segjax"),
+        ("linux", "XDG_CACHE_HOME", tmp_path / "xdg", "xdg/segjax"),
+        ("darwin", "", "", "Library/Caches/segjax"),
+        ("win32", "LOCALAPPDATA", tmp_path / "local", "local/segjax/cache"),
+        ("win32", "SEGJAX_CACHE", tmp_path / "mine", "mine"),
+    ):
+        monkeypatch.setattr(sys, "platform", system)
+        if variable:
+            monkeypatch.setenv(variable, str(value))
+        assert cache_folder() == tmp_path / expected
     assert data_folder() == tmp_path / "mine" / "data"
     monkeypatch.setenv("SEGJAX_DATAROOT", str(tmp_path / "data"))
     assert data_folder() == tmp_path / "data"

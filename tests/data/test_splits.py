@@ -11,12 +11,11 @@ from tests.data.data_files import write_folder
 
 
 def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
-    cases = {
-        str(tmp_path): f"; did you mean --data=folder:{tmp_path}?",
-        "instances.json": "; did you mean --data=coco:instances.json?",
-        "purdu": "or a file.npz",
-    }
-    for data, ending in cases.items():
+    for data, ending in (
+        (str(tmp_path), f"; did you mean --data=folder:{tmp_path}?"),
+        ("instances.json", "; did you mean --data=coco:instances.json?"),
+        ("purdu", "or a file.npz"),
+    ):
         with pytest.raises(ConfigError) as caught:
             load_splits(Config(data=data))
         assert str(caught.value).endswith(ending)

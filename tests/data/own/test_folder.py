@@ -178,21 +178,18 @@ def test_drawn_splits_depend_on_content_alone_and_keep_copies_together(tmp_path)
         assert len(train | val | test) == len(train) + len(val) + len(test) == 20
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_arguments_are_checked(tmp_path):
+    write_folder(tmp_path, 3)
+    for options, message in (
         ({"fit": "stretch"}, "--fit=stretch"),
         ({"image_size": 20}, "multiple of 8"),
         ({"ignore_value": 300}, "1..255"),
-        ({"split": "val", "val_share": 1.5}, "--val_share"),
-        ({"split": "val", "val_share": 1.0}, "--val_share=1.0: must be at least 0 and below 1"),
-        ({"split": "val", "val_share": 0.5, "test_share": 0.5}, "leave nothing"),
-    ],
-)
-def test_arguments_are_checked(tmp_path, options, message):
-    write_folder(tmp_path, 3)
-    with pytest.raises(ConfigError, match=message):
-        load_folder(tmp_path, **options)
+        ({"val_share": 1.5}, "--val_share"),
+        ({"val_share": 1.0}, "--val_share=1.0: must be at least 0 and below 1"),
+        ({"val_share": 0.5, "test_share": 0.5}, "leave nothing"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            load_folder(tmp_path, **options)
 
 
 def test_upright_mask_of_a_turned_photo(tmp_path):

@@ -30,14 +30,11 @@ def test_halving_averages_images_and_picks_mask_values():
     np.testing.assert_array_equal(how.mask(mask)[:, 0], np.arange(8) * 2 + 1)
 
 
-def test_crop_keeps_the_centre_and_the_aspect():
+def test_crop_keeps_centre_and_aspect_and_pad_everything_and_marks_the_rest():
     mask = np.zeros((16, 32), np.uint8)
     mask[:, 8:24] = np.arange(16)
     cropped = make_fit((16, 32), (16, 16), "crop").mask(mask)
     np.testing.assert_array_equal(cropped, np.tile(np.arange(16, dtype=np.uint8), (16, 1)))
-
-
-def test_pad_keeps_everything_and_marks_the_rest():
     how = make_fit((16, 32), (16, 16), "pad")
     padded = how.mask(np.ones((16, 32), np.uint8))
     expected = np.zeros((16, 16), np.uint8)

@@ -21,16 +21,13 @@ def test_open_source_keeps_one_size(tmp_path):
         open_source(Config(data=f"folder:{write_folder(tmp_path / 'one', 1)}"))
 
 
-def test_quick_check_passes_good_data_and_warns_of_an_absent_class():
+def test_quick_check_passes_good_data_warns_of_an_absent_class_and_refuses_by_name():
     starts = {"train": 0, "val": 10, "test": 20}
     assert quick_check({split: dataset(start=start) for split, start in starts.items()}) == []
     masks = dataset().masks.copy()
     masks[..., 1] = 0
     found = quick_check({"train": dataset(masks=masks)})
     assert found == ["things: no pixel of dog in the train masks"]
-
-
-def test_quick_check_refuses_by_name():
     hidden = dataset(start=9, ignore=np.ones((4, 16, 24), bool))
     with pytest.raises(DataError, match="things: every pixel of the test split"):
         quick_check({"train": dataset(), "test": hidden})

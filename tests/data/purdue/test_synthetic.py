@@ -152,16 +152,6 @@ def test_seeds_differ_the_balance_is_kept_and_the_leak_can_be_closed():
     assert np.mean(np.array(reds) > 11) > 0.8
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"n": 0}, {"image_size": 32}, {"image_size": 100}, {"seed": -1}]
-    + [{"class_probs": probs} for probs in ([1, 0], [0.5, 0.6, -0.1, 0, 0], [np.nan] * 5)],
-)
-def test_wrong_settings(wrong):
-    with pytest.raises(ConfigError):
-        synthetic(**{"n": 1} | wrong)
-
-
 @pytest.mark.parametrize("which", ["many", "real"])
 def test_recolour_changes_colours_and_nothing_else(which, request):
     ds = request.getfixturevalue(which)[:200]
@@ -183,7 +173,14 @@ def test_recolour_changes_colours_and_nothing_else(which, request):
     assert not np.array_equal(new, recolour(ds.images, ds.masks, seed=6))
 
 
-def test_recolour_refuses_what_does_not_fit(many):
+def test_what_does_not_fit_is_refused(many):
+    wrong_probs = [1, 0], [0.5, 0.6, -0.1, 0, 0], [np.nan] * 5
+    for wrong in (
+        *({"n": 0}, {"image_size": 32}, {"image_size": 100}, {"seed": -1}),
+        *({"class_probs": probs} for probs in wrong_probs),
+    ):
+        with pytest.raises(ConfigError):
+            synthetic(**{"n": 1} | wrong)
     images, masks = many.images[:2], many.masks[:2]
     for error, message, *wrong in (
         (DataError, "uint8 images", images.astype(float), masks, 0),
