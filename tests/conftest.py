@@ -52,8 +52,7 @@ def promotion_is(dtypes, ranks):
 def promotion(request):
     """Make it an error to combine arrays of two dtypes, or of two ranks, without saying so."""
     name = request.path.relative_to(Path(__file__).parent).as_posix()
-    lenient = name.startswith(LENIENT)
-    with promotion_is(*(("standard", "allow") if lenient else ("strict", "raise"))):
+    with promotion_is(*["standard", "allow"] if name.startswith(LENIENT) else ["strict", "raise"]):
         yield
 
 
