@@ -36,18 +36,14 @@ if __name__ == "__main__":
 
 
 def test_kill_9_at_random_moments(tmp_path):
-    rng = random.Random(1)
+    rng, folder, cut_off = random.Random(1), tmp_path / "checkpoints", 0
     scope = {"__name__": "saver"}
     exec(SAVER, scope)
-    state, folder = scope["state"], tmp_path / "checkpoints"
-    root = Path(__file__).parents[2]
+    state, root = scope["state"], Path(__file__).parents[2]
     how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "cwd": root}
+    how["env"] = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-c", SAVER, str(folder)]
-    savers = [
-        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}, **how)
-        for _ in range(4)
-    ]
-    cut_off = 0
+    savers = [subprocess.Popen(command, **how) for _ in range(4)]
     for saver in savers:
         saver.stdin.write("go\n")
         saver.stdin.flush()
@@ -71,21 +67,15 @@ def test_kill_9_at_random_moments(tmp_path):
     assert cut_off, "no kill fell into a save: the test has proven nothing"
 
 
-def contents(folder):
-    """Every file's bytes, and None for each folder."""
-    return {
-        path.relative_to(folder): path.read_bytes() if path.is_file() else None
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 def test_every_moment_between_two_file_operations(tmp_path, monkeypatch):
     """Restores what lay on the disk before and after each change that commits something."""
     folder, done, moments = tmp_path / "checkpoints", [], []
 
     def look():
-        now = contents(folder)
-        if not moments or moments[-1] != now:
+        """Note every file's bytes, and None for each folder."""
+        found = sorted(folder.rglob("*"))
+        now = {p.relative_to(folder): p.read_bytes() if p.is_file() else None for p in found}
+        if moments[-1:] != [now]:
             moments.append(now)
 
     def watched(function):
@@ -128,5 +118,4 @@ def test_every_moment_between_two_file_operations(tmp_path, monkeypatch):
         for found in storage.step_folders(copy):
             storage.read_arrays(found, storage.read_manifest(found))
     # It goes forward once per save and never back.
-    assert seen == sorted(seen)
-    assert set(seen) == {1, 2, 3}
+    assert (seen, set(seen)) == (sorted(seen), {1, 2, 3})

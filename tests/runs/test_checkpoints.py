@@ -79,7 +79,7 @@ def test_last_two_and_best_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [1, 3])
-def test_keep_without_scores(tmp_path, keep):
+def test_keep_without_scores_and_a_step_saved_again(tmp_path, keep):
     checkpoints = Checkpoints(tmp_path, keep=keep)
     assert checkpoints.steps() == []
     (tmp_path / "notes.txt").write_text("mine")
@@ -90,20 +90,16 @@ def test_keep_without_scores(tmp_path, keep):
     assert checkpoints.restore(state(0), which="best").step == 4
     # Other files in the folder are left alone.
     assert folders(checkpoints)[:: keep + 1] == ["notes.txt", "step_one"]
-
-
-def test_saving_a_step_again_replaces_it(tmp_path):
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(1, state(1), {"try": 1}, best_score=0.5)
-    checkpoints.save(2, state(2), {"try": 1})
+    checkpoints.save(4, state(4), {"try": 1}, best_score=0.5)
+    checkpoints.save(5, state(5), {})
     for attempt in (2, 3):
-        checkpoints.save(1, state(10 * attempt), {"try": attempt})
-    restored, meta, _ = checkpoints.restore(state(0), which=1)
+        checkpoints.save(4, state(10 * attempt), {"try": attempt})
+    restored, meta, _ = checkpoints.restore(state(0), which=4)
     assert meta == {"try": 3}
     assert_same(restored, state(30))
-    assert len(folders(checkpoints)) == 2
+    assert len(folders(checkpoints)) == 2 + max(keep, 2)
     # Saved again without a score, as a signal handler does, it is still the best.
-    assert checkpoints.restore(state(0), which="best").step == 1
+    assert checkpoints.restore(state(0), which="best").step == 4
 
 
 def spoil_manifest(path):
@@ -142,21 +138,17 @@ def test_damaged_steps_do_not_count_and_go_once_named(tmp_path, spoil):
     # A damaged step is replaced by a new save of it.
     spoil(tmp_path / "step_00000015")
     assert checkpoints.restore(state(0)).step == 10
-    checkpoints.save(15, state(16), {})
+    checkpoints.save(15, state(16), {}, best_score=0.9)
     restored = Checkpoints(tmp_path).restore(state(0))
     assert restored.step == 15
     assert_same(restored.state, state(16))
     assert len(folders(checkpoints)) == 2
-
-
-def test_best_falls_back_when_damaged_and_a_folder_may_not_be_writable(tmp_path):
-    lines = []
-    checkpoints = Checkpoints(tmp_path, notify=lines.append)
-    checkpoints.save(1, state(1), {}, best_score=0.9)
-    checkpoints.save(2, state(2), {}, best_score=0.5)
-    flip_a_bit(tmp_path / "step_00000001")
-    assert checkpoints.restore(state(0), which="best").step == 2
-    assert "step_00000001 is damaged" in lines[0]
+    # The best of a step before the newest, too.
+    checkpoints.save(16, state(16), {}, best_score=0.5)
+    spoil(next(tmp_path.glob("step_00000015*")))
+    lines.clear()
+    assert checkpoints.restore(state(0), which="best").step == 16
+    assert spoil is spoil_manifest or "is damaged" in lines[0]
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"cannot save checkpoint step 3 in .*file"):
         Checkpoints(tmp_path / "file").save(3, state(3), {})

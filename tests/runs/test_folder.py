@@ -10,7 +10,7 @@ from segjax.errors import ConfigError
 from segjax.runs.folder import RunFolder, choose_folder, open_run, run_name
 
 
-def test_new_runs_get_free_names_and_resume_takes_the_newest(tmp_path):
+def test_new_runs_get_free_names_and_old_ones_are_resumed_or_refused(tmp_path):
     config = Config()
     one = Config(loss="combo", loss_params={"dice_scale": 20.0})
     assert run_name(one) == "combo-dice_scale20-dlstudio-depth16-seed1234"
@@ -21,9 +21,7 @@ def test_new_runs_get_free_names_and_resume_takes_the_newest(tmp_path):
     assert (first.path.name, second.path.name) == (run_name(config), run_name(config) + "-2")
     open_run(second, config)
     assert choose_folder(config.replace(resume=True), under=tmp_path).path == second.path
-
-
-def test_a_run_is_never_overwritten_silently(tmp_path):
+    # A run is never overwritten silently.
     config = Config(run_dir=str(tmp_path / "run"))
     open_run(choose_folder(config), config)
     (tmp_path / "run" / "keep.txt").write_text("mine")
@@ -50,7 +48,7 @@ def test_other_peoples_files_are_left_alone_and_no_run_is_resumed(tmp_path):
     assert file.read_text() == "years of work"
 
 
-def test_log_survives_a_line_cut_short_and_rewinds(tmp_path):
+def test_log_survives_a_line_cut_short_and_rewinds_and_results_are_json(tmp_path):
     folder = RunFolder(tmp_path)
     for step in (500, 1000, 1500):
         folder.log({"kind": "train", "step": step, "loss": step / 7, "mean_over": 500})
@@ -64,10 +62,7 @@ def test_log_survives_a_line_cut_short_and_rewinds(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('nonsense\n{"step": 1}\n')
     with pytest.raises(ConfigError, match="line 1 is not JSON"):
         folder.records()
-
-
-def test_results_are_json_whatever_is_in_them(tmp_path):
-    folder = RunFolder(tmp_path)
+    # Results are JSON whatever is in them.
     with pytest.raises(ConfigError, match="has the run ended"):
         folder.results()
     folder.write_results({"iou": np.array([0.5, math.nan]), "n": np.int64(3), "t": (1, 2)})

@@ -260,17 +260,8 @@ def test_runs_that_cannot_go_together_are_refused_and_do_not_share_a_folder(fini
     assert run_name(BASE.replace(seeds=1)).endswith("-seed7")
 
 
-def test_overwrite_starts_anew(copied):
-    folder, config = copied("off")
-    (folder / "seed9" / "mine.txt").write_text("")
-    config = config.replace(resume=False, overwrite=True, seeds=2, epochs=1)
-    assert run(config, say=silent).finished
-    assert not (folder / "seed9").exists()
-    assert len(RunFolder(folder).results()["runs"]) == 2
-
-
-def test_show_lists_the_seeds_and_their_spread(finished, copied, tmp_path, capsys):
-    folder, _ = copied("on")
+def test_show_lists_the_seeds_and_their_spread_and_overwrite_starts_anew(copied, tmp_path, capsys):
+    folder, config = copied("on")
     assert show.main([str(folder), f"--figure={tmp_path / 'runs.png'}"]) == 0
     out = capsys.readouterr().out
     names = [line.split()[0] for line in out.splitlines() if line.startswith("seed")]
@@ -280,3 +271,8 @@ def test_show_lists_the_seeds_and_their_spread(finished, copied, tmp_path, capsy
     (folder / "results.json").unlink()
     assert show.main([str(folder.parent), f"--figure={tmp_path / 'runs.png'}"]) == 0
     assert "copy: not all seeds have ended" in capsys.readouterr().out
+    (folder / "seed9" / "mine.txt").write_text("")
+    config = config.replace(resume=False, overwrite=True, seeds=2, epochs=1)
+    assert run(config, say=silent).finished
+    assert not (folder / "seed9").exists()
+    assert len(RunFolder(folder).results()["runs"]) == 2
