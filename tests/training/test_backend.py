@@ -17,10 +17,8 @@ from segjax.training.backend import compiler_options, jit
 
 
 def test_jit_gives_the_same_numbers_with_its_compiler_options():
-    rng = np.random.default_rng(1)
-    x, kernel = (
-        rng.standard_normal(shape).astype(np.float32) for shape in [(4, 16, 16, 8), (3, 3, 8, 8)]
-    )
+    draw = np.random.default_rng(1).standard_normal
+    x, kernel = (draw(shape, np.float32) for shape in [(4, 16, 16, 8), (3, 3, 8, 8)])
     plain = jax.jit(conv)(x, kernel)
     scale = float(jnp.abs(plain).max())
     np.testing.assert_allclose(jit(conv)(x, kernel), plain, rtol=0, atol=1e-5 * scale)
@@ -59,30 +57,24 @@ print(prepared, min(faults() for _ in range(20)))
 """
 
 
-def faults(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-c", MEMORY, *arguments], check=True, capture_output=True, text=True
-    )
-    prepared, count = done.stdout.split()
-    return prepared, int(count)
-
-
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_prepared_programs_reuse_their_memory():
-    _, afresh = faults()
-    prepared, reused = faults("prepared")
+    how = {"check": True, "capture_output": True, "text": True}
+    (_, afresh), (prepared, reused) = (
+        subprocess.run([sys.executable, "-c", MEMORY, *told], **how).stdout.split()
+        for told in ([], ["prepared"])
+    )
     assert prepared == "True"
-    assert reused < afresh / 10
+    assert int(reused) < int(afresh) / 10
 
 
 @pytest.mark.slow
 def test_with_a_cache_a_second_run_compiles_nothing_anew(tmp_path):
     """In processes of their own, without this test run's cache."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
-        environment.pop(name, None)
-    cache = tmp_path / "compiled"
-    found = []
+    own = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+    environment = {name: value for name, value in os.environ.items() if name not in own}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    cache, found = tmp_path / "compiled", []
     command = "--data=synthetic --synthetic_train=8 --synthetic_test=4 --depth=2 --epochs=1"
     for number in (1, 2):
         places = f"--progress=off --run_dir={tmp_path / str(number)} --cache_dir={cache}"

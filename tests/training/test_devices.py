@@ -18,15 +18,9 @@ from segjax.training.trainer import Trainer
 from tests.small_net import MUNET, losses_of, silent, small_run
 
 pytestmark = pytest.mark.usefixtures("no_figures")
-SHARED = small_run(
-    "run",
-    # Dice of the whole batch and batch norm: what sharing a batch could break.
-    loss="combo",
-    loss_params={"dice_scale": 400.0},
-    augment="flip,noise",
-    log_steps=1,
-    keep_checkpoints=9,
-)
+# Dice of the whole batch and batch norm: what sharing a batch could break.
+LOSS = {"loss": "combo", "loss_params": {"dice_scale": 400.0}}
+SHARED = small_run("run", **LOSS, augment="flip,noise", log_steps=1, keep_checkpoints=9)
 
 
 @pytest.fixture(scope="module")

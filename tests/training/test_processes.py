@@ -70,10 +70,8 @@ class Pair:
 
     def outcomes(self):
         """Return what each has to tell of its run; Gloo itself reports its connections."""
-        lines = [
-            next((line for line in iter(process.stdout.readline, "") if line[0] == "{"), "")
-            for process in self.both
-        ]
+        heard = (iter(process.stdout.readline, "") for process in self.both)
+        lines = [next((line for line in each if line[0] == "{"), "") for each in heard]
         assert all(lines), "a process has ended"
         return list(map(json.loads, lines))
 
@@ -93,27 +91,18 @@ def pair():
 
 @pytest.fixture
 def config(tmp_path):
-    return small_run(
-        tmp_path / "run",
-        synthetic_train=16,
-        synthetic_test=4,
-        val_images=4,
-        loss="combo",
-        loss_params={"dice_scale": 400.0},
-        augment="flip,noise",
-        log_steps=1,
-    )
-
-
-def test_without_a_coordinator_the_error_says_what_to_give(pair, config):
-    pair.start(config, coordinator="", num_processes=0)
-    for outcome in pair.outcomes():
-        assert "--coordinator=HOST:PORT" in outcome["error"]
-        assert "\n" not in outcome["error"]
+    data = {"synthetic_train": 16, "synthetic_test": 4, "val_images": 4, "augment": "flip,noise"}
+    loss = {"loss": "combo", "loss_params": {"dice_scale": 400.0}, "log_steps": 1}
+    return small_run(tmp_path / "run", **data, **loss)
 
 
 def test_two_processes_train_as_one(pair, config, tmp_path):
     """Stopped by a signal to either, resumed, and the same as one process all the same."""
+    # Without a coordinator, which cannot be tried later, the error says what to give.
+    pair.start(config, coordinator="", num_processes=0)
+    for outcome in pair.outcomes():
+        assert "--coordinator=HOST:PORT" in outcome["error"]
+        assert "\n" not in outcome["error"]
     pair.start(config.replace(epochs=500))
     while not list(Path(config.run_dir).glob("checkpoints/step_*")):
         assert pair.both[0].poll() is None
@@ -142,13 +131,11 @@ def test_two_processes_train_as_one(pair, config, tmp_path):
 
 def test_what_is_wrong_in_one_is_told_by_both(pair, config, tmp_path):
     cannot = "process 1 cannot go on: "
-    for fault, said in (
-        ("other data", "process 1 has another data set than process 0"),
-        ("no data", f"{cannot}the disk is gone"),
-    ):
+    other = "process 1 has another data set than process 0"
+    for fault, said in (("other data", other), ("no data", f"{cannot}the disk is gone")):
         pair.start(config, fault=fault)
-        first, other = pair.outcomes()
-        assert (first["error"], other["error"]) == (said, said.removeprefix(cannot))
+        errors = [outcome["error"] for outcome in pair.outcomes()]
+        assert errors == [said, said.removeprefix(cannot)]
         assert not Path(config.run_dir).exists()
     (tmp_path / "run").write_text("a file")
     pair.start(config)

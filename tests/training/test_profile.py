@@ -31,9 +31,8 @@ def test_a_run_that_ends_within_its_warm_up_says_so(tmp_path):
         assert [trace.steps_to_event(step) for step in (0, 9, 10, 13)] == [10, 1, 4, 1]
         trace.reached(ended, [])
         trace.close()
-        assert lines.pop().endswith(
-            f"nothing to trace, the run ended at step {ended} with its warm-up"
-        )
+        said = f"nothing to trace, the run ended at step {ended} with its warm-up"
+        assert lines.pop().endswith(said)
     off = StepTrace(tmp_path, steps=0, after=10, say=lines.append)
     assert off.steps_to_event(0) is None
     off.close()
