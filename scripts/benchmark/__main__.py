@@ -31,18 +31,14 @@ BUSY = 0.1  # of all cores; more than that by others spoils a measurement
 
 def busy_share() -> float | None:
     """Return the share of all cores that others use within a second; None where not known."""
-    stat = Path("/proc/stat")
-    if not stat.exists():
+    read: list[list[int]] = []
+    if not (stat := Path("/proc/stat")).exists():
         return None
-
-    def times() -> tuple[int, int]:
-        numbers = [int(word) for word in stat.read_text().splitlines()[0].split()[1:9]]
-        return sum(numbers), numbers[3] + numbers[4]
-
-    total, idle = times()
-    time.sleep(1)
-    total_after, idle_after = times()
-    return 1 - (idle_after - idle) / max(1, total_after - total)
+    for pause in (1, 0):
+        read.append([int(word) for word in stat.read_text().splitlines()[0].split()[1:9]])
+        time.sleep(pause)
+    took = [after - before for before, after in zip(*read, strict=True)]
+    return 1 - (took[3] + took[4]) / max(1, sum(took))  # idle, and waiting for the disk
 
 
 def measure_network(
@@ -63,16 +59,12 @@ def measure_network(
                 for name, side in sides.items():
                     answer = side.ask(modules[name].measure, kind=kind, count=count)
                     answers[name].append(answer)
-            records.append(
-                {
-                    "kind": kind,
-                    **settings,
-                    "seconds": {n: [min(a["seconds"]) for a in v[1:]] for n, v in answers.items()},
-                    "first_step": {name: b["first_step"] for name, b in built.items()},
-                    "peak_bytes": {n: v[-1]["peak_bytes"] for n, v in answers.items()},
-                    "device_bytes": {n: v[-1]["device_bytes"] for n, v in answers.items()},
-                }
-            )
+            record = {"kind": kind, **settings}
+            record["seconds"] = {n: [min(a["seconds"]) for a in v[1:]] for n, v in answers.items()}
+            record["first_step"] = {name: answer["first_step"] for name, answer in built.items()}
+            for key in ("peak_bytes", "device_bytes"):
+                record[key] = {name: found[-1][key] for name, found in answers.items()}
+            records.append(record)
     return records
 
 
@@ -106,10 +98,8 @@ def main() -> None:
 
     busy = busy_share()
     if busy is not None and busy > BUSY and not args.allow_busy:
-        sys.exit(
-            f"other processes use {busy:.0%} of this machine; wait for them, or --allow_busy, "
-            "which the report then says"
-        )
+        told = f"other processes use {busy:.0%} of this machine; wait for them, or --allow_busy"
+        sys.exit(f"{told}, which the report then says")
     from segjax.data.fetch import fetch
 
     with_theirs = all(importlib.util.find_spec(name) for name in ("torch", "DLStudio"))

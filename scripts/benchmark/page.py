@@ -51,20 +51,12 @@ def network_table(report: dict[str, Any]) -> list[str]:
         ours = row["seconds"]["segjax"]
         images = row["batch"] / statistics.median(ours)
         flops = images * report["forward_flops"][str(row["depth"])] * PASSES[row["kind"]]
-        rows.append(
-            [
-                *(KINDS[row["kind"]], row["depth"], row["batch"], row["dtype"], len(ours)),
-                f"{images:,.0f}" if images >= 100 else f"{images:.1f}",
-                f"{flops / 1e9:,.0f}",
-                f"{flops / report['matmul'][row['dtype']]:.0%}",
-                *(quotients(row["seconds"][mode], ours) for mode in modes),
-                f"{row['first_step']['segjax']:.1f}",
-                *(
-                    gigabytes(row["device_bytes"][name] or row["peak_bytes"][name])
-                    for name in ("segjax", *modes)
-                ),
-            ]
-        )
+        peaks = [row["device_bytes"][n] or row["peak_bytes"][n] for n in ("segjax", *modes)]
+        cells = [KINDS[row["kind"]], row["depth"], row["batch"], row["dtype"], len(ours)]
+        cells += [f"{images:,.0f}" if images >= 100 else f"{images:.1f}", f"{flops / 1e9:,.0f}"]
+        cells += [f"{flops / report['matmul'][row['dtype']]:.0%}"]
+        cells += [quotients(row["seconds"][mode], ours) for mode in modes]
+        rows.append([*cells, f"{row['first_step']['segjax']:.1f}", *map(gigabytes, peaks)])
     return table(head, rows)
 
 

@@ -76,8 +76,8 @@ def measure(depth: int, dtype: str) -> dict[str, Any]:
     points: list[dict[str, Any]] = [
         {"size": s, "batch": b, "devices": 1} for s, batches in SHAPES.items() for b in batches
     ]
-    shares = [2**n for n in range(1, 10) if 2**n <= min(found, SHARED["batch"])]
-    points += [{**SHARED, "devices": devices} for devices in shares]
+    most = min(found, SHARED["batch"])
+    points += [{**SHARED, "devices": 2**n} for n in range(1, 10) if 2**n <= most]
     for point in points:
         flag = f"--xla_force_host_platform_device_count={point['devices']}"
         with Side(XLA_FLAGS=flag if simulated else "") as side:
@@ -135,7 +135,8 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> str:
         rates = (f"{middle:.3g} ({low:.3g} to {high:.3g})", f"{by_model:.3g}")
         rows.append([point["size"], point["batch"], f"{point['devices']}{several}", *rates])
     more = [[n, *(f"{beyond(report, each, n):,.0f}" for each in BATCHES_BEYOND)] for n in BEYOND]
-    each = (f"{each} images each: images/s" for each in BATCHES_BEYOND)
+    titles = ["devices", *(f"{each} images each: images/s" for each in BATCHES_BEYOND)]
+    head = ["image size", "batch", "devices", "images/s", "by the model"]
     shared = "\n\nSimulated devices share the cores: they show what sharing a batch costs."
     return TEMPLATE.read_text(encoding="utf-8").format(
         **report,
@@ -144,13 +145,11 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> str:
         file=file.resolve().relative_to(ROOT).as_posix(),
         fixed_ms=1e3 * model["fixed"],
         work_ms=1e3 * model["work"],
-        measured="\n".join(
-            table(["image size", "batch", "devices", "images/s", "by the model"], rows)
-        ),
+        measured="\n".join(table(head, rows)),
         shared=shared if simulated else "",
         link_gb=model["link_bytes_a_second"] / 1e9,
         exchanged_mb=4e-6 * report["parameters"],
-        modelled="\n".join(table(["devices", *each], more)),
+        modelled="\n".join(table(titles, more)),
     )
 
 
@@ -172,21 +171,19 @@ def draw(report: dict[str, Any], figure: Path) -> None:
         line = [b / predict(report, {"size": size, "batch": b, "devices": 1}) for b in fine]
         left.plot(fine, line, "-", color=f"C{index}", linewidth=1)
     left.set(xscale="log", yscale="log", xlabel="batch", ylabel="images/s", title="One device")
-    left.set_xticks([1, 4, 16, 64], ["1", "4", "16", "64"])
-    left.minorticks_off()
     left.legend(title="points: measured\nlines: model", fontsize="small", title_fontsize="small")
     for index, each in enumerate(BATCHES_BEYOND):
         line = [beyond(report, each, devices) for devices in BEYOND]
         right.plot(BEYOND, line, "--", color=f"C{index}", label=f"{each} images each")
     if not report["simulated"]:
-        of_shared = {"size": 64, "batch": SHARED["batch"]}.items()
-        points = [p for p in report["points"] if of_shared <= p.items()]
+        points = [p for p in report["points"] if {**p, **SHARED} == p]
         shared = [p["batch"] / statistics.median(p["seconds"]) for p in points]
         right.plot([p["devices"] for p in points], shared, "ko", label="16 images in all, measured")
     right.set(xscale="log", yscale="log", xlabel="devices", title="More devices, modelled")
-    right.set_xticks(BEYOND, [str(devices) for devices in BEYOND])
-    right.minorticks_off()
     right.legend(fontsize="small")
+    for axis, ticks in ((left, SHAPES[64]), (right, BEYOND)):
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
     figure.parent.mkdir(parents=True, exist_ok=True)
     plot.savefig(figure, dpi=110, metadata={"Software": ""})
 

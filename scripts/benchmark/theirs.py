@@ -121,9 +121,5 @@ def whole_job(train_file: str, depth: int, batch: int) -> Answer:
         )
         net = segmentation.mUnet(skip_connections=True, depth=depth)
         segmenter.run_code_for_training_for_semantic_segmentation(net)
-        seconds = time.perf_counter() - STARTED
-    return {
-        "seconds": seconds,
-        "steps": len(segmenter.train_dataloader),
-        "peak_bytes": worker.peak_bytes(),
-    }
+        seconds, steps = time.perf_counter() - STARTED, len(segmenter.train_dataloader)
+    return {"seconds": seconds, "steps": steps, "peak_bytes": worker.peak_bytes()}

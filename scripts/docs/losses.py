@@ -184,13 +184,11 @@ def adapters() -> dict[str, dict[str, Measure]]:
 
 def edge_cases() -> dict[str, tuple[str, np.ndarray, np.ndarray]]:
     """Return per case: which loss, logits, targets."""
-    shape = (2, 16, 16, 1)
-    zeros, ones = np.zeros(shape, np.float32), np.ones(shape, np.float32)
-    disk = np.zeros(shape, np.float32)
+    ones = np.ones((2, 16, 16, 1), np.float32)
+    zeros, disk = 0 * ones, 0 * ones
     disk[:, 4:10, 4:10] = 1
     large = np.ones((1, 512, 512, 1), np.float16)
-    labels = np.zeros((1, 8, 8), np.int64)
-    labels[:, :, 4:] = 1
+    labels = np.repeat([[[0, 1]]], 4, axis=2).repeat(8, axis=1)
     eye = np.eye(3, dtype=np.float32)
     wrong = (20 * eye[1 - labels], eye[labels])
     return {

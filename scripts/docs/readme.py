@@ -32,11 +32,10 @@ SHOWN_IMAGES = 4
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the runs, write the three files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--dense", nargs="+", required=True, type=Path)
-    parser.add_argument("--dlstudio", nargs="+", required=True, type=Path)
-    parser.add_argument(
-        "--untimed", nargs="*", default=[], help="groups that ran while other programs did"
-    )
+    for name in ("dense", "dlstudio"):
+        parser.add_argument(f"--{name}", nargs="+", required=True, type=Path)
+    told = "groups that ran while other programs did"
+    parser.add_argument("--untimed", nargs="*", default=[], help=told)
     chosen = parser.parse_args(arguments)
     groups = {"dense": chosen.dense, "dlstudio": chosen.dlstudio}
     summary = {name: summarise(folders) for name, folders in groups.items()}
@@ -54,9 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def summarise(folders: Sequence[Path]) -> dict[str, Any]:
     """Gather the scores of runs that differ in nothing but their seed."""
     results = [RunFolder(folder).results() for folder in folders]
-    settings = same_settings(
-        results, ("seed", "run_dir"), "the runs of a group differ in more than their seed"
-    )
+    differ = "the runs of a group differ in more than their seed"
+    settings = same_settings(results, ("seed", "run_dir"), differ)
     half = [found["test"]["half"] for found in results]
     return {
         "seeds": [found["config"]["seed"] for found in results],
@@ -102,13 +100,10 @@ def heads_figure(folders: dict[str, Path]) -> Any:
     titles = {"dlstudio": "DLStudio's output layer", "dense": "the repaired one"}
     test = load_splits(RunFolder(folders["dense"]).config()).test
     shown = test.subset(rich_images(test, SHOWN_IMAGES))
-    values = {
-        title: predict_values(load_trained(folders[name]), shown.images)
-        for name, title in titles.items()
-    }
-    return comparison(
-        shown, values, title="The same network, data and steps under two output layers"
-    )
+    trained = {title: load_trained(folders[name]) for name, title in titles.items()}
+    values = {title: predict_values(run, shown.images) for title, run in trained.items()}
+    title = "The same network, data and steps under two output layers"
+    return comparison(shown, values, title=title)
 
 
 if __name__ == "__main__":

@@ -55,9 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
     """Gather runs that differ in their seed only; ConfigError if they differ in more."""
     results = [folder.results() for folder in folders]
-    settings = same_settings(
-        results, ("seed", "run_dir", "overwrite"), "the runs differ in more than their seed"
-    )
+    differ = "the runs differ in more than their seed"
+    settings = same_settings(results, ("seed", "run_dir", "overwrite"), differ)
     where = [{**found["environment"], "commit": None} for found in results]
     if any(other != where[0] for other in where):
         raise ConfigError("the runs come from different devices or versions")

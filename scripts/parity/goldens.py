@@ -46,34 +46,24 @@ def compute(depth: int, *, skip: bool) -> dict[str, np.ndarray]:
     return golden
 
 
-def save_torch_file() -> None:
-    """Let PyTorch write a small state_dict with views, for the reader that has no PyTorch."""
-    import torch
-
-    expected = recipe.torch_file_tensors()
-    tensors = {name: torch.tensor(value) for name, value in expected.items()}
-    tensors["transposed"] = tensors["plain"].T  # three views of one storage
-    tensors["slice"] = tensors["plain"][1:3, ::2]
-    tensors["parameter"] = torch.nn.Parameter(tensors["parameter"])
-    torch.save(OrderedDict(tensors), recipe.TORCH_FILE)
-
-
-def cut_images(source: Path) -> None:
-    """Store the images and masks of a data file, losslessly."""
-    from segjax import data
-
-    dataset = data.load(source)
-    np.savez_compressed(recipe.IMAGES, images=dataset.images, masks=dataset.masks)
-
-
 def main() -> None:
     """Write all goldens."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=Path, help="cut the images anew from this data file")
     given = parser.parse_args()
     if given.images:
-        cut_images(given.images)
-    save_torch_file()
+        from segjax import data
+
+        cut = data.load(given.images)
+        np.savez_compressed(recipe.IMAGES, images=cut.images, masks=cut.masks)
+    import torch
+
+    # A small state_dict with views, for the reader that has no PyTorch.
+    tensors = {name: torch.tensor(value) for name, value in recipe.torch_file_tensors().items()}
+    tensors["transposed"] = tensors["plain"].T  # three views of one storage
+    tensors["slice"] = tensors["plain"][1:3, ::2]
+    tensors["parameter"] = torch.nn.Parameter(tensors["parameter"])
+    torch.save(OrderedDict(tensors), recipe.TORCH_FILE)
     for depth in DEPTHS:
         for skip in (True, False):
             path = recipe.golden_path(depth=depth, skip=skip)

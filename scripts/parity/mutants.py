@@ -12,11 +12,12 @@ import ast
 import copy
 import itertools
 import json
+import operator
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +41,9 @@ SIGNS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mul
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
     ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+CONSTANTS: dict[type, Callable[[Any], Any]] = {
+    bool: operator.not_, int: lambda whole: whole + 1, float: lambda real: 2 * real or 1.0,
 }  # fmt: skip
 # What these hold is words, types or settings of a decorator.
 PASSED_OVER = {"annotation", "returns", "decorator_list", "exc", "msg"}
@@ -76,8 +80,8 @@ def places(node: ast.AST, *, axis: bool = False) -> Iterator[tuple[str, ast.expr
             changed = copy.deepcopy(node)
             changed.ops[index] = COMPARISONS[type(operator)]()
             yield "comparison", node, changed
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float):
-        yield kind, node, ast.Constant(_other(node.value))
+    elif isinstance(node, ast.Constant) and type(node.value) in CONSTANTS:
+        yield kind, node, ast.Constant(CONSTANTS[type(node.value)](node.value))
     for name, value in ast.iter_fields(node):
         if name in PASSED_OVER or isinstance(node, ast.JoinedStr):
             continue
@@ -85,12 +89,6 @@ def places(node: ast.AST, *, axis: bool = False) -> Iterator[tuple[str, ast.expr
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
                 yield from places(child, axis=axis or below)
-
-
-def _other(value: float) -> float:
-    if isinstance(value, bool):
-        return not value
-    return value + 1 if isinstance(value, int) else value * 2 or 1.0
 
 
 def mutants_of(room: str, file: Path, root: Path) -> list[Mutant]:

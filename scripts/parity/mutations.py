@@ -28,8 +28,6 @@ GROUPS = {
         "running or normalises or twice or pytorchs",
     ],
 }
-
-
 MUNET, LAYERS = "segjax/networks/munet.py", "segjax/networks/layers.py"
 # By name: the file, and the text, found in it once, that becomes another.
 MUTATIONS = {
@@ -93,17 +91,6 @@ def check(name: str | None, cache: Path) -> Found:
     return found
 
 
-def lines_of(results: dict[str, Found]) -> list[str]:
-    """Return the lines of a table of the results."""
-    rows = []
-    for name, groups in results.items():
-        cells = [f"{len(failed)} of {ran} fail" for ran, failed in groups.values()]
-        # Tests that name what they check say most; else the first that failed.
-        failed = [test for group in reversed(GROUPS) for test in groups[group][1]]
-        rows.append([name, *cells, f"`{failed[0] if failed else 'none'}`"])
-    return table(["deviation", *GROUPS, "for instance"], rows)
-
-
 def main() -> None:
     """Check all deviations."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -123,7 +110,13 @@ def main() -> None:
                 found = results[name] = check(name, Path(cache))
                 counts = {group: f"{len(failed)}/{ran}" for group, (ran, failed) in found.items()}
                 print(f"{name}: {counts}", flush=True)
-    text = "\n".join(lines_of(results))
+    rows = []
+    for name, groups in results.items():
+        cells = [f"{len(failed)} of {ran} fail" for ran, failed in groups.values()]
+        # Tests that name what they check say most; else the first that failed.
+        tests = [test for group in reversed(GROUPS) for test in groups[group][1]]
+        rows.append([name, *cells, f"`{tests[0] if tests else 'none'}`"])
+    text = "\n".join(table(["deviation", *GROUPS, "for instance"], rows))
     print(text)
     if given.report:
         page = given.report.read_text(encoding="utf-8")

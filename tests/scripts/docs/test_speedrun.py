@@ -1,5 +1,6 @@
 """The recipes build, and scripts/docs/speedrun.py reads times and scores as runs wrote them."""
 
+import functools
 import importlib
 import json
 
@@ -17,30 +18,11 @@ from segjax.runs.folder import RunFolder
 @pytest.mark.parametrize("name", ["speedrun", "best"])
 def test_the_recipes_build_a_network_that_writes_every_pixel(name):
     config = importlib.import_module(f"configs.{name}").get_config()
-    assert config.head == "dense"
-    assert config.val_images == 1000
-    model = make_network(config, num_classes=5)
+    assert (config.head, config.val_images) == ("dense", 1000)
     images = jax.ShapeDtypeStruct((2, 64, 64, 3), np.uint8)
-    outputs, _ = jax.eval_shape(
-        lambda x: model.init_with_output(jax.random.key(0), x, train=False), images
-    )
+    init = functools.partial(make_network(config, num_classes=5).init_with_output, train=False)
+    outputs, _ = jax.eval_shape(init, jax.random.key(0), images)
     assert outputs.shape == (2, 64, 64, 5)
-
-
-def results_of(seed, miou, seconds, **config):
-    scores = {"mean": {"iou": miou}, "per_class": {"iou": [miou - 0.1, miou + 0.1]}}
-    return {
-        "config": {"seed": seed, "run_dir": f"r{seed}", "overwrite": True, "batch_size": 32}
-        | config,
-        "train_seconds": seconds,
-        "classes": ["rectangle", "star"],
-        "train_images": 9000,
-        "steps": 200,
-        "parameters": 1234,
-        "test": {"images": 1000, "half": scores},
-        "environment": {"device": "a processor", "cpu_cores": 2, "commit": f"c{seed}"}
-        | {"versions": {"jax": "1", "python": "3"}},
-    }
 
 
 RECORDS = [
@@ -52,8 +34,20 @@ RECORDS = [
 ]
 
 
-def write(folder, results, records=RECORDS):
-    folder.mkdir(parents=True)
+def write(folder, seed, miou=0.95, seconds=100.0, records=RECORDS, device="one", **config):
+    """A run's results and log."""
+    scores = {"mean": {"iou": miou}, "per_class": {"iou": [miou - 0.1, miou + 0.1]}}
+    results = {
+        "config": {"seed": seed, "run_dir": f"r{seed}", "batch_size": 32, **config},
+        "train_seconds": seconds,
+        "classes": ["rectangle", "star"],
+        "test": {"images": 1000, "half": scores},
+        "environment": {"device": device, "cpu_cores": 2, "commit": f"c{seed}"}
+        | {"versions": {"jax": "1", "python": "3"}},
+        **dict.fromkeys(("train_images", "steps", "parameters"), 200),
+    }
+    folder /= f"seed-{seed}"
+    folder.mkdir()
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in records))
     return RunFolder(folder)
@@ -66,12 +60,9 @@ def test_seconds_are_read_off_the_log():
     assert speedrun.seconds_to_goal(RECORDS[:3], 0.95) is None
 
 
-def test_runs_that_differ_in_their_seed_become_mean_and_spread(tmp_path):
-    runs = [
-        write(tmp_path / "seed-1", results_of(1, 0.95, 100.0)),
-        write(tmp_path / "seed-2", results_of(2, 0.97, 110.0), RECORDS[:3]),
-    ]
-    found = speedrun.summarise(runs, goal=0.95)
+def test_runs_that_differ_in_their_seed_only_become_mean_and_spread(tmp_path):
+    first = write(tmp_path, 1)
+    found = speedrun.summarise([first, write(tmp_path, 2, 0.97, 110.0, RECORDS[:3])], goal=0.95)
     assert found["n"] == 2
     assert found["test_miou"]["mean"] == pytest.approx(0.96)
     assert found["train_seconds"]["deviation"] == pytest.approx(50**0.5)
@@ -80,28 +71,21 @@ def test_runs_that_differ_in_their_seed_become_mean_and_spread(tmp_path):
     text = speedrun.text_of(found, "speedrun")
     assert "| 2 | 105 ± 7 | 7 ± 0 | **0.960 ± 0.014** | 0.950 |" in text
     assert "1 of 2 seeds had 0.95" in text
-
-
-def test_runs_of_other_settings_or_devices_are_not_mixed(tmp_path):
-    first = write(tmp_path / "seed-1", results_of(1, 0.95, 100.0))
-    other = write(tmp_path / "seed-2", results_of(2, 0.95, 100.0, batch_size=16))
-    with pytest.raises(ConfigError, match="more than their seed"):
-        speedrun.summarise([first, other], goal=0.95)
-    elsewhere = results_of(3, 0.95, 100.0)
-    elsewhere["environment"]["device"] = "another"
-    with pytest.raises(ConfigError, match="different devices"):
-        speedrun.summarise([first, write(tmp_path / "seed-3", elsewhere)], goal=0.95)
+    for seed, other, told in (
+        (3, {"batch_size": 16}, "more than their seed"),
+        (4, {"device": "another"}, "different devices"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            speedrun.summarise([first, write(tmp_path, seed, **other)], goal=0.95)
 
 
 def test_the_table_replaces_itself_and_nothing_else(tmp_path):
     page = tmp_path / "page.md"
-    parts = "<!-- best: scripts/x.py -->\nold\n<!-- end of best -->\n"
-    page.write_text(f"# Performance\n{parts}between\n{parts.replace('best', 'fast')}after\n")
-    write_part(page, "best", "x.py", "first")
-    write_part(page, "best", "x.py", "second")
-    new = parts.replace("old", "second")
-    assert (
-        page.read_text() == f"# Performance\n{new}between\n{parts.replace('best', 'fast')}after\n"
-    )
+    part = "<!-- best: scripts/x.py -->\nold\n<!-- end of best -->\n"
+    text = f"# Performance\n{part}between\n{part.replace('best', 'fast')}after\n"
+    page.write_text(text)
+    for new in ("first", "second"):
+        write_part(page, "best", "x.py", new)
+    assert page.read_text() == text.replace("old", "second", 1)
     with pytest.raises(SystemExit, match=r"no line <!-- best: scripts/y\.py"):
         write_part(page, "best", "y.py", "third")

@@ -42,8 +42,11 @@ def test_signs_axes_constants_and_comparisons_are_changed_in_place_and_words_are
         assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse(source))
 
 
-def test_every_room_has_code_and_tests():
+def test_every_room_has_code_and_tests_and_the_draw_is_the_seeds(rooms, monkeypatch):
+    assert len(mutants.draw(1000, 1, rooms)) == 3 * (9 + 5 * 3)
+    monkeypatch.undo()
     drawn = mutants.draw(100_000, 1, ROOT)
+    assert mutants.draw(10, 1, ROOT) == drawn[:10] != mutants.draw(10, 2, ROOT)
     assert {mutant.room for mutant in drawn} == set(mutants.ROOMS)
     assert len(drawn) > 1000
     for patterns, tests in mutants.ROOMS.values():
@@ -65,22 +68,14 @@ def rooms(tmp_path, monkeypatch):
     return root
 
 
-def test_the_draw_is_the_seeds(rooms):
-    drawn = mutants.draw(1000, 1, rooms)
-    assert mutants.draw(10, 1, rooms) == drawn[:10] != mutants.draw(10, 2, rooms)
-    assert len(drawn) == 3 * (9 + 5 * 3)
+def test_it_goes_on_after_a_stop_and_tells_what_survived(rooms, tmp_path, monkeypatch, capsys):
+    outcomes = []
 
-
-@pytest.fixture
-def outcomes(rooms, monkeypatch):
-    """Stands in for pytest: what is changed decides how the tests end."""
-    ran = []
-
-    def run(tree, selection, *, cache, limit_s):
+    def run(tree, selection, *, cache, limit_s):  # what is changed decides how the tests end
         files = {file.name: file.read_bytes() for file in tree.iterdir()}
         changed = [name for name, text in files.items() if text != (rooms / name).read_bytes()]
         assert len(changed) <= 1
-        ran.append((selection, changed))
+        outcomes.append((selection, changed))
         if not changed:
             return Outcome(0, 5, (), "")
         if "tests/loading" in selection:
@@ -90,10 +85,6 @@ def outcomes(rooms, monkeypatch):
 
     monkeypatch.setattr(mutants, "copy_tree", functools.partial(shutil.copytree, rooms))
     monkeypatch.setattr(mutants, "run_tests", run)
-    return ran
-
-
-def test_it_goes_on_after_a_stop_and_tells_what_survived(outcomes, tmp_path, capsys):
     out = tmp_path / "mutants.json"
     flags = [f"--out={out}", "--seed=1"]
     assert mutants.main([*flags, "--count=6", "--room-only"]) == 0
@@ -103,9 +94,8 @@ def test_it_goes_on_after_a_stop_and_tells_what_survived(outcomes, tmp_path, cap
     assert len(records) == 30
     assert len({tuple(changed) for _, changed in outcomes} - {()}) == 3
     verdicts = {record["room"]: mutants.verdict(record) for record in records}
-    assert verdicts["losses"] == "tests/losses/test_x.py::test_y"
-    assert verdicts["loading"] == "time limit"
-    assert verdicts["metrics"] == "survived"
+    told = {"losses": "tests/losses/test_x.py::test_y", "loading": "time limit"}
+    assert verdicts == told | {"metrics": "survived"}
     survived = sum(mutants.verdict(record) == "survived" for record in records)
     told = capsys.readouterr().out
     last = told.rpartition("\nlosses: ")[2]
@@ -119,18 +109,15 @@ def test_it_goes_on_after_a_stop_and_tells_what_survived(outcomes, tmp_path, cap
         mutants.main([f"--out={out}", "--seed=2", "--count=30"])
 
 
-def test_a_run_of_tests_is_counted_named_and_stopped(tmp_path):
+def test_a_copy_has_what_tests_need_and_their_run_is_counted_named_and_stopped(tmp_path):
     (tmp_path / "test_a.py").write_text(
         "import time\ndef test_one(): pass\ndef test_two(): assert 0\n"
         "def test_slow(): time.sleep(60)\n"
     )
     done = run_tests(tmp_path, ["-k", "not slow"], cache=tmp_path)
-    assert (done.code, done.ran, done.failed) == (1, 2, ("test_a.py::test_two",))
+    assert done[:3] == (1, 2, ("test_a.py::test_two",))
     assert run_tests(tmp_path, ["-k", "slow"], cache=tmp_path, limit_s=0.5).code is None
-
-
-def test_the_copy_has_what_the_tests_need(tmp_path):
-    scratch.copy_tree(tmp_path)
+    scratch.copy_tree(tmp_path / "copy")
     for name in ("segjax/config.py", "tests/conftest.py", "README.md", "docs/losses.md"):
-        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes()
-    assert not (tmp_path / ".git").exists()
+        assert (tmp_path / "copy" / name).read_bytes() == (ROOT / name).read_bytes()
+    assert not (tmp_path / "copy" / ".git").exists()

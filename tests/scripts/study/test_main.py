@@ -10,8 +10,7 @@ from scripts.study.page import results_file
 
 
 def run_study(folder, docs, *flags):
-    arguments = ["--scale=smoke", f"--runs={folder}", f"--docs={docs}", *flags]
-    return command.main(arguments)
+    return command.main(["--scale=smoke", f"--runs={folder}", f"--docs={docs}", *flags])
 
 
 def test_what_the_page_needs_is_asked_for_before_anything_is_trained(tmp_path, monkeypatch, capsys):

@@ -35,10 +35,7 @@ LONGER = {"dice_dlstudio": 0.2, "dice_dlstudio_epochs_x4": 0.3, "dice_dense": 0.
 SKEW = {"mse_dense_skewed": 0.1, "combo400_dense_skewed": 0.2, "mse_dense_uniform": 0.4}
 # Of each claim: runs of which it holds, and what changes that, one at a time.
 BORDERS = {
-    "never_below_floor": [
-        {"a": ends(0.98, 1.0), "b": ends(3.0, 1.0)},
-        {"a": ends(0.97, 1.0)},
-    ],
+    "never_below_floor": [{"a": ends(0.98, 1.0), "b": ends(3.0, 1.0)}, {"a": ends(0.97, 1.0)}],
     "dense_below_floor": [
         {"mse_dense": ends(1.9, None), "mse_dlstudio": ends(3, 2.0)},
         {"mse_dense": ends(2.1, None)},

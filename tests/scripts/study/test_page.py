@@ -1,5 +1,6 @@
 """The page: what the committed numbers give, its template, its HTML."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from scripts.study import __main__ as command
 from scripts.study.figures import FIGURES
 from scripts.study.numbers import Numbers
-from scripts.study.page import TEMPLATE, fill, page_name, results_file, to_html
+from scripts.study.page import TEMPLATE, fill, page_name, to_html
 from segjax.errors import ConfigError
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -31,9 +32,7 @@ def test_template_refuses_names_that_do_not_exist_and_a_title_is_escaped(committ
 
 def test_page_and_figures_come_from_the_numbers_alone(committed, tmp_path):
     scale = committed["scale"]
-    file = results_file(tmp_path, scale)
-    file.parent.mkdir()
-    file.write_bytes(results_file(DOCS, scale).read_bytes())
+    shutil.copytree(DOCS / "results", tmp_path / "results")
     assert command.main([f"--scale={scale}", "--page", f"--docs={tmp_path}"]) == 0
     text = (tmp_path / f"{page_name(scale)}.md").read_text(encoding="utf-8")
     drawn = {path.stem for path in (tmp_path / "figures").rglob("*.png")}

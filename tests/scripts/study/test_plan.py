@@ -23,7 +23,8 @@ def test_each_scale_plans_all_parts_once(name, tmp_path):
 
 
 def test_full_scale_is_the_reports_recipe_under_both_repairs_once(tmp_path):
-    runs = {run.name: run for run in runs_of(SCALES["full"], folder=tmp_path)}
+    scale = SCALES["full"]
+    runs = {run.name: run for run in runs_of(scale, folder=tmp_path)}
     losses = {"mse": {}, "dice": {}} | {f"combo{s}": {"dice_scale": float(s)} for s in (20, 400)}
     for name, params in losses.items():
         loss = Config(loss=name.rstrip("0124"), loss_params=params, progress="off")
@@ -32,6 +33,10 @@ def test_full_scale_is_the_reports_recipe_under_both_repairs_once(tmp_path):
         assert dense.config == loss.replace(head="dense", upsampling="dense")
         assert dense.parts == ("3",)
         assert (f"{name}-dense-inside-seed1235" in runs) == (name == "mse")
+    # The cost is that of the steps and layers: 6 epochs of 2,500 steps of 4 at depth 16.
+    assert cost_of(scale, runs["mse-dlstudio-seed1234"]) == pytest.approx(15000 * 18.3 / 6.3 + 200)
+    assert train_images_of(scale, runs["library-bce-seed1234"].config) == 9000
+    assert train_images_of(scale, runs["mse-dense-skewed-seed1234"].config) == 10000
 
 
 def test_library_recipe_is_the_quick_configuration_at_another_budget():
@@ -55,12 +60,3 @@ def test_committed_runs_are_those_of_the_plan(committed, tmp_path):
         checked = (found["measured"].get("after_epochs") or {}).keys()
         assert [str(epochs) for epochs in run.checked_epochs] == list(checked)
         assert ("leak" in found["measured"]) == ("6" in run.parts)
-
-
-def test_cost_is_that_of_the_steps_and_layers(tmp_path):
-    scale = SCALES["full"]
-    runs = {run.name: run for run in runs_of(scale, folder=tmp_path)}
-    # 6 epochs of 2,500 steps of 4 at depth 16.
-    assert cost_of(scale, runs["mse-dlstudio-seed1234"]) == pytest.approx(15000 * 18.3 / 6.3 + 200)
-    assert train_images_of(scale, runs["library-bce-seed1234"].config) == 9000
-    assert train_images_of(scale, runs["mse-dense-skewed-seed1234"].config) == 10000
