@@ -161,7 +161,7 @@ def write_coco(example: Example, folder: Path) -> None:
 def write_npz(example: Example, folder: Path) -> None:
     """Write data.npz with images, masks of class numbers and class_names."""
     names = np.array(example.classes)
-    arrays = {"images": example.images, "masks": example.labels, "class_names": names}
+    arrays: Any = {"images": example.images, "masks": example.labels, "class_names": names}
     np.savez_compressed(folder / "data.npz", **arrays)
 
 

@@ -48,7 +48,7 @@ def empty_notebook(cells: Sequence[tuple[str, str]]) -> dict[str, Any]:
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    not_run = {"markdown": {}, "code": {"execution_count": None, "outputs": []}}
+    not_run: dict[str, Any] = {"markdown": {}, "code": {"execution_count": None, "outputs": []}}
     made = [
         {"cell_type": kind, "id": f"cell-{number:02d}", "metadata": {}, **not_run[kind]}
         | {"source": source.splitlines(keepends=True)}
