@@ -24,16 +24,13 @@ def test_it_is_what_the_text_makes():
     ) == [("markdown", "# Title\n\nWords."), ("code", "x = 1"), ("markdown", "## Two\n\n    code")]
 
 
-def test_every_cell_was_run_in_order_and_what_it_imports_is_there():
+def test_every_cell_was_run_in_order_and_its_outputs_are_fit_to_be_committed():
     source = "\n".join("".join(cell["source"]) for cell in CODE)
     compile(source, "own-images.ipynb", "exec")
     assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
     imports = re.findall("^from segjax.*", source, re.M)
     assert len(imports) > 3
     exec("\n".join(imports), {})
-
-
-def test_the_outputs_are_there_and_fit_to_be_committed():
     assert script.faults(NOTEBOOK) == []
     silent = [cell["id"] for cell in CODE if not cell["outputs"]]
     assert silent == [CODE[0]["id"]]  # the imports

@@ -12,6 +12,7 @@ import pytest
 
 from scripts import make_example_folder as script
 from segjax.config import flag_fields
+from segjax.data.check.__main__ import main as check
 from segjax.data.own.source import is_own
 from tests.data.data_files import load, load_coco, load_folder
 from tests.docs import pages
@@ -32,8 +33,8 @@ SMALLER += ["--depth=16", "--upsampling=dlstudio", "--epochs=1", "--progress=off
 @pytest.mark.parametrize(("picture", "count"), [("tissue", 64), ("coins", 24)])
 def test_every_layout_loads_as_the_same_pictures_and_masks(tmp_path, picture, count):
     for layout in script.WRITERS:
-        out = str(tmp_path / layout)
-        assert script.main([out, f"--picture={picture}", f"--layout={layout}"]) == 0
+        flags = (f"--picture={picture}", f"--layout={layout}")
+        assert script.main([str(tmp_path / layout), *flags]) == 0
     indexed, *others = (load_folder(tmp_path / name) for name in ("indexed", "per-class", "flat"))
     others.append(load_coco(tmp_path / "coco" / "annotations.json", keep_empty=True))
     others.append(load(tmp_path / "npz" / "data.npz"))
@@ -118,18 +119,13 @@ def test_every_command_runs_in_order(run_all, tmp_path, capsys):
     assert "64x64" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("line", TRAINING)
-def test_each_training_command_is_understood(line, monkeypatch):
+def test_the_training_commands_are_understood_and_all_flags_exist(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    config = pages.config_of(shlex.split(line)[3:])
-    assert config.head == "dense"  # the config file was read
-    assert is_own(config.data)
-
-
-def test_the_page_names_only_flags_that_exist(capsys):
-    from segjax.data.check.__main__ import main
-
-    assert main(["--help"]) == 0
+    for line in TRAINING:
+        config = pages.config_of(shlex.split(line)[3:])
+        assert config.head == "dense"  # the config file was read
+        assert is_own(config.data)
+    assert check(["--help"]) == 0
     known = set(re.findall(r"--\w+", capsys.readouterr().out)) | {"--picture", "--layout"}
     known |= {f"--{field.name}" for field in flag_fields()} | {"--config", "--out"}
     assert set(re.findall(r"--[a-z]\w+", PAGE)) <= known
