@@ -1,11 +1,9 @@
-"""What several tests of the study look at: committed numbers, and masks."""
+"""What several tests of the study look at: committed numbers."""
 
 import json
 from pathlib import Path
 
 import pytest
-
-from segjax.data.purdue.synthetic import synthetic
 
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
 
@@ -13,8 +11,3 @@ RESULTS = Path(__file__).parents[3] / "docs" / "results"
 @pytest.fixture(params=sorted(RESULTS.glob("study-*.json")), ids=lambda file: file.stem)
 def committed(request):
     return json.loads(request.param.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def masks():
-    return synthetic(24, seed=3).masks

@@ -8,12 +8,10 @@ from scripts.study.execute import clock
 from scripts.study.figures import largest_object
 from scripts.study.measure import outputs, plant_red, rounded
 from scripts.study.tables import means_of
-from segjax.data.purdue.synthetic import synthetic
 from segjax.purdue import DLSTUDIO_WINDOWS
 
 
-def test_planted_red_touches_other_shapes_only():
-    scenes = synthetic(12, seed=4)
+def test_planted_red_touches_other_shapes_only(scenes):
     disk = scenes.class_names.index("disk")
     planted = plant_red(scenes.images, scenes.masks, disk=disk, seed=0)
     on = scenes.masks > 0
@@ -23,8 +21,8 @@ def test_planted_red_touches_other_shapes_only():
     assert np.isin(planted[others][:, 0], range(5, 12)).all()
 
 
-def test_outputs_are_measured_where_they_are_computed(masks):
-    scenes = synthetic(24, seed=3)
+def test_outputs_are_measured_where_they_are_computed(scenes):
+    masks = scenes.masks
     even = np.zeros(masks.shape[1:3], bool)
     even[::2, ::2] = True
     values = np.where(even[..., None], 1.5 * masks, 7.0)
@@ -41,8 +39,7 @@ def test_outputs_are_measured_where_they_are_computed(masks):
     assert dense["amplitude_all"] < 1.5
 
 
-def test_the_largest_object_and_short_numbers():
-    scenes = synthetic(12, seed=4)
+def test_the_largest_object_and_short_numbers(scenes):
     index, channel, (x1, y1, x2, y2) = largest_object(scenes)
     boxes = zip(scenes.box_image, scenes.box_class, scenes.boxes, strict=True)
     found = [scenes.masks[n, y : b + 1, x : r + 1, c] for n, c, (x, y, r, b) in boxes]
@@ -62,11 +59,10 @@ def test_a_curve_of_many_points_is_means_of_neighbours_and_of_whole_steps():
     assert means_of(long, 4) == [2.0, 6.0]
 
 
-def test_balance_counts_pixels_objects_and_images():
-    scenes = synthetic(6, seed=2)
+def test_balance_counts_pixels_objects_and_images(scenes):
     found = balance(scenes)
     on = scenes.masks > 0
-    assert found["pixels"] == pytest.approx([on[..., c].sum() / (6 * 64 * 64) for c in range(5)])
+    assert found["pixels"] == pytest.approx([on[..., c].sum() / (8 * 64 * 64) for c in range(5)])
     assert found["objects"] == [int((scenes.box_class == c).sum()) for c in range(5)]
-    assert found["foreground"] == pytest.approx(on.any(-1).sum() / (6 * 64 * 64))
-    assert found["overlapping_images"] == sum((on[n].sum(-1) > 1).any() for n in range(6)) / 6
+    assert found["foreground"] == pytest.approx(on.any(-1).sum() / (8 * 64 * 64))
+    assert found["overlapping_images"] == sum((on[n].sum(-1) > 1).any() for n in range(8)) / 8

@@ -1,5 +1,6 @@
 """The page: what the committed numbers give, its template, its HTML."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -19,8 +20,7 @@ def test_committed_page_is_what_the_committed_numbers_give(committed):
     text = fill(TEMPLATE.read_text(encoding="utf-8"), Numbers(committed), docs=DOCS)
     assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == text
     assert (DOCS / f"{name}.html").read_text(encoding="utf-8") == to_html(text, folder=DOCS)
-    assert "{{" not in text
-    assert "{%" not in text
+    assert not re.search(r"\{[{%]", text)
 
 
 def test_template_refuses_names_that_do_not_exist_and_a_title_is_escaped(committed):
