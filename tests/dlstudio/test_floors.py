@@ -64,17 +64,12 @@ def test_optimising_the_outputs_directly_reaches_the_floor_and_no_more(loss, sou
     masks = random_masks() if source == "random" else recipe.real_images()[1][:4]
     masks = masks.astype(np.float64)
     floor, function = getattr(output_layer_floors(masks), loss), getattr(losses, loss)
+    start = np.random.default_rng(1).normal(20, 5, masks.shape[3] + masks.size // 4)
+    options = {"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-12}
+    how = {"jac": True, "method": "L-BFGS-B", "options": options}
+    step = jax.value_and_grad(lambda values: function(as_outputs(values, masks.shape), masks))
     with jax.enable_x64(True):
-
-        @jax.jit
-        @jax.value_and_grad
-        def value_and_grad(values):
-            return function(as_outputs(values, masks.shape), masks)
-
-        start = np.random.default_rng(1).normal(20, 5, masks.shape[3] + masks.size // 4)
-        options = {"maxiter": 2000, "ftol": 1e-15, "gtol": 1e-12}
-        how = {"jac": True, "method": "L-BFGS-B", "options": options}
-        least = optimize.minimize(value_and_grad, start, **how).fun
+        least = optimize.minimize(jax.jit(step), start, **how).fun
     assert least == pytest.approx(floor, rel=1e-6)
     assert least > floor * (1 - 1e-9)
 
