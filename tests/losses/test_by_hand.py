@@ -213,9 +213,10 @@ def test_per_cell_values_keep_their_shapes():
         pixels = losses.bce(p, t, **none, **probs)
         exclusive = losses.cross_entropy(p, t[..., 0], **none, **probs)
         each = losses.dice_ce(p, t, **none, **both)
-        return cells, pixels, exclusive, each, losses.dice_ce(p[1:2], t[1:2], **both)
+        weighted = losses.dice_prob(p, t, class_weights=[1, 3], pred_is="logits", **none)
+        return cells, weighted, pixels, exclusive, each, losses.dice_ce(p[1:2], t[1:2], **both)
 
-    found, pixels, exclusive, each, alone = results(p, t)
+    found, weighted, pixels, exclusive, each, alone = results(p, t)
     shapes = [shape for shape in CELLS.values() for _ in range(2)]
     for (cells, mean, total), shape in zip(found, shapes, strict=True):
         assert cells.shape == shape
@@ -223,3 +224,5 @@ def test_per_cell_values_keep_their_shapes():
         np.testing.assert_allclose(total, np.sum(cells), rtol=1e-6)
     assert (pixels.shape, exclusive.shape, each.shape) == ((3, 4, 4, 2), (3, 4, 4), (3,))
     np.testing.assert_allclose(each[1], alone, rtol=1e-6)
+    # The weights of the classes add up to their number.
+    np.testing.assert_allclose(weighted, np.asarray(found[0][0]) * [0.5, 1.5], rtol=1e-6)
