@@ -50,13 +50,13 @@ def parse_step(path: Path) -> StepFolder | None:
 
 def step_folders(folder: Path) -> list[StepFolder]:
     """Return all step folders, newest first, whatever their health."""
-    found = (parse_step(path) for path in folder.glob("step_*") if path.is_dir())
+    found = (parse_step(path) for path in _inside(folder) if path.is_dir())
     return sorted((step for step in found if step), reverse=True)
 
 
 def leftovers(folder: Path) -> list[Path]:
     """Return what an interrupted save or deletion left behind."""
-    return sorted(path for path in folder.glob(".*") if path.name.startswith((_SAVING, _DELETING)))
+    return sorted(path for path in _inside(folder) if path.name.startswith((_SAVING, _DELETING)))
 
 
 def remove(path: Path) -> None:
@@ -156,16 +156,23 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
     values = {}
     for name, entry in manifest["arrays"].items():
         is_key, shape = "key_impl" in entry, entry["shape"]
-        if 0 in shape and not is_key:
-            loaded = {name: np.zeros(shape, np.dtype(entry["dtype"])), **loaded}
-        if name not in loaded:
+        if name in loaded:
+            value = np.asarray(loaded[name])
+        elif 0 in shape and not is_key:
+            value = np.zeros(shape, np.dtype(entry["dtype"]))
+        else:
             raise DamageError(f"array {name} is missing")
-        value = values[name] = np.asarray(loaded[name])
         same_dtype = str(value.dtype) == ("uint32" if is_key else entry["dtype"])
         same_shape = is_key or list(value.shape) == shape
         if not (same_dtype and same_shape and digest(value) == entry["sha256"]):
             raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
+        values[name] = value
     return values
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Return what is in a folder; unlike glob, not nothing where it may not be looked at."""
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:

@@ -119,7 +119,8 @@ class Trainer:
     def devices_in_words(self) -> str:
         """Return what runs it, and what stands by because it would not share a batch evenly."""
         device, used = jax.devices()[0], self.program.devices.count
-        words = f"{used} x " * (used > 1) + f"{device.device_kind} ({device.platform})"
+        words = f"{used} x " if used > 1 else ""
+        words += f"{device.device_kind} ({device.platform})"
         if jax.process_count() > 1:
             words += f" of {jax.process_count()} processes"
         if device.platform != "cpu" and used < jax.device_count() and not self.config.devices:
