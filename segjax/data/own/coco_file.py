@@ -65,7 +65,17 @@ def read_file(path: Path) -> tuple[list[Picture], list[str]]:
       DataError: naming the file and the entry that is not as it should be.
     """
     where = printable(str(path))
-    content = _read_json(path, where)
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{where}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: not JSON, or cut short ({error})") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{where}: not COCO annotations, it holds a {type(content).__name__}")
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(content.get(key), list):
+            raise DataError(f'{where}: not COCO annotations, it has no list "{key}"')
     pictures: dict[int, Picture] = {}
     categories: dict[int, str] = {}
 
@@ -106,21 +116,6 @@ def read_file(path: Path) -> tuple[list[Picture], list[str]]:
         found = Annotation(index, categories[category], crowd, drawn, box)
         pictures[image].annotations.append(found)
     return list(pictures.values()), list(dict.fromkeys(categories.values()))
-
-
-def _read_json(path: Path, where: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{where}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not JSON, or cut short ({error})") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{where}: not COCO annotations, it holds a {type(content).__name__}")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), list):
-            raise DataError(f'{where}: not COCO annotations, it has no list "{key}"')
-    return content
 
 
 def _edges(box: Any, about: str) -> Edges | None:

@@ -70,10 +70,7 @@ def _read(item: Entry, *, key: ClassKey, left_out: ClassKey, ignore_value: int |
     image = pictures.read_image(item.image)
     if NUMBERS in item.masks:
         path = item.masks[NUMBERS]
-        labels = _read_mask(path, image)
-        return Sample(
-            image, *_split(labels, path, [*key.values()], [*left_out.values()], ignore_value)
-        )
+        return Sample(image, *_split(_read_mask(path, image), path, key, left_out, ignore_value))
     masks = np.zeros((*image.shape[:2], len(key)), np.uint8)
     ignore: np.ndarray | None = None
     for name, path in item.masks.items():
@@ -85,9 +82,10 @@ def _read(item: Entry, *, key: ClassKey, left_out: ClassKey, ignore_value: int |
 
 
 def _split(
-    labels: np.ndarray, path: Path, codes: list[Any], others: list[Any], ignore_value: int | None
+    labels: np.ndarray, path: Path, key: ClassKey, left_out: ClassKey, ignore_value: int | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return masks, uint8 [h, w, C], and bool [h, w] of what is ignored, or None."""
+    codes, others = list[Any](key.values()), list[Any](left_out.values())
     if in_colour := isinstance(codes[0], tuple):
         wide = labels.astype(np.int32)
         labels = _pack(np.moveaxis(wide, -1, 0) if wide.ndim == 3 else (wide,) * 3)
