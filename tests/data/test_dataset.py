@@ -12,7 +12,7 @@ from segjax.errors import ConfigError, DataError
 from tests.data.data_files import assert_same
 
 
-def test_properties(small):
+def test_properties_and_indices_outside(small):
     assert small.class_names == ("rectangle", "triangle", "disk", "oval", "star")
     assert small.class_values == (50, 100, 150, 200, 250)
     assert small.num_classes == 5
@@ -20,6 +20,14 @@ def test_properties(small):
     assert "12 images of 64x64" in repr(small)
     with pytest.raises(dataclasses.FrozenInstanceError):
         small.name = "other"
+    for wrong in ([12], [-1], [[0]], [0.5], [True]):
+        with pytest.raises(DataError):
+            small.subset(wrong)
+    for wrong in (12, -1):
+        with pytest.raises(DataError):
+            small.boxes_of(wrong)
+    with pytest.raises(TypeError):
+        small[0]
 
 
 @settings(deadline=None)
@@ -73,17 +81,6 @@ def test_what_does_not_fit_is_refused(field, value, reason, small):
     dataclasses.replace(small, **one_box)
     with pytest.raises(DataError, match=reason):
         dataclasses.replace(small, **one_box | {field: value})
-
-
-def test_indices_outside(small):
-    for wrong in ([12], [-1], [[0]], [0.5], [True]):
-        with pytest.raises(DataError):
-            small.subset(wrong)
-    for wrong in (12, -1):
-        with pytest.raises(DataError):
-            small.boxes_of(wrong)
-    with pytest.raises(TypeError):
-        small[0]
 
 
 @settings(deadline=None)
