@@ -288,4 +288,6 @@ def settings_that_differ(old: Config, new: Config) -> list[str]:
         if (before := getattr(old, name)) != getattr(new, name)
     ]
     before, after = dict(old.loss_params), dict(new.loss_params)
-    return changes + [f"loss parameters were {before}, are {after}"] * (before != after)
+    if before != after:
+        changes.append(f"loss parameters were {before}, are {after}")
+    return changes

@@ -171,8 +171,9 @@ def _recognise(where: str, arrays: Mapping[str, np.ndarray]) -> Kind:
     rows = [int(row[2]) for row in found if row and row[1] == "skip64DN_arr"]
     out, up = arrays.get("conv_out.weight"), arrays.get("skip64usUP.upsampler.weight")
     if not rows or out is None or out.ndim != 4 or up is None or up.ndim != 4:
-        parallel = any(name.startswith("module.") for name in arrays)
-        hint = "; its names begin with 'module.': save net.module.state_dict()" * parallel
+        hint = ""
+        if any(name.startswith("module.") for name in arrays):
+            hint = "; its names begin with 'module.': save net.module.state_dict()"
         raise CheckpointError(f"{where}: not the weights of DLStudio's mUnet{hint}")
     if out.shape[2] not in _HEADS or up.shape[2] not in _UPSAMPLERS:
         raise CheckpointError(

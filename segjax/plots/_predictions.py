@@ -130,7 +130,9 @@ def predictions_figure(
     sizes = (on | truth).sum((0, 1, 2))
     channels = sorted(np.argsort(-sizes, kind="stable")[:max_classes].tolist())
     hidden = truth.shape[-1] - len(channels)
-    note = _RULES[decode] + " White line: outline of the truth." + _FRAMES * (boxes is not None)
+    note = (
+        _RULES[decode] + " White line: outline of the truth." + ("" if boxes is None else _FRAMES)
+    )
     note += f" {hidden} smaller classes have no row here." if hidden else ""
     sheet = _pictures.Sheet(
         ["input", "truth", "prediction", *(class_names[c] for c in channels)],
@@ -200,7 +202,7 @@ def comparison_figure(
         ["input", "truth", *models],
         images.shape[1:3],
         title=title,
-        note=_RULES["half"] + _FRAMES * (boxes is not None),
+        note=_RULES["half"] + ("" if boxes is None else _FRAMES),
         legend=_legend(class_names, truth, shown, None),
     )
     for i, image in enumerate(images):

@@ -118,14 +118,15 @@ def difference(manifest: Mapping[str, Any], named: Mapping[str, Any]) -> str | N
     parts = []
     for title, names in told.items():
         if names:
-            count = f"{len(names)} array{'s' * (len(names) > 1)}"
-            more = ["..."] * (len(names) > _MOST_NAMED)
-            parts.append(f"{count} {title}: {', '.join(names[:_MOST_NAMED] + more)}")
+            count = "1 array" if len(names) == 1 else f"{len(names)} arrays"
+            more = ", ..." if len(names) > _MOST_NAMED else ""
+            parts.append(f"{count} {title}: {', '.join(names[:_MOST_NAMED])}{more}")
     if not parts:
         return None
     config = manifest["meta"].get("config")
     settings = {**(config if isinstance(config, Mapping) else {}), **manifest["meta"]}
     made_with = [f"{name}={settings[name]!r}" for name in _TELLING if name in settings]
-    how = "; ".join([f"it was made with {', '.join(made_with)}"] * bool(made_with) + parts)
+    if made_with:
+        parts.insert(0, f"it was made with {', '.join(made_with)}")
     way_out = "Use the settings it was made with, or another run folder"
-    return f"does not belong to this run: {how}. {way_out}"
+    return f"does not belong to this run: {'; '.join(parts)}. {way_out}"

@@ -94,7 +94,8 @@ def write(
         for path in [stage, *stage.rglob("*")]:
             _sync(path)
         attempt = 1 + max((s.attempt for s in step_folders(folder) if s.step == step), default=0)
-        committed = folder / (f"step_{step:08d}" + f".{attempt}" * (attempt > 1))
+        suffix = f".{attempt}" if attempt > 1 else ""
+        committed = folder / f"step_{step:08d}{suffix}"
         os.rename(stage, committed)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
@@ -113,7 +114,7 @@ def read_manifest(folder: StepFolder) -> dict[str, Any]:
         manifest = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
         sealed = manifest.pop("manifest_sha256") == _seal(manifest)
     except FileNotFoundError as error:
-        missing = f"{MANIFEST} is missing" if any(folder.path.glob("*")) else "the folder is empty"
+        missing = f"{MANIFEST} is missing" if any(_inside(folder.path)) else "the folder is empty"
         raise DamageError(missing) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DamageError(f"{MANIFEST} is not readable: {error}") from error
