@@ -15,9 +15,8 @@ def test_defaults_are_dlstudios_recipe():
     assert all(field.metadata["help"].endswith(".") for field in flag_fields())
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
+def test_a_wrong_value_is_one_clear_line():
+    for changes, said in (
         ({"depth": 1}, "--depth=1: must be at least 2"),
         ({"depth": 65}, "--depth=65: must be at most 64"),
         ({"head": "sparse"}, "--head=sparse: choose one of dlstudio, dense"),
@@ -41,13 +40,11 @@ def test_defaults_are_dlstudios_recipe():
             {"loss": "bce", "loss_params": {"loss_class_weights": "blanced"}},
             "such as 1,1,2.5, or one of balanced, median",
         ),
-    ],
-)
-def test_a_wrong_value_is_one_clear_line(changes, said):
-    with pytest.raises(ConfigError) as raised:
-        Config(**changes)
-    assert said in str(raised.value)
-    assert "\n" not in str(raised.value)
+    ):
+        with pytest.raises(ConfigError) as raised:
+            Config(**changes)
+        assert said in str(raised.value)
+        assert "\n" not in str(raised.value)
 
 
 def test_json_round_trip_and_a_damaged_config_file_is_named():

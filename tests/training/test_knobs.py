@@ -123,8 +123,13 @@ def test_early_stopping_counts_on_after_a_stop(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, best, newest)
 
 
-def test_tensorboard_shows_each_step_of_a_resumed_run_once(tmp_path):
+def test_tensorboard_shows_each_step_of_a_resumed_run_once_and_is_asked_for(tmp_path, monkeypatch):
     """Though the events of stopped sessions reach beyond the step that is gone on from."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tensorboardX", None)
+        with pytest.raises(ConfigError, match="pip install"):
+            go(settings(tmp_path / "run", tensorboard=True))
+    assert not (tmp_path / "run").exists()
     pytest.importorskip("tensorboardX")
     config = settings(tmp_path / "run", epochs=2, test=False, tensorboard=True)
     events = tmp_path / "run" / "tensorboard"
@@ -174,10 +179,3 @@ def test_class_weights_of_the_data_reach_the_loss(tmp_path):
     outputs = np.random.default_rng(0).normal(size=(2, 64, 64, 6)).astype(np.float32)
     one, other = (run.program.objective.loss(outputs, masks[:2]) for run in (plain, weighted))
     assert one != other
-
-
-def test_a_missing_tensorboard_leaves_no_folder(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(ConfigError, match="pip install"):
-        go(settings(tmp_path / "run", tensorboard=True))
-    assert not (tmp_path / "run").exists()

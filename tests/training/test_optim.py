@@ -22,13 +22,9 @@ def rates(steps, **settings):
 
 def tree(seed=0):
     """A kernel, a bias and a scale, as the network's parameters are shaped."""
-    rng = np.random.default_rng(seed)
-
-    def draw(*shape):
-        return jnp.asarray(rng.normal(size=shape), jnp.float32)
-
-    bias, kernel = draw(4), draw(3, 3, 2, 4)
-    return {"conv": {"bias": bias, "kernel": kernel}, "norm": {"scale": draw(4)}}
+    rng, shapes = np.random.default_rng(seed), [(4,), (3, 3, 2, 4), (4,)]
+    bias, kernel, scale = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in shapes)
+    return {"conv": {"bias": bias, "kernel": kernel}, "norm": {"scale": scale}}
 
 
 def descend(config, gradients, *, total_steps=100, params=None):
@@ -157,8 +153,7 @@ def test_accumulation_equals_the_big_batch_and_a_quadratic_is_lowered_at_the_rat
 def test_muon_turns_kernels_into_orthogonal_steps_as_long_as_adamws():
     def pair(seed):
         # A matrix is a kernel too.
-        rng = np.random.default_rng(seed)
-        flat = {"kernel": jnp.asarray(rng.normal(size=(18, 4)), jnp.float32)}
+        flat = {"kernel": tree(seed + 2)["conv"]["kernel"].reshape(18, 4)}
         return {"conv": tree(seed)["conv"], "flat": flat, "conv_out": tree(seed + 1)["conv"]}
 
     params, gradient = pair(0), pair(2)

@@ -100,23 +100,11 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     assert resumed.results["test"]["half"] == whole.results["test"]["half"]
 
 
-def test_a_resumed_run_keeps_its_settings(tiny):
-    trainer, state = built(tiny)
-    open_run(trainer.folder, tiny)
-    trainer.checkpoints.save(1, state, {})
-    other = tiny.replace(unet_widths="8,16")
-    with pytest.raises(ConfigError, match="--unet_widths was 8, is 8,16"):
-        run(other.replace(resume=True), say=silent)
-    # Told to lie about its settings, the checkpoint itself still refuses another network.
-    with pytest.raises(CheckpointError, match="does not belong"):
-        trainer.checkpoints.restore(built(other)[1])
-
-
 def test_a_loss_that_is_not_finite_stops_the_run(tiny):
     config = tiny.replace(learning_rate=1e12, epochs=4, val_images=0)
-    with pytest.raises(TrainingError, match=r"last good checkpoint|nothing was saved") as raised:
+    end = r"(?=.*step).*(last good checkpoint|nothing was saved)"
+    with pytest.raises(TrainingError, match=end):
         run(config, say=silent)
-    assert "step" in str(raised.value)
     saved = Path(config.run_dir) / "checkpoints"
     for step in Checkpoints(saved).steps():
         state, _, _ = load_params(saved, which=step)
@@ -136,9 +124,18 @@ def test_the_best_checkpoint_is_the_one_tested(tiny):
     assert len(rows) == [*(at + 1 for at in without_gain), 3][0]
 
 
-def test_what_cannot_run_is_an_error(tiny, tmp_path):
+def test_what_cannot_run_is_an_error_and_a_resumed_run_keeps_its_settings(tiny, tmp_path):
     with pytest.raises(ConfigError, match="--batch_size=100"):
         run(tiny.replace(batch_size=100), say=silent)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="file"):
         run(tiny.replace(run_dir=str(tmp_path / "file" / "run")), say=silent)
+    trainer, state = built(tiny)
+    open_run(trainer.folder, tiny)
+    trainer.checkpoints.save(1, state, {})
+    other = tiny.replace(unet_widths="8,16")
+    with pytest.raises(ConfigError, match="--unet_widths was 8, is 8,16"):
+        run(other.replace(resume=True), say=silent)
+    # Told to lie about its settings, the checkpoint itself still refuses another network.
+    with pytest.raises(CheckpointError, match="does not belong"):
+        trainer.checkpoints.restore(built(other)[1])
