@@ -23,6 +23,7 @@ CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 MODEL = SmallNet()
 STEPS = 12
 BATCH = 2
+ADAMW = {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0}
 
 
 def objective_of(loss):
@@ -44,12 +45,7 @@ def orders(seeds):
     ("settings", "losses", "augment"),
     [
         ({"optimizer": "sgd", "schedule": "onecycle"}, ("mse", "bce"), "flip,noise"),
-        pytest.param(
-            {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0},
-            ("bce", "dice_prob"),
-            "",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param(ADAMW, ("bce", "dice_prob"), "", marks=pytest.mark.slow),
         ({"optimizer": "rmsprop", "accumulate_steps": 2, "warmup_steps": 3}, ("bce",), ""),
     ],
     ids=["sgd", "adamw", "rmsprop"],
