@@ -17,7 +17,6 @@ def workplace(tmp_path, monkeypatch, unet_run, faithful_run, pictures):
     for name in ("a.png", "b.jpg"):
         (tmp_path / "photos" / name).write_bytes((pictures / name).read_bytes())
     monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.usefixtures("workplace")
@@ -34,7 +33,7 @@ def test_the_commands_run(page):
         assert importlib.import_module(name).main(arguments) == 0, command
 
 
-def test_the_python_runs(workplace, capsys):
-    (code,) = pages.python(pages.read("docs/predict.md"))
-    pages.run(code, "predict.md")
+@pytest.mark.usefixtures("workplace")
+def test_the_python_runs(capsys):
+    pages.run(*pages.python(pages.read("docs/predict.md")), "predict.md")
     assert "(64, 64) (64, 64, 5)" in capsys.readouterr().out

@@ -36,10 +36,9 @@ def test_every_layout_loads_as_the_same_pictures_and_masks(tmp_path, picture, co
         flags = (f"--picture={picture}", f"--layout={layout}")
         assert script.main([str(tmp_path / layout), *flags]) == 0
     indexed, *others = (load_folder(tmp_path / name) for name in ("indexed", "per-class", "flat"))
-    others.append(load_coco(tmp_path / "coco" / "annotations.json", keep_empty=True))
-    others.append(load(tmp_path / "npz" / "data.npz"))
+    coco = load_coco(tmp_path / "coco" / "annotations.json", keep_empty=True)
     assert len(indexed) == count
-    for other in others:
+    for other in (*others, coco, load(tmp_path / "npz" / "data.npz")):
         assert other.class_names == indexed.class_names
         np.testing.assert_array_equal(other.images, indexed.images)
         np.testing.assert_array_equal(other.masks, indexed.masks)
@@ -97,10 +96,8 @@ def test_the_pages_commands_run_in_order(run_all, tmp_path, capsys):
     ran = [line for line in COMMANDS if not line.startswith(trained)]
     assert len(ran) >= 10
     run_all(ran)
-    for name in ("photos.png", "report.json"):
-        assert (tmp_path / name).stat().st_size > 0
-    (python,) = pages.python(PAGE)
-    pages.run(python, "docs/own-data.md")
+    assert all((tmp_path / name).stat().st_size for name in ("photos.png", "report.json"))
+    pages.run(*pages.python(PAGE), "docs/own-data.md")
     assert "45 images of 64x64" in capsys.readouterr().out
 
 

@@ -20,8 +20,7 @@ def test_its_python_runs(code, compiled):
 
 
 def test_its_flags_exist():
-    known = {field.name for field in flag_fields()} | set(PARAMETERS)
-    known |= {"config", "help", "no"}
+    known = {field.name for field in flag_fields()} | {*PARAMETERS, "config", "help", "no"}
     named = set(re.findall(r"--([a-z_]+)", TEXT)) - {"no-deps"}
     assert named <= known, named - known
 
