@@ -9,8 +9,6 @@ photograph of 24 Greek coins (303x384, grey), cut into one tile a coin, which wa
 The masks are the work of scikit-image's functions, not drawn by hand. Needs scikit-image.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json

@@ -7,8 +7,6 @@ docstring is the first cell. The notebook is committed with its outputs. Needs
 ``pip install -e '.[notebook]'``.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import io

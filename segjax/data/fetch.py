@@ -5,8 +5,6 @@ archive with its hash required, so what it unpacks to read the metadata is the p
 the four data files are taken out, each checked against its own SHA-256, and put in place by rename.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import subprocess

@@ -5,8 +5,6 @@ array, which is memory-mapped, and ``entry.json`` with the format version and th
 of each file. It is renamed to its name when complete, so a reader sees a whole entry or none.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import json

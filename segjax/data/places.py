@@ -1,7 +1,5 @@
 """Where data lives on this machine, by each system's own custom."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -5,8 +5,6 @@ read or do not fit together, mask values out of range and equal pictures in diff
 draws a contact sheet to look at. Exit code 0: nothing wrong, 1: problems, 2: wrong usage.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A picture of pictures: some images of each split beside themselves with their masks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

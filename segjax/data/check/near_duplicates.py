@@ -1,7 +1,5 @@
 """Finding pictures that are almost the same: frames of one film, copies saved again."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

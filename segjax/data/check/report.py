@@ -1,7 +1,5 @@
 """What a check of data found, as lines for a terminal and as plain values."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """PurdueShapes files as a source of pictures to check."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

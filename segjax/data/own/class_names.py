@@ -1,7 +1,5 @@
 """Names, mask values and colours of the classes of own data: classes.txt and classes.json."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Collection, Sequence

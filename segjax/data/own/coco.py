@@ -1,7 +1,5 @@
 """COCO annotations (polygons and run lengths) as a data set; needs pycocotools."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A COCO annotation file: its pictures and their masks, every field checked before it is used."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import json

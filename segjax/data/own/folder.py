@@ -1,7 +1,5 @@
 """A folder of pictures beside indexed or per-class masks, as a data set."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Finding out which picture of a folder belongs to which mask, without reading any pixel."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Arrays of images and masks in an .npz file, as a data set; nothing in it is unpickled."""
 
-from __future__ import annotations
-
 import functools
 import math
 import zipfile

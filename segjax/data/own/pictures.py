@@ -1,7 +1,5 @@
 """Reading one picture or mask file into an array, by stated rules and with named failures."""
 
-from __future__ import annotations
-
 import contextlib
 import warnings
 from collections.abc import Iterator

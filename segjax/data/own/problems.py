@@ -1,7 +1,5 @@
 """What can be wrong with a file of a data set, and the one line that says so."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Bringing pictures, masks and boxes of any size to one size, by one rule for all three."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What every kind of own data offers: scanned sources, and samples read from them."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """One door to all kinds of own data: ``folder:PATH``, ``coco:ANNOTATIONS.json``, ``FILE.npz``."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import Counter

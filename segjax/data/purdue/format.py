@@ -6,8 +6,6 @@ list of ``[x1, y1, x2, y2]``. ``label_map`` maps class names to mask values; the
 the order of the values.
 """
 
-from __future__ import annotations
-
 import array
 import contextlib
 from collections.abc import Callable

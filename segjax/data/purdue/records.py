@@ -5,8 +5,6 @@ time; every other byte goes through the interpreter. Records leave at once, so p
 up as Python objects.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, ClassVar
 

@@ -4,8 +4,6 @@ Ranges and drawing rules were fitted to the silhouettes of the real training fil
 32 pixels; ``scale`` stretches them for larger tiles. All angles turn counter-clockwise on screen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The bytes of a pickle, unpacked from gzip ahead of their reader, under the caps of ``Limits``."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import hashlib

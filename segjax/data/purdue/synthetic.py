@@ -1,7 +1,5 @@
 """Generated data in the style of PurdueShapes5MultiObject, and the writer of its file format."""
 
-from __future__ import annotations
-
 import gzip
 import pickle
 from collections.abc import Sequence

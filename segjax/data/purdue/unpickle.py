@@ -5,8 +5,6 @@ up in tables; nothing is imported, and only what a table holds can be called. Ea
 tables of its own and says what containers and calls give.
 """
 
-from __future__ import annotations
-
 import codecs
 import struct
 from collections.abc import Callable, Mapping
