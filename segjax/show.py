@@ -64,8 +64,7 @@ def compare(runs: Sequence[str], figure: str | None) -> list[str]:
     configs = [folder.config() for folder in folders]
     lines = differences(names, configs)
     lines += ["", *table(names, [row_of(folder) for folder in folders]), *spread_lines(folders)]
-    path = figure or (FIGURE_FILE if len(folders) > 1 else None)
-    if path:
+    if path := figure or (FIGURE_FILE if len(folders) > 1 else None):
         from segjax import plots
 
         same = len({config.loss for config in configs}) == 1

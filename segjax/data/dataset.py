@@ -1,7 +1,5 @@
 """What a data set is, arrays that belong together, and the order in which an epoch visits it."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -73,7 +71,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, key: slice) -> Dataset:
+    def __getitem__(self, key: slice) -> "Dataset":
         if not isinstance(key, slice):
             raise TypeError("a Dataset is cut with a slice; use subset([i]) for single images")
         if key.step not in (None, 1):
@@ -91,7 +89,7 @@ class Dataset:
             f" {len(self.boxes)} objects of {', '.join(self.label_map)})"
         )
 
-    def subset(self, indices: Sequence[int] | np.ndarray | range) -> Dataset:
+    def subset(self, indices: Sequence[int] | np.ndarray | range) -> "Dataset":
         """Return the images named by ``indices`` (ints in 0..N-1) in that order, as a copy.
 
         Raises:
@@ -115,7 +113,7 @@ class Dataset:
 
     def _part(
         self, chosen: slice | np.ndarray, rows: slice | np.ndarray, box_image: np.ndarray
-    ) -> Dataset:
+    ) -> "Dataset":
         """Return the ``chosen`` images with the boxes of ``rows``, now in images ``box_image``."""
         return dataclasses.replace(
             self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Required, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
 import jax.numpy as jnp
 from jax import Array
@@ -154,12 +154,7 @@ def cells_of(
     pred_is: PredIs,
     classes: Classes = "multilabel",
     valid: ArrayLike | None = None,
-    over: Over = "sample",
-    per_class: bool = True,
-    absent: Absent = "count",
-    class_weights: ClassWeights = None,
-    reduction: Reduction = "mean",
+    **options: Any,
 ) -> Cells:
-    """Check the arguments that the losses share and give them their defaults."""
-    inputs = prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid)
-    return Cells(inputs, over, per_class, absent, class_weights, reduction)
+    """Check the arguments that the losses share; ``options`` are the fields of `Cells`."""
+    return Cells(prepare(pred, target, pred_is=pred_is, classes=classes, valid=valid), **options)

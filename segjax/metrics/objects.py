@@ -70,11 +70,6 @@ class Objects:
         columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         return cls(**columns, classes=parts[0].classes)
 
-    @property
-    def undecided(self) -> int:
-        """The number of objects that lie wholly inside boxes of others of their class."""
-        return int(np.count_nonzero(self.size == 0))
-
 
 def match_objects(
     pred: Any,

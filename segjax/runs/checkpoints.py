@@ -201,8 +201,7 @@ def load_params(
       CheckpointError: no good checkpoint, or a state without params.
     """
     path = Path(path).absolute()
-    folder = storage.parse_step(path)
-    if folder is not None:
+    if folder := storage.parse_step(path):
         path, which = path.parent, folder.step
 
     def objection(manifest: Manifest) -> str | None:

@@ -141,8 +141,9 @@ def make_joint_steps(runs: Sequence[tuple[Program, Config]]) -> Steps:
         return make_optimizer(config, lead.schedule.total_steps, learning_rate=rate)
 
     members = [Member(program.objective, own.learning_rate) for program, own in runs]
-    usual: dict[str, Any] = {"augment": lead.augment, "ema_decay": config.ema_decay}
-    step = make_many_step(lead.model, optimizer_of, members, **usual)
+    step = make_many_step(
+        lead.model, optimizer_of, members, augment=lead.augment, ema_decay=config.ema_decay
+    )
     return make_steps(step, scan=scans(), devices=lead.devices)
 
 

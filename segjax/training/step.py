@@ -109,8 +109,7 @@ def make_train_step(
         (loss, batch_stats), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
+        if (ema := state.ema) is not None:
             # Early on the average follows closely, so that it forgets the initial weights.
             taken = state.step.astype(jnp.float32)
             decay = jnp.minimum(ema_decay, (1.0 + taken) / (10.0 + taken))

@@ -86,7 +86,6 @@ def test_an_object_inside_another_of_its_class_is_undecided():
     target, boxes = draw((0, (1, 1, 8, 8)), (0, (2, 2, 4, 4)))
     objects = match_objects(target, target, **boxes)
     check((objects.size, [64 - 9, 0]), (objects.iou[1], np.nan), (objects.hidden[1], np.nan))
-    assert objects.undecided == 1
     assert count_objects(objects).number.sum() == 1
     empty = np.zeros(SHAPE, bool)
     counts = count_objects(match_objects(empty, empty, [], box_image=[], box_class=[]))

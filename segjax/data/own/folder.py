@@ -48,8 +48,7 @@ def scan_folder(path: str, config: Config) -> Source:
         key, ignore_value = _key_of_values(found, ignore_value, classes, where=where, notes=notes)
     else:
         key = {name: named[name] for name in classes or named}
-        left_out = {name: value for name, value in named.items() if name not in key}
-        if left_out:
+        if left_out := {name: value for name, value in named.items() if name not in key}:
             notes.append(f"taken as background: {some_names(left_out)}")
     return Source(
         where=where,

@@ -3,8 +3,6 @@
 ``NAMES`` is the one door from a pickle to calls; each works on its own arguments and nothing else.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -76,7 +74,7 @@ class Array(Node):
     values: np.ndarray | None = field(default=None, init=False)
     row: int = field(default=-1, init=False)
 
-    def fill(self, dtype: Any, shape: Any, data: Any, order: Literal["C", "F"]) -> Array:
+    def fill(self, dtype: Any, shape: Any, data: Any, order: Literal["C", "F"]) -> "Array":
         """Set the content, return self; BadStreamError if shape, dtype and bytes do not fit."""
         self.check_open()
         refuse_if(self.values is not None, "an array is filled twice")
