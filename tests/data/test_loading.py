@@ -9,7 +9,7 @@ import pytest
 from segjax.data import load, synthetic, write_gz
 from segjax.errors import DataError
 from segjax.files import sha256
-from tests.data.data_files import assert_same, flipped
+from tests.data.data_files import assert_same, flipped, refused
 
 
 @pytest.fixture
@@ -114,8 +114,7 @@ def test_what_cannot_be_cached_is_read_and_said_so(source, small, reader, monkey
     reader.folder.write_text("in the way")
     assert_same(reader(source), small)
     assert "cannot be cached" in reader.said[1]
-    with pytest.raises(DataError, match="No such file"):
-        reader(source.with_name("none.gz"))
+    refused(DataError, "No such file", reader, source.with_name("none.gz"))
 
 
 def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monkeypatch):

@@ -9,7 +9,15 @@ from segjax.config import Config
 from segjax.data.check.__main__ import main
 from segjax.data.own.source import open_source, quick_check
 from segjax.errors import DataError
-from tests.data.data_files import coco_tables, dataset, labels, save, write_coco, write_folder
+from tests.data.data_files import (
+    coco_tables,
+    dataset,
+    labels,
+    refused,
+    save,
+    write_coco,
+    write_folder,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +73,7 @@ def test_an_absent_class_is_a_fault_and_everything_wrong_is_told_at_once(tmp_pat
         "result: 4 errors, 2 notices",
     ):
         assert line in out
-    with pytest.raises(DataError, match="no mask for the image"):
-        open_source(Config(data=f"folder:{root}"))
+    refused(DataError, "no mask for the image", open_source, Config(data=f"folder:{root}"))
 
 
 def test_pictures_in_two_splits_are_a_fault(tmp_path, capsys):
@@ -90,8 +97,7 @@ def test_near_duplicates_on_request(tmp_path, capsys):
     base = np.stack([smooth, smooth.T, 255 - smooth], axis=-1).astype(np.uint8)
     base[10:30, 20:50] = 255
     for split, name, quality in (("train", "a", 95), ("test", "b", 40)):
-        (tmp_path / split / "images").mkdir(parents=True)
-        Image.fromarray(base).save(tmp_path / split / "images" / f"{name}.jpg", quality=quality)
+        save(tmp_path / split / "images" / f"{name}.jpg", base, quality=quality)
         save(tmp_path / split / "masks" / f"{name}.png", np.ones((64, 64), np.uint8))
     code, out, _ = run(capsys, tmp_path, "--near_duplicates", "--val_share=0")
     assert code == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import DataError
-from tests.data.data_files import Hostile, flipped, labels, load, one_line, picture
+from tests.data.data_files import Hostile, flipped, labels, load, picture, refused
 
 
 def arrays(count=6):
@@ -78,16 +78,14 @@ WRONG = [
 
 @pytest.mark.parametrize(("content", "message"), WRONG, ids=[m[:25] for _, m in WRONG])
 def test_wrong_arrays_have_one_line(path, content, message):
-    with one_line(DataError, message, path):
-        load(write(path, **{**arrays(), **content}))
+    refused(DataError, message, load, write(path, **{**arrays(), **content}), names=[path])
 
 
 def test_a_pickle_inside_never_runs(path, tmp_path):
     trapped = np.array([Hostile(tmp_path / "ran")], dtype=object)
     write(path, images=arrays()["images"], masks=trapped)
     message = "'masks' holds Python objects, which are never unpickled"
-    with one_line(DataError, message, path):
-        load(path)
+    refused(DataError, message, load, path, names=[path])
     assert not (tmp_path / "ran").exists()
 
 
@@ -96,14 +94,11 @@ def test_damaged_files(path, tmp_path):
     content = path.read_bytes()
     for damaged in (b"", b"text", content[:-100], content[:500]):
         path.write_bytes(damaged)
-        with pytest.raises(DataError, match=r"not a whole .npz file"):
-            load(path)
+        refused(DataError, r"not a whole .npz file", load, path)
     middle = content.index(b"images.npy") + 2000
     path.write_bytes(flipped(content, middle))
-    with pytest.raises(DataError, match="CRC"):
-        load(path)
-    with pytest.raises(DataError, match="no such file"):
-        load(tmp_path / "none.npz")
+    refused(DataError, "CRC", load, path)
+    refused(DataError, "no such file", load, tmp_path / "none.npz")
     # A header that lies about its size.
     path.write_bytes(content)
     with zipfile.ZipFile(path) as archive:
@@ -114,5 +109,4 @@ def test_damaged_files(path, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    with pytest.raises(DataError, match=r"'images' is damaged .its header states 290384028 bytes"):
-        load(path)
+    refused(DataError, r"'images' is damaged .its header states 290384028 bytes", load, path)

@@ -18,7 +18,7 @@ from segjax.data import Limits, load, synthetic, write_gz
 from segjax.data.purdue import records
 from segjax.data.purdue.records import RecordMachine
 from segjax.errors import DataError
-from tests.data.data_files import Hostile, assert_same, flipped, one_line
+from tests.data.data_files import Hostile, assert_same, flipped, refused
 
 read = functools.partial(load, cache=False, progress=False)
 
@@ -187,8 +187,7 @@ def test_wrong_content_is_one_line(protocol, change, reason, small_object, write
     parts |= {"labels": labels, **change(images[0])}
     labels = parts.pop("labels")
     path = write_pickle([{**images, 1: [*parts.values()]}, labels], protocol=protocol)
-    with one_line(DataError, re.escape(reason), path):
-        read(path)
+    refused(DataError, re.escape(reason), read, path, names=[path])
 
 
 def test_other_shapes_are_named(small_object, write_pickle):
@@ -203,15 +202,13 @@ def test_other_shapes_are_named(small_object, write_pickle):
         ([many, labels], "far larger"),
         *((other, None) for other in ([], {}, 7, None, "text", [{}, {}], ([1], [2]))),
     ):
-        with pytest.raises(DataError, match=reason):
-            read(write_pickle(content))
+        refused(DataError, reason, read, write_pickle(content))
 
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_hostile_pickles_run_nothing(protocol, tmp_path, small_object, write_pickle):
     path = write_pickle([small_object[0], Hostile(tmp_path / "was-here")], protocol=protocol)
-    with pytest.raises(DataError, match="asks for the name"):
-        read(path)
+    refused(DataError, "asks for the name", read, path)
     assert not (tmp_path / "was-here").exists()
 
 
@@ -266,8 +263,7 @@ def test_hostile_pickles_run_nothing(protocol, tmp_path, small_object, write_pic
     ],
 )
 def test_hostile_bytes_are_refused_in_one_line(data, reason, write_pickle):
-    with one_line(DataError, reason):
-        read(write_pickle(data))
+    refused(DataError, reason, read, write_pickle(data))
 
 
 def test_held_and_unpacked_bytes_are_capped(small, tmp_path):
@@ -277,8 +273,7 @@ def test_held_and_unpacked_bytes_are_capped(small, tmp_path):
         (Limits(held_bytes=10_000), "not part of any image"),
         (Limits(opcodes=100), "instructions"),
     ):
-        with pytest.raises(DataError, match=reason):
-            read(tmp_path / "good.gz", limits=limits)
+        refused(DataError, reason, read, tmp_path / "good.gz", limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -299,11 +294,9 @@ def test_broken_gzip(damage, reason, small, tmp_path):
     path = tmp_path / "good.gz"
     write_gz(small, path)
     path.write_bytes(damage(path.read_bytes()))
-    with one_line(DataError, reason, path):
-        read(path)
+    refused(DataError, reason, read, path, names=[path])
     for path, reason in ((tmp_path / "missing.gz", "No such file"), (tmp_path, "Is a directory")):
-        with one_line(DataError, reason, path):
-            read(path)
+        refused(DataError, reason, read, path, names=[path])
 
 
 @functools.cache

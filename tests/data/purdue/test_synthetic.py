@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from segjax.data import PURDUE_SHAPES_LABELS, load, recolour, synthetic
 from segjax.data.purdue.shapes import draw_disks
 from segjax.errors import ConfigError, DataError
+from tests.data.data_files import refused
 
 NAMES = list(PURDUE_SHAPES_LABELS)
 ORIGINS = [(0, 0), (32, 0), (0, 32), (32, 32), (16, 16)]
@@ -187,5 +188,4 @@ def test_what_does_not_fit_is_refused(many):
         (DataError, "got masks", images, many.masks[:3], 0),
         (ConfigError, "seed must be", images, masks, -1),
     ):
-        with pytest.raises(error, match=message):
-            recolour(*wrong[:2], seed=wrong[2])
+        refused(error, message, recolour, *wrong[:2], seed=wrong[2])
