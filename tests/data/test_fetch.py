@@ -131,8 +131,3 @@ def test_command_line_and_a_folder_that_cannot_be_made(archive, tmp_path, monkey
     assert fetching.main(["--help"]) == 0
     (tmp_path / "file").write_text("in the way")
     refused(DataError, "--dataroot", fetching.fetch, tmp_path / "file" / "root")
-
-
-def test_real_files_have_the_stated_digests(real_files):
-    for path in real_files:
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == fetching.FILES[path.name]

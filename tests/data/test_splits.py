@@ -1,5 +1,7 @@
 """From the settings of a run to its images."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from segjax.config import Config
 from segjax.data.purdue.synthetic import synthetic
 from segjax.data.splits import SYNTHETIC_TEST_SEED_OFFSET, load_splits
 from segjax.errors import ConfigError
-from tests.data.data_files import write_folder
+from tests.data.data_files import refused, write_folder
 
 
 def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
@@ -16,9 +18,7 @@ def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
         ("instances.json", "; did you mean --data=coco:instances.json?"),
         ("purdu", "or a file.npz"),
     ):
-        with pytest.raises(ConfigError) as caught:
-            load_splits(Config(data=data))
-        assert str(caught.value).endswith(ending)
+        refused(ConfigError, re.escape(ending) + "$", load_splits, Config(data=data))
 
 
 def test_synthetic_images_are_drawn_cut_and_shortened():

@@ -7,13 +7,9 @@ from tests.data.data_files import save
 
 
 def test_the_sheet_shows_masks_in_their_colour(tmp_path):
-    save(
-        tmp_path / "data" / "a.png",
-        np.full((160, 160, 3), 100, np.uint8) - np.eye(160, dtype=np.uint8)[..., None],
-    )
-    mask = np.zeros((160, 160), np.uint8)
-    mask[:, 80:] = 1
-    save(tmp_path / "data" / "a_mask.png", mask)
+    image = np.full((160, 160, 3), 100, np.uint8) - np.eye(160, dtype=np.uint8)[..., None]
+    save(tmp_path / "data" / "a.png", image)
+    save(tmp_path / "data" / "a_mask.png", np.indices((160, 160), np.uint8)[1] // 80)
     sheet = tmp_path / "sheet.png"
     arguments = ["--val_share=0", "--test_share=0", f"--sheet={sheet}"]
     assert main([str(tmp_path / "data"), *arguments]) == 0

@@ -17,9 +17,8 @@ def remove(*names):
     ]
 
 
-def put(name, array, instead_of=None):
-    """Save a picture, in the place of another if there is one."""
-    return lambda root: (instead_of and (root / instead_of).unlink(), save(root / name, array))
+def put(name, array):
+    return lambda root: save(root / name, array)
 
 
 def cut(name, end):
@@ -30,14 +29,8 @@ def make(*names):
     return lambda root: [(root / name).mkdir() for name in names]
 
 
-def write(name, text, without=None):
-    def change(root):
-        if without:
-            remove(without)(root)
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text(text)
-
-    return change
+def write(name, text):
+    return lambda root: (root / name).write_text(text)
 
 
 def times(factor):
@@ -48,8 +41,8 @@ def times(factor):
     )
 
 
-def both(first, second):
-    return lambda root: (first(root), second(root))
+def do(*changes):
+    return lambda root: [change(root) for change in changes]
 
 
 def one_level_down(root):
@@ -58,9 +51,9 @@ def one_level_down(root):
 
 
 NO_IMAGES = "no images here; expected images/ and masks/"
-JPEG = both(put("images/c.jpg", picture(0), instead_of="images/c.png"), cut("images/c.jpg", -200))
+JPEG = do(remove("images/c.png"), put("images/c.jpg", picture(0)), cut("images/c.jpg", -200))
 BOMB = Image.new("1", (20000, 10000)).save
-TABLE = write("annotations/instances.json", "{}", without="masks")
+TABLE = do(remove("masks"), make("annotations"), write("annotations/instances.json", "{}"))
 # What is done to a good folder, and what is said of it.
 WRONG_TURNS = [
     (remove("masks/c.png"), "no mask for the image: images/c.png; add the mask"),
@@ -73,7 +66,7 @@ WRONG_TURNS = [
      r"out of range: images/c.png \(masks/c.png holds 3, 4, .*and \d+ more; .*without"),
     (put("masks/c.png", picture(0)),
      r"a colour picture where class numbers belong: images/c.png \(masks/c.png\)"),
-    (put("masks/c.jpg", labels(0), instead_of="masks/c.png"),
+    (do(remove("masks/c.png"), put("masks/c.jpg", labels(0))),
      r"saved as JPEG.*: images/c.png \(masks/c.jpg\); save masks as PNG"),
     (cut("images/c.png", 200), r"cannot read the image: images/c.png \(.+\); restore or remove"),
     (cut("masks/c.png", 50), r"cannot read the mask: images/c.png \(masks/c.png: .+\)"),
@@ -85,7 +78,7 @@ WRONG_TURNS = [
      r"decompression bomb: images/c.png \(more than 89,478,485 pixels\)"),
     (remove("masks"), "has images/ but no masks/ beside it"),
     (remove("images", "masks"), NO_IMAGES),
-    (both(remove("images", "masks"), make("images", "masks")), NO_IMAGES),
+    (do(remove("images", "masks"), make("images", "masks")), NO_IMAGES),
     (remove(""), "no such folder"),
     (one_level_down, "no images here; did you mean .*inner"),
     (make("test"), "has test/ but no train/"),
@@ -96,7 +89,7 @@ WRONG_TURNS = [
     (times(0), "no mask has any foreground"),
     (make("masks/cat"), r"holds masks \(a.png, .*\) beside folders of classes \(cat\)"),
     (TABLE, "annotations: holds no mask but instances.json; .*coco:"),
-    (write("classes.json", '{"cat": ', without="classes.txt"), r"classes.json: not JSON"),
+    (do(remove("classes.txt"), write("classes.json", '{"cat": ')), r"classes.json: not JSON"),
     (put("images/x\ny.png", picture(0)), r"x\\ny.png"),
     (remove(*(f"masks/{name}.png" for name in "abcdefg"), "images/h.png"),
      r"no mask for the image \(7 times\): images/a.png, images/b.png.* images/e.png and 2 more;"
