@@ -19,17 +19,16 @@ def small():
 @pytest.fixture(scope="session")
 def small_object(small):
     """The same as the object that a file pickles."""
-    records = {i: _record(small, i) for i in range(len(small))}
-    return [records, dict(small.label_map)]
+    return [{i: _record(small, i) for i in range(len(small))}, dict(small.label_map)]
 
 
-@pytest.fixture
-def write_pickle(tmp_path):
+@pytest.fixture(scope="session")
+def write_pickle(tmp_path_factory):
     """Writes bytes or an object as a .gz file and returns its path."""
 
     def write(content, *, protocol=2):
         data = content if isinstance(content, bytes) else pickle.dumps(content, protocol=protocol)
-        path = tmp_path / "file.gz"
+        path = tmp_path_factory.getbasetemp() / "file.gz"
         path.write_bytes(gzip.compress(data, 1, mtime=0))
         return path
 
