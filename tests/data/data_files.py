@@ -91,7 +91,7 @@ def write_coco(root, tables, *, name="annotations.json", size=(16, 24)):
     return root / name
 
 
-def assert_same(one, two):
+def agree(one, two):
     """Compares two data sets, but for their names."""
     assert list(one.label_map.items()) == list(two.label_map.items())
     for name in ("images", "masks", "boxes", "box_image", "box_class"):
@@ -99,7 +99,7 @@ def assert_same(one, two):
         assert getattr(one, name).dtype == getattr(two, name).dtype
 
 
-def refused(error, message, call, *args, names=(), **options):
+def fails(error, message, call, *args, names=(), **options):
     """Expect an error of one line that matches ``message`` and holds all ``names``."""
     with pytest.raises(error, match=message) as caught:
         call(*args, **options)

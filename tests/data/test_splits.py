@@ -9,7 +9,7 @@ from segjax.config import Config
 from segjax.data.purdue.synthetic import synthetic
 from segjax.data.splits import SYNTHETIC_TEST_SEED_OFFSET, load_splits
 from segjax.errors import ConfigError
-from tests.data.data_files import refused, write_folder
+from tests.data.data_files import fails, write_folder
 
 
 def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
@@ -18,7 +18,7 @@ def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
         ("instances.json", "; did you mean --data=coco:instances.json?"),
         ("purdu", "or a file.npz"),
     ):
-        refused(ConfigError, re.escape(ending) + "$", load_splits, Config(data=data))
+        fails(ConfigError, re.escape(ending) + "$", load_splits, Config(data=data))
 
 
 def test_synthetic_images_are_drawn_cut_and_shortened():

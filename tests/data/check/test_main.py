@@ -9,32 +9,20 @@ from segjax.config import Config
 from segjax.data.check.__main__ import main
 from segjax.data.own.source import open_source, quick_check
 from segjax.errors import DataError
-from tests.data.data_files import (
-    coco_tables,
-    dataset,
-    labels,
-    refused,
-    save,
-    write_coco,
-    write_folder,
-)
+from tests.data.data_files import coco_tables, dataset, labels, save, write_coco, write_folder
 
 
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs the command in an empty folder and returns its code, output and errors."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    return lambda *arguments: (main([*map(str, arguments)]), *capsys.readouterr())
 
 
-def run(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, capsys):
+def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, run):
     root = write_folder(tmp_path / "data", 10)
-    code, out, err = run(capsys, root, "--json=report.json")
+    code, out, err = run(root, "--json=report.json")
     assert (code, err) == (0, "")
     for line in ("train: 7 images, height x width 16x24", "val: 1 images", "test: 2 images"):
         assert line in out
@@ -48,9 +36,9 @@ def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, capsys):
     assert f"{report['splits']['test']['objects']['cat']} objects" in out
 
 
-def test_an_absent_class_is_a_fault_and_everything_wrong_is_told_at_once(tmp_path, capsys):
+def test_an_absent_class_is_a_fault_and_everything_wrong_is_told_at_once(tmp_path, run):
     root = write_folder(tmp_path / "absent", 10, classes="cat\ndog\nzebra\n")
-    code, out, _ = run(capsys, root)
+    code, out, _ = run(root)
     assert code == 1
     assert "fault: a class without any pixel to learn from: zebra (in train)" in out
     assert "notice: a class without any pixel to measure it by (2 times): zebra (in val)" in out
@@ -61,7 +49,7 @@ def test_an_absent_class_is_a_fault_and_everything_wrong_is_told_at_once(tmp_pat
     save(root / "masks" / "d.png", labels(0, (8, 8), 1))
     save(root / "images" / "e.png", np.zeros((16, 24, 3), np.uint8))
     shutil.copy(root / "images" / "f.png", root / "images" / "g.png")
-    code, out, _ = run(capsys, root)
+    code, out, _ = run(root)
     assert code == 1
     for line in (
         "error: no mask for the image: images/a.png",
@@ -73,15 +61,16 @@ def test_an_absent_class_is_a_fault_and_everything_wrong_is_told_at_once(tmp_pat
         "result: 4 errors, 2 notices",
     ):
         assert line in out
-    refused(DataError, "no mask for the image", open_source, Config(data=f"folder:{root}"))
+    with pytest.raises(DataError, match="no mask for the image"):
+        open_source(Config(data=f"folder:{root}"))
 
 
-def test_pictures_in_two_splits_are_a_fault(tmp_path, capsys):
+def test_pictures_in_two_splits_are_a_fault(tmp_path, run):
     write_folder(tmp_path / "data" / "train", 6, classes=None)
     write_folder(tmp_path / "data" / "test", 3, names="xyz", classes=None)
     for kind in ("images", "masks"):
         shutil.copy(tmp_path / "data" / "train" / kind / "d.png", tmp_path / "data" / "test" / kind)
-    code, out, _ = run(capsys, tmp_path / "data", "--val_share=0")
+    code, out, _ = run(tmp_path / "data", "--val_share=0")
     assert code == 1
     # Pictures x, y and z are also those of a, b and c: the same seeds made them.
     assert (
@@ -92,34 +81,34 @@ def test_pictures_in_two_splits_are_a_fault(tmp_path, capsys):
     assert "4 pictures are in both train and test" in warning
 
 
-def test_near_duplicates_on_request(tmp_path, capsys):
+def test_near_duplicates_on_request(tmp_path, run):
     smooth = np.linspace(0, 255, 64 * 64).reshape(64, 64)
     base = np.stack([smooth, smooth.T, 255 - smooth], axis=-1).astype(np.uint8)
     base[10:30, 20:50] = 255
     for split, name, quality in (("train", "a", 95), ("test", "b", 40)):
         save(tmp_path / split / "images" / f"{name}.jpg", base, quality=quality)
         save(tmp_path / split / "masks" / f"{name}.png", np.ones((64, 64), np.uint8))
-    code, out, _ = run(capsys, tmp_path, "--near_duplicates", "--val_share=0")
+    code, out, _ = run(tmp_path, "--near_duplicates", "--val_share=0")
     assert code == 0
     assert "notice: almost the same picture in more than one split: test/images/b.jpg" in out
-    assert "notice" not in run(capsys, tmp_path, "--val_share=0")[1]
+    assert "notice" not in run(tmp_path, "--val_share=0")[1]
 
 
-def test_coco_npz_and_usage(tmp_path, capsys):
+def test_coco_npz_and_usage(tmp_path, run):
     pytest.importorskip("pycocotools")
     path = write_coco(tmp_path / "coco", coco_tables(6))
-    code, out, _ = run(capsys, path, "--classes=dog", "--sheet=")
+    code, out, _ = run(path, "--classes=dog", "--sheet=")
     assert code == 0
     assert "dog" in out
     assert "cat" not in out
     assert not (tmp_path / "here" / "contact-sheet.png").exists()
     np.savez(tmp_path / "a.npz", images=dataset(6).images, masks=dataset(6).masks)
-    assert run(capsys, tmp_path / "a.npz")[0] == 0
-    assert run(capsys, f"coco:{path}", "--classes=dgo")[::2] == (
+    assert run(tmp_path / "a.npz")[0] == 0
+    assert run(f"coco:{path}", "--classes=dgo")[::2] == (
         1,
         f"error: {path}: no class 'dgo'; did you mean 'dog'?\n",
     )
-    assert run(capsys, tmp_path / "none")[0] == 1
+    assert run(tmp_path / "none")[0] == 1
     (tmp_path / "a.txt").write_text("")
     for wrong in (
         [tmp_path / "a.txt"],
@@ -128,21 +117,21 @@ def test_coco_npz_and_usage(tmp_path, capsys):
         [path, "--sheet=no/such/folder.png"],
         ["--fit=stretch", "x"],
     ):
-        assert run(capsys, *wrong)[0] == 2
+        assert run(*wrong)[0] == 2
 
 
-def test_purdue_shapes_files(tmp_path, capsys, monkeypatch):
+def test_purdue_shapes_files(tmp_path, run, monkeypatch):
     parts = {"a.gz": dataset(names=("cat", "dog"), start=0), "b.gz": dataset(start=2)}
     monkeypatch.setattr("segjax.data.check.shapes.load", lambda path: parts[path])
-    code, out, _ = run(capsys, "a.gz", "b.gz")
+    code, out, _ = run("a.gz", "b.gz")
     assert code == 1
     assert "train: 4 images" in out
     assert "in more than one split (2 times): image 000004 (test, same as image 000002" in out
     parts |= {"x-test.gz": dataset(3), "x-train.gz": dataset(5, start=10), "y-test.gz": dataset(3)}
-    code, out, _ = run(capsys, "x-test.gz", "x-train.gz")
+    code, out, _ = run("x-test.gz", "x-train.gz")
     assert code == 0
     assert "test: 3 images" in out
     assert "train: 5 images" in out
     assert "val" not in out
-    assert run(capsys, "x-test.gz", "y-test.gz")[0] == 2
-    assert "test: 3 images" in run(capsys, "x-test.gz")[1]
+    assert run("x-test.gz", "y-test.gz")[0] == 2
+    assert "test: 3 images" in run("x-test.gz")[1]

@@ -8,7 +8,7 @@ import pytest
 from segjax.config import Config
 from segjax.data.own.source import open_source
 from segjax.errors import ConfigError, DataError
-from tests.data.data_files import coco_tables, load_coco, picture, refused, save, write_coco
+from tests.data.data_files import coco_tables, fails, load_coco, picture, save, write_coco
 
 pytest.importorskip("pycocotools")
 SIZE = (16, 24)
@@ -65,7 +65,7 @@ def test_small_objects_are_ignored_and_pictures_without_others_left_out(tmp_path
     assert len(ds) == 2
     assert ds.ignore is None
     message = "no image has an object of cat of at least 6 pixels"
-    refused(DataError, message, load_coco, path, classes=["cat"], min_object_area=6)
+    fails(DataError, message, load_coco, path, classes=["cat"], min_object_area=6)
 
 
 def test_the_homeworks_recipe(tmp_path):
@@ -108,18 +108,18 @@ def test_pictures_are_found_where_archives_put_them(tmp_path, image_folder, name
     path.write_text(json.dumps(coco_tables(3)))
     assert len(load_coco(path)) == 3
     message = r"--images_dir=.*nowhere: no such folder"
-    refused(DataError, message, load_coco, path, images_dir=str(tmp_path / "nowhere"))
+    fails(DataError, message, load_coco, path, images_dir=str(tmp_path / "nowhere"))
 
 
 def test_folders_and_files_have_splits(tmp_path):
-    refused(DataError, r"no train/_annotations.coco.json and no annotations/", load_coco, tmp_path)
+    fails(DataError, r"no train/_annotations.coco.json and no annotations/", load_coco, tmp_path)
     for split, count in (("train", 5), ("valid", 2), ("test", 3)):
         write_coco(tmp_path / split, coco_tables(count), name="_annotations.coco.json")
     assert [len(load_coco(tmp_path, split=s)) for s in ("train", "val", "test")] == [5, 2, 3]
     tables = coco_tables(1)
     tables["categories"] = tables["categories"][::-1]  # ids count, not the order
     test = write_coco(tmp_path / "val", tables, name="_annotations.coco.json")
-    refused(DataError, r"several files for val: valid/.*, val/", load_coco, tmp_path)
+    fails(DataError, r"several files for val: valid/.*, val/", load_coco, tmp_path)
     train = tmp_path / "train" / "_annotations.coco.json"
     splits = open_source(Config(data=f"coco:{train}", test_annotations=str(test), val_share=0.0))
     assert {split: len(part) for split, part in splits.items()} == {"train": 5, "test": 1}
@@ -136,18 +136,16 @@ def test_the_way_up_that_was_annotated(tmp_path):
 
 def test_wrong_arguments_and_files_and_no_pycocotools(tmp_path, monkeypatch):
     path = tmp_path / "annotations.json"
-    refused(DataError, "no such file", load_coco, path)
+    fails(DataError, "no such file", load_coco, path)
     write_coco(tmp_path, coco_tables(2))
-    for name, message in (
-        ("dgo", "no class 'dgo'; did you mean 'dog'"),
-        ("Dog", "no class 'Dog'; did you mean 'dog'"),
-        ("zebra", "no class 'zebra'; there are cat, dog, cake"),
-        ("cake", "no image has an object of cake"),
-    ):
-        refused(DataError, message, load_coco, path, classes=[name])
-    refused(ConfigError, "min_object_area", load_coco, path, min_object_area=-1)
+    fails(DataError, "no class 'dgo'; did you mean 'dog'", load_coco, path, classes=["dgo"])
+    fails(DataError, "no class 'Dog'; did you mean 'dog'", load_coco, path, classes=["Dog"])
+    message = "no class 'zebra'; there are cat, dog, cake"
+    fails(DataError, message, load_coco, path, classes=["zebra"])
+    fails(DataError, "no image has an object of cake", load_coco, path, classes=["cake"])
+    fails(ConfigError, "min_object_area", load_coco, path, min_object_area=-1)
     for content in ("", "[1, 2]", '{"images": [', "[" * 100000, "\udcff"):
         path.write_text(content, errors="surrogateescape")
-        refused(DataError, r"annotations.json: not (JSON|COCO)", load_coco, path)
+        fails(DataError, r"annotations.json: not (JSON|COCO)", load_coco, path)
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
-    refused(DataError, r"pip install 'segjax\[coco\]'", load_coco, path)
+    fails(DataError, r"pip install 'segjax\[coco\]'", load_coco, path)

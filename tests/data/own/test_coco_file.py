@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import DataError
-from tests.data.data_files import coco_tables, load_coco, refused, write_coco
+from tests.data.data_files import coco_tables, fails, load_coco, write_coco
 
 pytest.importorskip("pycocotools")
 SIZE = (16, 24)
@@ -56,7 +56,7 @@ def test_wrong_annotations_have_one_line(tmp_path, change, message):
     *keys, last, value = change
     functools.reduce(operator.getitem, keys, tables)[last] = value
     path.write_text(json.dumps(tables))
-    refused(DataError, message, load_coco, path, images_dir=str(tmp_path / "images"), names=[path])
+    fails(DataError, message, load_coco, path, images_dir=str(tmp_path / "images"), names=[path])
 
 
 def test_compressed_run_lengths_agree_with_pycocotools(tmp_path):

@@ -7,16 +7,7 @@ from segjax.config import Config
 from segjax.data.own.samples import region_boxes
 from segjax.data.own.source import build_dataset, scan_source
 from segjax.errors import ConfigError, DataError
-from tests.data.data_files import (
-    assert_same,
-    dataset,
-    labels,
-    load_folder,
-    picture,
-    refused,
-    save,
-    write_folder,
-)
+from tests.data.data_files import agree, fails, labels, load_folder, picture, save, write_folder
 
 
 def test_the_layouts_agree(tmp_path):
@@ -34,11 +25,12 @@ def test_the_layouts_agree(tmp_path):
         shutil.copy(indexed / "classes.txt", tmp_path / other)
     expected = load_folder(indexed)
     assert dict(expected.label_map) == {"cat": 1, "dog": 1}
-    np.testing.assert_array_equal(expected.images, dataset().images)
-    np.testing.assert_array_equal(expected.masks, dataset().masks)
+    np.testing.assert_array_equal(expected.images, [picture(index) for index in range(4)])
+    masks = [np.stack([labels(index) == 1, labels(index) == 2], -1) for index in range(4)]
+    np.testing.assert_array_equal(expected.masks, masks)
     assert expected.ignore is None
     for other in ("perclass", "flat", "ending"):
-        assert_same(load_folder(tmp_path / other), expected)
+        agree(load_folder(tmp_path / other), expected)
 
 
 def test_classes_may_overlap_and_be_absent_with_a_folder_for_each(tmp_path):
@@ -56,7 +48,7 @@ def test_classes_may_overlap_and_be_absent_with_a_folder_for_each(tmp_path):
     np.testing.assert_array_equal(ds.masks[1], np.stack([both, both * 0], axis=-1))
     assert np.argwhere(ds.ignore).tolist() == [[1, 0, 0]]
     (tmp_path / "masks" / "cat" / "b.png").unlink()
-    refused(DataError, r"no mask for the image: images/b.png", load_folder, tmp_path)
+    fails(DataError, r"no mask for the image: images/b.png", load_folder, tmp_path)
 
 
 def test_ignore_value_is_neither_class_nor_background(tmp_path):
@@ -69,14 +61,14 @@ def test_ignore_value_is_neither_class_nor_background(tmp_path):
     assert not ds.ignore[1].any()
     assert not ds.masks[0][mask == 255].any()
     message = r"mask values out of range.*255; expected 0 to 2"
-    refused(DataError, message, load_folder, tmp_path, ignore_value=-1)
+    fails(DataError, message, load_folder, tmp_path, ignore_value=-1)
 
 
 def test_without_a_file_classes_go_by_value(tmp_path):
     write_folder(tmp_path, 3, classes=None)
     assert load_folder(tmp_path).class_names == ("class_1", "class_2")
     assert load_folder(tmp_path, classes=["x", "y"]).class_names == ("x", "y")
-    refused(DataError, "mask values out of range", load_folder, tmp_path, classes=["x"])
+    fails(DataError, "mask values out of range", load_folder, tmp_path, classes=["x"])
     # Black and white masks are one class.
     write_folder(tmp_path, 3, classes=None, stored=lambda mask: (mask > 0).astype(np.uint8) * 255)
     ds = load_folder(tmp_path)
@@ -94,7 +86,7 @@ def test_class_file_with_values_background_and_choice(tmp_path):
     np.testing.assert_array_equal(ds.masks[0, ..., 0], labels(0) == 2)
     chosen = load_folder(tmp_path, classes=["cat"])
     np.testing.assert_array_equal(chosen.masks[0, ..., 0], labels(0) == 1)
-    refused(DataError, "no class 'cap'; did you mean 'cat'", load_folder, tmp_path, classes=["cap"])
+    fails(DataError, "no class 'cap'; did you mean 'cat'", load_folder, tmp_path, classes=["cap"])
     (tmp_path / "classes.json").unlink()
     write_folder(tmp_path, 2, classes="background\ncat\ndog\n")
     assert load_folder(tmp_path).class_names == ("cat", "dog")
@@ -112,8 +104,7 @@ def test_colours_of_classes(tmp_path):
     np.testing.assert_array_equal(ds.masks[0, ..., 1], mask == 2)
     np.testing.assert_array_equal(ds.ignore[0], mask == 3)
     (tmp_path / "classes.json").write_text('{"cat": [255, 0, 0]}')
-    message = r"\[0, 0, 128\]; expected the colours of classes.json"
-    refused(DataError, message, load_folder, tmp_path)
+    fails(DataError, r"\[0, 0, 128\]; expected the colours of classes.json", load_folder, tmp_path)
 
 
 def test_sizes_that_vary_come_to_one_size(tmp_path):
@@ -158,7 +149,7 @@ def test_split_folders_are_used_as_they_are_and_a_missing_test_is_drawn(tmp_path
     for split, names in zip(("train", "val", "test"), counts.values(), strict=True):
         ds = load_folder(one, split=split)
         assert len(ds) == len(names)
-        assert_same(load_folder(two, split=split), ds)
+        agree(load_folder(two, split=split), ds)
     shutil.rmtree(one / "test")
     assert [len(load_folder(one, split=s)) for s in ("train", "val", "test")] == [8, 2, 2]
 
@@ -189,7 +180,7 @@ def test_arguments_are_checked(tmp_path):
         ({"val_share": 1.0}, "--val_share=1.0: must be at least 0 and below 1"),
         ({"val_share": 0.5, "test_share": 0.5}, "leave nothing"),
     ):
-        refused(ConfigError, message, load_folder, tmp_path, **options)
+        fails(ConfigError, message, load_folder, tmp_path, **options)
 
 
 def test_upright_mask_of_a_turned_photo(tmp_path):
@@ -197,4 +188,4 @@ def test_upright_mask_of_a_turned_photo(tmp_path):
     save(tmp_path / "masks" / "a.png", labels(0, (24, 16)))
     assert load_folder(tmp_path).image_size == (24, 16)
     save(tmp_path / "masks" / "a.png", labels(0, (16, 24)))
-    refused(DataError, "mask 16x24, image 24x16, turned by 90 degrees", load_folder, tmp_path)
+    fails(DataError, "mask 16x24, image 24x16, turned by 90 degrees", load_folder, tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segjax.errors import DataError
-from tests.data.data_files import labels, load_folder, picture, refused, save, write_folder
+from tests.data.data_files import fails, labels, load_folder, picture, save, write_folder
 
 
 def remove(*names):
@@ -102,18 +102,17 @@ def test_wrong_turn_has_one_line(tmp_path, spoil, message):
     root = write_folder(tmp_path / "data", 8)
     load_folder(root)
     spoil(root)
-    refused(DataError, message, load_folder, root, names=[root])
+    fails(DataError, message, load_folder, root, names=[root])
 
 
 def test_class_folder_that_is_not_named_and_too_many_pixels(tmp_path):
     save(tmp_path / "images" / "a.png", picture(0))
     save(tmp_path / "masks" / "dgo" / "a.png", (labels(0) == 1).astype(np.uint8))
     (tmp_path / "classes.txt").write_text("cat\ndog\n")
-    refused(DataError, "folder of masks: no class 'dgo'; did you mean 'dog'", load_folder, tmp_path)
+    fails(DataError, "folder of masks: no class 'dgo'; did you mean 'dog'", load_folder, tmp_path)
     (tmp_path / "classes.txt").unlink()
     save(tmp_path / "masks" / "dgo" / "a.png", labels(0) * 40)
-    message = r"dgo/a.png holds 0, 40, 80; expected 0 and 1, or 255"
-    refused(DataError, message, load_folder, tmp_path)
+    fails(DataError, r"dgo/a.png holds 0, 40, 80; expected 0 and 1, or 255", load_folder, tmp_path)
     root = write_folder(tmp_path / "large", 4)
     message = r"GiB.*choose a smaller --image_size"
-    refused(DataError, message, load_folder, root, image_size=8 * 32768)
+    fails(DataError, message, load_folder, root, image_size=8 * 32768)

@@ -4,7 +4,7 @@ from PIL import Image
 
 from segjax.data.own.pictures import picture_size, read_image, read_labels
 from segjax.data.own.problems import FileProblemError
-from tests.data.data_files import flipped, picture, refused, save
+from tests.data.data_files import fails, flipped, picture, save
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "jpg"])
@@ -73,7 +73,7 @@ def test_damaged_files_are_refused(tmp_path, suffix):
         damaged += [small[:length] for length in range(len(small) - 12)]
     for content in damaged:
         path.write_bytes(content)
-        refused(FileProblemError, "unreadable image: .", read_image, path)
+        fails(FileProblemError, "unreadable image: .", read_image, path)
 
 
 def test_other_refusals(tmp_path, monkeypatch):
@@ -81,16 +81,13 @@ def test_other_refusals(tmp_path, monkeypatch):
     save(tmp_path / "pages.tif", picture(0), save_all=True, append_images=others)
     save(tmp_path / "float.tif", np.zeros((8, 8), np.float32))
     save(tmp_path / "mask.jpg", picture(0))
-    for name, read, kind in (
-        ("pages.tif", read_image, "several pages"),
-        ("float.tif", read_image, "pixel type"),
-        ("mask.jpg", read_labels, "lossy mask"),
-        ("none.png", read_image, "unreadable image"),
-    ):
-        refused(FileProblemError, kind, read, tmp_path / name)
+    fails(FileProblemError, "several pages", read_image, tmp_path / "pages.tif")
+    fails(FileProblemError, "pixel type", read_image, tmp_path / "float.tif")
+    fails(FileProblemError, "lossy mask", read_labels, tmp_path / "mask.jpg")
+    fails(FileProblemError, "unreadable image", read_image, tmp_path / "none.png")
     # A decompression bomb is known by its header.
     path = save(tmp_path / "a.png", picture(0, (40, 40)))
     for limit in (1000, 500):  # Pillow warns above its limit and raises above twice that
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         for read in (read_image, picture_size):
-            refused(FileProblemError, "too many pixels", read, path)
+            fails(FileProblemError, "too many pixels", read, path)

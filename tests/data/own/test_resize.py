@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from segjax.config import Config
 from segjax.data.own.resize import FITS, choose_size, make_fit
 from segjax.errors import ConfigError
-from tests.data.data_files import refused
+from tests.data.data_files import fails
 
 SIDES = st.integers(8, 70)
 
@@ -86,5 +86,5 @@ def test_the_size_is_chosen_by_the_median():
 
 def test_unknown_fits_and_sizes_that_do_not_divide_are_refused():
     for size, message in ((30, "multiple of 8"), (-8, "at least 0")):
-        refused(ConfigError, message, Config, data="folder:photos", image_size=size)
-    refused(ConfigError, "resize, crop, pad", make_fit, (8, 8), (8, 8), "stretch")
+        fails(ConfigError, message, Config, data="folder:photos", image_size=size)
+    fails(ConfigError, "resize, crop, pad", make_fit, (8, 8), (8, 8), "stretch")

@@ -6,7 +6,7 @@ import pytest
 from segjax.config import Config
 from segjax.data.own.source import open_source, quick_check
 from segjax.errors import ConfigError, DataError
-from tests.data.data_files import dataset, load, refused, write_folder
+from tests.data.data_files import dataset, fails, load, write_folder
 
 
 def test_open_source_keeps_one_size(tmp_path):
@@ -15,7 +15,7 @@ def test_open_source_keeps_one_size(tmp_path):
     assert {part.image_size for part in splits.values()} == {(32, 32)}
     assert {split: len(part) for split, part in splits.items()} == {"train": 7, "val": 1, "test": 2}
     for spec in ("folder:", "photos", "zip:photos"):
-        refused(ConfigError, r"expected folder:PATH, coco:ANNOTATIONS.json", load, spec)
+        fails(ConfigError, r"expected folder:PATH, coco:ANNOTATIONS.json", load, spec)
     with pytest.raises(DataError, match="no image is left for training"):
         open_source(Config(data=f"folder:{write_folder(tmp_path / 'one', 1)}"))
 

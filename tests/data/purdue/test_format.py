@@ -18,7 +18,7 @@ from segjax.data import Limits, load, synthetic, write_gz
 from segjax.data.purdue import records
 from segjax.data.purdue.records import RecordMachine
 from segjax.errors import DataError
-from tests.data.data_files import Hostile, assert_same, flipped, refused
+from tests.data.data_files import Hostile, agree, fails, flipped
 
 read = functools.partial(load, cache=False, progress=False)
 
@@ -59,9 +59,9 @@ def test_every_protocol_and_writer_gives_the_values_and_runs_nothing(
     protocol, small, small_object, write_pickle, tmp_path
 ):
     data = pickle.dumps(small_object, protocol=protocol)
-    assert_same(read(write_pickle(data)), small)
+    agree(read(write_pickle(data)), small)
     hostile = [small_object[0], Hostile(tmp_path / "was-here")]
-    refused(DataError, "asks for the name", read, write_pickle(hostile, protocol=protocol))
+    fails(DataError, "asks for the name", read, write_pickle(hostile, protocol=protocol))
     assert not (tmp_path / "was-here").exists()
     values, mask = [*range(256)], np.full((1, 16, 16), 9, np.uint8)
     whole = [{0: [values, values[::-1], values, mask, {0: []}]}, {"a": 9}]
@@ -75,12 +75,12 @@ def test_every_protocol_and_writer_gives_the_values_and_runs_nothing(
         assert any(name in data for name in names[0])
         for name, older in zip(*names, strict=True):
             data = data.replace(name, older)
-        assert_same(read(write_pickle(data)), small)
+        agree(read(write_pickle(data)), small)
     else:
         assert names[0] in data
-        assert_same(read(write_pickle(data.replace(*names))), small)
+        agree(read(write_pickle(data.replace(*names))), small)
         write_gz(small, tmp_path / "written.gz", protocol=protocol)
-        assert_same(read(tmp_path / "written.gz"), small)
+        agree(read(tmp_path / "written.gz"), small)
         assert_same_as_reference(small, tmp_path / "written.gz")
 
 
@@ -123,7 +123,7 @@ def test_what_other_writers_may_do(small, small_object, write_pickle):
     }
     for protocol in (2, 5):
         path = write_pickle((turned, dict(reversed(labels.items()))), protocol=protocol)
-        assert_same(read(path), small)
+        agree(read(path), small)
 
     first = records[0]
     boxes = {k: [[np.int64(v) for v in b] for b in group] for k, group in first[4].items()}
@@ -141,19 +141,17 @@ def test_larger_images_as_text_with_limits_without_the_fast_path_and_in_parts(
     ds = synthetic(3, seed=1, image_size=128)
     path = tmp_path / "large.gz"
     write_gz(ds, path, protocol=0)
-    for limits, reason in (
-        (Limits(unpacked_bytes=100_000), "unpacks to more than 100,000 bytes"),
-        (Limits(held_bytes=10_000), "not part of any image"),
-        (Limits(opcodes=100), "instructions"),
-    ):
-        refused(DataError, reason, read, path, limits=limits)
+    few = Limits(unpacked_bytes=100_000)
+    fails(DataError, "unpacks to more than 100,000 bytes", read, path, limits=few)
+    fails(DataError, "not part of any image", read, path, limits=Limits(held_bytes=10_000))
+    fails(DataError, "instructions", read, path, limits=Limits(opcodes=100))
     with monkeypatch.context() as patch:
         patch.setattr(records, "text_run", lambda buf, pos: (b"", pos))
-        assert_same(read(path, limits=Limits(opcodes_base=1_000_000)), ds)
+        agree(read(path, limits=Limits(opcodes_base=1_000_000)), ds)
     data = gzip.decompress(path.read_bytes())
     cut = len(data) // 3
     path.write_bytes(gzip.compress(data[:cut]) + b"\0" * 7 + gzip.compress(data[cut:]) + b"\0" * 3)
-    assert_same(read(path), ds)
+    agree(read(path), ds)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +192,7 @@ def test_wrong_content_is_one_line(protocol, change, reason, small_object, write
     parts |= {"labels": labels, **change(images[0])}
     labels = parts.pop("labels")
     path = write_pickle([{**images, 1: [*parts.values()]}, labels], protocol=protocol)
-    refused(DataError, re.escape(reason), read, path, names=[path])
+    fails(DataError, re.escape(reason), read, path, names=[path])
 
 
 def test_other_shapes_are_named(small_object, write_pickle):
@@ -209,7 +207,7 @@ def test_other_shapes_are_named(small_object, write_pickle):
         ([many, labels], "far larger"),
         *((other, None) for other in ([], {}, 7, None, "text", [{}, {}], ([1], [2]))),
     ):
-        refused(DataError, reason, read, write_pickle(content))
+        fails(DataError, reason, read, write_pickle(content))
 
 
 @pytest.mark.parametrize(
@@ -263,7 +261,7 @@ def test_other_shapes_are_named(small_object, write_pickle):
     ],
 )
 def test_hostile_bytes_are_refused_in_one_line(data, reason, write_pickle):
-    refused(DataError, reason, read, write_pickle(data))
+    fails(DataError, reason, read, write_pickle(data))
 
 
 @pytest.mark.parametrize(
@@ -284,9 +282,9 @@ def test_broken_gzip(damage, reason, small, tmp_path):
     path = tmp_path / "good.gz"
     write_gz(small, path)
     path.write_bytes(damage(path.read_bytes()))
-    refused(DataError, reason, read, path, names=[path])
+    fails(DataError, reason, read, path, names=[path])
     for path, reason in ((tmp_path / "missing.gz", "No such file"), (tmp_path, "Is a directory")):
-        refused(DataError, reason, read, path, names=[path])
+        fails(DataError, reason, read, path, names=[path])
 
 
 @functools.cache

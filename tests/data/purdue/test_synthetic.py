@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from segjax.data import PURDUE_SHAPES_LABELS, load, recolour, synthetic
 from segjax.data.purdue.shapes import draw_disks
 from segjax.errors import ConfigError, DataError
-from tests.data.data_files import refused
+from tests.data.data_files import fails
 
 NAMES = list(PURDUE_SHAPES_LABELS)
 ORIGINS = [(0, 0), (32, 0), (0, 32), (32, 32), (16, 16)]
@@ -172,8 +172,8 @@ def test_what_does_not_fit_is_refused(many):
     wrong = [("n", 0), ("image_size", 32), ("image_size", 100), ("seed", -1)]
     wrong += [("class_probs", probs) for probs in ([1, 0], [0.5, 0.6, -0.1, 0, 0], [np.nan] * 5)]
     for name, value in wrong:
-        refused(ConfigError, name, synthetic, **{"n": 1, name: value})
+        fails(ConfigError, name, synthetic, **{"n": 1, name: value})
     images, masks = many.images[:2], many.masks[:2]
-    refused(DataError, "uint8 images", recolour, images.astype(float), masks, seed=0)
-    refused(DataError, "got masks", recolour, images, many.masks[:3], seed=0)
-    refused(ConfigError, "seed must be", recolour, images, masks, seed=-1)
+    fails(DataError, "uint8 images", recolour, images.astype(float), masks, seed=0)
+    fails(DataError, "got masks", recolour, images, many.masks[:3], seed=0)
+    fails(ConfigError, "seed must be", recolour, images, masks, seed=-1)
