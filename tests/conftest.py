@@ -80,10 +80,9 @@ def batch(scenes):
 
 @pytest.fixture(scope="session")
 def objective():
-    from segjax.purdue import PURDUE_SHAPES_LABELS
-    from segjax.training.objective import make_objective
+    from tests.small_net import objective_of
 
-    return make_objective("mse", class_values=tuple(PURDUE_SHAPES_LABELS.values()))
+    return objective_of("mse")
 
 
 @pytest.fixture

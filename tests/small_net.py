@@ -1,12 +1,16 @@
 """Networks that compile in a second, for tests of what is around them."""
 
+import functools
+
 import flax.linen as nn
 import numpy as np
 
 from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.networks.layers import BatchNorm, Conv, DenseHead, max_pool_2x2, relu
+from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.runs.folder import RunFolder
+from segjax.training.objective import make_objective
 from segjax.training.program import make_program
 from segjax.training.trainer import Trainer
 
@@ -20,6 +24,8 @@ SMALL = {
 }
 # The same undone: mUnet, at its least depth.
 MUNET = {name: getattr(Config, name) for name in SMALL} | {"depth": 2}
+CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
+objective_of = functools.partial(make_objective, class_values=CLASS_VALUES)
 
 
 class SmallNet(nn.Module):
@@ -38,18 +44,9 @@ class SmallNet(nn.Module):
 
 def small_run(folder, **settings):
     """The settings of a whole run that takes seconds: 2 epochs of 5 steps, two means each."""
-    base = Config(
-        data="synthetic",
-        synthetic_train=26,
-        synthetic_test=10,
-        val_images=6,
-        epochs=2,
-        log_steps=2,
-        progress="off",
-        run_dir=str(folder),
-        **SMALL,
-    )
-    return base.replace(**settings)
+    data = {"data": "synthetic", "synthetic_train": 26, "synthetic_test": 10, "val_images": 6}
+    usual = {"epochs": 2, "log_steps": 2, "progress": "off", "run_dir": str(folder)}
+    return Config(**data | usual | SMALL | settings)
 
 
 def built(config, say=None):

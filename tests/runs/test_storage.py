@@ -1,5 +1,6 @@
 """Damage is named and passed over; another network is an error; nothing wrong is restored."""
 
+import contextlib
 import json
 import random
 import shutil
@@ -19,15 +20,9 @@ from tests.runs.checkpoint_states import META, assert_same, make_state
 
 
 def small(seed):
-    rng = np.random.default_rng(seed)
-    return {
-        "params": {
-            "kernel": jnp.asarray(rng.standard_normal((3, 3, 2, 4)), jnp.float32),
-            "bias": jnp.asarray(rng.standard_normal(4), jnp.bfloat16),
-        },
-        "opt_state": (jnp.asarray(rng.standard_normal(300), jnp.float32),),
-        "key": jax.random.key(seed),
-    }
+    draw = np.random.default_rng(seed).standard_normal
+    params = {"kernel": jnp.float32(draw((3, 3, 2, 4))), "bias": jnp.bfloat16(draw(4))}
+    return {"params": params, "opt_state": (jnp.float32(draw(300)),), "key": jax.random.key(seed)}
 
 
 @pytest.fixture
@@ -92,21 +87,16 @@ def test_damage_in_any_file_is_named_and_passed_over(pair):
 
 
 def test_every_byte_of_a_small_manifest_is_guarded(tmp_path):
-    rng = random.Random(0)
     path = Checkpoints(tmp_path).save(1, {"w": np.zeros((0,), np.int8)}, {"e": 1}, best_score=0.5)
-    file = path / "manifest.json"
-    intact = file.read_bytes()
-    content = json.loads(intact)
-    folder = storage.StepFolder(1, 1, path)
+    file, folder, rng = path / "manifest.json", storage.StepFolder(1, 1, path), random.Random(0)
+    content = json.loads(intact := file.read_bytes())
     for place in range(len(intact)):
         damaged = bytearray(intact)
         damaged[place] ^= 1 << rng.randrange(8)
         file.write_bytes(damaged)
-        try:
+        with contextlib.suppress(storage.DamageError):
             manifest = storage.read_manifest(folder)
-        except storage.DamageError:
-            continue
-        assert {**manifest, "manifest_sha256": content["manifest_sha256"]} == content
+            assert {**manifest, "manifest_sha256": content["manifest_sha256"]} == content
 
 
 def test_folders_that_are_no_step_are_named_and_cleaned_by_the_next_save(pair):
@@ -129,8 +119,7 @@ def test_folders_that_are_no_step_are_named_and_cleaned_by_the_next_save(pair):
 
 def test_manifest_of_another_format_is_left_alone(pair):
     pair, newest, _ = pair
-    file = newest / "manifest.json"
-    content = json.loads(file.read_text())
+    content = json.loads((file := newest / "manifest.json").read_text())
     content.pop("manifest_sha256")
     file.write_text(storage._sealed({**content, "format": 99}))
     assert pair.steps() == [10]
@@ -168,20 +157,18 @@ def test_wrong_values_from_the_reader_are_noticed(pair, monkeypatch):
 
 def test_a_checkpoint_asked_for_has_no_stand_in_and_all_reasons_are_told(tmp_path, pair):
     pair, newest, lines = pair
-    with pytest.raises(CheckpointError, match=r"no checkpoint in .*/none"):
-        Checkpoints(tmp_path / "none").restore(small(0))
-    for which, said in (
-        (15, r"no step 15 in .*: it has the steps 10, 20"),
-        ("latest", "which='latest'"),
-    ):
-        with pytest.raises(CheckpointError, match=said):
-            pair.restore(small(0), which=which)
-    # Older steps would fit, but to use one would hide a mistake in the settings.
     other = Checkpoints(tmp_path / "other", notify=lines.append)
     other.save(1, small(1), {})
     other.save(30, make_state(1), {})
-    with pytest.raises(CheckpointError, match="step_00000030 does not belong to this run"):
-        other.restore(small(0))
+    for checkpoints, which, said in (
+        (Checkpoints(tmp_path / "none"), "newest", r"no checkpoint in .*/none"),
+        (pair, 15, r"no step 15 in .*: it has the steps 10, 20"),
+        (pair, "latest", "which='latest'"),
+        # Older steps would fit, but to use one would hide a mistake in the settings.
+        (other, "newest", "step_00000030 does not belong to this run"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            checkpoints.restore(small(0), which=which)
     assert lines == []
     (newest / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=r"no good step 20 .*manifest.json is missing"):
@@ -208,7 +195,7 @@ def test_manifest_says_what_is_inside(tmp_path):
     kernel = manifest["arrays"]["params/conv_0/kernel"]
     assert (kernel["dtype"], kernel["shape"]) == ("float32", [3, 3, 8, 8])
     assert manifest["arrays"]["key"]["key_impl"] == "threefry2x32"
-    on_disk = {p.relative_to(path).as_posix() for p in path.rglob("*") if p.is_file()}
+    on_disk = {p.relative_to(path).as_posix() for p in files_of(path)}
     assert on_disk == {*manifest["files"], "manifest.json"}
     # Orbax alone can read the arrays.
     mean = make_state(7).opt_state[1][0].mu["conv_0"]["kernel"]
@@ -235,15 +222,9 @@ absl.logging.info("others may speak")
 
 
 def test_saving_and_restoring_are_silent(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", QUIET, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert [line.split("] ")[-1] for line in done.stderr.splitlines()] == [
-        "INFO:absl:others may speak"
-    ]
+    command = [sys.executable, "-W", "error", "-c", QUIET, str(tmp_path)]
+    how = {"capture_output": True, "text": True, "cwd": Path(__file__).parents[2]}
+    done = subprocess.run(command, check=False, **how)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    (said,) = done.stderr.splitlines()
+    assert said.split("] ")[-1] == "INFO:absl:others may speak"

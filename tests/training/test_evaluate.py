@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from segjax.networks.layers import BatchNorm, Pointwise
-from segjax.purdue import DLSTUDIO_WINDOWS, PURDUE_SHAPES_LABELS
+from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.training.evaluate import apply_network, decoders, make_evaluate, make_predict
-from segjax.training.objective import make_objective
-
-VALUES = tuple(PURDUE_SHAPES_LABELS.values())
+from tests.small_net import CLASS_VALUES as VALUES
+from tests.small_net import objective_of
 
 
 class NormThenMix(nn.Module):
@@ -55,7 +54,7 @@ def outputs_of(variables, images, stats):
 def test_loss_and_counts_are_those_of_the_batches(given, stats, with_valid):
     variables, arrays = given
     arrays = {name: arrays[name] for name in ("images", "masks", "valid")[: 2 + with_valid]}
-    objective = make_objective("mse", class_values=VALUES)
+    objective = objective_of("mse")
     found = make_evaluate(NormThenMix(), objective, stats=stats, batch_size=2)(variables, arrays)
     # Two batches of two, and one of one, whose statistics are that image's.
     parts = [slice(0, 2), slice(2, 4), slice(4, 5)]
@@ -80,7 +79,7 @@ def test_loss_and_counts_are_those_of_the_batches(given, stats, with_valid):
 
 def test_batch_statistics_are_the_default_and_change_no_variable(given):
     variables, arrays = given
-    images, objective = arrays["images"], make_objective("bce", class_values=VALUES)
+    images, objective = arrays["images"], objective_of("bce")
     for stats, told in (("batch", {}), ("running", {"stats": "running"})):
         outputs = apply_network(NormThenMix(), variables, images, stats=stats)
         expected = outputs_of(variables, images, stats)

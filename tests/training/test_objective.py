@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from segjax.errors import ConfigError
-from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.training.objective import dlstudio_windows, half_value, make_objective
-
-CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
+from tests.small_net import CLASS_VALUES, objective_of
 
 
 def test_windows_are_open_intervals_as_in_dlstudio_and_channel_counts_must_agree():
@@ -23,10 +21,9 @@ def test_windows_are_open_intervals_as_in_dlstudio_and_channel_counts_must_agree
     values = jnp.asarray([[25.0, 50.1, 75.0, 100.0, 125.5]])
     expected = [[False, True, False, False, True]]
     assert np.asarray(half_value(values, CLASS_VALUES)).tolist() == expected
-    with pytest.raises(ConfigError, match="3 channels"):
-        half_value(jnp.zeros((2, 3)), CLASS_VALUES)
-    with pytest.raises(ConfigError, match="3 channels"):
-        dlstudio_windows(jnp.zeros((2, 3)))
+    for read in (dlstudio_windows, lambda values: half_value(values, CLASS_VALUES)):
+        with pytest.raises(ConfigError, match="3 channels"):
+            read(jnp.zeros((2, 3)))
     with pytest.raises(ConfigError, match="above 0"):
         make_objective("mse", class_values=(50, 0))
 
@@ -42,7 +39,7 @@ def masks_of(*on):
 def test_regression_reads_mask_values_or_units():
     masks = masks_of(0, 4, None)
     for targets, expected in (("values", masks), ("unit", masks > 0)):
-        objective = make_objective("mse", class_values=CLASS_VALUES, targets=targets)
+        objective = objective_of("mse", targets=targets)
         perfect = objective.targets(masks)
         np.testing.assert_array_equal(perfect, np.float32(expected))
         # The perfect output decodes to the mask under both.
@@ -54,7 +51,7 @@ def test_regression_reads_mask_values_or_units():
 
 
 def test_softmax_reads_the_likeliest_class_beside_a_background():
-    objective = make_objective("ce", class_values=CLASS_VALUES)
+    objective = objective_of("ce")
     masks = masks_of(None, 1, 4)
     masks[..., 2, 0] = CLASS_VALUES[0]  # of overlapping classes the last wins
     np.testing.assert_array_equal(objective.targets(masks), [[[0, 2, 5]]])
@@ -68,13 +65,9 @@ def test_softmax_reads_the_likeliest_class_beside_a_background():
 def test_combo_adds_up_also_under_jit_and_in_single_precision():
     masks = masks_of(1, 2)
     outputs = jax.random.normal(jax.random.key(0), masks.shape) * 50
-    loss = {
-        name: make_objective(name, class_values=CLASS_VALUES).loss(outputs, masks)
-        for name in ("mse", "dice")
-    }
-    combo = make_objective("combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0})
-    expected = loss["mse"] + 400 * loss["dice"]
-    np.testing.assert_allclose(combo.loss(outputs, masks), expected, rtol=1e-6)
-    np.testing.assert_allclose(jax.jit(combo.loss)(outputs, masks), expected, rtol=1e-6)
+    mse, dice = (objective_of(name).loss(outputs, masks) for name in ("mse", "dice"))
+    combo = objective_of("combo", parameters={"dice_scale": 400.0})
+    for loss in (combo.loss, jax.jit(combo.loss)):
+        np.testing.assert_allclose(loss(outputs, masks), mse + 400 * dice, rtol=1e-6)
     # Outputs of half precision are widened before the loss.
     assert combo.loss(outputs.astype(jnp.bfloat16), masks).dtype == jnp.float32

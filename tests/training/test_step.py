@@ -11,14 +11,11 @@ import pytest
 from segjax.config import Config
 from segjax.networks.munet import MUnet
 from segjax.networks.unet import UNet
-from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.training import step as train
-from segjax.training.objective import make_objective
 from segjax.training.optim import make_optimizer
 from segjax.training.step import init_state, make_steps, make_train_step, take_batch
-from tests.small_net import SmallNet
+from tests.small_net import SmallNet, objective_of
 
-CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 MODEL = SmallNet()
 OPTIMIZER = optax.sgd(1e-4, momentum=0.9)
 
@@ -64,7 +61,7 @@ def test_the_step_is_the_textbook_one_and_moves_everything(batch, objective):
     ids=["unet", "munet"],
 )
 def test_loss_falls_on_eight_images(arrays, model):
-    objective = make_objective("mse", class_values=CLASS_VALUES, targets="unit")
+    objective = objective_of("mse", targets="unit")
     optimizer = optax.adam(3e-3)
     chex.clear_trace_counter()
     step = chex.assert_max_traces(make_train_step(model, optimizer, objective), n=1)
@@ -118,7 +115,7 @@ class Convolutions(nn.Module):
     @nn.compact
     def __call__(self, images, *, train):
         hidden = nn.relu(nn.Conv(8, (3, 3))(images / 255.0))
-        return nn.Conv(len(CLASS_VALUES), (3, 3))(hidden)
+        return nn.Conv(5, (3, 3))(hidden)
 
 
 def accumulated(model, objective, batch, size, *, every):
@@ -139,27 +136,25 @@ def test_accumulated_gradients_are_those_of_the_large_batch(batch):
 
     Equal but for rounding: the two sum the same numbers in another order.
     """
-    model = Convolutions()
-    objective = make_objective("bce", class_values=CLASS_VALUES)
-    large, large_losses = accumulated(model, objective, batch, 4, every=1)
-    small, small_losses = accumulated(model, objective, batch, 2, every=2)
+    (large, large_losses), (small, small_losses) = (
+        accumulated(Convolutions(), objective_of("bce"), batch, size, every=every)
+        for size, every in ((4, 1), (2, 2))
+    )
     chex.assert_trees_all_close(small.params, large.params, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(np.reshape(small_losses, (2, 2)).mean(1), large_losses, rtol=1e-5)
     # The tolerance is far below what the updates did.
-    start = init_state(model, optax.sgd(0.0), seed=0, image_shape=(32, 32, 3)).params
+    start = init_state(Convolutions(), optax.sgd(0.0), seed=0, image_shape=(32, 32, 3)).params
     moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), large.params, start)
     assert min(jax.tree.leaves(moved)) > 1e-3
 
 
 def test_accumulation_is_not_the_large_batch_where_images_meet(batch):
     """In batch norm, and in a Dice that is summed over the batch, as docs/training.md says."""
-    dice = make_objective(
-        "combo", class_values=CLASS_VALUES, parameters={"dice_scale": 400.0}, targets="unit"
-    )
+    dice = objective_of("combo", parameters={"dice_scale": 400.0}, targets="unit")
     _, large = accumulated(Convolutions(), dice, batch, 4, every=1)
     _, small = accumulated(Convolutions(), dice, batch, 2, every=2)
     assert np.mean(small[:2]) != pytest.approx(large[0], rel=1e-5)
-    bce = make_objective("bce", class_values=CLASS_VALUES)
+    bce = objective_of("bce")
     two, four = ({name: array[:count] for name, array in batch.items()} for count in (2, 4))
     _, large = accumulated(MODEL, bce, four, 4, every=1)
     state, small = accumulated(MODEL, bce, four, 2, every=2)

@@ -11,23 +11,16 @@ import pytest
 
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.training.augment import make_augment
-from segjax.training.objective import make_objective
 from segjax.training.optim import make_optimizer
 from segjax.training.step import init_state, make_train_step, take_batch
 from segjax.training.vmapped import Member, make_many_step, member_state, stack_states, train_many
-from tests.small_net import SmallNet
+from tests.small_net import SmallNet, objective_of
 
-CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())
 MODEL = SmallNet()
 STEPS = 12
 BATCH = 2
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0}
-
-
-def objective_of(loss):
-    return make_objective(loss, class_values=CLASS_VALUES, targets="unit")
 
 
 @pytest.fixture
@@ -53,7 +46,7 @@ def orders(seeds):
 def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
     """Losses x seeds, each run with its own learning rate."""
     config, augment = Config(**settings), make_augment(augment)
-    runs = list(itertools.product(map(objective_of, losses), (3, 4)))
+    runs = list(itertools.product((objective_of(loss, targets="unit") for loss in losses), (3, 4)))
     rates = [1e-3 * (1 + index) for index in range(len(runs))]
 
     def optimizer_of(rate):
