@@ -13,12 +13,17 @@ from segjax.losses import kaggle
 P = np.array([0.8, 0.4], np.float32).reshape(1, 1, 2, 1)
 T = np.array([1.0, 0.0], np.float32).reshape(1, 1, 2, 1)
 DICE = 1 - (1.6 + 1) / (1.2 + 1 + 1)
-B = -(log(0.8) + log(0.6)) / 2
+HIT, MISS = -log(0.8), -log(0.6)
+B = (HIT + MISS) / 2
+FOCAL = (0.2**2 * HIT + 0.4**2 * MISS) / 2
 # Two pixels of three classes that exclude each other, labels 0 and 2.
 P3 = np.array([[0.7, 0.2, 0.1], [0.3, 0.2, 0.5]], np.float32).reshape(1, 1, 2, 3)
 LABELS = np.array([[[0, 2]]])
-CE = -(log(0.7) + log(0.5)) / 2
-DICE3 = np.mean([1 - 2.4 / 3, 1 - 1 / 1.4, 1 - 2 / 2.6])
+FIRST, SECOND = -log(0.7), -log(0.5)
+CE = (FIRST + SECOND) / 2
+SCORES3 = np.array([2.4 / 3, 1 / 1.4, 2 / 2.6])
+LOSSES3 = 1 - SCORES3
+DICE3 = LOSSES3.mean()
 MCC = 1 - (1.8 * 1.6 - 0.4 * 0.2) / sqrt((1.8 + 0.4) * (1.8 + 0.2) * (1.6 + 0.4) * (1.6 + 0.2))
 # A row of five pixels, three of them in the mask.
 ROW = np.array([0, 1, 1, 1, 0], np.float32).reshape(1, 1, 5, 1)
@@ -28,76 +33,62 @@ def _row(*values):
     return np.array(values, np.float32).reshape(1, 1, -1, 1)
 
 
-def _unified(variant):
-    if variant == "asymmetric":  # the foreground's entropy unfocused, the background's index plain
-        focus = (0.6 * -log(0.8) + 0.4 * 0.4**0.5 * -log(0.6)) / 2
-        back = lambda x: x  # noqa: E731
-    else:
-        focus = (0.6 * 0.2**0.5 * -log(0.8) + 0.4 * 0.4**0.5 * -log(0.6)) / 2
-        back = sqrt
-    fore_loss = 1 - 1.8 / (1.8 + 0.4 * 0.4 + 0.6 * 0.2)
-    back_loss = 1 - 1.6 / (1.6 + 0.4 * 0.2 + 0.6 * 0.4)
-    return 0.3 * focus + 0.7 * (sqrt(fore_loss) + back(back_loss)) / 2
+# Unified focal: the symmetric form focuses the object's entropy and the background's index too.
+FOCUSED = (0.6 * 0.2**0.5 * HIT + 0.4 * 0.4**0.5 * MISS) / 2
+PLAIN = (0.6 * HIT + 0.4 * 0.4**0.5 * MISS) / 2
+FORE = sqrt(1 - 1.8 / (1.8 + 0.4 * 0.4 + 0.6 * 0.2))
+BACK = 1 - 1.6 / (1.6 + 0.4 * 0.2 + 0.6 * 0.4)
+# With three classes pixel 0 is background, so faded; of the classes 0.4 FP and 0.6 FN.
+FOCUSED3 = (0.4 * 0.3**0.5 * FIRST + 0.6 * 0.5**0.5 * SECOND) / 2
+PLAIN3 = (0.4 * 0.3**0.5 * FIRST + 0.6 * SECOND) / 2
+FORE3 = sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)
+SYMMETRIC = {"variant": "symmetric"}
+MULTILABEL = {"classes": "multilabel"}
+SMOOTHED = (0.9 * HIT - 0.1 * (log(0.2) + log(0.4)) + 0.9 * MISS) / 2
 
 
-VALUES = {
-    "dice_prob": (losses.dice_prob, {}, DICE),
-    "dice_prob squared": (losses.dice_prob, {"squared": True}, 1 - 2.6 / (0.64 + 0.16 + 1 + 1)),
-    "dice_prob smooth 0": (losses.dice_prob, {"smooth": 0}, 1 - 1.6 / 2.2),
-    "jaccard": (losses.jaccard, {}, 1 - 1.8 / (1.2 + 1 - 0.8 + 1)),
-    "tversky": (losses.tversky, {}, 1 - 1.8 / (1.8 + 0.3 * 0.4 + 0.7 * 0.2)),
-    "focal_tversky": (losses.focal_tversky, {}, (1 - 1.8 / (1.8 + 0.12 + 0.14)) ** 0.75),
-    "log_cosh_dice": (losses.log_cosh_dice, {}, log(cosh(DICE))),
-    "generalized_dice": (losses.generalized_dice, {}, DICE),  # one class: its weight is 1
-    "mcc": (losses.mcc, {}, MCC),
-    "bce": (losses.bce, {}, B),
-    "bce smoothed": (
-        *(losses.bce, {"label_smoothing": 0.2}),
-        -(0.9 * log(0.8) + 0.1 * log(0.2) + 0.1 * log(0.4) + 0.9 * log(0.6)) / 2,
-    ),
-    "bce weighted": (
-        *(losses.bce, {"fn_weight": 3, "fp_weight": 2}),
-        -(3 * log(0.8) + 2 * log(0.6)) / 2,
-    ),
-    "focal": (losses.focal, {}, -(0.2**2 * log(0.8) + 0.4**2 * log(0.6)) / 2),
-    "focal weighted": (
-        *(losses.focal, {"gamma": 1, "fn_weight": 0.25, "fp_weight": 0.75}),
-        -(0.25 * 0.2 * log(0.8) + 0.75 * 0.4 * log(0.6)) / 2,
-    ),
-    "topk": (losses.topk, {"classes": "multilabel", "fraction": 0.5}, -log(0.6)),
-    "dice_ce": (losses.dice_ce, {"classes": "multilabel", "ce_weight": 0.5}, DICE + 0.5 * B),
-    "dice_focal": (
-        *(losses.dice_focal, {"dice_weight": 2}),
-        2 * DICE - (0.2**2 * log(0.8) + 0.4**2 * log(0.6)) / 2,
-    ),
-    "exp_log": (
-        *(losses.exp_log, {}),
-        0.8 * (-log(1 - DICE)) ** 0.3 + 0.2 * ((-log(0.8)) ** 0.3 + (-log(0.6)) ** 0.3) / 2,
-    ),
-    "unified_focal": (losses.unified_focal, {"focal_weight": 0.3}, _unified("asymmetric")),
-    "unified_focal symmetric": (
-        *(losses.unified_focal, {"focal_weight": 0.3, "variant": "symmetric"}),
-        _unified("symmetric"),
-    ),
-    # errors 0.4 (background), 0.2 (the object): 0.4 / 2 + 0.2 / 2
-    "lovasz_softmax": (losses.lovasz_softmax, {"classes": "multilabel"}, 0.3),
-    "kaggle bce": (kaggle.bce, {}, B),
-    "kaggle dice": (kaggle.dice, {}, DICE),
-    "kaggle bce_dice": (kaggle.bce_dice, {}, B + DICE),
-    "kaggle jaccard": (kaggle.jaccard, {}, 1 - 1.8 / 2.4),
-    "kaggle focal": (kaggle.focal, {}, 0.8 * (1 - exp(-B)) ** 2 * B),
-    "kaggle tversky": (kaggle.tversky, {}, 1 - 1.8 / (1.8 + 0.2 + 0.1)),
-    "kaggle focal_tversky": (kaggle.focal_tversky, {"gamma": 2}, (1 - 1.8 / 2.1) ** 2),
-    "kaggle combo": (
-        *(kaggle.combo, {"alpha": 0.3}),
-        0.5 * 0.3 * -(log(0.8) + 0.7 * log(0.6)) / 2 - 0.5 * (1 - DICE),
-    ),
-}
-
-
-@pytest.mark.parametrize("case", VALUES)
-def test_value_on_two_pixels(case):
-    loss, settings, expected = VALUES[case]
+@pytest.mark.parametrize(
+    ("loss", "settings", "expected"),
+    [
+        (losses.dice_prob, {}, DICE),
+        (losses.dice_prob, {"squared": True}, 1 - 2.6 / (0.64 + 0.16 + 1 + 1)),
+        (losses.dice_prob, {"smooth": 0}, 1 - 1.6 / 2.2),
+        (losses.jaccard, {}, 1 - 1.8 / (1.2 + 1 - 0.8 + 1)),
+        (losses.tversky, {}, 1 - 1.8 / (1.8 + 0.3 * 0.4 + 0.7 * 0.2)),
+        (losses.focal_tversky, {}, (1 - 1.8 / (1.8 + 0.12 + 0.14)) ** 0.75),
+        (losses.log_cosh_dice, {}, log(cosh(DICE))),
+        (losses.generalized_dice, {}, DICE),  # one class: its weight is 1
+        (losses.mcc, {}, MCC),
+        (losses.bce, {}, B),
+        (losses.bce, {"label_smoothing": 0.2}, SMOOTHED),
+        (losses.bce, {"fn_weight": 3, "fp_weight": 2}, (3 * HIT + 2 * MISS) / 2),
+        (losses.focal, {}, FOCAL),
+        (
+            *(losses.focal, {"gamma": 1, "fn_weight": 0.25, "fp_weight": 0.75}),
+            (0.25 * 0.2 * HIT + 0.75 * 0.4 * MISS) / 2,
+        ),
+        (losses.topk, {**MULTILABEL, "fraction": 0.5}, MISS),
+        (losses.dice_ce, {**MULTILABEL, "ce_weight": 0.5}, DICE + 0.5 * B),
+        (losses.dice_focal, {"dice_weight": 2}, 2 * DICE + FOCAL),
+        (losses.exp_log, {}, 0.8 * (-log(1 - DICE)) ** 0.3 + 0.2 * (HIT**0.3 + MISS**0.3) / 2),
+        (losses.unified_focal, {"focal_weight": 0.3}, 0.3 * PLAIN + 0.7 * (FORE + BACK) / 2),
+        (
+            *(losses.unified_focal, {"focal_weight": 0.3, **SYMMETRIC}),
+            0.3 * FOCUSED + 0.7 * (FORE + sqrt(BACK)) / 2,
+        ),
+        # errors 0.4 (background), 0.2 (the object): 0.4 / 2 + 0.2 / 2
+        (losses.lovasz_softmax, MULTILABEL, 0.3),
+        (kaggle.bce, {}, B),
+        (kaggle.dice, {}, DICE),
+        (kaggle.bce_dice, {}, B + DICE),
+        (kaggle.jaccard, {}, 1 - 1.8 / 2.4),
+        (kaggle.focal, {}, 0.8 * (1 - exp(-B)) ** 2 * B),
+        (kaggle.tversky, {}, 1 - 1.8 / (1.8 + 0.2 + 0.1)),
+        (kaggle.focal_tversky, {"gamma": 2}, (1 - 1.8 / 2.1) ** 2),
+        (kaggle.combo, {"alpha": 0.3}, 0.5 * 0.3 * (HIT + 0.7 * MISS) / 2 - 0.5 * (1 - DICE)),
+    ],
+)
+def test_value_on_two_pixels(loss, settings, expected):
     np.testing.assert_allclose(loss(P, T, pred_is="probs", **settings), expected, rtol=2e-6)
 
 
@@ -106,37 +97,25 @@ def test_value_on_two_pixels(case):
     [
         (losses.cross_entropy, {}, CE),
         (
-            *(losses.cross_entropy, {"label_smoothing": 0.3}),
-            0.8 * CE - 0.1 * (log(0.2) + log(0.1) + log(0.3) + log(0.2)) / 2,
+            losses.cross_entropy,
+            {"label_smoothing": 0.3},
+            0.8 * CE - 0.1 * log(0.2 * 0.1 * 0.3 * 0.2) / 2,
         ),
         # weights of the classes at hand: 1 and 3
-        (losses.cross_entropy, {"class_weights": [1, 5, 3]}, -(log(0.7) + 3 * log(0.5)) / 4),
-        (losses.focal, {}, -(0.3**2 * log(0.7) + 0.5**2 * log(0.5)) / 2),
+        (losses.cross_entropy, {"class_weights": [1, 5, 3]}, (FIRST + 3 * SECOND) / 4),
+        (losses.focal, {}, (0.3**2 * FIRST + 0.5**2 * SECOND) / 2),
         (losses.dice_prob, {}, DICE3),
-        (
-            *(losses.dice_prob, {"class_weights": [2, 0, 6]}),
-            (2 * (1 - 2.4 / 3) + 6 * (1 - 2 / 2.6)) / 8,
-        ),
-        (losses.dice_prob, {"absent": "skip"}, ((1 - 2.4 / 3) + (1 - 2 / 2.6)) / 2),
+        (losses.dice_prob, {"class_weights": [2, 0, 6]}, LOSSES3 @ [2, 0, 6] / 8),
+        (losses.dice_prob, {"absent": "skip"}, LOSSES3[[0, 2]].mean()),
         (losses.dice_prob, {"per_class": False}, 1 - (2 * 1.2 + 1) / 5),
         (losses.dice_ce, {}, DICE3 + CE),
-        (losses.topk, {"fraction": 0.5}, -log(0.5)),
+        (losses.topk, {"fraction": 0.5}, SECOND),
         (
             *(losses.exp_log, {}),
-            0.8 * np.mean([(-log(score)) ** 0.3 for score in (2.4 / 3, 1 / 1.4, 2 / 2.6)])
-            + 0.2 * ((-log(0.7)) ** 0.3 + (-log(0.5)) ** 0.3) / 2,
+            0.8 * np.mean((-np.log(SCORES3)) ** 0.3) + 0.2 * (FIRST**0.3 + SECOND**0.3) / 2,
         ),
-        # pixel 0 is background, so faded; of the classes 0.4 FP and 0.6 FN
-        (
-            *(losses.unified_focal, {}),
-            0.5 * (0.4 * 0.3**0.5 * -log(0.7) + 0.6 * -log(0.5)) / 2
-            + 0.5 * (0.3 / 2 + sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)) / 3,
-        ),
-        (
-            *(losses.unified_focal, {"variant": "symmetric"}),
-            0.5 * (0.4 * 0.3**0.5 * -log(0.7) + 0.6 * 0.5**0.5 * -log(0.5)) / 2
-            + 0.5 * (sqrt(0.3 / 2) + sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)) / 3,
-        ),
+        (losses.unified_focal, {}, 0.5 * PLAIN3 + 0.5 * (0.3 / 2 + FORE3) / 3),
+        (losses.unified_focal, SYMMETRIC, 0.5 * FOCUSED3 + 0.5 * (sqrt(0.3 / 2) + FORE3) / 3),
         # the absent class weighs as the rarest, so all weigh 1
         (losses.generalized_dice, {}, 1 - (2 * 1.2 + 1) / 5),
         (losses.generalized_dice, {"absent": "skip"}, 1 - (2 * 1.2 + 1) / (1.0 + 0.6 + 2 + 1)),
@@ -148,8 +127,7 @@ def test_value_on_two_pixels(case):
 def test_value_with_three_classes_that_exclude_each_other(loss, settings, expected):
     if loss is not losses.cross_entropy:
         settings = {"classes": "multiclass"} | settings
-    one_hot = np.eye(3, dtype=np.float32)[LABELS]
-    for target in (LABELS, one_hot):
+    for target in (LABELS, np.eye(3, dtype=np.float32)[LABELS]):
         result = loss(P3, target, pred_is="probs", **settings)
         np.testing.assert_allclose(result, expected, rtol=2e-6)
 
