@@ -76,13 +76,17 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path):
         assert not list(tmp_path.iterdir()), "a mistake leaves no files behind"
 
 
-def test_help_names_every_setting_is_quick_and_needs_no_jax(capsys):
+def test_help_names_every_setting_is_quick_and_needs_no_jax_nor_do_export_and_predict(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     for name in [*(field.name for field in flag_fields()), *PARAMETERS]:
         assert f"--{name}\n" in text
-    code = "import sys; from segjax.main import main; main(['--help']);"
-    code += "assert not {'jax', 'flax', 'numpy'} & set(sys.modules)"
+    code = (
+        "import sys; from segjax import main; from segjax.export import __main__ as export;"
+        "from segjax.predict import __main__ as predict;"
+        "assert [part.main(['--help']) for part in (main, export, predict)] == [0, 0, 0];"
+        "assert not {'jax', 'flax', 'numpy'} & set(sys.modules)"
+    )
     seconds = []
     for _ in range(3):
         started = time.perf_counter()

@@ -69,23 +69,19 @@ def run_all(tmp_path, monkeypatch, capsys):
     for name in ("scripts", "configs"):
         shutil.copytree(ROOT / name, name)
 
-    def run(dash_m, name, *words):
-        if dash_m != "-m":
-            runpy.run_path(dash_m, run_name="__main__")
-        package = importlib.util.find_spec(name).submodule_search_locations
-        name += "" if package is None else ".__main__"
-        with monkeypatch.context() as patch:
-            patch.delitem(sys.modules, name, raising=False)
-            runpy.run_module(name, run_name="__main__")
-
     def run_each(lines):
         for line in lines:
             python, *words = shlex.split(line)
             assert python == "python"
             words += SMALLER if line in TRAINING else []
             monkeypatch.setattr(sys, "argv", words[words[0] == "-m" :])
+            run, name = runpy.run_path, words[0]
+            if name == "-m":
+                package = importlib.util.find_spec(words[1]).submodule_search_locations
+                run, name = runpy.run_module, words[1] + ("" if package is None else ".__main__")
+            monkeypatch.delitem(sys.modules, name, raising=False)
             with pytest.raises(SystemExit) as caught:
-                run(*words)
+                run(name, run_name="__main__")
             assert caught.value.code == 0, (line, capsys.readouterr())
 
     return run_each

@@ -51,7 +51,7 @@ def test_the_other_commands_run_on_tiny_data(tmp_path, command):
     assert main([*arguments(command), *tiny]) == 0
 
 
-def test_every_knob_has_its_words():
+def test_every_knob_has_its_words_and_the_table_of_augmentations_is_the_codes():
     knobs = (
         "optimizer learning_rate momentum weight_decay schedule warmup_steps clip_norm "
         "accumulate_steps ema_decay dtype val_images early_stop_epochs loss_class_weights augment "
@@ -59,9 +59,6 @@ def test_every_knob_has_its_words():
         "devices multihost coordinator num_processes process_id profile cache_dir"
     )
     assert not [knob for knob in knobs.split() if f"--{knob}" not in PAGE]
-
-
-def test_the_table_of_augmentations_is_the_codes():
     rows = []
     for row in AUGMENTATIONS.values():
         setting = "none" if row.default is None else f"{row.unit}, {row.default:g}"

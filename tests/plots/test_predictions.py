@@ -128,9 +128,8 @@ def test_comparison_shows_each_model_in_its_column():
     assert {"perfect", "nothing", "input", "truth", "image 2", *figures.NAMES} <= set(texts(figure))
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
+def test_what_does_not_fit_is_named():
+    for change, message in (
         ({"class_values": [1] * 5, "decode": "windows"}, "no value window for class value 1"),
         ({"decode": "thirds"}, "'half' or 'windows'"),
         ({"class_names": ["one"]}, "1 class names"),
@@ -139,11 +138,9 @@ def test_comparison_shows_each_model_in_its_column():
         ({"images": IMAGES[:0], "masks": MASKS[:0], "values": MASKS[:0]}, "N > 0"),
         ({"models": {"a": MASKS[..., :1]}}, "values of a"),
         ({"models": {}}, "at least one model"),
-    ],
-)
-def test_what_does_not_fit_is_named(change, message):
-    draw, outputs = plots.predictions_figure, {"values": MASKS * 1.0}
-    if "models" in change:
-        draw, outputs = plots.comparison_figure, {}
-    with pytest.raises(ConfigError, match=message):
-        draw(**({"images": IMAGES, "masks": MASKS, **outputs, **CLASSES} | change))
+    ):
+        draw, outputs = plots.predictions_figure, {"values": MASKS * 1.0}
+        if "models" in change:
+            draw, outputs = plots.comparison_figure, {}
+        with pytest.raises(ConfigError, match=message):
+            draw(**({"images": IMAGES, "masks": MASKS, **outputs, **CLASSES} | change))

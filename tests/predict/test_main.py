@@ -4,7 +4,6 @@ import json
 import re
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from segjax.predict.__main__ import main
@@ -59,9 +58,11 @@ def test_scores_as_pictures_no_overlay_and_what_the_faithful_run_says(
     assert "one pixel in four" in out
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
+def test_a_mistake_is_a_line(unet_run, pictures, tmp_path, monkeypatch, capsys):
+    for name in ("a.png", "a_mask.png"):
+        (tmp_path / name).write_bytes((pictures / "a.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    for arguments, said in (
         ("absent a.png", "holds no run"),
         ("RUN absent.png", "no images to predict"),
         ("RUN a.png --tile=60", "--tile=60"),
@@ -69,13 +70,8 @@ def test_scores_as_pictures_no_overlay_and_what_the_faithful_run_says(
         ("RUN a.png --batch_size=0", "--batch_size=0"),
         ("RUN a_mask.png a.png --out=.", "is one of the images"),
         ("RUN . --out=.", "holds the images"),
-    ],
-)
-def test_a_mistake_is_a_line(unet_run, pictures, tmp_path, monkeypatch, capsys, arguments, said):
-    for name in ("a.png", "a_mask.png"):
-        (tmp_path / name).write_bytes((pictures / "a.png").read_bytes())
-    monkeypatch.chdir(tmp_path)
-    assert main(arguments.replace("RUN", str(unet_run)).split()) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert said in lines[-1]
-    assert all(line.startswith("segjax: ") for line in lines)
+    ):
+        assert main(arguments.replace("RUN", str(unet_run)).split()) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert said in lines[-1]
+        assert all(line.startswith("segjax: ") for line in lines)

@@ -8,10 +8,9 @@ from segjax.config import Config
 from segjax.dlstudio.floors import output_layer_floors
 
 
-def test_joint_floor_lies_under_every_sampled_output(scenes):
-    masks = scenes.masks
-    rng = np.random.default_rng(0)
-    reach = reach_of(masks)
+def test_joint_floor_lies_under_every_sampled_output_and_single_ones_are_the_layers(scenes):
+    masks, rng = scenes.masks, np.random.default_rng(0)
+    known, reach = output_layer_floors(masks), reach_of(masks)
     floor, amplitude = reach.best(mse=1.0, dice=400.0)
     target = masks.astype(float)
     even = np.zeros(masks.shape[1:3], bool)
@@ -27,11 +26,6 @@ def test_joint_floor_lies_under_every_sampled_output(scenes):
     for _ in range(20):
         nudge = np.where(even[..., None], rng.normal(0, 3, target.shape), rng.normal(0, 1, 5))
         assert loss(best + nudge) > floor
-
-
-def test_floors_of_single_losses_are_the_output_layers_and_none_where_there_is_none(scenes):
-    masks = scenes.masks
-    known, reach = output_layer_floors(masks), reach_of(masks)
     assert reach.best(mse=1.0, dice=0.0) == pytest.approx((known.mse, 1.0))
     assert reach.best(mse=0.0, dice=1.0) == pytest.approx((known.dice, known.dice_amplitude))
     reach = Reach(energy=4.0, lowest=3.0)

@@ -39,7 +39,7 @@ def test_outputs_are_measured_where_they_are_computed(scenes):
     assert dense["amplitude_all"] < 1.5
 
 
-def test_the_largest_object_and_short_numbers(scenes):
+def test_the_largest_object_short_numbers_and_short_curves(scenes):
     index, channel, (x1, y1, x2, y2) = largest_object(scenes)
     boxes = zip(scenes.box_image, scenes.box_class, scenes.boxes, strict=True)
     found = [scenes.masks[n, y : b + 1, x : r + 1, c] for n, c, (x, y, r, b) in boxes]
@@ -49,9 +49,7 @@ def test_the_largest_object_and_short_numbers(scenes):
     assert rounded({"a": [1.23456789, float("nan"), 2], "b": "x"}) == short
     written = ["20 s", "2 min", "1 h 30 min", "2 h 01 min"]
     assert [clock(seconds) for seconds in (20, 100, 5400, 7260)] == written
-
-
-def test_a_curve_of_many_points_is_means_of_neighbours_and_of_whole_steps():
+    # A curve of many points is means of neighbours, and of whole steps.
     means = [(10, 1.0, 10), (20, 2.0, 10), (30, 3.0, 10), (40, 4.0, 30)]
     records = [dict(zip(("step", "loss", "mean_over"), mean, strict=True)) for mean in means]
     assert curve(records, points=2) == {"step": [20, 40], "loss": [1.5, 3.75]}
