@@ -13,14 +13,8 @@ from scipy import ndimage
 
 from segjax.augment_table import AUGMENTATIONS, parse_augment
 from segjax.errors import ConfigError
-from segjax.training.augment import (
-    _STREAMS,
-    _add_noise,
-    _draw_affine,
-    _jitter_colour,
-    _resample,
-    make_augment,
-)
+from segjax.training import augment
+from segjax.training.augment import _STREAMS, make_augment
 
 SIZE = 16
 VALUES = np.array([50, 100, 150, 200, 250], np.uint8)
@@ -38,9 +32,7 @@ def batch_of(count=4, *, seed=0, height=SIZE, width=SIZE, valid=True):
 
 @functools.cache
 def jitted(names, **options):
-    augment = make_augment(names, **options)
-    assert augment is not None
-    return jax.jit(augment)
+    return jax.jit(make_augment(names, **options))
 
 
 ALL = ",".join(AUGMENTATIONS)
@@ -135,8 +127,8 @@ def test_exact_turns_are_equally_likely_and_the_same_inside_the_affine_map(names
 @given(seed=st.integers(0, 2**31), outside=st.sampled_from(["ignore", "background", "reflect"]))
 def test_image_masks_and_valid_stay_together(seed, outside):
     batch = batch_of(seed=seed)
-    augment = jitted(GEOMETRY, interpolation="nearest", outside=outside)
-    out = augment(jax.random.key(seed), batch)
+    nearest = jitted(GEOMETRY, interpolation="nearest", outside=outside)
+    out = nearest(jax.random.key(seed), batch)
     np.testing.assert_array_equal(out["images"], out["masks"][..., :3])
     for channel, value in enumerate(VALUES):
         assert set(np.unique(out["masks"][..., channel])) <= {0, value}
@@ -147,14 +139,6 @@ def test_image_masks_and_valid_stay_together(seed, outside):
         np.testing.assert_array_equal(out["valid"], marked)
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
-def test_strength_nought_changes_nothing(interpolation):
-    batch, names = batch_of(height=8), "crop:1,scale:0,rotate:0,translate:0,colour:0,noise:0"
-    out = jitted(names, interpolation=interpolation)(jax.random.key(0), batch)
-    for name, array in batch.items():
-        np.testing.assert_array_equal(out[name], array)
-
-
 @pytest.mark.parametrize(("interpolation", "order"), [("bilinear", 1), ("nearest", 0)])
 @pytest.mark.parametrize("outside", ["ignore", "background", "reflect"])
 def test_affine_map_agrees_with_scipy(interpolation, order, outside):
@@ -163,11 +147,17 @@ def test_affine_map_agrees_with_scipy(interpolation, order, outside):
     batch = {"images": jnp.asarray(image[None]), "masks": jnp.asarray(image[None])}
     with_valid = {**batch, "valid": jnp.asarray(valid[None])}
     matrix, shift = np.array([[0.83, 0.31], [-0.47, 1.09]]), np.array([1.37, -2.21])
-    resample = functools.partial(_resample, interpolation=interpolation, outside=outside)
+    options = {"interpolation": interpolation, "outside": outside}
+    resample = functools.partial(augment._resample, **options)
     given = jnp.float32(matrix[None]), jnp.float32(shift[None])
     out, bare = (jax.jit(resample)(one, *given) for one in (with_valid, batch))
     for name in batch:
         np.testing.assert_array_equal(bare[name], out[name])
+    # Strength nought changes nothing.
+    still = jitted("crop:1,scale:0,rotate:0,translate:0,colour:0,noise:0", **options)
+    unchanged = still(jax.random.key(0), with_valid)
+    for name, array in with_valid.items():
+        np.testing.assert_array_equal(unchanged[name], array)
     centre = (np.array(image.shape[:2]) - 1) / 2
     offset = centre + shift - matrix @ centre
     y, x = np.moveaxis(np.stack(np.indices((12, 16)), -1) @ matrix.T + offset, -1, 0)
@@ -179,11 +169,10 @@ def test_affine_map_agrees_with_scipy(interpolation, order, outside):
         read = ndimage.affine_transform(np.float64(plane), matrix, offset, order=order, mode=mode)
         return read if outside == "reflect" else read * inside
 
-    for channel in range(3):
-        plane = image[..., channel]
-        wanted = expected(plane, order)
-        np.testing.assert_allclose(out["images"][0, ..., channel], wanted, atol=0.51 * order)
-        np.testing.assert_array_equal(out["masks"][0, ..., channel], expected(plane, 0))
+    for channel, plane in enumerate(np.moveaxis(image, -1, 0)):
+        read, mask = (out[name][0, ..., channel] for name in batch)
+        np.testing.assert_allclose(read, expected(plane, order), atol=0.51 * order)
+        np.testing.assert_array_equal(mask, expected(plane, 0))
     # What lies beyond the border does not count, or is background, which does.
     counts = expected(valid, 0) > 0
     counts |= ~inside & (outside == "background")
@@ -197,7 +186,7 @@ def test_affine_map_agrees_with_scipy(interpolation, order, outside):
 def draw(names, count=512, height=20, width=10):
     strengths = parse_augment(names)
     keys = {name: jax.random.fold_in(jax.random.key(0), _STREAMS[name]) for name in strengths}
-    drawn = jax.jit(lambda: _draw_affine(keys, strengths, (count, height, width)))()
+    drawn = jax.jit(lambda: augment._draw_affine(keys, strengths, (count, height, width)))()
     return tuple(map(np.asarray, drawn))
 
 
@@ -223,9 +212,7 @@ def test_what_is_drawn_is_uniform_and_a_crop_never_leaves_the_image():
     assert np.all(reach <= np.array([10, 5]) + 1e-5)
     out = jitted("crop:0.4")(jax.random.key(0), batch_of(64, valid=False))
     assert np.all(out["valid"])
-
-
-def test_composition_is_the_product():
+    # The composition is the product.
     each = ["crop:0.5", "scale:0.5", "rotate:40", "translate:0.2"]
     (crop, moved), (zoom, _), (turn, _), (_, slide) = map(draw, each)
     matrix, shift = draw(",".join(each))
@@ -266,19 +253,19 @@ def test_recolour_keeps_regions_and_background_and_draws_uniform_independent_col
 
 def test_colour_jitter_stays_within_its_factors_and_noise_has_its_deviation():
     flat = jnp.full((256, 4, 4, 3), 100, jnp.uint8)
-    out = np.asarray(_jitter_colour(jax.random.key(0), flat, 0.1), np.float64)
+    out = np.asarray(augment._jitter_colour(jax.random.key(0), flat, 0.1), np.float64)
     # A flat grey has no contrast: only brightness and channel factors are left, 0.81 to 1.21.
-    assert out.min() >= 81
-    assert out.max() <= 121
+    assert 81 <= out.min() <= out.max() <= 121
     assert out.max() - out.min() > 25
     gains = out[:, 0, 0]
     assert np.corrcoef(gains, rowvar=False)[0, 1] < 0.8  # channels have factors of their own
     contrast = batch_of(256, valid=False)["images"]
-    spread = np.asarray(_jitter_colour(jax.random.key(1), contrast, 0.1)).std(axis=(1, 2, 3))
-    ratio = spread / np.asarray(contrast).std(axis=(1, 2, 3))
+    jittered = augment._jitter_colour(jax.random.key(1), contrast, 0.1)
+    after, before = (np.asarray(images).std(axis=(1, 2, 3)) for images in (jittered, contrast))
+    ratio = after / before
     assert 0.72 < ratio.min() < 0.95
     assert 1.05 < ratio.max() < 1.34
     flat = jnp.full((16, 32, 32, 3), 128, jnp.uint8)
-    out = np.asarray(_add_noise(jax.random.key(0), flat, 10.0), np.float64) - 128
+    out = np.asarray(augment._add_noise(jax.random.key(0), flat, 10.0), np.float64) - 128
     assert abs(out.std() - np.sqrt(100 + 1 / 12)) < 0.2
     assert abs(out.mean()) < 0.2

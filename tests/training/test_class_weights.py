@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,8 +17,7 @@ from segjax.training.class_weights import (
 def masks_of():
     """Two 4x5 images: class 0 on 8 and 2 pixels, class 1 on 5 pixels of the second only."""
     masks = np.zeros((2, 4, 5, 2), np.uint8)
-    masks[0, :2, :4, 0] = 50
-    masks[1, 0, :2, 0] = 50
+    masks[0, :2, :4, 0] = masks[1, 0, :2, 0] = 50
     masks[1, 0, :, 1] = 250
     return masks
 
@@ -58,11 +59,8 @@ def test_weights_are_those_of_the_counts():
 def test_ignored_pixels_do_not_count(rule, multiclass):
     ignore, spoiled = np.zeros((2, 4, 5), bool), masks_of()
     ignore[:, 0], spoiled[:, 0] = True, 50
-    options = {"rule": rule, "multiclass": multiclass}
-    np.testing.assert_allclose(
-        balanced_class_weights(spoiled, ignore=ignore, **options),
-        balanced_class_weights(masks_of()[:, 1:], **options),
-    )
+    weights = functools.partial(balanced_class_weights, rule=rule, multiclass=multiclass)
+    np.testing.assert_allclose(weights(spoiled, ignore=ignore), weights(masks_of()[:, 1:]))
 
 
 def test_what_cannot_work_is_said():
