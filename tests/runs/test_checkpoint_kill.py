@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -54,13 +55,10 @@ def test_kill_9_at_random_moments(tmp_path):
         saver.send_signal(signal.SIGKILL)
         output, _ = saver.communicate()
         # A line may be cut short by the kill as well.
-        last = [line for line in (told + output).split("\n")[:-1] if line.startswith("saved")][-1]
-        lines = []
+        saved, lines = int(re.findall(r"saved (\d+)\n", told + output)[-1]), []
         restored, meta, step = Checkpoints(folder, notify=lines.append).restore(state(0))
-        saved = int(last.split()[1])
         assert step in (saved, saved + 1)
-        assert meta == {"step": step}
-        assert_same(restored, state(step))
+        assert_same((restored, meta), (state(step), {"step": step}))
         # Killed saves leave a temporary folder behind, never a damaged step.
         assert not any("damaged" in line for line in lines), lines
         cut_off += any("left over" in line for line in lines)
