@@ -1,8 +1,8 @@
 """One device and four: the same losses, the same scores."""
 
-import dataclasses
 import functools
 import shutil
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -112,13 +112,8 @@ def test_one_cpu_by_default_and_of_accelerators_what_divides(monkeypatch):
         assert alone == Devices()
         assert alone.place(tree) is alone.spread(tree) is alone.whole(tree) is tree
 
-    @dataclasses.dataclass(frozen=True)
-    class Accelerator:
-        platform = "gpu"
-        process_index = 0
-        id: int
-
-    monkeypatch.setattr(jax, "devices", lambda: [Accelerator(number) for number in range(8)])
+    gpus = [SimpleNamespace(platform="gpu", process_index=0, id=number) for number in range(8)]
+    monkeypatch.setattr(jax, "devices", lambda: gpus)
     monkeypatch.setattr("segjax.training.devices.Mesh", lambda devices, *_, **__: devices)
     for size, count in ((4, 4), (6, 6), (9, 3), (16, 8), (7, 7), (1, 1)):
         mesh = choose_devices(0, size).mesh
