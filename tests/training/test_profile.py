@@ -19,9 +19,7 @@ def test_the_trace_holds_the_steps_asked_for(tiny, no_figures):
         events = json.load(text)["traceEvents"]
     calls = [event for event in events if event.get("name") == "PjitFunction(one)"]
     # How many events a call leaves is the profiler's business.
-    assert calls
-    assert len(calls) % 3 == 0
-    assert len(calls) < 5 * 3
+    assert len(calls) in range(3, 5 * 3, 3)
 
 
 def test_a_run_that_ends_within_its_warm_up_says_so(tmp_path):

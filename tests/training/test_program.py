@@ -4,14 +4,8 @@ from segjax.training.program import Schedule
 
 
 def test_the_loop_looks_up_where_something_is_due():
-    schedule = Schedule(
-        steps_per_epoch=10,
-        total_steps=25,
-        log_steps=4,
-        checkpoint_steps=7,
-        chunk_steps=3,
-        warm_up_steps=1,
-    )
+    every = {"log_steps": 4, "checkpoint_steps": 7, "chunk_steps": 3}
+    schedule = Schedule(steps_per_epoch=10, total_steps=25, warm_up_steps=1, **every)
     at, looks = 0, []
     while at < schedule.total_steps:
         at += schedule.steps_to_next(at)
