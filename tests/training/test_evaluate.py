@@ -26,18 +26,14 @@ class NormThenMix(nn.Module):
 def given():
     """Weights, running statistics, and five images with masks and pixels without truth."""
     rng = np.random.default_rng(0)
-    params = {
-        "bn": {"scale": np.float32([1.0, 0.5, 2.0]), "bias": np.float32([0.1, -0.2, 0.3])},
-        "mix": {
-            "kernel": rng.normal(0, 60, (1, 1, 3, 5)).astype(np.float32),
-            "bias": np.float32([50, 100, 150, 200, 250]),
-        },
-    }
+    norm = {"scale": np.float32([1.0, 0.5, 2.0]), "bias": np.float32([0.1, -0.2, 0.3])}
+    mix = {"kernel": np.float32(rng.normal(0, 60, (1, 1, 3, 5))), "bias": np.float32(VALUES)}
     stats = {"bn": {"mean": np.float32([100, 120, 140]), "var": np.float32([5000, 6000, 7000])}}
     images = rng.integers(0, 256, (5, 8, 8, 3)).astype(np.uint8)
     masks = ((rng.random((5, 8, 8, 5)) < 0.4) * np.array(VALUES)).astype(np.uint8)
     arrays = {"images": images, "masks": masks, "valid": rng.random((5, 8, 8)) < 0.7}
-    return {"params": params, "batch_stats": stats}, jax.tree.map(jnp.asarray, arrays)
+    variables = {"params": {"bn": norm, "mix": mix}, "batch_stats": stats}
+    return variables, jax.tree.map(jnp.asarray, arrays)
 
 
 def outputs_of(variables, images, stats):

@@ -29,15 +29,12 @@ def test_windows_are_open_intervals_as_in_dlstudio_and_channel_counts_must_agree
 
 
 def masks_of(*on):
-    masks = np.zeros((1, 1, len(on), 5), np.uint8)
-    for pixel, channel in enumerate(on):
-        if channel is not None:
-            masks[0, 0, pixel, channel] = CLASS_VALUES[channel]
-    return masks
+    """The masks of a row of pixels, each of a class or, at -1, of none."""
+    return np.uint8(np.eye(6, 5)[list(on)][None, None] * CLASS_VALUES)
 
 
 def test_regression_reads_mask_values_or_units():
-    masks = masks_of(0, 4, None)
+    masks = masks_of(0, 4, -1)
     for targets, expected in (("values", masks), ("unit", masks > 0)):
         objective = objective_of("mse", targets=targets)
         perfect = objective.targets(masks)
@@ -52,7 +49,7 @@ def test_regression_reads_mask_values_or_units():
 
 def test_softmax_reads_the_likeliest_class_beside_a_background():
     objective = objective_of("ce")
-    masks = masks_of(None, 1, 4)
+    masks = masks_of(-1, 1, 4)
     masks[..., 2, 0] = CLASS_VALUES[0]  # of overlapping classes the last wins
     np.testing.assert_array_equal(objective.targets(masks), [[[0, 2, 5]]])
     outputs = np.float32([[9, 0, 0, 0, 0, 0], [0, 0, 3, 1, 0, 0], [0, 0, 0, 0, 0, 9]])
