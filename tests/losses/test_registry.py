@@ -67,20 +67,17 @@ def test_names_and_sums_with_numbers_and_with_a_schedule():
         linear_weight(1.0, 3.0, steps=0)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
+def test_a_wrong_name_says_why():
+    for name, message in (
         ("dcie", "did you mean dice"),
         ("mse+", "cannot read 'the end'"),
         ("mse-dice", r"expected \+ before '-dice'"),
         ("mse+mse", "twice"),
         ("mse+bce", "one network output cannot be both"),
         ("linear(0,1,0)*mse", "at least 1 step"),
-    ],
-)
-def test_a_wrong_name_says_why(name, message):
-    with pytest.raises(ConfigError, match=message):
-        spec(name)
+    ):
+        with pytest.raises(ConfigError, match=message):
+            spec(name)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
