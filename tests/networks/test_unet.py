@@ -75,19 +75,14 @@ def test_the_running_statistics_follow_training_and_serve_at_test_time():
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
     model = UNet(widths=(4, 8), patch=4, dtype=jnp.bfloat16)
     images = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.uint8)
-
-    def both(x):
-        variables = model.init(jax.random.key(0), x, train=False)
-        return variables, model.apply(variables, x, train=False)
-
-    variables, outputs = jax.eval_shape(both, images)
+    start = functools.partial(model.init_with_output, train=False)
+    outputs, variables = jax.eval_shape(start, jax.random.key(0), images)
     assert outputs.dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
+def test_settings_that_do_not_fit_are_refused_by_name():
+    for settings, message in (
         ({"network": "unet"}, "--head=dlstudio: --network=unet writes every pixel"),
         ({"network": "unet", "head": "dense", "depth": 8}, "--depth=8: --network=unet has no"),
         ({"network": "unet", "head": "dense", "upsampling": "dense"}, "--upsampling=dense"),
@@ -97,11 +92,9 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters():
         ({"network": "unet", "head": "dense", "unet_patch": 3}, "1, 2, 4 or 8"),
         ({"network": "unet", "head": "dense", "unet_patch": 4}, "3 --unet_widths.*at most 8"),
         ({"network": "resnet"}, "choose one of munet, unet"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused_by_name(settings, message):
-    with pytest.raises(ConfigError, match=message):
-        Config(**settings)
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Config(**settings)
 
 
 def test_the_settings_reach_the_network():
