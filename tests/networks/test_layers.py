@@ -134,21 +134,24 @@ def test_batch_norm_keeps_float32_statistics_of_bfloat16_input() -> None:
     np.testing.assert_allclose(var, 0.9 + 0.1 * wide.var((0, 1, 2), ddof=1), rtol=1e-4)
 
 
-def test_initial_values_fill_pytorchs_bounds() -> None:
-    for module, fan_in in (
+@pytest.mark.parametrize(
+    ("module", "fan_in"),
+    [
         (layers.Conv(32), 16 * 9),
         (layers.Conv(32, transposed=True), 32 * 9),
         (layers.Downsample(32), 16),
         (layers.Upsample(32), 32),
         (layers.DLStudioHead(32), 32 * 9),
         (layers.DenseHead(32), 32 * 4),
-    ):
-        params = module.init(jax.random.key(3), jnp.zeros((1, 4, 4, 16)))["params"]
-        bound = 1 / math.sqrt(fan_in)
-        for leaf in (params["kernel"], params["bias"]):
-            assert 0.8 * bound < np.abs(leaf).max() <= bound
-            assert np.abs(np.mean(leaf)) < 4 * bound / math.sqrt(3 * leaf.size)
-        assert not np.isin(params["bias"], params["kernel"]).any()
+    ],
+)
+def test_initial_values_fill_pytorchs_bounds(module: nn.Module, fan_in: int) -> None:
+    params = module.init(jax.random.key(3), jnp.zeros((1, 4, 4, 16)))["params"]
+    bound = 1 / math.sqrt(fan_in)
+    for leaf in (params["kernel"], params["bias"]):
+        assert 0.8 * bound < np.abs(leaf).max() <= bound
+        assert np.abs(np.mean(leaf)) < 4 * bound / math.sqrt(3 * leaf.size)
+    assert not np.isin(params["bias"], params["kernel"]).any()
 
 
 def test_relu_is_pytorchs_in_value_and_gradient() -> None:
