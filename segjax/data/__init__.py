@@ -10,12 +10,6 @@ from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
 from segjax.purdue import PURDUE_SHAPES_LABELS
 
 __all__ = [
-    "PURDUE_SHAPES_LABELS",
-    "Dataset",
-    "Limits",
-    "epoch_order",
-    "load",
-    "recolour",
-    "synthetic",
+    "PURDUE_SHAPES_LABELS", "Dataset", "Limits", "epoch_order", "load", "recolour", "synthetic",
     "write_gz",
-]
+]  # fmt: skip

@@ -49,4 +49,10 @@ from segjax.losses.registry import make_loss
 from segjax.losses.regression import combo, dice, mse
 from segjax.losses.topology import cldice, soft_skeleton
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "WeightedSum", "bce", "boundary", "cldice", "combo", "cross_entropy", "dice", "dice_ce",
+    "dice_focal", "dice_prob", "distance_field", "distance_transform", "exp_log", "focal",
+    "focal_tversky", "generalized_dice", "hausdorff", "jaccard", "kaggle", "linear_weight",
+    "log_cosh_dice", "lovasz_hinge", "lovasz_softmax", "make_loss", "mcc", "mse", "signed_distance",
+    "soft_skeleton", "topk", "tversky", "unified_focal", "weighted_sum",
+]  # fmt: skip

@@ -39,4 +39,11 @@ from segjax.metrics.scores import (
     specificity,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_")]
+__all__ = [
+    "HIDDEN_LIMITS", "SCORES", "SIZE_LIMITS", "BoundaryCounts", "Counts", "ObjectCounts", "Objects",
+    "PanopticCounts", "SurfaceDistances", "accuracy", "assd", "boundary_count", "boundary_f1",
+    "count", "count_objects", "dice", "hausdorff", "hd95", "iou", "match_objects", "mcc",
+    "mean_over_images", "merge_hosts", "object_recall", "panoptic_count", "panoptic_quality",
+    "precision", "recall", "recognition_quality", "segmentation_quality", "specificity",
+    "surface_distances",
+]  # fmt: skip

@@ -12,11 +12,6 @@ from segjax.plots._predictions import comparison_figure, predictions_figure
 from segjax.plots._style import save
 
 __all__ = [
-    "class_colour",
-    "comparison_figure",
-    "loss_figure",
-    "normalised_losses_figure",
-    "predictions_figure",
-    "runs_figure",
-    "save",
-]
+    "class_colour", "comparison_figure", "loss_figure", "normalised_losses_figure",
+    "predictions_figure", "runs_figure", "save",
+]  # fmt: skip
