@@ -29,7 +29,7 @@ def readme(about: dict[str, Any]) -> str:
         "width": width,
         **{name: about[name] for name in ("run", "network", "depth")},
     }
-    parts = [Template(beginning).substitute(values)]
+    text = Template(beginning).substitute(values)
     for name, check in about["formats"].items():
-        parts.append(Template(section[name]).substitute(values, file=check["file"]))
-    return "".join(parts)
+        text += Template(section[name]).substitute(values, file=check["file"])
+    return text

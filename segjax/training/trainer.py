@@ -80,14 +80,15 @@ class Trainer:
 
     def restored(self, state: TrainState, *, which: Which = "newest") -> Restored:
         """Restore as `Checkpoints.restore`; of several processes the first reads for all."""
-        found = [own(state)]
+        found = own(state)
 
-        def read() -> list[Any]:
-            found[0], *about = self.checkpoints.restore(found[0], which=which)
-            return about
+        def read() -> tuple[dict[str, Any], int]:
+            nonlocal found
+            found, meta, step = self.checkpoints.restore(found, which=which)
+            return meta, step
 
         meta, step = of_first(read)
-        return Restored(self.program.devices.place(share(found[0])), meta, step)
+        return Restored(self.program.devices.place(share(found)), meta, step)
 
     def announce(self, state: TrainState, *, runs_at_once: int = 1) -> None:
         """Say what is going to run."""

@@ -117,8 +117,7 @@ def refuse(where: str, problems: Iterable[Problem]) -> None:
     Raises:
       DataError: naming ``where``, at most five files, and what to do.
     """
-    groups = by_kind(problem for problem in problems if KINDS[problem.kind].level == "error")
-    if groups:
+    if groups := by_kind(some for some in problems if KINDS[some.kind].level == "error"):
         first, *others = groups
         more = f" [also: {', '.join(KINDS[kind].headline for kind in others)}]" if others else ""
         raise DataError(f"{printable(where)}: {describe(groups[first])}{more}")

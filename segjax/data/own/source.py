@@ -196,11 +196,10 @@ def quick_check(splits: Mapping[str, Dataset]) -> list[str]:
     digests: dict[bytes, str] = {}
     shared: Counter[tuple[str, str]] = Counter()
     for split, part in splits.items():
-        seen = [bool(part.masks[..., channel].any()) for channel in range(part.num_classes)]
-        if split == "train" and not any(seen):
+        seen = {name: part.masks[..., i].any() for i, name in enumerate(part.class_names)}
+        if split == "train" and not any(seen.values()):
             raise DataError(f"{part.name}: no training mask has any foreground; look at the masks")
-        absent = [name for name, found in zip(part.class_names, seen, strict=True) if not found]
-        if absent:
+        if absent := [name for name, found in seen.items() if not found]:
             warnings.append(f"{part.name}: no pixel of {', '.join(absent)} in the {split} masks")
         if part.ignore is not None and part.ignore.all():
             raise DataError(f"{part.name}: every pixel of the {split} split is ignored")
