@@ -4,7 +4,7 @@ The only module that knows absl flags. It turns them into a ``Config`` and hands
 ``segjax.training.run``; jax is imported only once the flags are known to be good.
 """
 
-import importlib.util
+import runpy
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -74,20 +74,16 @@ def config_from_flags(values: flags.FlagValues) -> Config:
 
 def load_config(path: str) -> Config:
     """Run a config file and return what its get_config() gives."""
-    file = Path(path)
-    if not file.is_file():
+    if not Path(path).is_file():
         raise ConfigError(f"--config={path}: no such file")
-    found = importlib.util.spec_from_file_location(f"segjax_config_{file.stem}", file)
-    if found is None or found.loader is None:
-        raise ConfigError(f"--config={path}: not a Python file")
-    module = importlib.util.module_from_spec(found)
     try:
-        found.loader.exec_module(module)
-        config = module.get_config()
+        # Not an import: no __pycache__ beside the file, and what was just edited is what counts.
+        names = runpy.run_path(path)
+        if "get_config" not in names:
+            raise ConfigError("needs a get_config()")
+        config = names["get_config"]()
     except SegjaxError as error:
         raise ConfigError(f"--config={path}: {error}") from None
-    except AttributeError as error:
-        raise ConfigError(f"--config={path}: needs a get_config() ({error})") from None
     except Exception as error:
         raise ConfigError(f"--config={path}: {type(error).__name__}: {error}") from None
     if not isinstance(config, Config):

@@ -39,6 +39,13 @@ LENIENT = (
     *("goldens", "oracles", "parity"),
 )
 
+# What takes longest goes first, so that no worker is left with it in the end.
+LONG = ("training", "runs", "goldens", "networks")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
+
 
 @contextlib.contextmanager
 def promotion_is(dtypes, ranks):

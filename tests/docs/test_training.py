@@ -38,6 +38,7 @@ def test_the_first_command_runs(tmp_path, instead):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
 # Processes of --multihost wait for each other; tests/training/test_processes.py starts two.
 @pytest.mark.parametrize("command", [c for c in COMMANDS[1:] if "--multihost" not in c])
 def test_the_other_commands_run_on_tiny_data(tmp_path, command):
