@@ -96,8 +96,7 @@ def draw_stars(rng: Rng, count: int, tile: int) -> np.ndarray:
     along, across = reach * np.cos(angle), reach * np.sin(angle)
     # The edge from a point at (R, 0) to a notch at 0.382 R and 36 degrees: the pentagram's.
     notch = 0.382 * np.array([np.cos(sector / 2), np.sin(sector / 2)])
-    edge = np.array([1 - notch[0], notch[1]]) / np.hypot(1 - notch[0], notch[1])
-    return (_column(radius) - along) * edge[1] - across * edge[0] >= 0
+    return (_column(radius) - along) * notch[1] >= across * (1 - notch[0])
 
 
 def draw_rectangles(rng: Rng, count: int, tile: int) -> np.ndarray:
