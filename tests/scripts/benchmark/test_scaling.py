@@ -8,7 +8,7 @@ from tests.docs.pages import ROOT, read
 FIXED, WORK, LINK = 0.05, 0.002, 1e9
 
 
-def test_the_fit_finds_the_model_in_the_medians_of_one_device_and_no_time_below_zero():
+def test_the_fit_finds_the_model_in_the_medians_of_one_device_and_predicts_others_of_it():
     points = [
         {"size": size, "batch": batch, "devices": 1, "seconds": [0.9 * took, took, 1.2 * took]}
         for size, batches in scaling.SHAPES.items()
@@ -22,9 +22,7 @@ def test_the_fit_finds_the_model_in_the_medians_of_one_device_and_no_time_below_
         point["seconds"] = [WORK * images**1.2] * 3
     fixed, work = scaling.fit(points).values()
     assert fixed == 0 < work
-
-
-def test_devices_share_the_work_and_exchange_the_gradients():
+    # Devices share the work and exchange the gradients.
     model = {"fixed": FIXED, "work": WORK, "link_bytes_a_second": LINK}
     report = {"parameters": 1_000_000, "model": model}
     alone = scaling.predict(report, {"size": 128, "batch": 8, "devices": 1})
