@@ -1,8 +1,6 @@
 """segjax's network and losses on DLStudio's names, so that both sides compare like with like."""
 
 import functools
-from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +13,6 @@ from segjax.networks.munet import MUnet
 from segjax.training import backend
 from tests.goldens import recipe
 
-Batch = tuple[np.ndarray, np.ndarray]
-Arrays = dict[str, np.ndarray]
-
 LOSSES = {
     "mse": losses.mse,
     "dice": losses.dice,
@@ -25,17 +20,17 @@ LOSSES = {
 }
 
 
-def precision(dtype: str) -> Any:
+def precision(dtype):
     """Let JAX compute in 'float64' while the context lasts, or leave it at 'float32'."""
     return jax.enable_x64(dtype == "float64")
 
 
 @functools.lru_cache(maxsize=2)
-def _functions(depth: int, skip: bool, dtype: str) -> Any:
+def _functions(depth, skip, dtype):
     kind = jnp.dtype(dtype)
     model = MUnet(depth=depth, skip_connections=skip, dtype=kind, param_dtype=kind)
 
-    def loss_of(params: Any, stats: Any, images: Any, masks: Any, which: Any) -> Any:
+    def loss_of(params, stats, images, masks, which):
         variables = {"params": params, "batch_stats": stats}
         outputs, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
         # One compiled program for the three losses.
@@ -43,12 +38,12 @@ def _functions(depth: int, skip: bool, dtype: str) -> Any:
         return loss, (updated["batch_stats"], outputs)
 
     @backend.jit
-    def gradient(variables: Any, *given: Any) -> Any:
+    def gradient(variables, *given):
         params, stats = variables["params"], variables["batch_stats"]
         return jax.value_and_grad(loss_of, has_aux=True)(params, stats, *given)
 
     @backend.jit
-    def evaluate(variables: Any, images: Any) -> Any:
+    def evaluate(variables, images):
         return model.apply(variables, images, train=False)
 
     return gradient, evaluate
@@ -57,7 +52,7 @@ def _functions(depth: int, skip: bool, dtype: str) -> Any:
 class Network:
     """segjax's mUnet with a state_dict's weights; inside ``precision(dtype)`` only."""
 
-    def __init__(self, state: Arrays, *, skip: bool, depth: int, dtype: str) -> None:
+    def __init__(self, state, *, skip, depth, dtype):
         self.dtype = np.dtype(dtype)
         cast = {n: v.astype(self.dtype) if v.dtype.kind == "f" else v for n, v in state.items()}
         imported = dlstudio.from_state_dict(cast, skip_connections=skip)
@@ -65,7 +60,7 @@ class Network:
         self.variables, self.extra = imported.variables, imported.extra
         self._gradient, self._evaluate = _functions(depth, skip, dtype)
 
-    def forward(self, batch: Batch, *, train: bool) -> np.ndarray:
+    def forward(self, batch, *, train):
         """Return the outputs [B, H, W, C]; a training pass moves the running statistics."""
         if not train:
             return np.asarray(self._evaluate(self.variables, batch[0].astype(self.dtype)))
@@ -73,12 +68,12 @@ class Network:
         self.variables = {**self.variables, "batch_stats": stats}
         return np.asarray(outputs)
 
-    def gradients(self, batch: Batch, *, loss: str) -> Arrays:
+    def gradients(self, batch, *, loss):
         _, grads = self._value_and_grad(batch, loss)
         found = dlstudio.to_arrays({**self.variables, "params": grads}, extra=self.extra)
         return {name: value for name, value in found.items() if name not in self.extra}
 
-    def sgd_steps(self, batches: Sequence[Batch], *, loss: str) -> list[float]:
+    def sgd_steps(self, batches, *, loss):
         """Take SGD-with-momentum steps, one a batch; return the losses before each."""
         optimizer = optax.sgd(recipe.LEARNING_RATES[loss], momentum=recipe.MOMENTUM)
         params = self.variables["params"]
@@ -91,9 +86,9 @@ class Network:
             values.append(float(value))
         return values
 
-    def state(self) -> Arrays:
+    def state(self):
         return dlstudio.to_arrays(self.variables, extra=self.extra)
 
-    def _value_and_grad(self, batch: Batch, loss: str) -> Any:
+    def _value_and_grad(self, batch, loss):
         images, masks = (array.astype(self.dtype) for array in batch)
         return self._gradient(self.variables, images, masks, list(LOSSES).index(loss))

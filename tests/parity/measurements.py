@@ -34,9 +34,7 @@ class Measurements:
     def __init__(self) -> None:
         self.rows: dict[str, tuple[str, float, dict[str, float]]] = {}
 
-    def check(
-        self, quantity, error, *, limit, network="any", precision="float64", where=""
-    ) -> None:
+    def check(self, quantity, error, *, limit, network="any", precision="float64", where=""):
         """Record an error and fail if it exceeds its limit (or is no number)."""
         *_, cells = self.rows.setdefault(quantity, (precision, limit, {}))
         cells[network] = max(error, cells.get(network, 0.0))

@@ -15,7 +15,7 @@ from tests.parity import torch_side
 DEPTH = 8
 
 
-def test_both_start_from_one_distribution_within_each_layers_bounds() -> None:
+def test_both_start_from_one_distribution_within_each_layers_bounds():
     torch.manual_seed(0)
     net = torch_side.SemanticSegmentation.mUnet(depth=DEPTH)
     init = jax.jit(functools.partial(MUnet(depth=DEPTH).init, train=False))

@@ -20,7 +20,7 @@ def arrays(tensors):
 
 
 @pytest.mark.parametrize("depth", [2, 4, 8, 16])
-def test_the_exchange_is_exact_through_files_and_without(depth: int, tmp_path) -> None:
+def test_the_exchange_is_exact_through_files_and_without(depth, tmp_path):
     net, path, again = dlstudio_net(depth=depth), tmp_path / "saved_model", tmp_path / "again"
     state = torch_side.state_of(net)
     listed = [(tensor.name, tensor.shape) for tensor in layout.tensors(layout.Kind(depth))]
@@ -45,7 +45,7 @@ def test_the_exchange_is_exact_through_files_and_without(depth: int, tmp_path) -
     assert np.isfinite(torch_side.forward(net, batch, train=False)).all()
 
 
-def test_layers_that_write_every_pixel_put_in_their_place() -> None:
+def test_layers_that_write_every_pixel_put_in_their_place():
     torch.manual_seed(0)
     net = dlstudio_net(depth=4).eval()
     net.conv_out = torch.nn.ConvTranspose2d(64, 5, 2, stride=2)

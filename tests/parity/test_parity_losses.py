@@ -10,7 +10,7 @@ import torch
 from segjax import losses
 from tests.goldens import recipe
 from tests.parity import jax_side, torch_side
-from tests.parity.measurements import Measurements, relative
+from tests.parity.measurements import relative
 
 SIDES = {"mse": (losses.mse, torch_side.mse), "dice": (losses.dice, torch_side.dice)}
 for scale in (20.0, 400.0):
@@ -21,7 +21,7 @@ for scale in (20.0, 400.0):
 @pytest.mark.parametrize("kind", ["random", "near", "zero"])
 @pytest.mark.parametrize("name", SIDES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_values_and_gradients(name: str, kind: str, dtype: str, measured: Measurements) -> None:
+def test_values_and_gradients(name, kind, dtype, measured):
     _, masks = recipe.real_images()
     masks = masks[:4].astype(dtype)
     middle, spread = {"random": (0, 60), "near": (masks, 1), "zero": (0, 0)}[kind]

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,31 +13,30 @@ from tests.parity.measurements import largest, relative
 
 CASES = tuple(itertools.product((4, 8, 16), (True, False)))
 cases = pytest.mark.parametrize(("depth", "skip"), CASES)
-Arrays = dict[str, np.ndarray]
 LIMIT = 1e-9  # float64
 STATISTICS = ("running_mean", "running_var")
 
 
-def label(depth: int, skip: bool) -> str:
+def label(depth, skip):
     return f"depth {depth}, {'skips' if skip else 'none'}"
 
 
-def both(state: Arrays, **kinds: Any) -> tuple[Any, Any]:
+def both(state, **kinds):
     """Return DLStudio's network and segjax's, each holding ``state``."""
     return torch_side.build(state, **kinds), jax_side.Network(state, **kinds)
 
 
-def furthest(found: list[float], expected: list[float]) -> float:
+def furthest(found, expected):
     """Return the largest relative difference of two rows of losses."""
     assert len(found) == len(expected)
     return float(np.max(np.abs(np.divide(found, expected) - 1)))
 
 
-def pick(state: Arrays, *endings: str) -> Arrays:
+def pick(state, *endings):
     return {name: value for name, value in state.items() if name.endswith(endings)}
 
 
-def split_noise(found: Arrays, expected: Arrays) -> tuple[Arrays, float]:
+def split_noise(found, expected):
     """Split off the gradients that are zero but for rounding: return the rest and their share.
 
     A convolution's bias shifts a channel by a constant, which a batch norm right behind it takes
@@ -46,9 +44,9 @@ def split_noise(found: Arrays, expected: Arrays) -> tuple[Arrays, float]:
     gradient.
     """
 
-    def share(name: str) -> float:
+    def share(name):
         kernel = np.linalg.norm(expected[name.removesuffix("bias") + "weight"])
-        return max(np.linalg.norm(found[name]), np.linalg.norm(expected[name])) / kernel
+        return max(np.linalg.norm(side[name]) for side in (found, expected)) / kernel
 
     biases = [n for n in expected if n.endswith(".bias") and ("convo" in n or "sampler" in n)]
     noise = {name: share(name) for name in biases if ".convo" in name or share(name) < LIMIT}
@@ -56,10 +54,10 @@ def split_noise(found: Arrays, expected: Arrays) -> tuple[Arrays, float]:
 
 
 @cases
-def test_one_pass_in_float64(depth: int, skip: bool, measured) -> None:
+def test_one_pass_in_float64(depth, skip, measured):
     state = recipe.random_state_dict(depth=depth)
     [batch] = recipe.batches(size=2, count=1)
-    kinds: dict[str, Any] = {"skip": skip, "depth": depth, "dtype": "float64"}
+    kinds = {"skip": skip, "depth": depth, "dtype": "float64"}
     check = functools.partial(measured.check, limit=LIMIT, network=label(depth, skip))
     with jax_side.precision("float64"):
         net, ours = both(state, **kinds)
@@ -95,7 +93,7 @@ def test_one_pass_in_float64(depth: int, skip: bool, measured) -> None:
     ("depth", "skip"),
     [pytest.param(*case, marks=pytest.mark.slow if case[0] > 4 else ()) for case in CASES],
 )
-def test_ten_steps_in_float64(depth: int, skip: bool, loss: str, measured) -> None:
+def test_ten_steps_in_float64(depth, skip, loss, measured):
     state = recipe.random_state_dict(depth=depth)
     # The middle of each image, where two tiles in five lie: a quarter of the work.
     whole = recipe.batches(size=2, count=recipe.STEPS)
@@ -115,7 +113,7 @@ def test_ten_steps_in_float64(depth: int, skip: bool, loss: str, measured) -> No
 
 
 @cases
-def test_forward_in_float32(depth: int, skip: bool, measured) -> None:
+def test_forward_in_float32(depth, skip, measured):
     state = recipe.random_state_dict(depth=depth)
     [batch] = recipe.batches(size=4, count=1)
     for train in (False, True):
@@ -141,10 +139,9 @@ FIFTY = [(*case, "seeded") for case in CASES] + [(8, True, "initial"), (16, True
     ("depth", "skip", "start"),
     [pytest.param(*case, marks=pytest.mark.slow if case[0] == 16 else ()) for case in FIFTY],
 )
-def test_fifty_steps_of_dlstudios_training(depth, skip, start, tmp_path, measured) -> None:
-    state = torch_side.initial_state(skip=skip, depth=depth)
-    if start == "seeded":
-        state = recipe.random_state_dict(depth=depth)
+def test_fifty_steps_of_dlstudios_training(depth, skip, start, tmp_path, measured):
+    initial = functools.partial(torch_side.initial_state, skip=skip)
+    state = (recipe.random_state_dict if start == "seeded" else initial)(depth=depth)
     net, network = both(state, skip=skip, depth=depth, dtype="float32")
     batches = recipe.batches(size=4, count=50)
     theirs = torch_side.run_training(net, batches, tmp_path)
@@ -157,8 +154,8 @@ def test_fifty_steps_of_dlstudios_training(depth, skip, start, tmp_path, measure
     assert trained.skip_connections is skip
 
 
-def test_fifty_steps_without_skips_part_no_more_than_dlstudio_from_itself(measured) -> None:
-    kinds: dict[str, Any] = {"skip": False, "depth": 8, "dtype": "float32"}
+def test_fifty_steps_without_skips_part_no_more_than_dlstudio_from_itself(measured):
+    kinds = {"skip": False, "depth": 8, "dtype": "float32"}
     state = torch_side.initial_state(skip=False, depth=8)
     batches = recipe.batches(size=4, count=50)
     net, network = both(state, **kinds)

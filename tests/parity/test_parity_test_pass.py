@@ -1,7 +1,5 @@
 """DLStudio's own test pass, driven, against segjax's decoding and batch statistics."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -14,13 +12,13 @@ from tests.parity.measurements import relative
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
-def class_rows(picture: np.ndarray, batch: int) -> np.ndarray:
+def class_rows(picture, batch):
     """Return what DLStudio shows of each class as [B, H, W, 5]: 255 on, 50 off."""
     rows = picture[2 * batch :, 0].reshape(5, batch, *picture.shape[2:])
     return rows.transpose(1, 2, 3, 0)
 
 
-def test_value_windows_bit_for_bit(tmp_path, measured) -> None:
+def test_value_windows_bit_for_bit(tmp_path, measured):
     # On, and one step either side of, each border.
     borders = np.array([25, 85, 65, 135, 115, 185, 165, 230, 210, 0, 50, 255], np.float32)
     values = np.concatenate([borders, np.nextafter(borders, 0), np.nextafter(borders, 999)])
@@ -38,10 +36,10 @@ def test_value_windows_bit_for_bit(tmp_path, measured) -> None:
     measured.check(told, differing, limit=0.0, precision="float32")
 
 
-def test_test_pass_normalises_by_batch_statistics(tmp_path, measured) -> None:
+def test_test_pass_normalises_by_batch_statistics(tmp_path, measured):
     state = recipe.random_state_dict(depth=4)
     [batch] = recipe.batches(size=2, count=1)
-    kinds: dict[str, Any] = {"skip": True, "depth": 4, "dtype": "float32"}
+    kinds = {"skip": True, "depth": 4, "dtype": "float32"}
     net, ours = torch_side.build(state, **kinds), jax_side.Network(state, **kinds)
     torch.save(net.state_dict(), tmp_path / "saved_model")
     seen = []

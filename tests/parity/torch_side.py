@@ -4,12 +4,9 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
 from unittest import mock
 
-import numpy as np
 import torch
 
 from tests.goldens import recipe
@@ -18,57 +15,55 @@ from tests.parity.stand_ins import load_dlstudio
 DLStudio = load_dlstudio()
 SemanticSegmentation = DLStudio.SemanticSegmentation
 
-Batch = tuple[np.ndarray, np.ndarray]
 
-
-def build(state: Mapping[str, np.ndarray], *, skip: bool, depth: int, dtype: str) -> Any:
+def build(state, *, skip, depth, dtype):
     """Return DLStudio's mUnet holding ``state``, loaded strictly."""
     net = SemanticSegmentation.mUnet(skip_connections=skip, depth=depth).to(getattr(torch, dtype))
     net.load_state_dict({name: torch.tensor(value) for name, value in state.items()}, strict=True)
     return net
 
 
-def nchw(array: np.ndarray) -> Any:
+def nchw(array):
     return torch.from_numpy(array.transpose(0, 3, 1, 2).copy())
 
 
-def tensors(batch: Batch, net: Any) -> Any:
+def tensors(batch, net):
     """Return images and masks as NCHW tensors of the network's dtype."""
     dtype = next(net.parameters()).dtype
     return (nchw(array).to(dtype) for array in batch)
 
 
-def nhwc(tensor: Any) -> np.ndarray:
+def nhwc(tensor):
     return tensor.detach().numpy().transpose(0, 2, 3, 1)
 
 
 mse = torch.nn.MSELoss()  # what DLStudio trains with
 
 
-def dice(output: Any, target: Any) -> Any:
+def dice(output, target):
     """Compute the report's Dice: the batch flattened, squared denominator, 1e-6 below."""
     p, t = output.reshape(-1), target.reshape(-1)
     return 1 - 2 * (p * t).sum() / ((p * p).sum() + (t * t).sum() + 1e-6)
 
 
-def combo(output: Any, target: Any, scale: float = recipe.DICE_SCALE) -> Any:
+def combo(output, target, scale=recipe.DICE_SCALE):
     return mse(output, target) + scale * dice(output, target)
 
 
 LOSSES = {"mse": mse, "dice": dice, "combo": combo}
 
 
-def state_of(net: Any) -> dict[str, np.ndarray]:
+def state_of(net):
     return {name: value.numpy().copy() for name, value in net.state_dict().items()}
 
 
-def initial_state(*, skip: bool, depth: int) -> dict[str, np.ndarray]:
+def initial_state(*, skip, depth):
     """Return the state_dict that PyTorch draws for DLStudio's mUnet from seed 1234."""
     torch.manual_seed(1234)
     return state_of(SemanticSegmentation.mUnet(skip_connections=skip, depth=depth))
 
 
-def forward(net: Any, batch: Batch, *, train: bool) -> np.ndarray:
+def forward(net, batch, *, train):
     """Return the outputs [B, H, W, C]; a training pass moves the running statistics."""
     net.train(train)
     images, _ = tensors(batch, net)
@@ -76,23 +71,18 @@ def forward(net: Any, batch: Batch, *, train: bool) -> np.ndarray:
         return nhwc(net(images))
 
 
-@contextlib.contextmanager
-def relu_out_of_place() -> Iterator[None]:
+def relu_out_of_place():
     """Give every relu's result its own memory while the context lasts; it computes the same.
 
     mUnet writes the saved channels into its input in place. Without skip connections that input is
     a relu's result, which its gradient reads, and PyTorch refuses the backward pass.
     """
-    original = torch.nn.functional.relu
-
-    def relu(values: Any, inplace: bool = False) -> Any:
-        return original(values, inplace=inplace).clone()
-
-    with mock.patch.object(torch.nn.functional, "relu", relu):
-        yield
+    relu = torch.nn.functional.relu
+    apart = {"relu": lambda *given, **how: relu(*given, **how).clone()}
+    return mock.patch.multiple(torch.nn.functional, **apart)
 
 
-def _backward(net: Any, batch: Batch, loss: str) -> float:
+def _backward(net, batch, loss):
     net.train()
     net.zero_grad()
     images, masks = tensors(batch, net)
@@ -102,13 +92,13 @@ def _backward(net: Any, batch: Batch, loss: str) -> float:
     return value.item()
 
 
-def gradients(net: Any, batch: Batch, *, loss: str) -> dict[str, Any]:
+def gradients(net, batch, *, loss):
     """Return the gradient of each parameter by name; None where the parameter never ran."""
     _backward(net, batch, loss)
     return {n: None if p.grad is None else p.grad.numpy() for n, p in net.named_parameters()}
 
 
-def sgd_steps(net: Any, batches: Sequence[Batch], *, loss: str) -> list[float]:
+def sgd_steps(net, batches, *, loss):
     """Take SGD-with-momentum steps, one a batch; return the losses before each."""
     rate = recipe.LEARNING_RATES[loss]
     optimizer = torch.optim.SGD(net.parameters(), lr=rate, momentum=recipe.MOMENTUM)
@@ -119,7 +109,7 @@ def sgd_steps(net: Any, batches: Sequence[Batch], *, loss: str) -> list[float]:
     return losses
 
 
-def _segmenter(batches: Sequence[Batch], folder: Any, **settings: Any) -> Any:
+def _segmenter(batches, folder, **settings):
     """Return DLStudio's object with what its loops read, the masks as bytes, without boxes."""
     studio = SimpleNamespace(
         batch_size=len(batches[0][0]),
@@ -141,7 +131,7 @@ def _segmenter(batches: Sequence[Batch], folder: Any, **settings: Any) -> Any:
     return segmenter
 
 
-def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]:
+def run_training(net, batches, folder):
     """Drive DLStudio's training function for one epoch of ``batches``; return every loss.
 
     It writes ``saved_model`` and its numbers into ``folder``. The losses are read off each call of
@@ -149,9 +139,9 @@ def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]
     """
     rate = recipe.LEARNING_RATES["mse"]
     segmenter = _segmenter(batches, folder, learning_rate=rate, momentum=recipe.MOMENTUM)
-    losses: list[float] = []
+    losses = []
 
-    def note(module: Any, _inputs: Any, output: Any) -> None:
+    def note(module, _inputs, output):
         if isinstance(module, torch.nn.MSELoss):
             losses.append(output.item())
 
@@ -163,20 +153,16 @@ def run_training(net: Any, batches: Sequence[Batch], folder: Any) -> list[float]
     return losses
 
 
-def run_testing(net: Any, batches: Sequence[Batch], folder: Any) -> list[np.ndarray]:
+def run_testing(net, batches, folder):
     """Drive DLStudio's test pass; return the picture tensor of each batch that it shows.
 
     ``folder`` holds the saved_model. A picture has 7 * B images: the maximum over channels, the
     inputs, then a row for each class, 255 where a pixel is on and 50 where it is off.
     """
-    pictures: list[np.ndarray] = []
-
-    def make_grid(tensor: Any, **_: Any) -> Any:
-        pictures.append(tensor.numpy().copy())
-        return tensor
-
+    pictures = []
     segmenter = _segmenter(batches, folder, display_tensor_as_image=lambda _: None)
     its_utils = sys.modules[DLStudio.__module__].torchvision.utils
-    with mock.patch.object(its_utils, "make_grid", make_grid, create=True):
+    keep = {"make_grid": lambda tensor, **_: pictures.append(tensor.numpy().copy())}
+    with mock.patch.multiple(its_utils, create=True, **keep):
         segmenter.run_code_for_testing_semantic_segmentation(net)
     return pictures
