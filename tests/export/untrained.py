@@ -7,8 +7,9 @@ from segjax.config import Config
 from segjax.networks.build import make_network
 from segjax.predict.trained import Trained
 from segjax.training.objective import make_objective
+from tests import small_net
 
-SMALL = {"network": "unet", "head": "dense", "depth": 16, "unet_widths": "4,8", "unet_patch": 4}
+SMALL = small_net.SMALL | {"unet_widths": "4,8"}
 
 
 def untrained(tmp_path, *, loss="bce", depth=8, **settings):
