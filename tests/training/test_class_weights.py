@@ -31,6 +31,9 @@ def balanced(*counts):
 def test_weights_are_those_of_the_counts():
     more, third = masks_of(), np.zeros((2, 4, 5, 1), np.uint8)
     more[1, 1, :, 1] = 250
+    # Of the first image half counts, where class 0 has no pixel fewer.
+    uneven = np.zeros((2, 4, 5), bool)
+    uneven[0, 2:] = True
     rng = np.random.default_rng(0)
     drawn = (rng.random((6, 8, 8, 4)) < [0.3, 0.2, 0.5, 0.1]).astype(np.uint8) * 50
     labels = np.max((drawn > 0) * np.arange(1, 5), axis=-1)
@@ -41,6 +44,9 @@ def test_weights_are_those_of_the_counts():
         # Of the images that show it: 10 of 40 pixels and 5 of 20, equally frequent where they are.
         (masks_of(), {"rule": "median"}, [1, 1]),
         (more, {"rule": "median"}, [4 / 3, 2 / 3]),  # now 10 of 20
+        # 10 of 30 pixels and 5 of 20: 3 to 4.
+        (masks_of(), {"rule": "median", "ignore": uneven}, [6 / 7, 8 / 7]),
+        (np.eye(2, dtype=np.uint8)[None, [[0, 1, 1]]], {}, balanced(1, 2)),
         # With a background, and the last class winning: 27 of it, 8 and 5.
         (masks_of(), {"multiclass": True}, balanced(27, 8, 5)),
         # A class without a pixel.
