@@ -49,6 +49,9 @@ def test_regression_reads_mask_values_or_units():
 
 def test_softmax_reads_the_likeliest_class_beside_a_background():
     objective = objective_of("ce")
+    assert (objective.num_outputs, objective_of("bce").num_outputs) == (6, 5)
+    ones = make_objective("bce", class_values=(1,)).targets(np.eye(2, dtype=np.uint8))
+    np.testing.assert_array_equal(ones, np.eye(2))
     masks = masks_of(-1, 1, 4)
     masks[..., 2, 0] = CLASS_VALUES[0]  # of overlapping classes the last wins
     np.testing.assert_array_equal(objective.targets(masks), [[[0, 2, 5]]])
