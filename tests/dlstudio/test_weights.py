@@ -99,7 +99,7 @@ def test_other_weights_and_other_variables_are_refused():
 
 
 @pytest.mark.parametrize("skip", [True, False])
-@pytest.mark.parametrize("depth", [2, 4, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("depth", [2, *(pytest.param(d, marks=pytest.mark.slow) for d in (4, 8))])
 def test_skip_setting_is_recognised_after_a_few_passes(depth, skip):
     net = MUnet(depth=depth, skip_connections=skip)
     one_pass = jax.jit(lambda v, x: net.apply(v, x, train=True, mutable=["batch_stats"])[1])

@@ -55,11 +55,11 @@ def test_softmax_reads_the_likeliest_class_beside_a_background():
     masks = masks_of(-1, 1, 4)
     masks[..., 2, 0] = CLASS_VALUES[0]  # of overlapping classes the last wins
     np.testing.assert_array_equal(objective.targets(masks), [[[0, 2, 5]]])
-    outputs = np.float32([[9, 0, 0, 0, 0, 0], [0, 0, 3, 1, 0, 0], [0, 0, 0, 0, 0, 9]])
-    values = [[0, 0, 0, 0, 0], [0, 100, 0, 0, 0], [0, 0, 0, 0, 250]]
+    outputs = np.float32([[[9, 0, 0, 0, 0, 0], [0, 0, 3, 1, 0, 0], [0, 0, 0, 0, 0, 9]]])
+    values = [[[0, 0, 0, 0, 0], [0, 100, 0, 0, 0], [0, 0, 0, 0, 250]]]
     np.testing.assert_array_equal(objective.values(jnp.asarray(outputs)), values)
     shares = np.exp(outputs) / np.exp(outputs).sum(axis=-1, keepdims=True)
-    np.testing.assert_allclose(objective.scores(jnp.asarray(outputs)), shares[:, 1:], rtol=1e-5)
+    np.testing.assert_allclose(objective.scores(jnp.asarray(outputs)), shares[..., 1:], rtol=1e-5)
 
 
 def test_combo_adds_up_also_under_jit_and_in_single_precision():
