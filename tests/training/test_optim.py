@@ -56,10 +56,17 @@ def test_schedules_go_from_the_peak_to_a_hundredth():
 
 def test_warmup_rises_linearly_and_rates_stay_finite_and_positive_in_short_runs():
     for schedule in SCHEDULES:
-        values = rates(100, schedule=schedule, warmup_steps=10)
-        rise = PEAK * np.array([*range(1, 11), 10]) / 10
-        np.testing.assert_allclose(values[:11], rise, rtol=1e-5)
-        np.testing.assert_allclose(values[10:], rates(90, schedule=schedule), rtol=1e-5)
+        for warmup in (2, 10):
+            values = rates(100, schedule=schedule, warmup_steps=warmup)
+            rise = PEAK * np.array([*range(1, warmup + 1), warmup]) / warmup
+            np.testing.assert_allclose(values[: warmup + 1], rise, rtol=1e-5)
+            rest = rates(100 - warmup, schedule=schedule)
+            np.testing.assert_allclose(values[warmup:], rest, rtol=1e-5)
+        last = rates(3, schedule=schedule, warmup_steps=2)[-1]
+        assert last == pytest.approx(PEAK if schedule == "constant" else PEAK / 100)
+    for steps in (2, 4):
+        expected = PEAK * np.array([0.04, 1, 0.01])
+        np.testing.assert_allclose(rates(steps, schedule="onecycle")[[0, 1, -1]], expected)
     given = [*itertools.product(SCHEDULES, (0, 1, 7)), ("onecycle", 0)]
     for steps, (schedule, warmup) in itertools.product((1, 2, 5), given):
         values = rates(steps, schedule=schedule, warmup_steps=warmup)

@@ -32,6 +32,12 @@ def test_the_step_is_the_textbook_one_and_moves_everything(batch, objective):
     chex.assert_trees_all_equal(again.params, state.params)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_equal(other.params, state.params)
+    # The streams that runs rely on: 0 for the weights, 1 for the steps.
+    first, second = (jax.random.fold_in(jax.random.key(0), number) for number in (0, 1))
+    drawn = MODEL.lazy_init(first, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8), train=False)
+    chex.assert_trees_all_equal(state.params, drawn["params"])
+    assert state.key == second
+    assert state.ema is None
 
     def loss_of(params):
         variables = {"params": params, "batch_stats": state.batch_stats}
@@ -77,35 +83,37 @@ def test_loss_falls_on_eight_images(arrays, model):
 
 def test_scanned_steps_equal_single_ones(arrays, objective, monkeypatch):
     monkeypatch.setattr(train, "SCAN_STEPS", 3)
-    rows = np.random.default_rng(0).integers(0, 8, (4, 2)).astype(np.int32)
+    rows = np.random.default_rng(0).integers(0, 8, (7, 2)).astype(np.int32)
     train_step = make_train_step(MODEL, OPTIMIZER, objective)
     (one_by_one, losses), (scanned, scanned_losses) = (
         make_steps(train_step, scan=scan)(init_state(MODEL, OPTIMIZER, seed=0), arrays, rows)
         for scan in (False, True)
     )
-    assert (len(losses), len(scanned_losses)) == (4, 2)
+    assert (len(losses), len(scanned_losses)) == (7, 3)
     np.testing.assert_allclose(np.concatenate(losses), np.concatenate(scanned_losses), rtol=1e-4)
-    assert int(scanned.step) == int(one_by_one.step) == 4
+    assert int(scanned.step) == int(one_by_one.step) == 7
     taken = take_batch(arrays, jnp.array([3, 0], jnp.int32))
     for name, array in arrays.items():
         np.testing.assert_array_equal(taken[name], array[np.array([3, 0])])
 
 
 def test_pixels_that_are_not_valid_do_not_matter_and_an_average_follows(batch, objective):
-    step = jax.jit(make_train_step(MODEL, OPTIMIZER, objective, ema_decay=0.5))
+    step = jax.jit(make_train_step(MODEL, OPTIMIZER, objective, ema_decay=0.2))
     state = init_state(MODEL, OPTIMIZER, seed=0, ema=True)
     valid = np.ones(batch["masks"].shape[:3], bool)
     valid[:, :10] = False
     spoiled = batch["masks"].copy()
     spoiled[:, :10] = 250
-    (_, one), (_, other), (after, everything) = (
+    (_, one), (_, other), (_, everything) = (
         step(state, {**batch, **changed})
         for changed in ({"valid": valid}, {"masks": spoiled, "valid": valid}, {})
     )
     assert float(one) == float(other) != float(everything)
-    decay = 0.1  # (1 + 0) / (10 + 0), which is below 0.5 at the first step
-    expected = jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, state.params, after.params)
-    chex.assert_trees_all_close(after.ema, expected, rtol=1e-6, atol=1e-8)
+    for decay in (1 / 10, 2 / 11, 0.2):  # (1 + n) / (10 + n) after n steps, at most ema_decay
+        after, _ = step(state, batch)
+        each = jax.tree.map(lambda a, b, d=decay: d * a + (1 - d) * b, state.ema, after.params)
+        chex.assert_trees_all_close(after.ema, each, rtol=1e-5, atol=1e-7)
+        state = after
     assert after.variables()["params"] is after.ema
 
 
