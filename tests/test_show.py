@@ -27,23 +27,19 @@ def test_the_layers_are_the_networks(depth, head):
     assert [bool(row.parameters) for row in twice] == ([True, False] if depth == 8 else [])
 
 
-@pytest.mark.parametrize(
-    ("layer", "channels"),
-    [
+def test_flops_are_those_that_xla_counts():
+    for layer, channels in (
         (layers.Conv(12), 7),
         *((layer(6), 6) for layer in (layers.Downsample, layers.Upsample)),
         *((layer(5), 8) for layer in (layers.DLStudioHead, layers.DenseHead)),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_flops_are_those_that_xla_counts(layer, channels):
-    x = jnp.zeros((1, 12, 16, channels))
-    variables = layer.init(jax.random.key(0), x)
-    counted = jax.jit(layer.apply).lower(variables, x).cost_analysis()["flops"]
-    out = jax.eval_shape(layer.apply, variables, x)
-    ours = flops_of(layer, x.shape[1:], out.shape[1:], padding=False)
-    # XLA does not count a bias that it only writes; a dot may move numbers without arithmetic.
-    assert ours == pytest.approx(counted, rel=0.02)
+    ):
+        x = jnp.zeros((1, 12, 16, channels))
+        variables = layer.init(jax.random.key(0), x)
+        counted = jax.jit(layer.apply).lower(variables, x).cost_analysis()["flops"]
+        out = jax.eval_shape(layer.apply, variables, x)
+        ours = flops_of(layer, x.shape[1:], out.shape[1:], padding=False)
+        # XLA does not count a bias that it only writes; a dot may move numbers without arithmetic.
+        assert ours == pytest.approx(counted, rel=0.02), layer
 
 
 def test_the_summary_of_a_bare_network_and_of_runs(faithful_run, unet_run, capsys):
