@@ -1,0 +1,62 @@
+"""Every loss over many settings: values and gradients are those of tests/goldens/losses.json."""
+
+import json
+from operator import attrgetter
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import segjax.losses
+
+GOLDEN = Path(__file__).parents[1] / "goldens" / "losses.json"
+EPS = np.finfo(np.float32).eps
+
+
+def _inputs():
+    """Arrays by the names that the cases give them; one sample counts whole, in parts, not."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3, 4, 5, 3)).astype(np.float32) * 2
+    x[0, 0] = [[0, 0, 0], [60, -60, 1], [-60, -60, 60], [1, 1, 0], [20, 0, -20]]
+    labels = rng.integers(0, 3, (3, 4, 5)) % np.array([3, 2, 3]).reshape(3, 1, 1)
+    masks = rng.integers(0, 2, x.shape) * np.float32([[[[1, 1, 0]]], [[[0, 1, 1]]], [[[1, 1, 1]]]])
+    valid = (rng.uniform(size=labels.shape) < 0.6) | (np.arange(3) == 0).reshape(3, 1, 1)
+    valid[2] = False
+    return {
+        "x": x, "p": np.clip(x / 4 + 0.5, 0, 1), "labels": labels, "masks": masks, "valid": valid,
+        "soft": masks * 0.7 + 0.1, "mixed": np.eye(3, dtype=np.float32)[labels] * 0.7 + 0.1,
+        "near": np.float32([-1, 0, EPS / 2, EPS, 2 * EPS, 0.3, 4]), "half": np.float32(0.5),
+    }  # fmt: skip
+
+
+def _outputs(cases):
+    def one(arrays, name, settings):
+        given = {k: arrays[v] if str(v) in arrays else v for k, v in settings.items()}
+        loss, key = attrgetter(name.strip("'"))(segjax.losses), next(iter(given))
+        if name.endswith("'"):  # the gradient by the first argument
+            first = given.pop(key)
+            return jax.grad(lambda x: sum(map(jnp.sum, jax.tree.leaves(loss(x, **given)))))(first)
+        return loss(given.pop(key), **given)
+
+    def every(arrays):
+        return [jax.tree.leaves(one(arrays, *case)) for case in cases]
+
+    quick = {"xla_backend_optimization_level": 0}
+    inputs = {k: jnp.asarray(v) for k, v in _inputs().items()}
+    found = jax.jit(every, compiler_options=quick)(inputs)
+    flat = [np.concatenate([np.ravel(leaf) for leaf in leaves]) for leaves in found]
+    return [values[:: 1 + values.size // 30] for values in flat]
+
+
+def write():
+    cases = [case for *case, _ in json.loads(GOLDEN.read_text())]
+    pairs = zip(cases, _outputs(cases), strict=True)
+    rows = [[*case, [float(f"{v:.6g}") for v in values]] for case, values in pairs]
+    GOLDEN.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+
+
+def test_pinned():
+    rows = json.loads(GOLDEN.read_text())
+    for row, found in zip(rows, _outputs([row[:2] for row in rows]), strict=True):
+        np.testing.assert_allclose(found, row[2], rtol=2e-5, atol=1e-7, err_msg=str(row[:2]))
