@@ -15,14 +15,14 @@ EPS = np.finfo(np.float32).eps
 
 
 def _inputs():
-    """Arrays by the names that the cases give them; one sample counts whole, in parts, not."""
+    """Arrays by name; of the samples, valid has a part, one pixel and none."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3, 4, 5, 3)).astype(np.float32) * 2
     x[0, 0] = [[0, 0, 0], [60, -60, 1], [-60, -60, 60], [1, 1, 0], [20, 0, -20]]
     labels = rng.integers(0, 3, (3, 4, 5)) % np.array([3, 2, 3]).reshape(3, 1, 1)
     masks = rng.integers(0, 2, x.shape) * np.float32([[[[1, 1, 0]]], [[[0, 1, 1]]], [[[1, 1, 1]]]])
-    valid = (rng.uniform(size=labels.shape) < 0.6) | (np.arange(3) == 0).reshape(3, 1, 1)
-    valid[2] = False
+    valid = rng.uniform(size=labels.shape) < [[[0.6]], [[0]], [[0]]]
+    valid[1, 2, 3] = True
     return {
         "x": x, "p": np.clip(x / 4 + 0.5, 0, 1), "labels": labels, "masks": masks, "valid": valid,
         "soft": masks * 0.7 + 0.1, "mixed": np.eye(3, dtype=np.float32)[labels] * 0.7 + 0.1,

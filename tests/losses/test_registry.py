@@ -54,6 +54,8 @@ def test_names_and_sums_with_numbers_and_with_a_schedule():
     ):
         found = make_loss(name)(PRED, TARGET, step=jnp.asarray(step))
         np.testing.assert_allclose(found, one * parts[0] + two * parts[1], rtol=1e-6)
+    moving = make_loss("linear(0, 20, 100) * dice")
+    assert moving(PRED, TARGET) == moving.terms(PRED, TARGET)["dice"] == 0
     named = make_loss("combo", parameters={"dice_scale": 400.0})
     np.testing.assert_allclose(named(PRED, TARGET), combo(PRED, TARGET, dice_scale=400.0))
     assert spec("mse+0.5*combo").parameters == {"dice_scale": 20.0}
