@@ -1,6 +1,7 @@
 """Wrong arguments are refused at trace time, with the reason."""
 
 import functools
+from operator import attrgetter
 
 import jax
 import numpy as np
@@ -14,6 +15,15 @@ X = np.zeros((2, 4, 4, 3), np.float32)
 T = np.zeros_like(X)
 LABELS = np.zeros((2, 4, 4), np.int32)
 LOGITS = {"pred_is": "logits"}
+HIGH = (  # settings that go up to 1
+    *(
+        ("unified_focal", "focal_weight"),
+        ("unified_focal", "fn_weight"),
+        ("unified_focal", "gamma"),
+    ),
+    *(("bce", "label_smoothing"), ("topk", "fraction")),
+    *(("kaggle.combo", "alpha"), ("kaggle.combo", "ce_weight")),
+)
 MULTILABEL, MULTICLASS = {"classes": "multilabel"}, {"classes": "multiclass"}
 
 
@@ -34,10 +44,11 @@ def test_refused_under_jit_too():
         ("topk", LABELS, {"fraction": 0}, "fraction=0: must be > 0"),
         ("dice_ce", T, {**MULTILABEL, "over": "batch", "reduction": "none"}, "needs over='sample'"),
         ("focal", LABELS, {**MULTICLASS, "fn_weight": 2.0}, "need classes='multilabel'"),
+        *((name, T, {key: 1.5}, f"{key}=1.5: must be .* <= ") for name, key in HIGH),
         ("focal", LABELS, {"classes": "exclusive"}, "'exclusive': is called 'multiclass' now"),
     ):
         given = {"pred": X, "target": target} | LOGITS | settings
-        call = functools.partial(getattr(losses, name), **given)
+        call = functools.partial(attrgetter(name)(losses), **given)
         for run in (call, jax.jit(call)):
             with pytest.raises(ConfigError, match=message):
                 run()
