@@ -1,0 +1,125 @@
+"""Own data of every kind, right and wrong, is read, loaded, judged and refused as pinned."""
+
+import copy
+import functools
+import itertools
+import json
+import operator
+import pathlib
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.config import Config
+from segjax.data.check.__main__ import check_source
+from segjax.data.own.pictures import picture_size, read_image, read_labels
+from segjax.data.own.problems import FileProblemError
+from segjax.data.own.resize import FITS, choose_size, make_fit
+from segjax.data.own.source import open_source, quick_check, scan_source
+from segjax.errors import SegjaxError
+from tests.data.data_files import save
+
+GOLDENS = pathlib.Path(__file__).parents[2] / "goldens"
+
+
+def array(dtype, shape, values):
+    return np.resize(np.array(values, dtype), shape)
+
+
+def write_files(root, files):
+    """Write text, tables, and arrays told by dtype, shape and values that are repeated."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".npz"):
+            np.savez(path, **{key: array(*values) for key, values in content.items() if values})
+        elif isinstance(content, list):
+            save(path, array(*content))
+        elif content is not None:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+
+
+def judged(root, base, changes):
+    """Return in lines what is said and loaded; bits of masks as hexadecimal digits."""
+    case = copy.deepcopy(base)
+    for *keys, last, value in changes:
+        functools.reduce(operator.getitem, keys, case)[last] = value
+    write_files(root, case["files"])
+    found = []
+    try:
+        config = Config(**case["settings"])
+        source = scan_source(config)
+        report, tiles = check_source(source, config)
+        found += [*report.text().splitlines(), f"{len(report.json())} {report.failed}"]
+        found.append(f"tiles {[tile[:2] for tile in tiles]}")
+        splits = open_source(config)
+        for split, ds in splits.items():
+            found.append(f"{split} {ds.name} {ds.source} {ds.label_map} {ds.masks.shape}")
+            found.append(f"sums {ds.images.sum((1, 2)).tolist()}")
+            for bits in [ds.masks, *[ds.ignore] * (ds.ignore is not None)]:
+                found.append(f"{bits.dtype} {np.packbits(bits).tobytes().hex()}")
+            found.append(f"{np.column_stack([ds.box_image, ds.box_class, ds.boxes]).tolist()}")
+        found += quick_check(splits)
+    except SegjaxError as error:
+        found.append(f"{type(error).__name__}: {error}")
+    return found
+
+
+def shortened(lines, usual):
+    """Return how many lines there are, and those that are not usual: long ones by a checksum."""
+    return [len(lines)] + [
+        s if len(s) < 40 or "rror: " in s else f"{s[:20]}~{zlib.crc32(s.encode()):x}"
+        for s in lines
+        if s not in usual
+    ]
+
+
+@pytest.mark.parametrize("kind", ["folder", "layout", "coco", "npz"])
+def test_cases_of_own_data(tmp_path, monkeypatch, kind):
+    content = json.loads((GOLDENS / f"own_{kind}.json").read_text())
+    for number, (name, changes, expected) in enumerate(content["cases"]):
+        (tmp_path / f"{number}").mkdir()
+        monkeypatch.chdir(tmp_path / f"{number}")
+        lines = judged(pathlib.Path(), content["bases"][name], changes)
+        assert shortened(lines, content["usual"][name]) == expected, (name, changes, lines)
+
+
+def read_all(path, values, mode, orientation):
+    """Yield what each way to read a small picture gives."""
+    image = Image.fromarray(array(*values))
+    if mode == "P":
+        image.putpalette(range(255, -1, -1))
+    options, exif = {}, Image.Exif()
+    if orientation:
+        exif[0x0112], options = orientation, {"exif": exif}
+    (image.convert(mode) if mode else image).save(path, **options)
+    as_stored = functools.partial(read_image, upright=False)
+    for read in (read_image, as_stored, read_labels, picture_size):
+        try:
+            found = read(path)
+            yield str(found if read is picture_size else found.tolist()).replace(" ", "")
+        except FileProblemError as error:
+            yield f"{error}"
+
+
+def fits():
+    """Yield the numbers of each way to lay a picture, and a mask and an image so laid."""
+    boxes = ((0, 0, 5, 7), (2.5, 1, 9, 6.5), (-3, 4, 40, 41), (50, 0, 60, 5), (6, 6, 6.5, 6))
+    for source, side in itertools.product(((8, 8), (7, 13), (30, 9), (700, 64)), (8, 16)):
+        values = (np.arange(source[0] * source[1]).reshape(source) * 5 % 251).astype(np.uint8)
+        image = np.stack([values, values // 2, 250 - values], axis=-1)
+        for how in (make_fit(source, (side, 8), mode) for mode in FITS):
+            edges = [how.box(box) or (-9,) * 4 for box in boxes]
+            yield [*how.region, *how.place, *choose_size(0, [source, (side, 8)]), *np.ravel(edges)]
+            laid = [how.mask(values)[::2], how.image(image)[::4], how.padding()]
+            yield [int(value) for part in laid for value in part.ravel()]
+
+
+def test_reading_and_laying(tmp_path):
+    content = json.loads((GOLDENS / "own_pictures.json").read_text())
+    for (name, *how), expected in content["read"]:
+        assert [*read_all(tmp_path / name, *how)] == expected, (name, how)
+    for found, expected in zip(fits(), content["fits"], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1 if len(found) > 40 else 0)
