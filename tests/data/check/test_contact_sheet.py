@@ -1,19 +1,84 @@
+"""Sheets and near copies, to the pixel and the bit; what is written on a sheet is left out."""
+
+import pathlib
+
 import numpy as np
-from PIL import Image
+import pytest
+from PIL import Image, ImageDraw, ImageFont
 
-from segjax.colours import class_rgb
-from segjax.data.check.__main__ import main
-from tests.data.data_files import save
+from segjax.data.check import near_duplicates, shapes
+from segjax.data.check.contact_sheet import make_tile, write_sheet
+from segjax.data.own.samples import Sample
+from tests.data.data_files import dataset, labels, picture
+
+SHEET = pathlib.Path(__file__).parents[2] / "goldens" / "contact_sheet.png"
 
 
-def test_the_sheet_shows_masks_in_their_colour(tmp_path):
-    image = np.full((160, 160, 3), 100, np.uint8) - np.eye(160, dtype=np.uint8)[..., None]
-    save(tmp_path / "data" / "a.png", image)
-    save(tmp_path / "data" / "a_mask.png", np.indices((160, 160), np.uint8)[1] // 80)
-    sheet = tmp_path / "sheet.png"
-    arguments = ["--val_share=0", "--test_share=0", f"--sheet={sheet}"]
-    assert main([str(tmp_path / "data"), *arguments]) == 0
-    pixels = np.array(Image.open(sheet))
-    expected = (0.45 * 100 + 0.55 * np.array(class_rgb(0))).astype(np.uint8)
-    shown = (pixels == expected).all(axis=-1).sum()
-    assert abs(int(shown) - 80 * 160) <= 160
+class Font:
+    """Every letter is seven pixels wide, on every machine."""
+
+    @staticmethod
+    def getlength(text):
+        return 7 * len(text)
+
+
+def draw_sheet(path):
+    """Draw one sheet of pictures of many sizes; return what stands where."""
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageFont, "load_default", lambda size: told.append(size) or Font)
+        patch.setattr(
+            ImageDraw.ImageDraw,
+            "text",
+            lambda self, place, text, *, fill, font: told.append([*place, text, fill]),
+        )
+        tiles = []
+        for index, size in enumerate(
+            [(16, 24), (160, 160), (97, 40), (240, 480), (50, 1), (8, 9), (700, 3)]
+        ):
+            masks = np.stack([labels(index, (max(size), max(size))) == k for k in (1, 2)], -1)
+            masks = masks[: size[0], : size[1]].astype(np.uint8)
+            ignore = np.indices(size)[1] > size[1] // 2 if index % 2 == 0 else None
+            image = np.full((*size, 3), (90, 10 * index, 200), np.uint8)
+            tiles.append(
+                make_tile(Sample(image, masks, ignore), split="val", name="x" * 13 * min(index, 4))
+            )
+        write_sheet(path, tiles, ["cat", "a long name " * 9, "b" * 31])
+    return told
+
+
+def test_a_sheet_as_it_was_looked_at(tmp_path):
+    told = draw_sheet(tmp_path / "sheet.png")
+    found, expected = (np.array(Image.open(path), int) for path in (tmp_path / "sheet.png", SHEET))
+    np.testing.assert_allclose(found, expected, atol=2)
+    ink, x = (30, 30, 30), "x" * 13
+    assert told == [
+        *(13, [30, 8, "cat", ink], [91, 8, "a long name " * 9, ink], [30, 28, "b" * 31, ink]),
+        *([287, 28, "(striped: ignored)", ink], 12, [8, 56, "val: ", ink]),
+        *([346, 56, f"val: {x}", ink], [684, 56, f"val: {x * 2}", ink]),
+        *([8, 240, f"val: {x * 3}", ink], [346, 240, f"val: ...{(x * 3)[2:]}", ink]),
+        *([left, top, f"val: ...{(x * 3)[2:]}", ink] for left, top in ((684, 240), (8, 424))),
+    ]
+
+
+def test_hashes_and_near_pairs(monkeypatch):
+    image = picture(3, (8, 9))
+    image[:, 4] = image[:, 5]  # equal neighbours do not rise
+    assert int(near_duplicates.difference_hash(image)) == 11913066260214392356
+    monkeypatch.setattr(near_duplicates, "_CHUNK", 4)
+    hashes = [(s, f"{s}{c}", np.uint64(c)) for s in "ab" for c in (0, 7, 15, 63, 512)]
+    alike = {7: (7, 15), 15: (7, 15, 63), 63: (15, 63), 512: (512,)}
+    expected = [(f"b{c}", f"resembles a{k} in a") for k, others in alike.items() for c in others]
+    assert near_duplicates.near_pairs(hashes) == expected
+    many = [(s, f"{i}", np.uint64(9)) for s in "ab" for i in range(15)]
+    found = near_duplicates.near_pairs(many)
+    assert (len(found), found[-1]) == (200, ("4", "resembles 13 in a"))
+
+
+def test_a_sample_of_shapes():
+    box = {"boxes": np.array([[1, 2, 3, 4]], np.int32), "box_image": np.array([1], np.int32)}
+    values = {"label_map": {"cat": 50, "dog": 100}, "box_class": np.array([1], np.uint8)}
+    masks = dataset(2).masks * np.array([50, 100], np.uint8)
+    sample = shapes.ShapesItem("", dataset(2, masks=masks, **box, **values), 1).sample()
+    assert sample.boxes == [(1, (1, 2, 4, 5))]
+    np.testing.assert_array_equal(sample.masks, dataset(2).masks[1])

@@ -149,3 +149,18 @@ def test_wrong_arguments_and_files_and_no_pycocotools(tmp_path, monkeypatch):
         fails(DataError, r"annotations.json: not (JSON|COCO)", load_coco, path)
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
     fails(DataError, r"pip install 'segjax\[coco\]'", load_coco, path)
+
+
+def test_compressed_run_lengths_agree_with_pycocotools(tmp_path):
+    from pycocotools import mask as reference
+
+    random = np.random.default_rng(5)
+    tables = coco_tables(8)
+    expected = []
+    # The last is all ones: it starts with a run of no zeros.
+    for cat, share in zip(tables["annotations"][1::2], np.linspace(0.02, 1, 8), strict=True):
+        on = np.asfortranarray(random.random(SIZE) < share, np.uint8)
+        cat["segmentation"]["counts"] = reference.encode(on)["counts"].decode()
+        expected.append(on)
+    ds = load_coco(write_coco(tmp_path, tables), classes=["cat"])
+    np.testing.assert_array_equal(ds.masks[..., 0], expected)

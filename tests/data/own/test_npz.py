@@ -57,30 +57,6 @@ def test_grey_images_ignore_and_splits(path):
     np.testing.assert_array_equal(load(path, split="test").images[0, ..., 1], picture(2)[..., 0])
 
 
-A, B, C = 6, 16, 24
-WRONG = [
-    ({"images": np.zeros((A, B, C, 3))}, r"images is float64, expected uint8 \(0..255"),
-    ({"images": np.zeros((A, B, C, 4), np.uint8)}, r"images has shape \[6, 16, 24, 4\]"),
-    ({"masks": np.zeros((5, B, C), np.uint8)}, r"masks has shape \[5, 16, 24\], expected \[6"),
-    ({"masks": np.zeros((A, B, C))}, "masks is float64"),
-    ({"masks": arrays()["masks"] * 50}, "masks go up to 100"),
-    ({"class_names": ["cat"]}, r"mask values out of range.*image 000000 \(2; exp"),
-    ({"class_names": ["cat", "cat"]}, "names the class 'cat' twice"),
-    ({"class_names": [1, 2]}, "class_names must be a list of text"),
-    ({"ignore": np.zeros((A, B), bool)}, r"ignore has shape \[6, 16\]"),
-    ({"split": ["train"] * 5}, "split must name train, val or test"),
-    ({"split": ["dev"] * A}, "split must name train, val or test"),
-    ({"masks": None}, "has no array 'masks'; it holds images"),
-    ({"masks": np.full((A, B, C, 2), 3, np.uint8)}, r"mask values out of range.*\(3; expected"),
-    ({"images": np.zeros((0, B, C, 3), np.uint8)}, "images is empty"),
-]
-
-
-@pytest.mark.parametrize(("content", "message"), WRONG, ids=[m[:25] for _, m in WRONG])
-def test_wrong_arrays_have_one_line(path, content, message):
-    fails(DataError, message, load, write(path, **{**arrays(), **content}), names=[path])
-
-
 def test_a_pickle_inside_never_runs_and_damage_is_told(path, tmp_path):
     write(path, images=arrays()["images"], masks=np.array([Hostile(tmp_path / "ran")]))
     message = "'masks' holds Python objects, which are never unpickled"
