@@ -80,7 +80,7 @@ def test_merging_equals_the_whole():
         np.testing.assert_array_equal(getattr(merged, name), leaf)
     np.testing.assert_array_equal(m.boundary_f1(merged), m.boundary_f1(whole))
     joined = m.SurfaceDistances.concatenate([m.surface_distances(*batch) for batch in batches])
-    found = m.surface_distances(pred, target)
+    found = m.SurfaceDistances.concatenate([m.surface_distances(pred, target)])
     for score in SCORES:
         values = (score(distances, missing="diagonal") for distances in (joined, found))
         np.testing.assert_array_equal(*values)

@@ -44,6 +44,7 @@ def tried():
     for score in (m.panoptic_quality, m.segmentation_quality, m.recognition_quality):
         yield from scored(score, pieces)
 
+    pred, target, some = pred[:, :13], target[:, :13], {"valid": some["valid"][:, :13]}
     for image, c in ((slice(2), 2), (3, 1), (5, slice(3))):
         target[image, ..., c] = False
     pred[:2, ..., 2] = pred[4, ..., 0] = False
