@@ -3,9 +3,7 @@ import shutil
 
 import numpy as np
 
-from segjax.config import Config
 from segjax.data.own.samples import region_boxes
-from segjax.data.own.source import build_dataset, scan_source
 from segjax.errors import DataError
 from tests.data.data_files import agree, fails, labels, load_folder, picture, save, write_folder
 
@@ -105,19 +103,6 @@ def test_colours_of_classes(tmp_path):
     np.testing.assert_array_equal(ds.ignore[0], mask == 3)
     (tmp_path / "classes.json").write_text('{"cat": [255, 0, 0]}')
     fails(DataError, r"\[0, 0, 128\]; expected the colours of classes.json", load_folder, tmp_path)
-
-
-def test_sizes_that_vary_come_to_one_size(tmp_path):
-    for name, size in (("a", (20, 30)), ("b", (40, 40)), ("c", (32, 64))):
-        save(tmp_path / "images" / f"{name}.png", picture(1, size))
-        save(tmp_path / "masks" / f"{name}.png", labels(1, size))
-    assert load_folder(tmp_path).image_size == (32, 40)
-    source = scan_source(Config(data=f"folder:{tmp_path}"))
-    for fit in ("resize", "crop", "pad"):
-        ds = build_dataset(source, source.splits["all"], "any", size=(24, 16), fit=fit)
-        assert ds.image_size == (24, 16)
-        assert (ds.ignore is not None) == (fit == "pad")
-        assert set(np.unique(ds.masks)) == {0, 1}
 
 
 def test_boxes_are_those_of_connected_regions(tmp_path):

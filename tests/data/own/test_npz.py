@@ -82,3 +82,16 @@ def test_a_pickle_inside_never_runs_and_damage_is_told(path, tmp_path):
         for name, data in members.items():
             archive.writestr(name, data)
     fails(DataError, r"'images' is damaged .its header states 290384028 bytes", load, path)
+
+
+def test_the_second_version_of_npy_and_the_most_that_is_unpacked(path, monkeypatch):
+    with zipfile.ZipFile(path, "w") as archive:
+        for key, values in arrays().items():
+            with archive.open(f"{key}.npy", "w") as file:
+                np.lib.format.write_array(file, values, version=(2, 0))
+    told = [zipfile.ZipInfo("images.npy"), zipfile.ZipInfo("masks.npy")]
+    told[0].file_size, told[1].file_size = 2**36 - 1, 1
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", lambda self: told)
+    assert len(load(path)) == 6
+    told[1].file_size = 2
+    fails(DataError, "unpacks to more than 64 GiB", load, path)

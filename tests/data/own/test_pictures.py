@@ -77,7 +77,7 @@ def test_damaged_files_are_refused(tmp_path, suffix):
 
 
 def test_other_refusals(tmp_path, monkeypatch):
-    others = [Image.fromarray(picture(seed)) for seed in (1, 2)]
+    others = [Image.fromarray(picture(1))]
     save(tmp_path / "pages.tif", picture(0), save_all=True, append_images=others)
     save(tmp_path / "float.tif", np.zeros((8, 8), np.float32))
     save(tmp_path / "mask.jpg", picture(0))

@@ -20,6 +20,15 @@ def test_open_source_keeps_one_size(tmp_path):
         open_source(Config(data=f"folder:{write_folder(tmp_path / 'one', 1)}"))
 
 
+def test_data_that_memory_just_holds(tmp_path, monkeypatch):
+    root = write_folder(tmp_path, 4)  # 4 * 16 * 24 * (3 + 2 + 1) are 96 * 96 bytes
+    pages = {"SC_PAGE_SIZE": 96, "SC_PHYS_PAGES": 96}
+    monkeypatch.setattr("os.sysconf", lambda name: pages[name])
+    assert len(load(f"folder:{root}")) == 4
+    pages["SC_PHYS_PAGES"] = 95
+    fails(DataError, r"GiB.*choose a smaller --image_size", load, f"folder:{root}")
+
+
 def test_quick_check_passes_good_data_warns_of_an_absent_class_and_refuses_by_name():
     starts = {"train": 0, "val": 10, "test": 20}
     assert quick_check({split: dataset(start=start) for split, start in starts.items()}) == []
