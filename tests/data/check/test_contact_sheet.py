@@ -34,7 +34,7 @@ def draw_sheet(path):
         )
         tiles = []
         for index, size in enumerate(
-            [(16, 24), (160, 160), (97, 40), (240, 480), (50, 1), (8, 9), (700, 3)]
+            [(16, 24), (160, 160), (97, 40), (240, 480), (50, 1), (8, 9), (700, 3), (3, 700)]
         ):
             masks = np.stack([labels(index, (max(size), max(size))) == k for k in (1, 2)], -1)
             masks = masks[: size[0], : size[1]].astype(np.uint8)
@@ -57,8 +57,17 @@ def test_a_sheet_as_it_was_looked_at(tmp_path):
         *([287, 28, "(striped: ignored)", ink], 12, [8, 56, "val: ", ink]),
         *([346, 56, f"val: {x}", ink], [684, 56, f"val: {x * 2}", ink]),
         *([8, 240, f"val: {x * 3}", ink], [346, 240, f"val: ...{(x * 3)[2:]}", ink]),
-        *([left, top, f"val: ...{(x * 3)[2:]}", ink] for left, top in ((684, 240), (8, 424))),
+        *(
+            [left, top, f"val: ...{(x * 3)[2:]}", ink]
+            for left, top in ((684, 240), (8, 424), (346, 424))
+        ),
     ]
+
+
+def test_a_sheet_of_one(tmp_path):
+    sample = Sample(picture(0), np.zeros((16, 24, 1), np.uint8))
+    write_sheet(tmp_path / "one.png", [make_tile(sample, split="val", name="")], [])
+    assert np.array(Image.open(tmp_path / "one.png")).shape == (228, 346, 3)
 
 
 def test_hashes_and_near_pairs(monkeypatch):

@@ -131,4 +131,5 @@ def test_purdue_shapes_files(tmp_path, run, monkeypatch):
     assert "train: 5 images" in out
     assert "val" not in out
     assert run("x-test.gz", "y-test.gz")[0] == 2
+    assert "one PATH at a time" in run("a.gz", "x-test.gz", "b.gz")[2]
     assert "test: 3 images" in run("x-test.gz")[1]

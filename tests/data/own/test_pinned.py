@@ -77,13 +77,14 @@ def shortened(lines, usual):
 
 
 @pytest.mark.parametrize("kind", ["folder", "layout", "coco", "npz"])
-def test_cases_of_own_data(tmp_path, monkeypatch, kind):
+def test_cases_of_own_data(tmp_path, monkeypatch, capsys, kind):
     content = json.loads((GOLDENS / f"own_{kind}.json").read_text())
     for number, (name, changes, expected) in enumerate(content["cases"]):
         (tmp_path / f"{number}").mkdir()
         monkeypatch.chdir(tmp_path / f"{number}")
         lines = judged(pathlib.Path(), content["bases"][name], changes)
         assert shortened(lines, content["usual"][name]) == expected, (name, changes, lines)
+    assert capsys.readouterr().err == ""  # no progress is shown
 
 
 def read_all(path, values, mode, orientation):
