@@ -1,6 +1,7 @@
 """Sheets and near copies, to the pixel and the bit; what is written on a sheet is left out."""
 
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -12,21 +13,14 @@ from segjax.data.own.samples import Sample
 from tests.data.data_files import dataset, labels, picture
 
 SHEET = pathlib.Path(__file__).parents[2] / "goldens" / "contact_sheet.png"
-
-
-class Font:
-    """Every letter is seven pixels wide, on every machine."""
-
-    @staticmethod
-    def getlength(text):
-        return 7 * len(text)
+FONT = types.SimpleNamespace(getlength=lambda text: 7 * len(text))  # on every machine
 
 
 def draw_sheet(path):
     """Draw one sheet of pictures of many sizes; return what stands where."""
     told = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ImageFont, "load_default", lambda size: told.append(size) or Font)
+        patch.setattr(ImageFont, "load_default", lambda size: told.append(size) or FONT)
         patch.setattr(
             ImageDraw.ImageDraw,
             "text",

@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import numpy as np
@@ -74,20 +73,6 @@ def test_without_a_file_classes_go_by_value(tmp_path):
     np.testing.assert_array_equal(ds.masks[0, ..., 0], labels(0) > 0)
     assert ds.ignore is None
     assert load_folder(tmp_path, classes=["leaf"]).class_names == ("leaf",)
-
-
-def test_class_file_with_values_background_and_choice(tmp_path):
-    write_folder(tmp_path, 2, classes=None, stored=lambda mask: mask * 100)
-    (tmp_path / "classes.json").write_text(json.dumps({"bg": 0, "dog": 200, "cat": 100}))
-    ds = load_folder(tmp_path)
-    assert ds.class_names == ("dog", "cat")
-    np.testing.assert_array_equal(ds.masks[0, ..., 0], labels(0) == 2)
-    chosen = load_folder(tmp_path, classes=["cat"])
-    np.testing.assert_array_equal(chosen.masks[0, ..., 0], labels(0) == 1)
-    fails(DataError, "no class 'cap'; did you mean 'cat'", load_folder, tmp_path, classes=["cap"])
-    (tmp_path / "classes.json").unlink()
-    write_folder(tmp_path, 2, classes="background\ncat\ndog\n")
-    assert load_folder(tmp_path).class_names == ("cat", "dog")
 
 
 def test_colours_of_classes(tmp_path):

@@ -1,11 +1,13 @@
 """Own data of every kind, right and wrong, is read, loaded, judged and refused as pinned."""
 
+import contextlib
 import copy
 import functools
 import itertools
 import json
 import operator
 import pathlib
+import tempfile
 import zlib
 
 import numpy as np
@@ -22,6 +24,7 @@ from segjax.errors import SegjaxError
 from tests.data.data_files import save
 
 GOLDENS = pathlib.Path(__file__).parents[2] / "goldens"
+KINDS = ("folder", "layout", "coco", "npz")
 
 
 def array(dtype, shape, values):
@@ -76,14 +79,22 @@ def shortened(lines, usual):
     ]
 
 
-@pytest.mark.parametrize("kind", ["folder", "layout", "coco", "npz"])
-def test_cases_of_own_data(tmp_path, monkeypatch, capsys, kind):
+def judged_again(kind):
+    """Return a file of cases, and what each of them gives now."""
     content = json.loads((GOLDENS / f"own_{kind}.json").read_text())
-    for number, (name, changes, expected) in enumerate(content["cases"]):
-        (tmp_path / f"{number}").mkdir()
-        monkeypatch.chdir(tmp_path / f"{number}")
-        lines = judged(pathlib.Path(), content["bases"][name], changes)
-        assert shortened(lines, content["usual"][name]) == expected, (name, changes, lines)
+    found = []
+    for name, changes, _ in content["cases"]:
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            lines = judged(pathlib.Path(), content["bases"][name], changes)
+        found.append([name, changes, shortened(lines, content["usual"][name])])
+    return content, found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cases_of_own_data(capsys, kind):
+    content, found = judged_again(kind)
+    for now, pinned in zip(found, content["cases"], strict=True):
+        assert now == pinned
     assert capsys.readouterr().err == ""  # no progress is shown
 
 
@@ -113,14 +124,34 @@ def fits():
         image = np.stack([values, values // 2, 250 - values], axis=-1)
         for how in (make_fit(source, (side, 8), mode) for mode in FITS):
             edges = [how.box(box) or (-9,) * 4 for box in boxes]
-            yield [*how.region, *how.place, *choose_size(0, [source, (side, 8)]), *np.ravel(edges)]
+            size = choose_size(0, [source, (side, 8)])
+            yield [float(x) for x in (*how.region, *how.place, *size, *np.ravel(edges))]
             laid = [how.mask(values)[::2], how.image(image)[::4], how.padding()]
             yield [int(value) for part in laid for value in part.ravel()]
 
 
-def test_reading_and_laying(tmp_path):
+def pictures_again():
+    """Return the file of pictures as it would be written now."""
     content = json.loads((GOLDENS / "own_pictures.json").read_text())
-    for (name, *how), expected in content["read"]:
-        assert [*read_all(tmp_path / name, *how)] == expected, (name, how)
-    for found, expected in zip(fits(), content["fits"], strict=True):
+    with tempfile.TemporaryDirectory() as folder:
+        for case in content["read"]:
+            (name, *how), _ = case
+            case[1] = [*read_all(pathlib.Path(folder) / name, *how)]
+    return content | {"fits": [*fits()]}
+
+
+def test_reading_and_laying():
+    content, now = json.loads((GOLDENS / "own_pictures.json").read_text()), pictures_again()
+    assert now["read"] == content["read"]
+    for found, expected in zip(now["fits"], content["fits"], strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1 if len(found) > 40 else 0)
+
+
+def write():
+    """Pin what the cases give now."""
+    files = {"own_pictures": pictures_again()}
+    for kind in KINDS:
+        content, found = judged_again(kind)
+        files[f"own_{kind}"] = content | {"cases": found}
+    for name, content in files.items():
+        (GOLDENS / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")))
