@@ -31,7 +31,12 @@ def tried():
         objects = m.match_objects(pred, target, **boxes, **how)
         yield f"objects {k}", list(vars(objects).values())[:5]
         size = {"by": "size"}
-        for by in ({"limits": (4, 16, 99)} | size, {"threshold": 0.8} | size, {"by": "hidden"}, {}):
+        for by in (
+            {"limits": (4, 16, 99)} | size,
+            {"threshold": 0.8} | size,
+            {"by": "hidden"},
+            {"threshold": 1},
+        ):
             counts = m.count_objects(objects, **by)
             yield f"found {k} {by}", [counts.found, counts.number]
             yield f"limits {k} {by}", [*counts.limits, counts.threshold]
