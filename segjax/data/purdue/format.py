@@ -35,8 +35,7 @@ class _Images:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.images = np.empty((0, 0, 0, 3), np.uint8)
-        self.masks = np.empty((0, 0, 0, 0), np.uint8)
+        self.images = self.masks = np.empty((0,) * 4, np.uint8)
         self.count = 0
         self.box_row, self.box_key, self.boxes = (array.array("i") for _ in range(3))
 
@@ -101,7 +100,7 @@ class _Images:
     def _channel(self, node: nodes.List, where: str) -> np.ndarray:
         if node.row >= 0 and node.channel >= 0:
             return self.images[node.row, :, :, node.channel]
-        if node.row >= 0 or node.small is None:
+        if node.small is None:
             raise BadStreamError(f"{where} has colours that are not ints of 0..255")
         (height, width), count = self.images.shape[1:3], len(node.small)
         odd = f"{where} has {count} values in a colour, expected {height}x{width}"
@@ -139,7 +138,7 @@ class _Images:
 
 def _items(value: Any, count: int) -> list[Any] | tuple[Any, ...]:
     """Return the ``count`` items of a list or tuple; nothing if it is not one."""
-    items = value.plain() if type(value) is nodes.List and value.row < 0 else value
+    items = value.plain() if type(value) is nodes.List else value
     return items if type(items) in (list, tuple) and len(items) == count else ()
 
 
@@ -158,7 +157,7 @@ def _label_map(labels: nodes.Dict, classes: int, count: int) -> dict[str, int]:
 
 
 def _rows(records: nodes.Dict, count: int) -> np.ndarray:
-    rows = np.full(count, -1, np.int64)
+    rows = np.empty(count, np.int64)
     found = len(records.data)
     shared = len({id(value) for value in records.data.values()}) != found
     refuse_if(shared, "the data set holds one image record under two keys")

@@ -71,8 +71,8 @@ class Dtype(Node):
 class Array(Node):
     """A NumPy array over its raw bytes; after release, a row of the finished masks."""
 
-    values: np.ndarray | None = field(default=None, init=False)
-    row: int = field(default=-1, init=False)
+    values: np.ndarray | None = None
+    row: int = -1
 
     def fill(self, dtype: Any, shape: Any, data: Any, order: Literal["C", "F"]) -> "Array":
         """Set the content, return self; BadStreamError if shape, dtype and bytes do not fit."""
@@ -103,10 +103,10 @@ class List(Node):
     the whole image.
     """
 
-    small: bytearray | None = field(default_factory=bytearray, init=False)
-    items: list[Any] = field(default_factory=list, init=False)
-    row: int = field(default=-1, init=False)
-    channel: int = field(default=-1, init=False)
+    small: bytearray | None = field(default_factory=bytearray)
+    items: list[Any] = field(default_factory=list)
+    row: int = -1
+    channel: int = -1
 
     def append(self, value: Any) -> None:
         """Add one item."""
@@ -135,7 +135,7 @@ class List(Node):
 class Dict(Node):
     """A dict with ints and strings as keys, each only once."""
 
-    data: dict[int | str, Any] = field(default_factory=dict, init=False)
+    data: dict[int | str, Any] = field(default_factory=dict)
 
     def set(self, key: Any, value: Any) -> None:
         """Add one entry."""

@@ -148,12 +148,12 @@ def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
     end = buf.find(b"aa", pos, pos + _WINDOW)  # of the list, which is appended to another
     end = end + 1 if end > 0 else buf.rfind(b"\na", pos, pos + _WINDOW) + 2
     text = np.frombuffer(buf, np.uint8, max(0, end - pos), pos)
-    # Tokens "I" digits "\n" "a"; each ends with its "a".
+    # Tokens "I" digits "\n" "a"; each ends with its "a". Without digits, "I" is at the ones' place.
     newline = np.flatnonzero(text == 10)
     begin = np.zeros_like(newline)
     np.add(newline[:-1], 2, out=begin[1:])
     digits = newline - begin - 1
-    good = (text[begin] == 73) & (text[newline + 1] == 97) & (digits > 0)
+    good = (text[begin] == 73) & (text[newline + 1] == 97)
     ones = text[newline - 1] - np.uint8(48)
     good &= ones <= 9
     values = ones.astype(np.uint16)
