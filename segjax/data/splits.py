@@ -90,7 +90,7 @@ def _find_file(config: Config, name: str, *, say: Say) -> Path:
     for path in (given, root / name):
         if path.is_file():
             return path
-    if given.name != name or name not in FILES:
+    if name not in FILES:
         raise ConfigError(f"{name}: no such file here or in {root}")
     fetch(root, notify=say)
     return root / name
