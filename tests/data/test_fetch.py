@@ -5,6 +5,7 @@ import io
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -44,8 +45,13 @@ def pin(path, monkeypatch):
     return path
 
 
-def test_takes_the_four_files_and_later_only_what_is_missing_or_wrong(archive, tmp_path):
+def test_takes_the_four_files_and_later_what_is_missing_or_wrong(archive, tmp_path, monkeypatch):
     calls, root = [], tmp_path / "root" / "deep"
+    assert fetching._MAX_FILE_BYTES == 32 * 2**20
+    longest = max(map(len, CONTENT.values()))
+    monkeypatch.setattr(fetching, "_MAX_FILE_BYTES", longest - 1)
+    fails(DataError, "not a plain", fetching.fetch, tmp_path / "no", download=lambda to: archive)
+    monkeypatch.setattr(fetching, "_MAX_FILE_BYTES", longest)
 
     def fetch():
         return fetching.fetch(root, download=lambda to: calls.append(to) or archive)
@@ -71,13 +77,12 @@ def test_takes_the_four_files_and_later_only_what_is_missing_or_wrong(archive, t
 @pytest.mark.parametrize(
     ("members", "tail", "message"),
     [
-        (MEMBERS, b"\0", "SHA-256 is not that"),
+        (MEMBERS, b"\0", "SHA-256 is not that"), ([], b"", "lacks"),
         ([(MEMBERS[0][0], b"other content"), *MEMBERS[1:]], b"", "wrong SHA-256"),
-        ([], b"", "lacks"),
         ([(MEMBERS[0][0], "/etc/passwd"), *MEMBERS[1:]], b"", "not a plain data file"),
         (b"\x1f\x8b not a tar", b"", "damaged"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_archive_leaves_nothing(members, tail, message, archive, tmp_path, monkeypatch):
     if isinstance(members, bytes):
         archive.write_bytes(members)
@@ -92,32 +97,38 @@ def test_a_wrong_archive_leaves_nothing(members, tail, message, archive, tmp_pat
 @pytest.mark.parametrize(
     ("output", "advice"),
     [
-        ("/usr/bin/python: No module named pip", "ensurepip"),
+        ("/usr/bin/python: No module named pip", "ensurepip"), ("", "said nothing"),
+        ("done", "left no archive"), ("archive", "DLStudio.tar.gz: its SHA-256 is not that"),
+        ("some trace\nERROR: something new", "something new"), (None, "ten minutes"),
         ("WARNING: Retrying after connection broken\nERROR: No matching distribution", "reached"),
         ("ERROR: Could not find a version (from versions: none)\nERROR: No match", "reached"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS", "wrong SHA-256"),
         ("ERROR: Could not install: [Errno 28] No space left on device", "disk is full"),
         ("ERROR: [Errno 13] Permission denied: '/x'", "may not write"),
-        ("some trace\nERROR: something new", "something new"),
-        ("", "said nothing"),
-        ("done", "left no archive"),
-        (None, "ten minutes"),
     ],
-)
+)  # fmt: skip
 def test_each_failure_of_pip_is_one_line_with_advice(output, advice, tmp_path, monkeypatch):
     def run(command, **options):
+        how = {"capture_output": True, "text": True, "errors": "replace", "check": False}
+        assert options == how | {"timeout": 600}
         assert command[:4] == [sys.executable, "-m", "pip", "download"]
         assert "--require-hashes" in command
         if output is None:
             raise subprocess.TimeoutExpired(command, 1)
-        return subprocess.CompletedProcess(command, int(output != "done"), "", output)
+        if output == "archive":
+            Path(command[-1], "DLStudio.tar.gz").touch()
+        failed = output not in ("done", "archive")
+        return subprocess.CompletedProcess(command, int(failed), "", output)
 
     monkeypatch.setattr(fetching.subprocess, "run", run)
-    fails(DataError, advice, fetching.fetch, tmp_path, names=["--data=synthetic"])
+    names = ["--data=synthetic"] * (output != "archive")
+    fails(DataError, advice, fetching.fetch, tmp_path, names=names)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_command_line_and_a_folder_that_cannot_be_made(archive, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("in the way")
+    fails(DataError, "--dataroot", fetching.fetch, tmp_path / "file" / "root")
     monkeypatch.setattr(fetching, "_download_with_pip", lambda folder: archive)
     assert fetching.main(["--dataroot", str(tmp_path / "root")]) == 0
     assert "10000-train" in capsys.readouterr().out
@@ -126,7 +137,7 @@ def test_command_line_and_a_folder_that_cannot_be_made(archive, tmp_path, monkey
     _out, err = capsys.readouterr()
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+    monkeypatch.setattr(fetching, "fetch", lambda *root, notify: exec("raise KeyboardInterrupt"))
+    assert fetching.main([]) == 1
     assert fetching.main(["--nonsense"]) == 2
     assert fetching.main(["--help"]) == 0
-    (tmp_path / "file").write_text("in the way")
-    fails(DataError, "--dataroot", fetching.fetch, tmp_path / "file" / "root")

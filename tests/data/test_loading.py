@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ def test_later_loads_map_the_arrays_of_the_first_until_the_file_changes(
         assert ds.source == str(source)
         assert ds.name == "good"
     assert entry_of(reader).name == sha256(moved)
+    assert entry_of(reader).stat().st_mode & 0o777 == 0o755
     other = synthetic(5, seed=9)
     write_gz(other, source)
     agree(reader(source), other)
@@ -77,17 +79,14 @@ def set_fact(**facts):
 @pytest.mark.parametrize(
     ("file", "damage", "reason"),
     [
-        ("images.npy", flip, "damaged images.npy"),
-        ("masks.npy", cut, "masks.npy of the wrong size"),
-        ("boxes.npy", Path.unlink, "damaged"),
-        ("entry.json", Path.unlink, "damaged"),
-        ("entry.json", cut, "damaged"),
-        ("entry.json", lambda f: f.write_text("[]"), "damaged"),
+        ("images.npy", flip, "damaged images.npy"), ("masks.npy", cut, "masks.npy of the wrong"),
+        ("boxes.npy", Path.unlink, "damaged"), ("entry.json", Path.unlink, "damaged"),
+        ("entry.json", cut, "damaged"), ("entry.json", lambda f: f.write_text("[]"), "damaged"),
         ("entry.json", set_fact(format_version=0), "format 0, not 1"),
         ("entry.json", set_fact(label_map={"a": 1}), "damaged"),
         ("entry.json", set_fact(files={}), "damaged"),
     ],
-)
+)  # fmt: skip
 def test_a_spoilt_entry_is_rebuilt_and_said_so(file, damage, reason, source, small, reader):
     reader(source)
     damage(entry_of(reader) / file)
@@ -124,6 +123,14 @@ def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monk
     assert capfd.readouterr() == ("", "")
     load(source, progress=True)
     assert "good.gz" in capfd.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr("tqdm.tqdm", tqdm := mock.MagicMock())
+        bar = tqdm.return_value.__enter__.return_value
+        bar.n = 5
+        load(source, cache=False)
+    assert bar.update.call_args.args == (source.stat().st_size - 5,)
+    how = {"unit": "B", "unit_scale": True, "leave": False, "disable": True}
+    assert tqdm.call_args.kwargs == {"desc": "reading good.gz", **how}
     flip(next((tmp_path / "cache").rglob("images.npy")))
     load(source, progress=False)
     out, err = capfd.readouterr()

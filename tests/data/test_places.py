@@ -15,6 +15,7 @@ def test_folders_follow_each_system(monkeypatch, tmp_path):
         ("linux", "XDG_CACHE_HOME", "relative", ".cache/segjax"),
         ("linux", "XDG_CACHE_HOME", tmp_path / "xdg", "xdg/segjax"),
         ("darwin", "", "", "Library/Caches/segjax"),
+        ("win32", "", "", "AppData/Local/segjax/cache"),
         ("win32", "LOCALAPPDATA", tmp_path / "local", "local/segjax/cache"),
         ("win32", "SEGJAX_CACHE", tmp_path / "mine", "mine"),
     ):

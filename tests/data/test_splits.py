@@ -1,13 +1,16 @@
 """From the settings of a run to its images."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
 from segjax.config import Config
+from segjax.data import splits as splitting
+from segjax.data import write_gz
 from segjax.data.purdue.synthetic import synthetic
-from segjax.data.splits import SYNTHETIC_TEST_SEED_OFFSET, load_splits
+from segjax.data.splits import FILES, load_splits
 from segjax.errors import ConfigError
 from tests.data.data_files import fails, write_folder
 
@@ -27,10 +30,29 @@ def test_synthetic_images_are_drawn_cut_and_shortened():
     whole = synthetic(12, seed=5)
     np.testing.assert_array_equal(splits.train.images, whole.images[:6])
     np.testing.assert_array_equal(splits.val.images, whole.images[9:])
-    other = synthetic(4, seed=5 + SYNTHETIC_TEST_SEED_OFFSET)
+    other = synthetic(4, seed=5 + 1_000_003)
     np.testing.assert_array_equal(splits.test.images, other.images[:2])
+    assert dataclasses.replace(splits, val=None).digest() != splits.digest()
+    assert len(load_splits(Config(data="synthetic", **settings | {"val_images": 11})).train) == 1
     with pytest.raises(ConfigError, match="leaves none of the 12 images"):
         load_splits(Config(data="synthetic", **settings | {"val_images": 12}))
+
+
+def test_purdue_files_are_found_in_dataroot_or_fetched(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        splitting, "fetch", lambda root, notify: [write_gz(small[:3], root / n) for n in FILES]
+    )
+    monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "cache"))
+    write_gz(small, tmp_path / "mine.gz")
+    labels = dict(zip("abcde", small.class_values, strict=True))
+    write_gz(dataclasses.replace(small, label_map=labels), tmp_path / "other.gz")
+    files = {"train_file": "mine.gz", "test_file": [*FILES][1], "progress": "off"}
+    config = Config(data="purdue", dataroot=str(tmp_path), val_images=2, **files)
+    splits = load_splits(config)
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (10, 2, 3)
+    for name, told in (("none.gz", "no such file"), ("other.gz", "mine.gz has the classes")):
+        fails(ConfigError, told, load_splits, config.replace(test_file=name))
+    assert splitting.PROGRESS == {"auto": None, "on": True, "off": False}
 
 
 def test_own_images_warn_and_need_a_test(tmp_path):

@@ -20,19 +20,11 @@ from tests.runs.checkpoint_states import State, assert_same, bits, make_state
 def test_leaves_keep_their_kind(tmp_path):
     patterns = np.array([0x7FC00001, 0xFF800000, 0x80000000, 1, 0x7F7FFFFF], np.uint32)
     state = {
-        "special": patterns.view(np.float32),
-        "numpy": np.arange(3.0),
-        "scalar": np.float32(2.5),
-        "int": 2**40,
-        "float": 0.1,
-        "flag": True,
-        "weak": jnp.asarray(5),
-        "strong": jnp.int32(5),
-        "none": None,
-        "empty": jnp.zeros((0, 3), jnp.bfloat16),
-        "other key": jax.random.key(1, impl="rbg"),
-        "keys": jax.random.split(jax.random.key(1), 3),
-    }
+        "special": patterns.view(np.float32), "numpy": np.arange(3.0), "scalar": np.float32(2.5),
+        "int": 2**40, "float": 0.1, "flag": True, "weak": jnp.asarray(5), "strong": jnp.int32(5),
+        "none": None, "empty": jnp.zeros((0, 3), jnp.bfloat16),
+        "other key": jax.random.key(1, impl="rbg"), "keys": jax.random.split(jax.random.key(1), 3),
+    }  # fmt: skip
     Checkpoints(tmp_path).save(0, state, {"worst": float("inf"), "lost": float("nan")})
     restored, meta, _ = Checkpoints(tmp_path).restore(state)
     assert str(meta) == "{'worst': inf, 'lost': nan}"

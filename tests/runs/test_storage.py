@@ -144,12 +144,10 @@ def test_wrong_values_from_the_reader_are_noticed(pair, monkeypatch):
     genuine, differs = storage._load, "array params/bias is not what was saved"
     monkeypatch.setattr(storage, "_load", load)
     for wrong, told in (  # cast, reinterpreted, reshaped, swapped
-        (lambda bias: bias.astype(np.float32), differs),
-        (lambda bias: bias.view(np.int16), differs),
-        (lambda bias: bias.reshape(2, 2), differs),
-        (lambda bias: bias[::-1], differs),
+        (lambda bias: bias.astype(np.float32), differs), (lambda bias: bias[::-1], differs),
+        (lambda bias: bias.view(np.int16), differs), (lambda bias: bias.reshape(2, 2), differs),
         (unreadable, "Orbax cannot read arrays: first line"),
-    ):
+    ):  # fmt: skip
         named = expect_fallback(pair[0].folder, told)
         assert ("array params/bias" in named) == (wrong is not unreadable)
         assert "second line" not in named
@@ -162,11 +160,10 @@ def test_a_checkpoint_asked_for_has_no_stand_in_and_all_reasons_are_told(tmp_pat
     other.save(30, make_state(1), {})
     for checkpoints, which, said in (
         (Checkpoints(tmp_path / "none"), "newest", r"no checkpoint in .*/none"),
-        (pair, 15, r"no step 15 in .*: it has the steps 10, 20"),
-        (pair, "latest", "which='latest'"),
+        (pair, 15, "no step 15 in .*: it has the steps 10, 20"), (pair, "latest", "which='latest'"),
         # Older steps would fit, but to use one would hide a mistake in the settings.
         (other, "newest", "step_00000030 does not belong to this run"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(CheckpointError, match=said):
             checkpoints.restore(small(0), which=which)
     assert lines == []
