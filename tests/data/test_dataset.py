@@ -78,10 +78,9 @@ def test_what_does_not_fit_is_refused(field, value, reason, small):
 
 
 def test_what_just_fits_is_taken_and_values_once_checked_are_not_again(small):
-    edges = np.array([[0, 0, 63, 63], [5, 5, 5, 5]], np.int32)
-    parts = {"boxes": edges, "box_image": np.array([0, 11], np.int32), "masks": SEVENS}
-    labels = {"a": 1, "b": 255, "c": 3, "d": 4, "e": 5}
-    parts |= {"box_class": small.box_class[:2], "label_map": labels}
+    parts = {"boxes": np.array([[0, 0, 63, 63], [5, 5, 5, 5]], np.int32), "masks": SEVENS}
+    parts |= {"box_image": np.array([0, 11], np.int32), "box_class": small.box_class[:2]}
+    parts |= {"label_map": {"a": 1, "b": 255} | dict.fromkeys("cde", 9)}
     dataclasses.replace(small, **parts, check_values=False)[:2]
     masks = np.zeros((300, 1, 1, 1), np.uint8)
     masks[299], parts = 7, {"images": masks.repeat(3, 3), "label_map": {"a": 1}}

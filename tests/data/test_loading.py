@@ -123,17 +123,16 @@ def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monk
     assert capfd.readouterr() == ("", "")
     load(source, progress=True)
     assert "good.gz" in capfd.readouterr().err
-    with monkeypatch.context() as patch:
-        patch.setattr("tqdm.tqdm", tqdm := mock.MagicMock())
-        bar = tqdm.return_value.__enter__.return_value
-        bar.n = 5
-        load(source, cache=False)
-    assert bar.update.call_args.args == (source.stat().st_size - 5,)
-    how = {"unit": "B", "unit_scale": True, "leave": False, "disable": True}
-    assert tqdm.call_args.kwargs == {"desc": "reading good.gz", **how}
     flip(next((tmp_path / "cache").rglob("images.npy")))
     load(source, progress=False)
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     assert "images.npy" in err
+    monkeypatch.setattr("tqdm.tqdm", tqdm := mock.MagicMock())
+    bar = tqdm.return_value.__enter__.return_value
+    bar.n = 5
+    load(source, cache=False)
+    assert bar.update.call_args.args == (source.stat().st_size - 5,)
+    how = {"unit": "B", "unit_scale": True, "leave": False, "disable": True}
+    assert tqdm.call_args.kwargs == {"desc": "reading good.gz", **how}

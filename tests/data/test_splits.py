@@ -39,14 +39,13 @@ def test_synthetic_images_are_drawn_cut_and_shortened():
 
 
 def test_purdue_files_are_found_in_dataroot_or_fetched(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        splitting, "fetch", lambda root, notify: [write_gz(small[:3], root / n) for n in FILES]
-    )
+    test = [*FILES][1]
+    monkeypatch.setattr(splitting, "fetch", lambda to, notify: write_gz(small[:3], to / test))
     monkeypatch.setenv("SEGJAX_CACHE", str(tmp_path / "cache"))
     write_gz(small, tmp_path / "mine.gz")
     labels = dict(zip("abcde", small.class_values, strict=True))
     write_gz(dataclasses.replace(small, label_map=labels), tmp_path / "other.gz")
-    files = {"train_file": "mine.gz", "test_file": [*FILES][1], "progress": "off"}
+    files = {"train_file": "mine.gz", "test_file": test, "progress": "off"}
     config = Config(data="purdue", dataroot=str(tmp_path), val_images=2, **files)
     splits = load_splits(config)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (10, 2, 3)

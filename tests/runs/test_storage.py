@@ -187,13 +187,17 @@ def test_manifest_says_what_is_inside(tmp_path):
     from orbax.checkpoint import v1
 
     path = Checkpoints(tmp_path).save(7, make_state(7), META, best_score=0.25)
-    manifest = json.loads((path / "manifest.json").read_text())
+    manifest = json.loads(text := (path / "manifest.json").read_text())
+    assert text.startswith('{\n "format": 1,\n "step": 7,\n')
+    assert storage._seal({"a": 1, "b": 2}) == storage._seal({"b": 2, "a": 1})
     assert (manifest["step"], manifest["score"], manifest["meta"]) == (7, 0.25, META)
     kernel = manifest["arrays"]["params/conv_0/kernel"]
     assert (kernel["dtype"], kernel["shape"]) == ("float32", [3, 3, 8, 8])
     assert manifest["arrays"]["key"]["key_impl"] == "threefry2x32"
     on_disk = {p.relative_to(path).as_posix() for p in files_of(path)}
     assert on_disk == {*manifest["files"], "manifest.json"}
+    size = sum(entry["bytes"] for entry in manifest["files"].values())
+    assert size > sum(leaf.nbytes for leaf in jax.tree.leaves(make_state(7)))  # not compressed
     # Orbax alone can read the arrays.
     mean = make_state(7).opt_state[1][0].mu["conv_0"]["kernel"]
     np.testing.assert_array_equal(v1.load(path / "arrays")["opt_state/1/0/mu/conv_0/kernel"], mean)

@@ -67,9 +67,9 @@ def test_every_protocol_and_writer_gives_the_values_and_runs_nothing(
     hostile = [small_object[0], Hostile(tmp_path / "was-here")]
     fails(DataError, "asks for the name", read, write_pickle(hostile, protocol=protocol))
     assert not (tmp_path / "was-here").exists()
-    values, mask = [*range(256)], np.full((1, 16, 16), 9, np.uint8)
-    whole = [{0: [values, values[::-1], values, mask, {0: []}]}, {"a": 9}]
-    channels = read(write_pickle(whole, protocol=protocol)).images[0].reshape(256, 3).T
+    values = [*range(256)]
+    content = whole((1, 16, 16), r=values, g=values[::-1], b=values)
+    channels = read(write_pickle(content, protocol=protocol)).images[0].reshape(256, 3).T
     np.testing.assert_array_equal(channels, [values, values[::-1], values])
     # Modules of NumPy 1 and 2 have other names.
     names = b"numpy._core.", b"numpy.core."
@@ -246,16 +246,14 @@ def test_what_may_be_held_and_how_many_instructions_have_two_sides(monkeypatch):
 def test_runs_of_ints_are_taken_as_they_are_spelled():
     spelled = [b"I%d\na" % v for v in range(256)]
     wrong = b"I1:\na I1:5\na I:\na I01\na I09\na I099\na I256\na I\na J1\na I1\nb I-1\na"
-    cases = [([*spelled, end], 256) for end in (b"", b"aI1\na")]
-    cases.append(([b"I1\na", b"I22\na", b"I333\na"], 2))
+    cases = [([*spelled, end], 256) for end in (b"", b"aI1\na", b"I333\na")]
     for pos in (0, 3):
         for text, taken in (*cases, *(([line], 0) for line in wrong.split(b" "))):
             found = bytes(int(t[1:-2]) for t in text[:taken]), pos + len(b"".join(text[:taken]))
             assert text_run(b"\na?"[:pos] + b"".join(text), pos) == found
-        for data in (b"K\1K\2e.", b"K\1K\2eKK"):
-            assert binary_run(b"K?e"[:pos] + data, pos) == (b"\1\2", pos + 5)
-        for data in (b"K\1M\2e.", b"K\1K\2", b"J\1e."):
-            assert binary_run(b"K?e"[:pos] + data, pos) == (b"", pos)
+        for data in (b"K\1K\2e.", b"K\1K\2eKK", b"K\1M\2e.", b"K\1K\2", b"J\1e."):
+            found = (b"\1\2", pos + 5) if data[:5] == b"K\1K\2e" else (b"", pos)
+            assert binary_run(b"K?e"[:pos] + data, pos) == found
 
 
 def test_the_stream_takes_what_is_asked_for(monkeypatch, tmp_path):
