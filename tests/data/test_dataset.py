@@ -102,6 +102,5 @@ def test_epochs_and_seeds_give_other_orders_and_wrong_ones_none():
     # The order that checkpoints rely on: it may never change.
     assert epoch_order(8, seed=1234, epoch=0).tolist() == [3, 1, 6, 4, 5, 2, 7, 0]
     epoch_order(1, seed=2**64 - 1, epoch=2**64 - 1)
-    wrong = (-1, 0, 0), (1, -1, 0), (1, 0, -1), (2**31, 0, 0), (1, 2**64, 0), (1, 0, 2**64)
-    for n, seed, epoch in wrong:
-        fails(ConfigError, "of at least 0", epoch_order, n, seed=seed, epoch=epoch)
+    for n, *a in ((-1, 0, 0), (1, -1, 0), (1, 0, -1), (2**31, 0, 0), (1, 2**64, 0), (1, 0, 2**64)):
+        fails(ConfigError, "of at least 0", epoch_order, n, seed=a[0], epoch=a[1])
