@@ -64,11 +64,11 @@ def test_later_loads_map_the_arrays_of_the_first_until_the_file_changes(
     assert entry_of(reader).name == sha256(source)
 
 
-def cut(file: Path):
+def cut(file):
     file.write_bytes(file.read_bytes()[:-3])
 
 
-def flip(file: Path):
+def flip(file):
     file.write_bytes(flipped(file.read_bytes(), file.stat().st_size - 1))
 
 

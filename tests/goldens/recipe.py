@@ -22,7 +22,7 @@ DICE_SCALE = 20.0
 STEPS = 10
 
 
-def random_state_dict(*, depth: int, seed: int = 0) -> dict[str, np.ndarray]:
+def random_state_dict(*, depth, seed=0):
     """Draw a state_dict, float64: convolutions as PyTorch does, batch norms away from 0 and 1.
 
     Every tensor has its own stream, named by its name, so depth changes no other tensor. Batch
@@ -48,37 +48,37 @@ def random_state_dict(*, depth: int, seed: int = 0) -> dict[str, np.ndarray]:
     return result
 
 
-def real_images() -> tuple[np.ndarray, np.ndarray]:
+def real_images():
     """Return images uint8 [20, 64, 64, 3] and masks uint8 [20, 64, 64, 5]."""
     with np.load(IMAGES) as stored:
         return stored["images"], stored["masks"]
 
 
-def batches(*, size: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def batches(*, size, count):
     """Return ``count`` batches of real images and masks, going round and round in order."""
     images, masks = real_images()
     picks = np.arange(size * count).reshape(count, size) % len(images)
     return [(images[pick], masks[pick]) for pick in picks]
 
 
-def golden_batches(*, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def golden_batches(*, count):
     """Return ``batches`` of two, cut to their middle 24 rows and columns: a golden stays small."""
     middle = np.s_[:, 20:44, 20:44]
     return [(images[middle], masks[middle]) for images, masks in batches(size=2, count=count)]
 
 
-def golden_path(*, depth: int, skip: bool) -> Path:
+def golden_path(*, depth, skip):
     """Return where the golden of one network is."""
     return FOLDER / f"dlstudio_depth{depth}_{'skips' if skip else 'none'}.npz"
 
 
-def digest(tensors: dict[str, np.ndarray]) -> np.ndarray:
+def digest(tensors):
     """Return norm and projection on ``probe`` of each tensor, [names in order, 2]."""
     named = sorted(tensors.items())
     return np.array([[np.linalg.norm(v), np.sum(v * probe(name, v.shape))] for name, v in named])
 
 
-def torch_file_tensors() -> dict[str, np.ndarray]:
+def torch_file_tensors():
     """Return what TORCH_FILE holds."""
     base = np.arange(24, dtype=np.float32).reshape(4, 6)
     return {
@@ -91,7 +91,7 @@ def torch_file_tensors() -> dict[str, np.ndarray]:
     }
 
 
-def probe(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def probe(name, shape):
     """Return the direction, of unit length on average, that a golden projects a tensor on."""
     random = np.random.default_rng([1, zlib.crc32(name.encode())])
     return random.standard_normal(shape) / math.sqrt(max(math.prod(shape), 1))

@@ -4,8 +4,6 @@ Both sides compute in float64, so the limit is 1e-9, far above rounding (about 1
 1e-12 by ten training steps) and far below any change of what is computed.
 """
 
-from collections.abc import Iterator
-
 import jax
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ networks = pytest.mark.parametrize(("depth", "skip"), [(8, True), *others])
 
 
 @pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
+def _float64():
     # XLA's own convolutions in float64 take minutes where nothing is optimised.
     given = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
@@ -33,20 +31,20 @@ def _float64() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", given)
 
 
-def build(depth: int, skip: bool) -> tuple[jax_side.Network, dict[str, np.ndarray]]:
+def build(depth, skip):
     state = recipe.random_state_dict(depth=depth)
     network = jax_side.Network(state, skip=skip, depth=depth, dtype="float64")
     with np.load(recipe.golden_path(depth=depth, skip=skip)) as stored:
         return network, dict(stored)
 
 
-def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
+def assert_close(found, expected):
     assert found.shape == expected.shape
     assert np.linalg.norm(found - expected) <= LIMIT * np.linalg.norm(expected)
 
 
 @networks
-def test_passes_and_statistics(depth: int, skip: bool) -> None:
+def test_passes_and_statistics(depth, skip):
     network, golden = build(depth, skip)
     [batch] = recipe.golden_batches(count=1)
     assert_close(network.forward(batch, train=False), golden["evaluation"])
@@ -61,7 +59,7 @@ def test_passes_and_statistics(depth: int, skip: bool) -> None:
     "loss", ["mse", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("dice", "combo"))]
 )
 @networks
-def test_gradients_and_ten_steps(depth: int, skip: bool, loss: str) -> None:
+def test_gradients_and_ten_steps(depth, skip, loss):
     network, golden = build(depth, skip)
     [batch] = recipe.golden_batches(count=1)
     gradients = network.gradients(batch, loss=loss)
@@ -78,7 +76,7 @@ def test_gradients_and_ten_steps(depth: int, skip: bool, loss: str) -> None:
     assert_close(np.array(losses), golden[f"losses_{loss}"])
 
 
-def test_goldens_stay_small() -> None:
+def test_goldens_stay_small():
     sizes = [path.stat().st_size for path in recipe.FOLDER.glob("*.npz")]
     assert len(sizes) == 5
     assert sum(sizes) < 200_000

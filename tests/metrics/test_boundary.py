@@ -105,35 +105,6 @@ def test_no_outline_in_either_mask_or_in_one_only():
             assert m.boundary_f1(m.boundary_count(*pair), absent=absent)[0] == 0
 
 
-def test_averages_over_classes_and_images():
-    # Image 0: class 0 misses by 3, class 1 by 1. Image 1: class 0 absent, class 1 not found.
-    pred, target = np.zeros((2, 2, 8, 8, 2), bool)
-    target[0, 2, 2] = True
-    pred[0, 2, 5, 0] = pred[0, 2, 3, 1] = True
-    target[1, 0, 0, 1] = True
-    found = m.surface_distances(pred, target)
-    far, nan = math.hypot(8, 8), np.nan
-    np.testing.assert_allclose(m.hausdorff(found, missing="diagonal"), [3, (1 + far) / 2])
-    for choices, expected in (
-        ({"over": "image"}, [[3, 1], [nan, np.inf]]),
-        ({"missing": "skip"}, [3, 1]),
-        ({"missing": "skip", "average": "macro"}, 2),
-        ({"average": "macro", "over": "image"}, [2, np.inf]),
-        ({"missing": "skip", "absent": "nan"}, [nan, 1]),
-        ({"missing": "skip", "absent": "zero"}, [1.5, 1]),
-    ):
-        np.testing.assert_array_equal(m.hausdorff(found, **choices), expected)
-    counts = m.boundary_count(pred, target, tolerance=1)
-    np.testing.assert_array_equal(m.boundary_f1(counts, over="image"), [[0, 1], [nan, 0]])
-    for average, f1 in (
-        ("none", [0, 2 / 3]),  # class 1 over the set: 1 of 1 predicted, 1 of 2 target pixels near
-        ("macro", 1 / 3),
-        ("weighted", (0 + 2 * 2 / 3) / 3),
-        ("micro", 2 / 5),  # pooled: 1 of 2 predicted, 1 of 3 target pixels near
-    ):
-        np.testing.assert_allclose(m.boundary_f1(counts, average=average), f1)
-
-
 def test_wrong_inputs_say_what_to_do():
     refused(r"\[N, H, W, C\]", m.boundary_count, EMPTY[0], EMPTY[0])
     refused("threshold", m.surface_distances, EMPTY.astype(float), EMPTY)

@@ -2,7 +2,6 @@
 
 import functools
 import math
-from collections.abc import Iterator
 
 import flax.linen as nn
 import jax
@@ -16,16 +15,16 @@ KIND = {"dtype": jnp.float64, "param_dtype": jnp.float64}
 
 
 @pytest.fixture(autouse=True)
-def _float64() -> Iterator[None]:
+def _float64():
     with jax.enable_x64(True):
         yield
 
 
-def draw(*shape: int, seed: int = 0) -> np.ndarray:
+def draw(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def assert_same_function(ours, theirs, *arguments: np.ndarray) -> None:
+def assert_same_function(ours, theirs, *arguments):
     """Compare values, and the gradients of a weighted sum with respect to each argument."""
     (found, pull), (expected, pull_theirs) = (jax.vjp(f, *arguments) for f in (ours, theirs))
     weights = draw(*expected.shape, seed=9)
@@ -34,7 +33,7 @@ def assert_same_function(ours, theirs, *arguments: np.ndarray) -> None:
         np.testing.assert_allclose(one, wanted, rtol=1e-12, atol=1e-12)
 
 
-def flax_transposed(size: int, stride: int, dilation: int, padding: tuple[int, int], flip=False):
+def flax_transposed(size, stride, dilation, padding, flip=False):
     """Return (x, kernel, bias) -> flax.linen.ConvTranspose, for a kernel stored as segjax does."""
     settings = {"strides": (stride, stride), "kernel_dilation": (dilation, dilation)} | KIND
 
@@ -47,7 +46,7 @@ def flax_transposed(size: int, stride: int, dilation: int, padding: tuple[int, i
     return apply
 
 
-def applied(module: nn.Module):
+def applied(module):
     return lambda x, kernel, bias: module.apply({"params": {"kernel": kernel, "bias": bias}}, x)
 
 
@@ -70,14 +69,14 @@ FORMS = [
 
 
 @pytest.mark.parametrize(("layer", "theirs", "shape", "size"), FORMS)
-def test_a_layer_is_flaxs_form_of_it(layer, theirs, shape, size) -> None:
+def test_a_layer_is_flaxs_form_of_it(layer, theirs, shape, size):
     *image, inputs, outputs = shape
     arguments = draw(2, *image, inputs), draw(size, size, inputs, outputs, seed=1)
     ours = applied(layer(outputs, **KIND))
     assert_same_function(ours, theirs, *arguments, draw(outputs, seed=2))
 
 
-def test_max_pool_gives_a_ties_gradient_to_the_first_in_reading_order_and_hides_no_nan() -> None:
+def test_max_pool_gives_a_ties_gradient_to_the_first_in_reading_order_and_hides_no_nan():
     # Few distinct values: every kind of tie occurs. nn.max_pool has the same rule.
     ties = np.random.default_rng(0).integers(0, 3, (4, 8, 8, 5)).astype(np.float64)
     for x in (ties, draw(2, 6, 8, 3)):
@@ -88,7 +87,7 @@ def test_max_pool_gives_a_ties_gradient_to_the_first_in_reading_order_and_hides_
     np.testing.assert_array_equal(grad[0, ..., 0], [[1, 0], [0, 0]])
 
 
-def batch_norm(x, *, train: bool, mean, var):
+def batch_norm(x, *, train, mean, var):
     params = {"scale": draw(x.shape[-1], seed=3), "bias": draw(x.shape[-1], seed=4)}
     variables = {"params": params, "batch_stats": {"mean": mean, "var": var}}
     norm = layers.BatchNorm(**KIND)
@@ -96,7 +95,7 @@ def batch_norm(x, *, train: bool, mean, var):
 
 
 @pytest.mark.parametrize("train", [False, True])
-def test_batch_norm_normalises_as_flax_does(train: bool) -> None:
+def test_batch_norm_normalises_as_flax_does(train):
     mean, var = draw(3, seed=5), np.square(draw(3, seed=6)) + 0.1
     theirs = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, **KIND)
 
@@ -113,7 +112,7 @@ def test_batch_norm_normalises_as_flax_does(train: bool) -> None:
     assert_same_function(ours, expected, draw(4, 3, 5, 3))
 
 
-def test_batch_norms_running_variance_is_unbiased() -> None:
+def test_batch_norms_running_variance_is_unbiased():
     x, mean, var = draw(2, 2, 2, 3), draw(3, seed=5), np.square(draw(3, seed=6))
     stats = batch_norm(x, train=True, mean=mean, var=var)[1][1]["batch_stats"]
     axes = (0, 1, 2)
@@ -122,7 +121,7 @@ def test_batch_norms_running_variance_is_unbiased() -> None:
     np.testing.assert_allclose(stats["var"], 0.9 * var + 0.1 * unbiased, rtol=1e-12)
 
 
-def test_batch_norm_keeps_float32_statistics_of_bfloat16_input() -> None:
+def test_batch_norm_keeps_float32_statistics_of_bfloat16_input():
     # A mean of 300 and a deviation of 1 leave bfloat16 three bits; float32 sums keep them apart.
     x = jnp.asarray(300 + draw(64, 8, 8, 2), jnp.bfloat16)
     module = layers.BatchNorm(dtype=jnp.bfloat16, param_dtype=jnp.float32)
@@ -145,7 +144,7 @@ def test_batch_norm_keeps_float32_statistics_of_bfloat16_input() -> None:
         (layers.DenseHead(32), 32 * 4),
     ],
 )
-def test_initial_values_fill_pytorchs_bounds(module: nn.Module, fan_in: int) -> None:
+def test_initial_values_fill_pytorchs_bounds(module, fan_in):
     params = module.init(jax.random.key(3), jnp.zeros((1, 4, 4, 16)))["params"]
     bound = 1 / math.sqrt(fan_in)
     for leaf in (params["kernel"], params["bias"]):
@@ -154,7 +153,7 @@ def test_initial_values_fill_pytorchs_bounds(module: nn.Module, fan_in: int) -> 
     assert not np.isin(params["bias"], params["kernel"]).any()
 
 
-def test_relu_is_pytorchs_in_value_and_gradient() -> None:
+def test_relu_is_pytorchs_in_value_and_gradient():
     x = jnp.asarray([-2.0, -0.0, 0.0, 3.0, jnp.nan, jnp.inf, -jnp.inf])
     y, pull = jax.vjp(layers.relu, x)
     np.testing.assert_array_equal(y, [0.0, 0.0, 0.0, 3.0, np.nan, np.inf, 0.0])

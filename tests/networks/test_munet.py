@@ -3,7 +3,6 @@
 import functools
 import math
 from collections import Counter
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -27,34 +26,34 @@ REFERENCE = {
 }
 
 
-def shapes(**settings: Any) -> Any:
+def shapes(**settings):
     image = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.uint8)
     init = functools.partial(MUnet(**settings).init, train=False)
     return jax.eval_shape(init, jax.random.key(0), image)
 
 
-def images(*size: int, seed: int = 0) -> np.ndarray:
+def images(*size, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
 
 
-def run(given: Any, x: np.ndarray, *, train: bool = True, depth: int = 2, **settings: Any) -> Any:
+def run(given, x, *, train=True, depth=2, **settings):
     """Run a pass, not jitted: its few kinds of layer compile once, whole networks each anew."""
     return MUnet(depth=depth, **settings).apply(given, x, train=train, mutable=["batch_stats"])
 
 
 @functools.cache
-def variables(depth: int, **settings: Any) -> Any:
+def variables(depth, **settings):
     image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
     return MUnet(depth=depth, **settings).lazy_init(jax.random.key(1), image, train=False)
 
 
-def test_the_defaults_are_dlstudios() -> None:
+def test_the_defaults_are_dlstudios():
     given = {"depth": 16, "skip_connections": True, "head": "dlstudio", "upsampling": "dlstudio"}
     assert MUnet() == MUnet(**given, num_classes=5, input_scale=1.0)
 
 
 @pytest.mark.parametrize("depth", REFERENCE)
-def test_counts_of_the_reference(depth: int) -> None:
+def test_counts_of_the_reference(depth):
     constructed, tensors, run, run_tensors = REFERENCE[depth]
     params = shapes(depth=depth)["params"]
     assert model.count_parameters(params) == run
@@ -66,7 +65,7 @@ def test_counts_of_the_reference(depth: int) -> None:
     assert sum(map(math.prod, listed)) == constructed
 
 
-def test_what_settings_cost_in_parameters() -> None:
+def test_what_settings_cost_in_parameters():
     for name, value, cost in (
         ("num_classes", 2, -3 * (9 * 64 + 1)),
         ("head", "dense", -(9 - 4) * 64 * 5),
@@ -78,7 +77,7 @@ def test_what_settings_cost_in_parameters() -> None:
 
 
 @pytest.mark.parametrize("head", model.HEADS)
-def test_output_has_the_images_size(head: model.Head) -> None:
+def test_output_has_the_images_size(head):
     net = MUnet(depth=2, head=head, num_classes=3)
     start = functools.partial(net.init_with_output, train=False)
     for size in ((8, 8), (64, 64), (24, 40)):
@@ -86,7 +85,7 @@ def test_output_has_the_images_size(head: model.Head) -> None:
         assert jax.eval_shape(start, jax.random.key(0), image)[0].shape == (2, *size, 3)
 
 
-def test_wrong_settings_are_named() -> None:
+def test_wrong_settings_are_named():
     for name, value, told in (
         ("depth", 1, "depth=1: mUnet's depth is 2 to 64"),
         ("depth", 65, "depth=65"),
@@ -99,7 +98,7 @@ def test_wrong_settings_are_named() -> None:
 
 
 @pytest.mark.parametrize("net", [MUnet(depth=2), UNet()])
-def test_wrong_image_sizes_are_named(net: nn.Module) -> None:
+def test_wrong_image_sizes_are_named(net):
     for shape, told in (
         ((1, 60, 64, 3), "60x64 pixels; .* multiples of 8"),
         ((1, 64, 4, 3), "64x4 pixels"),
@@ -109,7 +108,7 @@ def test_wrong_image_sizes_are_named(net: nn.Module) -> None:
             net.init(jax.random.key(0), jnp.zeros(shape), train=False)
 
 
-def test_settings_that_change_the_numbers() -> None:
+def test_settings_that_change_the_numbers():
     x, given = images(2, 16, 16), variables(2)
     wide, _ = run(given, x, train=False)
     assert not np.allclose(run(given, x, train=False, skip_connections=False)[0], wide)
@@ -126,14 +125,14 @@ def test_settings_that_change_the_numbers() -> None:
 
 
 @pytest.mark.parametrize("kind", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-def test_every_parameter_gets_a_float32_gradient_without_dlstudios_layers(kind: str) -> None:
+def test_every_parameter_gets_a_float32_gradient_without_dlstudios_layers(kind):
     # tests/goldens has each gradient of DLStudio's own.
-    layers_of: dict[str, Any] = {"head": "dense", "upsampling": "dense", "skip_connections": False}
+    layers_of = {"head": "dense", "upsampling": "dense", "skip_connections": False}
     nets = {n: MUnet(depth=2, dtype=jnp.dtype(n), **layers_of) for n in ("float32", "bfloat16")}
     start = variables(2, **layers_of)
     x, target = images(2, 16, 16), images(2, 16, 16, seed=1)[..., :1].astype(np.float32)
 
-    def loss(params: Any, net: MUnet) -> jax.Array:
+    def loss(params, net):
         out, _ = net.apply({**start, "params": params}, x, train=True, mutable=["batch_stats"])
         return jnp.square(out.astype(jnp.float32) - target).mean()
 
@@ -147,10 +146,10 @@ def test_every_parameter_gets_a_float32_gradient_without_dlstudios_layers(kind: 
         assert np.any(grad), path
 
 
-def test_channels_thrown_away_reach_no_output(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_thrown_away_reach_no_output(monkeypatch):
     given, asked = variables(8), []  # this deep, it has all three places that overwrite
 
-    def spoiled(x: jax.Array, kernel: jax.Array, overwritten: int = 0) -> jax.Array:
+    def spoiled(x, kernel, overwritten=0):
         asked.append(overwritten)
         return conv(x, kernel).at[..., :overwritten].set(jnp.nan)
 
@@ -162,7 +161,7 @@ def test_channels_thrown_away_reach_no_output(monkeypatch: pytest.MonkeyPatch) -
     assert spoiled_channels == 2 * (32 + 32 + 64)  # means and variances, which see all channels
 
 
-def test_running_statistics_move_twice_in_the_blocks_used_twice() -> None:
+def test_running_statistics_move_twice_in_the_blocks_used_twice():
     # With a running mean of 1 and batch means m1, m2, one use gives 0.9 + 0.1 m1; the old value's
     # share, read off by changing it, is 0.9 after one use and 0.81 after two.
     start = variables(8)
@@ -176,10 +175,10 @@ def test_running_statistics_move_twice_in_the_blocks_used_twice() -> None:
 
 
 @pytest.mark.parametrize("depth", REFERENCE)
-def test_which_blocks_run_twice(depth: int) -> None:
-    calls: Counter[str] = Counter()
+def test_which_blocks_run_twice(depth):
+    calls = Counter()
 
-    def note(following: Any, arguments: Any, keywords: Any, context: Any) -> Any:
+    def note(following, arguments, keywords, context):
         if isinstance(context.module, model.SkipBlock):
             calls[context.module.name] += 1
         return following(*arguments, **keywords)
@@ -193,6 +192,6 @@ def test_which_blocks_run_twice(depth: int) -> None:
     assert calls.total() == 3 * half + 2 * early + 6
 
 
-def test_batch_norm_is_pytorchs() -> None:
+def test_batch_norm_is_pytorchs():
     assert layers.BATCH_NORM_EPSILON == 1e-5
     assert layers.BATCH_NORM_MOMENTUM == 0.9

@@ -15,7 +15,7 @@ from segjax.networks.summary import layers_of
 from segjax.networks.unet import UNet
 
 
-def images_of(*shape: int) -> np.ndarray:
+def images_of(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 

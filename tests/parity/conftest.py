@@ -29,7 +29,7 @@ MEASUREMENTS = Measurements()
 measured = pytest.fixture(lambda: MEASUREMENTS, name="measured")
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish():
     if path := os.environ.get("SEGJAX_PARITY_REPORT"):
         if "PYTEST_XDIST_WORKER" in os.environ:
             raise RuntimeError("SEGJAX_PARITY_REPORT needs one process: run without -n")

@@ -1,10 +1,7 @@
 """The errors that the suite measures, and the table that it writes of them."""
 
 import platform
-from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +10,7 @@ from scripts.docs.markdown import replace_between, table
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
-def relative(found: Any, expected: Any) -> float:
+def relative(found, expected):
     """Return the norm of the difference over the norm of what is expected."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     assert found.shape == expected.shape
@@ -22,7 +19,7 @@ def relative(found: Any, expected: Any) -> float:
     return difference / size if size else difference
 
 
-def largest(found: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[float, str]:
+def largest(found, expected):
     """Return the largest relative error over tensors of the same names, and whose it is."""
     assert found.keys() == expected.keys()
     return max((relative(found[name], expected[name]), name) for name in expected)
@@ -31,8 +28,8 @@ def largest(found: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[floa
 class Measurements:
     """What one session measured: of each quantity the largest error seen for each network."""
 
-    def __init__(self) -> None:
-        self.rows: dict[str, tuple[str, float, dict[str, float]]] = {}
+    def __init__(self):
+        self.rows = {}
 
     def check(self, quantity, error, *, limit, network="any", precision="float64", where=""):
         """Record an error and fail if it exceeds its limit (or is no number)."""
@@ -40,7 +37,7 @@ class Measurements:
         cells[network] = max(error, cells.get(network, 0.0))
         assert error <= limit, f"{quantity}, {network}: {error:.2e} > {limit:.0e} {where}"
 
-    def write(self, path: Path) -> None:
+    def write(self, path):
         """Put a table of this session, and what it was measured on, between the marks of a page."""
         networks = sorted({n for *_, cells in self.rows.values() for n in cells if n != "any"})
         networks.sort(key=lambda name: (int(name.split()[1].rstrip(",")), name))

@@ -3,10 +3,9 @@
 import importlib
 import sys
 from types import ModuleType
-from typing import Any
 
 
-def load_dlstudio() -> Any:
+def load_dlstudio():
     """Return the class DLStudio, with empty modules in place of torchvision and pymsgbox.
 
     They are gone again afterwards: the other libraries of the comparisons want the real ones.
