@@ -33,18 +33,16 @@ def _inputs():
 def _outputs(cases):
     def one(arrays, name, settings):
         given = {k: arrays[v] if str(v) in arrays else v for k, v in settings.items()}
-        loss, key = attrgetter(name.strip("'"))(segjax.losses), next(iter(given))
+        loss, first = attrgetter(name.strip("'"))(segjax.losses), given.pop(next(iter(given)))
         if name.endswith("'"):  # the gradient by the first argument
-            first = given.pop(key)
             return jax.grad(lambda x: sum(map(jnp.sum, jax.tree.leaves(loss(x, **given)))))(first)
-        return loss(given.pop(key), **given)
+        return loss(first, **given)
 
     def every(arrays):
         return [jax.tree.leaves(one(arrays, *case)) for case in cases]
 
-    quick = {"xla_backend_optimization_level": 0}
-    inputs = {k: jnp.asarray(v) for k, v in _inputs().items()}
-    found = jax.jit(every, compiler_options=quick)(inputs)
+    step = jax.jit(every, compiler_options={"xla_backend_optimization_level": 0})
+    found = step({k: jnp.asarray(v) for k, v in _inputs().items()})
     flat = [np.concatenate([np.ravel(leaf) for leaf in leaves]) for leaves in found]
     return [values[:: 1 + values.size // 30] for values in flat]
 
