@@ -31,12 +31,7 @@ def tried():
         objects = m.match_objects(pred, target, **boxes, **how)
         yield f"objects {k}", list(vars(objects).values())[:5]
         size = {"by": "size"}
-        for by in (
-            {"limits": (4, 16, 99)} | size,
-            {"threshold": 0.8} | size,
-            {"by": "hidden"},
-            {"threshold": 1},
-        ):
+        for by in ({"limits": (4, 16, 99)} | size, {"threshold": 1} | size, {"by": "hidden"}, {}):
             counts = m.count_objects(objects, **by)
             yield f"found {k} {by}", [counts.found, counts.number]
             yield f"limits {k} {by}", [*counts.limits, counts.threshold]
