@@ -87,3 +87,10 @@ def test_the_examples_of_the_docstrings(family):
     found = doctest.testmod(importlib.import_module(f"segjax.losses.{family}"))
     assert found.attempted >= 2
     assert found.failed == 0
+
+
+def test_what_sorts_or_measures_distances_says_so():
+    """How long each takes is measured by scripts/docs/losses.py."""
+    dear = ("topk", "lovasz", "kaggle_lovasz", "boundary", "hausdorff", "cldice")
+    assert all(row.cost for name, row in LOSSES.items() if name.startswith(dear))
+    assert not any(LOSSES[name].cost for name in ("mse", "dice", "combo", "bce", "dice_prob"))

@@ -205,6 +205,10 @@ def test_pickles_are_read_as_python_does_and_hostile_ones_refused_in_one_line(wr
         for text in texts:
             path = write_pickle(text.encode("latin1"))
             fails(DataError, re.escape(reason), read, path, names=[path])
+    # Bombs meet a limit.
+    nested = b"".join(b"(lp%d\n" % i + b"a" * (i > 0) for i in range(300_000))
+    fails(DataError, "more than .* items", read, write_pickle(b"(l" + b"I1\na" * 40_000_000))
+    fails(DataError, "instructions|nest", read, write_pickle(nested))
 
 
 def test_what_may_be_held_and_how_many_instructions_have_two_sides(monkeypatch):
