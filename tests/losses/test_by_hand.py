@@ -179,3 +179,7 @@ def test_per_cell_values_keep_their_shapes():
     for loss, target, settings, shape in cases:
         loss = functools.partial(loss, pred_is="logits", reduction="none", **settings)
         assert jax.eval_shape(loss, x, target).shape == shape
+    x, kinds = np.random.default_rng(0).normal(size=x.shape), ("none", "mean", "sum")
+    reduced = [functools.partial(losses.dice_prob, pred_is="logits", reduction=r) for r in kinds]
+    cells, mean, total = jax.jit(lambda *given: [loss(*given) for loss in reduced])(x, t)
+    np.testing.assert_allclose([mean, total], [cells.mean(), cells.sum()], rtol=1e-6)

@@ -60,6 +60,17 @@ def test_gradient_matches_differences_in_float64(name):
         check_grads(loss, (outputs,), order=1, modes=["rev"], eps=1e-6, atol=1e-8, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["lovasz_hinge", "lovasz_softmax", "topk_bce", "topk_ce"])
+def test_gradient_in_float32_is_that_in_float64(name):
+    """These order float32 by its bits, in another way than float64."""
+    outputs, targets = _example(LOSSES[name].reads)
+    low = jax.jit(jax.grad(make_loss(name)))(outputs.astype(np.float32), targets)
+    with jax.enable_x64(True):
+        high = jax.jit(jax.grad(make_loss(name)))(outputs, targets)
+    assert (low.dtype, high.dtype) == (jnp.float32, jnp.float64)
+    np.testing.assert_allclose(low, high, rtol=1e-4, atol=1e-8)
+
+
 @pytest.mark.parametrize("name", ["bce", "dice_ce", "topk_bce", "lovasz_hinge", "boundary"])
 def test_four_devices_give_the_loss_of_one(name):
     outputs, targets = _example(LOSSES[name].reads, (4, 5, 6, 3))
