@@ -196,8 +196,6 @@ def test_manifest_says_what_is_inside(tmp_path):
     assert manifest["arrays"]["key"]["key_impl"] == "threefry2x32"
     on_disk = {p.relative_to(path).as_posix() for p in files_of(path)}
     assert on_disk == {*manifest["files"], "manifest.json"}
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(make_state(7)))
-    assert max(entry["bytes"] for entry in manifest["files"].values()) > size, "compressed"
     # Orbax alone can read the arrays.
     mean = make_state(7).opt_state[1][0].mu["conv_0"]["kernel"]
     np.testing.assert_array_equal(v1.load(path / "arrays")["opt_state/1/0/mu/conv_0/kernel"], mean)
