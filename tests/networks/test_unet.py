@@ -23,6 +23,7 @@ def test_the_defaults_are_those_of_the_settings():
     given = {"widths": Config().widths(), "patch": Config.unet_patch, "blocks": Config.unet_blocks}
     assert UNet() == UNet(**given, num_classes=5, input_scale=1.0)
     assert given == {"widths": (32, 64, 128), "patch": 2, "blocks": 1}
+    assert sum(row.parameters for row in layers_of(UNet(), size=(16, 16))) == 475_700
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

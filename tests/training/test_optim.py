@@ -130,6 +130,7 @@ def test_accumulation_equals_the_big_batch_and_a_quadratic_is_lowered_at_the_rat
         chex.assert_trees_all_close(small[3 * index + 2], large[index], rtol=1e-4, atol=1e-5)
     target, params = tree(5), tree()
     descent = make_optimizer(usual.replace(learning_rate=0.1), 150)
+    assert not isinstance(descent.init(params), optax.MultiStepsState)  # whose arrays are others
 
     def loss(params):
         return 0.5 * optax.tree.norm(optax.tree.sub(params, target), squared=True)
