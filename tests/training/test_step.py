@@ -32,7 +32,6 @@ def test_the_step_is_the_textbook_one_and_moves_everything(batch, objective):
     chex.assert_trees_all_equal(again.params, state.params)
     with pytest.raises(AssertionError):
         chex.assert_trees_all_equal(other.params, state.params)
-    # The streams that runs rely on: 0 for the weights, 1 for the steps.
     first, second = (jax.random.fold_in(jax.random.key(0), number) for number in (0, 1))
     drawn = MODEL.lazy_init(first, jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.uint8), train=False)
     chex.assert_trees_all_equal(state.params, drawn["params"])

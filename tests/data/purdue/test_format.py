@@ -85,7 +85,8 @@ def test_every_protocol_and_writer_gives_the_values_and_runs_nothing(
         agree(read(write_pickle(data.replace(*names))), small)
         write_gz(small, tmp_path / "written.gz", protocol=protocol)
         agree(read(tmp_path / "written.gz"), small)
-        assert_same_as_reference(small, tmp_path / "written.gz")
+        assert_same_as_reference(small, written := tmp_path / "written.gz")
+        assert (gzip.decompress(written.read_bytes())[:1] == b"\x80") == (protocol >= 2)
 
 
 @pytest.mark.parametrize("data", PICKLES["of Python 2"])

@@ -176,8 +176,7 @@ def test_recolour_changes_colours_and_nothing_else(which, request):
     assert not new[~on].any()
     assert new[on][:, 1].all(), "no object may be black"
     for i in range(0, 200, 10):
-        old = ds.images[i][on[i]].astype(int) @ [65536, 256, 1]
-        now = new[i][on[i]].astype(int) @ [65536, 256, 1]
+        old, now = (a[i][on[i]].astype(int) @ [65536, 256, 1] for a in (ds.images, new))
         pairs = set(zip(old.tolist(), now.tolist(), strict=True))
         assert len(pairs) == len(set(old.tolist())) == len(set(now.tolist()))
         assert all(a != b for a, b in pairs)
@@ -185,11 +184,13 @@ def test_recolour_changes_colours_and_nothing_else(which, request):
     assert (red > 11).mean() > 0.8, "the disks' red must not tell any more"
     np.testing.assert_array_equal(new, recolour(ds.images, ds.masks, seed=5))
     assert not np.array_equal(new, recolour(ds.images, ds.masks, seed=6))
+    close = np.zeros((2, 1, 5, 3), np.uint8)
+    close[0, 0] = [0, 128, 0], [1, 0, 0], [0, 0, 128], [0, 1, 0], [128, 0, 0]
+    assert len(np.unique(recolour(close, close + 1, seed=0).reshape(10, 3), axis=0)) == 6
 
 
 def test_what_does_not_fit_is_refused(many):
-    wrong = [("n", 0), ("seed", -1), ("seed", 2**63)]
-    wrong += [("image_size", size) for size in (32, 100, 1088)]
+    wrong = [("n", 0), ("seed", -1), ("seed", 2**63), *(("image_size", s) for s in (32, 100, 1088))]
     assert len(synthetic(1, seed=2**63 - 1)) == 1
     wrong += [("class_probs", probs) for probs in ([1, 0], [0.5, 0.6, -0.1, 0, 0], [np.nan] * 5)]
     for name, value in wrong:
