@@ -35,7 +35,8 @@ class _Images:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
-        self.images = self.masks = np.empty((0,) * 4, np.uint8)
+        # Two arrays: each grows in place.
+        self.images, self.masks = (np.empty((0,) * 4, np.uint8) for _ in range(2))
         self.count = 0
         self.box_row, self.box_key, self.boxes = (array.array("i") for _ in range(3))
 
