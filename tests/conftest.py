@@ -39,12 +39,10 @@ LENIENT = (
     *("goldens", "oracles", "parity"),
 )
 
-# What takes longest goes first, so that no worker is left with it in the end.
-LONG = ("training", "runs", "goldens", "networks")
-
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
+    """Let what takes longest go first, so that no worker is left with it in the end."""
+    items.sort(key=lambda i: i.path.parent.name not in ("training", "runs", "goldens", "networks"))
 
 
 @contextlib.contextmanager

@@ -15,7 +15,8 @@ from segjax.training.program import make_program
 from segjax.training.trainer import Trainer
 
 # What makes a run's settings those of the smallest network that they can describe.
-SMALL = {"network": "unet", "head": "dense", "depth": 16, "unet_widths": "8", "unet_patch": 4}
+SMALL = {"network": "unet", "head": "dense", "unet_widths": "8", "unet_patch": 4}
+SMALL["depth"] = Config.depth
 # The same undone: mUnet, at its least depth.
 MUNET = {name: getattr(Config, name) for name in SMALL} | {"depth": 2}
 CLASS_VALUES = tuple(PURDUE_SHAPES_LABELS.values())

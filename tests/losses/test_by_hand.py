@@ -181,5 +181,8 @@ def test_per_cell_values_keep_their_shapes():
         assert jax.eval_shape(loss, x, target).shape == shape
     x, kinds = np.random.default_rng(0).normal(size=x.shape), ("none", "mean", "sum")
     reduced = [functools.partial(losses.dice_prob, pred_is="logits", reduction=r) for r in kinds]
-    cells, mean, total = jax.jit(lambda *given: [loss(*given) for loss in reduced])(x, t)
+    reduced.append(functools.partial(reduced[0], class_weights=[1, 3]))
+    cells, mean, total, weighted = jax.jit(lambda *given: [loss(*given) for loss in reduced])(x, t)
     np.testing.assert_allclose([mean, total], [cells.mean(), cells.sum()], rtol=1e-6)
+    # The weights of the classes add up to their number.
+    np.testing.assert_allclose(weighted, np.asarray(cells) * [0.5, 1.5], rtol=1e-6)

@@ -2,15 +2,14 @@
 
 import json
 from operator import attrgetter
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import segjax.losses
+from tests.goldens import recipe
 
-GOLDEN = Path(__file__).parents[1] / "goldens" / "losses.json"
 EPS = np.finfo(np.float32).eps
 
 
@@ -48,13 +47,14 @@ def _outputs(cases):
 
 
 def write():
-    cases = [case for *case, _ in json.loads(GOLDEN.read_text())]
+    cases = [case for *case, _ in recipe.pinned("losses")]
     pairs = zip(cases, _outputs(cases), strict=True)
     rows = [[*case, [float(f"{v:.6g}") for v in values]] for case, values in pairs]
-    GOLDEN.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    text = "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n"
+    (recipe.FOLDER / "losses.json").write_text(text)
 
 
 def test_pinned():
-    rows = json.loads(GOLDEN.read_text())
+    rows = recipe.pinned("losses")
     for row, found in zip(rows, _outputs([row[:2] for row in rows]), strict=True):
         np.testing.assert_allclose(found, row[2], rtol=2e-5, atol=1e-7, err_msg=str(row[:2]))

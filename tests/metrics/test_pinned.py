@@ -2,14 +2,13 @@
 
 import itertools
 import json
-import pathlib
 
 import numpy as np
 
 from segjax import metrics as m
+from tests.goldens import recipe
 from tests.metrics.scenes import random_scene
 
-PINNED = pathlib.Path(__file__).parents[1] / "goldens" / "metrics.json"
 AVERAGE, ABSENT = ("none", "micro", "macro", "weighted"), ("skip", "nan", "zero", "one")
 OVER, MISSING = ("set", "image"), ("inf", "diagonal", "skip")
 
@@ -62,11 +61,12 @@ def tried():
 
 
 def write():
-    PINNED.write_text(json.dumps({name: np.asarray(x).tolist() for name, x in tried()}))
+    values = {name: np.asarray(x).tolist() for name, x in tried()}
+    (recipe.FOLDER / "metrics.json").write_text(json.dumps(values))
 
 
 def test_everything_is_as_pinned():
-    found, pinned = dict(tried()), json.loads(PINNED.read_text())
+    found, pinned = dict(tried()), recipe.pinned("metrics")
     assert found.keys() == pinned.keys()
     for name, value in found.items():
         expected = np.asarray(pinned[name], float)

@@ -1,6 +1,5 @@
 import functools
 import itertools
-import json
 import re
 
 import jax
@@ -70,7 +69,7 @@ def test_names_are_read_in_the_order_of_application_and_wrong_ones_refused():
 @pytest.mark.parametrize("names", [*AUGMENTATIONS, ALL])
 def test_each_image_draws_for_itself_and_the_same_again(names):
     batch = {name: jnp.repeat(array, 4, axis=0) for name, array in batch_of(1).items()}
-    pinned = json.loads((recipe.FOLDER / "augment.json").read_text())
+    pinned = recipe.pinned("augment")
     weights, kinds = np.random.default_rng(0).random((4, SIZE, SIZE, 5)), []
     for seed in range(4):
         once, again = (jitted(names)(jax.random.key(seed), batch) for _ in range(2))
@@ -79,9 +78,8 @@ def test_each_image_draws_for_itself_and_the_same_again(names):
             np.testing.assert_array_equal(once[name], again[name])
             # As it was drawn before; other processors round a few values otherwise.
             cut = weights[..., 0] if name == "valid" else weights[..., : array.shape[3]]
-            assert np.sum(cut * np.asarray(once[name])) == pytest.approx(
-                pinned[names][name][seed], 1e-3
-            )
+            total = np.sum(cut * np.asarray(once[name]))
+            assert total == pytest.approx(pinned[names][name][seed], 1e-3)
         kinds.append({np.asarray(image).tobytes() for image in once["images"]})
     counts = [len(kind) for kind in kinds]
     # Flips have two outcomes; four alike, four times over, have a chance of 2e-4, once and for all.

@@ -32,8 +32,7 @@ def test_weights_are_those_of_the_counts():
     more, third = masks_of(), np.zeros((2, 4, 5, 1), np.uint8)
     more[1, 1, :, 1] = 250
     # Of the first image half counts, where class 0 has no pixel fewer.
-    uneven = np.zeros((2, 4, 5), bool)
-    uneven[0, 2:] = True
+    uneven = np.arange(40).reshape(2, 4, 5) // 10 == 1
     rng = np.random.default_rng(0)
     drawn = (rng.random((6, 8, 8, 4)) < [0.3, 0.2, 0.5, 0.1]).astype(np.uint8) * 50
     labels = np.max((drawn > 0) * np.arange(1, 5), axis=-1)

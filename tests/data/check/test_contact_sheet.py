@@ -1,6 +1,5 @@
 """Sheets and near copies, to the pixel and the bit; what is written on a sheet is left out."""
 
-import pathlib
 import types
 
 import numpy as np
@@ -11,50 +10,47 @@ from segjax.data.check import near_duplicates, shapes
 from segjax.data.check.contact_sheet import make_tile, write_sheet
 from segjax.data.own.samples import Sample
 from tests.data.data_files import dataset, labels, picture
+from tests.goldens import recipe
 
-SHEET = pathlib.Path(__file__).parents[2] / "goldens" / "contact_sheet.png"
 FONT = types.SimpleNamespace(getlength=lambda text: 7 * len(text))  # on every machine
 
 
 def draw_sheet(path):
     """Draw one sheet of pictures of many sizes; return what stands where."""
+    sizes = [(16, 24), (160, 160), (97, 40), (240, 480), (50, 1), (8, 9), (700, 3), (3, 700)]
     told = []
+
+    def text(_self, place, text, *, fill, font):
+        told.append([*place, text, fill])
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ImageFont, "load_default", lambda size: told.append(size) or FONT)
-        patch.setattr(
-            ImageDraw.ImageDraw,
-            "text",
-            lambda self, place, text, *, fill, font: told.append([*place, text, fill]),
-        )
+        patch.setattr(ImageDraw.ImageDraw, "text", text)
         tiles = []
-        for index, size in enumerate(
-            [(16, 24), (160, 160), (97, 40), (240, 480), (50, 1), (8, 9), (700, 3), (3, 700)]
-        ):
+        for index, size in enumerate(sizes):
             masks = np.stack([labels(index, (max(size), max(size))) == k for k in (1, 2)], -1)
             masks = masks[: size[0], : size[1]].astype(np.uint8)
             ignore = np.indices(size)[1] > size[1] // 2 if index % 2 == 0 else None
             image = np.full((*size, 3), (90, 10 * index, 200), np.uint8)
-            tiles.append(
-                make_tile(Sample(image, masks, ignore), split="val", name="x" * 13 * min(index, 4))
-            )
+            sample, name = Sample(image, masks, ignore), "x" * 13 * min(index, 4)
+            tiles.append(make_tile(sample, split="val", name=name))
         write_sheet(path, tiles, ["cat", "a long name " * 9, "b" * 31])
     return told
 
 
 def test_a_sheet_as_it_was_looked_at(tmp_path):
     told = draw_sheet(tmp_path / "sheet.png")
-    found, expected = (np.array(Image.open(path), int) for path in (tmp_path / "sheet.png", SHEET))
+    sheets = tmp_path / "sheet.png", recipe.FOLDER / "contact_sheet.png"
+    found, expected = (np.array(Image.open(path), int) for path in sheets)
     np.testing.assert_allclose(found, expected, atol=2)
     ink, x = (30, 30, 30), "x" * 13
+    cut = f"val: ...{(x * 3)[2:]}"
     assert told == [
         *(13, [30, 8, "cat", ink], [91, 8, "a long name " * 9, ink], [30, 28, "b" * 31, ink]),
         *([287, 28, "(striped: ignored)", ink], 12, [8, 56, "val: ", ink]),
         *([346, 56, f"val: {x}", ink], [684, 56, f"val: {x * 2}", ink]),
-        *([8, 240, f"val: {x * 3}", ink], [346, 240, f"val: ...{(x * 3)[2:]}", ink]),
-        *(
-            [left, top, f"val: ...{(x * 3)[2:]}", ink]
-            for left, top in ((684, 240), (8, 424), (346, 424))
-        ),
+        *([8, 240, f"val: {x * 3}", ink], [346, 240, cut, ink]),
+        *([left, top, cut, ink] for left, top in ((684, 240), (8, 424), (346, 424))),
     ]
 
 

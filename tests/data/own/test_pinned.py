@@ -22,8 +22,8 @@ from segjax.data.own.resize import FITS, choose_size, make_fit
 from segjax.data.own.source import open_source, quick_check, scan_source
 from segjax.errors import SegjaxError
 from tests.data.data_files import save
+from tests.goldens import recipe
 
-GOLDENS = pathlib.Path(__file__).parents[2] / "goldens"
 KINDS = ("folder", "layout", "coco", "npz")
 
 
@@ -81,7 +81,7 @@ def shortened(lines, usual):
 
 def judged_again(kind):
     """Return a file of cases, and what each of them gives now."""
-    content = json.loads((GOLDENS / f"own_{kind}.json").read_text())
+    content = recipe.pinned(f"own_{kind}")
     found = []
     for name, changes, _ in content["cases"]:
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
@@ -132,7 +132,7 @@ def fits():
 
 def pictures_again():
     """Return the file of pictures as it would be written now."""
-    content = json.loads((GOLDENS / "own_pictures.json").read_text())
+    content = recipe.pinned("own_pictures")
     with tempfile.TemporaryDirectory() as folder:
         for case in content["read"]:
             (name, *how), _ = case
@@ -141,7 +141,7 @@ def pictures_again():
 
 
 def test_reading_and_laying():
-    content, now = json.loads((GOLDENS / "own_pictures.json").read_text()), pictures_again()
+    content, now = recipe.pinned("own_pictures"), pictures_again()
     assert now["read"] == content["read"]
     for found, expected in zip(now["fits"], content["fits"], strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1 if len(found) > 40 else 0)
@@ -154,4 +154,4 @@ def write():
         content, found = judged_again(kind)
         files[f"own_{kind}"] = content | {"cases": found}
     for name, content in files.items():
-        (GOLDENS / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")))
+        (recipe.FOLDER / f"{name}.json").write_text(json.dumps(content, separators=(",", ":")))

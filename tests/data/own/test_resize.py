@@ -52,7 +52,7 @@ def test_boxes_are_scaled_clipped_and_dropped():
     assert crop.box((50, 0, 150, 100)) == (0, 0, 49, 49)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(SIDES, SIDES, st.sampled_from(FITS), st.sampled_from([8, 16, 32, 48]), st.data())
 def test_a_box_covers_its_resized_mask(height, width, mode, side, data):
     top = data.draw(st.integers(0, height - 1))

@@ -5,10 +5,8 @@ import dataclasses
 import functools
 import gzip
 import io
-import json
 import pickle
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,15 +16,16 @@ from hypothesis import strategies as st
 from numpy._core import multiarray, numeric
 
 from segjax.data import Limits, load, synthetic, write_gz
-from segjax.data.purdue import nodes, stream
+from segjax.data.purdue import nodes, records, stream
 from segjax.data.purdue.format import _Images
 from segjax.data.purdue.records import RecordMachine, binary_run, text_run
 from segjax.errors import DataError
 from tests.data.data_files import Hostile, agree, fails, flipped
+from tests.goldens import recipe
 
 read = functools.partial(load, cache=False, progress=False)
 # As latin-1: those that are refused, by what is said of them, and those that are taken.
-PICKLES = json.loads((Path(__file__).parents[2] / "goldens" / "pickles.json").read_text("utf-8"))
+PICKLES = recipe.pinned("pickles")
 
 
 class ReferenceUnpickler(pickle.Unpickler):
@@ -122,9 +121,11 @@ def test_what_other_writers_may_do(small, small_object, write_pickle):
     assert np.array_equal(ds.images[1], small.images[0][..., [0, 0, 0]])
 
 
-def test_larger_images_as_text(tmp_path):
+def test_larger_images_as_text_with_and_without_the_fast_path(tmp_path, monkeypatch):
     write_gz(ds := synthetic(3, seed=1, image_size=128), tmp_path / "large.gz", protocol=0)
     agree(read(tmp_path / "large.gz"), ds)
+    monkeypatch.setattr(records, "text_run", lambda buf, pos: (b"", pos))
+    agree(read(tmp_path / "large.gz", limits=Limits(opcodes_base=1_000_000)), ds)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +207,6 @@ def test_pickles_are_read_as_python_does_and_hostile_ones_refused_in_one_line(wr
         for text in texts:
             path = write_pickle(text.encode("latin1"))
             fails(DataError, re.escape(reason), read, path, names=[path])
-    # Bombs meet a limit.
     nested = b"".join(b"(lp%d\n" % i + b"a" * (i > 0) for i in range(300_000))
     fails(DataError, "more than .* items", read, write_pickle(b"(l" + b"I1\na" * 40_000_000))
     fails(DataError, "instructions|nest", read, write_pickle(nested))
