@@ -78,8 +78,7 @@ def relu_out_of_place():
     a relu's result, which its gradient reads, and PyTorch refuses the backward pass.
     """
     relu = torch.nn.functional.relu
-    apart = {"relu": lambda *given, **how: relu(*given, **how).clone()}
-    return mock.patch.multiple(torch.nn.functional, **apart)
+    return mock.patch("torch.nn.functional.relu", lambda x, inplace=False: relu(x).clone())
 
 
 def _backward(net, batch, loss):
@@ -159,10 +158,8 @@ def run_testing(net, batches, folder):
     ``folder`` holds the saved_model. A picture has 7 * B images: the maximum over channels, the
     inputs, then a row for each class, 255 where a pixel is on and 50 where it is off.
     """
-    pictures = []
     segmenter = _segmenter(batches, folder, display_tensor_as_image=lambda _: None)
     its_utils = sys.modules[DLStudio.__module__].torchvision.utils
-    keep = {"make_grid": lambda tensor, **_: pictures.append(tensor.numpy().copy())}
-    with mock.patch.multiple(its_utils, create=True, **keep):
+    with mock.patch.object(its_utils, "make_grid", create=True) as make_grid:
         segmenter.run_code_for_testing_semantic_segmentation(net)
-    return pictures
+    return [call.args[0].numpy() for call in make_grid.call_args_list]
