@@ -98,8 +98,12 @@ def tiny(tmp_path):
     return small_run(tmp_path / "run")
 
 
-def _trained(folder, **settings):
-    """Train a tiny run."""
+def _trained(tmp_path_factory, name, **settings):
+    """Train a tiny run, if no other worker has by now; none writes into it."""
+    folder, base = tmp_path_factory.mktemp("runs") / name, tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    if shared.exists():
+        return shared
     from segjax.training.run import run
     from tests.small_net import silent, small_run
 
@@ -109,14 +113,16 @@ def _trained(folder, **settings):
         # Nobody looks at these runs' figures, which take longer than the training.
         patch.setattr("segjax.training.results.draw_figures", lambda *given: None)
         run(config, say=silent)
-    return folder
+    with contextlib.suppress(OSError):  # another was quicker
+        folder.rename(shared)
+    return shared
 
 
 @pytest.fixture(scope="session")
 def unet_run(tmp_path_factory):
     """A run of the small network, which compiles in a moment; predicts with averaged weights."""
     settings = {"unet_widths": "4,8", "loss": "bce", "input_range": "unit", "ema_decay": 0.9}
-    return _trained(tmp_path_factory.mktemp("runs") / "unet", **settings)
+    return _trained(tmp_path_factory, "unet", **settings)
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +130,7 @@ def faithful_run(tmp_path_factory):
     """A run of DLStudio's network with all its quirks, as shallow as it goes."""
     from tests.small_net import MUNET
 
-    return _trained(tmp_path_factory.mktemp("runs") / "faithful", **MUNET)
+    return _trained(tmp_path_factory, "faithful", **MUNET)
 
 
 @pytest.fixture(scope="session")

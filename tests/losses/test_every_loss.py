@@ -149,9 +149,7 @@ def test_edges(name):
     for other in ("known", "otherwise"):
         found = value[f"half valid, rest {other}"]
         np.testing.assert_allclose(value["half valid, rest unknown"], found, rtol=1e-6)
-    # and the same without jit and vmap
-    eager = loss(outputs.astype(np.float32), targets)
-    for same in (value["samples swapped"], value["flipped"], eager):
+    for same in (value["samples swapped"], value["flipped"]):
         np.testing.assert_allclose(same, value["plain"], rtol=2e-5)
 
 

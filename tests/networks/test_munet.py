@@ -190,8 +190,3 @@ def test_which_blocks_run_twice(depth):
     assert {name for name, count in calls.items() if count == 1} == once
     assert set(calls.values()) <= {1, 2}
     assert calls.total() == 3 * half + 2 * early + 6
-
-
-def test_batch_norm_is_pytorchs():
-    assert layers.BATCH_NORM_EPSILON == 1e-5
-    assert layers.BATCH_NORM_MOMENTUM == 0.9

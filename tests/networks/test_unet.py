@@ -35,7 +35,10 @@ def test_space_to_depth_keeps_a_patch_together_and_is_undone(size):
     np.testing.assert_array_equal(layers.depth_to_space(deep, size), x)
 
 
-@pytest.mark.parametrize(("widths", "patch"), [((8,), 8), ((8, 12), 4), ((4, 6, 8), 2)])
+between = pytest.param((8, 12), 4, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("widths", "patch"), [((8,), 8), between, ((4, 6, 8), 2)])
 def test_every_pixel_is_written_and_every_parameter_has_a_gradient(widths, patch):
     model = UNet(widths=widths, patch=patch, num_classes=3, input_scale=1 / 255)
     images = images_of(2, 16, 24, 3)

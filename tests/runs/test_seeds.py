@@ -185,9 +185,9 @@ def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
     assert len({result.results["test"]["loss"] for result in together}) == 2
 
 
-@pytest.mark.parametrize("at_once", [True, False])
-def test_a_run_that_fails_is_named_and_leaves_the_others_alone(tmp_path, at_once, monkeypatch):
-    """The run of seed 8 has a loss that is not finite."""
+@pytest.fixture
+def seed_8_fails(monkeypatch):
+    """Its loss is not finite."""
     log_and_save = Trainer.log_and_save
 
     def spoiled(self, state, losses, **keywords):
@@ -196,6 +196,10 @@ def test_a_run_that_fails_is_named_and_leaves_the_others_alone(tmp_path, at_once
         log_and_save(self, state, losses, **keywords)
 
     monkeypatch.setattr(Trainer, "log_and_save", spoiled)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_run_that_fails_is_named_and_leaves_the_others_alone(tmp_path, at_once, seed_8_fails):
     configs = configs_of(tmp_path, *({"seed": seed} for seed in (8, 9, 10)))
     lines = []
     failed, *good = run_many(configs, at_once=at_once, say=lines.append)
@@ -206,10 +210,11 @@ def test_a_run_that_fails_is_named_and_leaves_the_others_alone(tmp_path, at_once
     assert second == {"run1", "run2"}
     # All see the first one's images.
     assert {RunFolder(config.run_dir).config().synthetic_seed for config in configs} == {8}
-    # Of seeds, the others are summed up.
-    config = BASE.replace(run_dir=str(tmp_path / "run"))
+
+
+def test_of_the_seeds_that_did_not_fail_the_mean_is_written(tmp_path, seed_8_fails):
     with pytest.raises(TrainingError, match=r"1 of 3 seeds failed; seed 8: the loss is nan"):
-        run(config, say=silent)
+        run(BASE.replace(run_dir=str(tmp_path / "run")), say=silent)
     written = RunFolder(tmp_path / "run").results()
     assert [one["seed"] for one in written["runs"]] == [7, 9]
     assert "nan at step 1" in written["failed"]["8"]

@@ -20,6 +20,8 @@ from tests.small_net import SmallNet, objective_of
 MODEL = SmallNet()
 STEPS = 12
 BATCH = 2
+SGD = {"optimizer": "sgd", "schedule": "onecycle", "accumulate_steps": 2}
+RMSPROP = {"optimizer": "rmsprop", "accumulate_steps": 2, "warmup_steps": 3}
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.01, "clip_norm": 1.0}
 
 
@@ -37,9 +39,9 @@ def orders(seeds):
 @pytest.mark.parametrize(
     ("settings", "losses", "augment"),
     [
-        ({"optimizer": "sgd", "schedule": "onecycle"}, ("mse", "bce"), "flip,noise"),
+        (SGD, ("mse", "bce"), "flip,noise"),
         pytest.param(ADAMW, ("bce", "dice_prob"), "", marks=pytest.mark.slow),
-        ({"optimizer": "rmsprop", "accumulate_steps": 2, "warmup_steps": 3}, ("bce",), ""),
+        pytest.param(RMSPROP, ("bce",), "", marks=pytest.mark.slow),
     ],
     ids=["sgd", "adamw", "rmsprop"],
 )
