@@ -20,7 +20,7 @@ def workplace(tmp_path, monkeypatch, unet_run, faithful_run, pictures):
 
 
 @pytest.mark.usefixtures("workplace")
-@pytest.mark.parametrize("page", ["predict.md", "export.md"])
+@pytest.mark.parametrize("page", ["predict.md", pytest.param("export.md", marks=pytest.mark.slow)])
 def test_the_commands_run(page):
     commands = pages.commands(pages.read(f"docs/{page}"))
     assert len(commands) >= 3

@@ -97,6 +97,7 @@ def test_the_pages_commands_run_in_order(run_all, tmp_path, capsys):
     assert "45 images of 64x64" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_first_run_goes_from_the_folder_to_masks(run_all, tmp_path):
     (block,) = (text for text in re.findall(r"```sh\n.*?```", PAGE, re.S) if "segjax.show" in text)
     run_all([COMMANDS[0], *pages.commands(block)])

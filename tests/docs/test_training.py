@@ -44,7 +44,7 @@ def test_the_first_command_runs(tmp_path, instead):
 def test_the_other_commands_run_on_tiny_data(tmp_path, command):
     if "tensorboard" in command:
         pytest.importorskip("tensorboardX")
-    tiny = ["--data=synthetic", "--synthetic_train=14", "--synthetic_test=4", "--val_images=6"]
+    tiny = ["--data=synthetic", "--synthetic_train=12", "--synthetic_test=4", "--val_images=4"]
     tiny += ["--epochs=2", "--progress=off", f"--run_dir={tmp_path / 'run'}"]
     tiny += [] if "unet" in command else ["--depth=2"]
     tiny += [f"--cache_dir={tmp_path / 'compiled'}"] if "--cache_dir" in command else []
