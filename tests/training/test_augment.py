@@ -87,17 +87,16 @@ def test_each_image_draws_for_itself_and_the_same_again(names):
     assert len(set.union(*kinds)) > max(counts) or names.startswith(("flip", "rotate90"))
 
 
-def test_jit_and_four_devices_give_what_eager_gives_and_every_pair_goes_together():
+def test_four_devices_give_what_one_gives_and_every_pair_goes_together():
     batch, key, names = batch_of(), jax.random.key(3), "recolour,rotate90,rotate"
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
     spread = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("batch")))
     one, four = jitted(names)(key, batch), jitted(names)(key, spread)
     assert len(four["masks"].sharding.device_set) == 4
-    for other in (four, make_augment(names)(key, batch)):
-        np.testing.assert_array_equal(one["masks"], other["masks"])
-        np.testing.assert_array_equal(one["valid"], other["valid"])
-        # A fused multiply-add may move a value across a rounding boundary.
-        assert np.abs(np.int32(one["images"]) - np.int32(other["images"])).max() <= 1
+    np.testing.assert_array_equal(one["masks"], four["masks"])
+    np.testing.assert_array_equal(one["valid"], four["valid"])
+    # A fused multiply-add may move a value across a rounding boundary.
+    assert np.abs(np.int32(one["images"]) - np.int32(four["images"])).max() <= 1
     # An added augmentation leaves the draws of the others.
     alone, joined = jitted("flip")(key, batch), jitted("flip,noise,colour")(key, batch)
     np.testing.assert_array_equal(alone["masks"], joined["masks"])
