@@ -51,7 +51,8 @@ def one_line(error: BaseException) -> str:
 _TOLD: dict[type[BaseException], tuple[int, str]] = {
     ConfigError: (2, "{error}"),
     SegjaxError: (1, "{error}"),
-    OSError: (1, "{file}: {error.strerror}"),
+    OSError: (1, "{file}: {reason}"),
+    MemoryError: (1, "out of memory: try smaller batches or smaller images"),
     KeyboardInterrupt: (130, "stopped"),
 }
 
@@ -71,7 +72,8 @@ def exit_code(
       work: returns the exit code, or None for 0; argparse may end it with SystemExit.
       prefix: what the line of an error begins with.
       told: exit code and line of kinds of errors that the command tells in its own way; in the
-        line ``{error}`` and ``{file}`` stand for the error and the file that it names.
+        line ``{error}``, ``{file}`` and ``{reason}`` stand for the error, the file that it names
+        and the system's words. A device that is out of memory is a MemoryError.
 
     Returns:
       What ``work`` returned, or 2 for a ConfigError, 1 for other errors of a user, 130 after
@@ -91,10 +93,21 @@ def exit_code(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except BaseException as error:
+        error = _of_device(error)
         for kind, (code, line) in [*(told or {}).items(), *_TOLD.items()]:
             if isinstance(error, kind):
                 file = getattr(error, "filename", None) or "a file"
-                lines = line.format(error=error, file=file).splitlines()
+                reason = getattr(error, "strerror", None) or error
+                lines = line.format(error=error, file=file, reason=reason).splitlines()
                 sys.stderr.write(f"{prefix}: {' '.join(part.strip() for part in lines)}\n")
                 return code
         raise
+
+
+def _of_device(error: BaseException) -> BaseException:
+    """Turn what JAX raises when a device fails into errors that are told; others stay."""
+    if type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):  # without importing it
+        return error
+    if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():
+        return MemoryError(one_line(error))
+    return SegjaxError(f"the device failed: {one_line(error)}")

@@ -16,6 +16,7 @@ from segjax.config import Config, flag_fields, names_with
 from segjax.errors import ConfigError, SegjaxError, exit_code
 from segjax.loss_table import PARAMETERS
 from segjax.runs.folder import CONFIG_FILE, RunFolder
+from segjax.runs.stopping import leave_on_signals
 from segjax.settings import GROUPS
 
 USAGE = """Train mUnet on PurdueShapes5MultiObject and measure it on the test images.
@@ -113,14 +114,12 @@ def help_text(values: flags.FlagValues) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0 done, 1 failed, 2 wrong flags or settings."""
     arguments = list(sys.argv if argv is None else ["segjax.main", *argv])
-    return exit_code(
-        lambda: train(arguments),
-        told={
-            flags.Error: (2, "{error}"),
-            MemoryError: (1, "out of memory: try a smaller --batch_size or --train_images"),
-            KeyboardInterrupt: (130, "stopped before the first checkpoint; nothing was saved"),
-        },
-    )
+    told: dict[type[BaseException], tuple[int, str]] = {
+        flags.Error: (2, "{error}"),
+        MemoryError: (1, "out of memory: try a smaller --batch_size or --train_images"),
+    }
+    with leave_on_signals():
+        return exit_code(lambda: train(arguments), told=told)
 
 
 def train(arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ import sys
 from unittest import mock
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 from segjax.errors import CheckpointError, ConfigError, check_choice, exit_code
 
@@ -22,7 +23,11 @@ def test_an_error_is_a_code_and_one_line_also_in_a_commands_own_way(capsys):
         (CheckpointError("a\n  b"), {}, 1, "segjax: a b"),
         (OSError(28, "No space left", "out.png"), {}, 1, "segjax: out.png: No space left"),
         (OSError(5, "Input/output error"), {}, 1, "segjax: a file: Input/output error"),
+        (OSError("cannot write"), {}, 1, "segjax: a file: cannot write"),
         (KeyboardInterrupt(), {}, 130, "segjax: stopped"),
+        (JaxRuntimeError("INTERNAL: a\nb"), {}, 1, "segjax: the device failed: INTERNAL: a"),
+        (JaxRuntimeError("RESOURCE_EXHAUSTED: x"), {"told": told}, 1, "segjax: out of memory"),
+        (MemoryError(), {}, 1, "segjax: out of memory: try smaller batches or smaller images"),
         (ConfigError("no"), own, 1, "error: no!"),
         (MemoryError(), {"told": told}, 1, "segjax: out of memory"),
         (OSError(28, "full", "a  b.png"), {"told": told}, 2, "segjax: a  b.png"),

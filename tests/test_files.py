@@ -1,6 +1,7 @@
 """A file appears whole or not at all."""
 
 import hashlib
+from unittest import mock
 
 import pytest
 
@@ -18,6 +19,13 @@ def test_what_is_written_replaces_the_old_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         write_text(tmp_path / "no" / "a.txt", "")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.fsync", mock.Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"No space left on device: .*/a\.txt'"):
+        write_text(tmp_path / "a.txt", "new")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -68,6 +68,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path):
         (["--data=mnist"], "mnist"),
         (["--train_file=absent.gz"], "absent.gz"),
         (["--resume", "--run_dir=absent"], "absent holds no run"),
+        ([*["--data=synthetic", "--loss=topk_ce", "--topk_fraction=0"]], "fraction=0.0: must be"),
     ):
         assert main(arguments) == 2
         (line,) = capsys.readouterr().err.splitlines()

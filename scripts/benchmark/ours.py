@@ -131,7 +131,7 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
     os.environ["SEGJAX_CACHE"] = cache_dir
     from segjax.config import Config
     from segjax.data.splits import load_splits
-    from segjax.runs.folder import choose_folder
+    from segjax.runs.claim import choose_folder
     from segjax.training import backend
     from segjax.training.loop import train
     from segjax.training.program import make_program

@@ -35,7 +35,8 @@ def import_run(
 
     from segjax.config import Config
     from segjax.runs.checkpoints import Checkpoints
-    from segjax.runs.folder import CONFIG_FILE, RunFolder, open_run
+    from segjax.runs.claim import open_run
+    from segjax.runs.folder import CONFIG_FILE, RunFolder
     from segjax.training.optim import make_optimizer
     from segjax.training.step import STEP_STREAM, TrainState, stream
 

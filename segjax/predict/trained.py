@@ -16,6 +16,7 @@ from segjax.networks.build import Network, make_network
 from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
+from segjax.runs.identity import settings_changed
 from segjax.training.evaluate import apply_network
 from segjax.training.objective import Objective, make_objective
 
@@ -93,6 +94,9 @@ def load_trained(run_folder: str | Path, *, which: Which = "best") -> Trained:
             f"{folder.path / f'seed{config.seed}'}"
         )
     params, batch_stats, meta = load_params(folder.checkpoints, which=which)
+    if changes := settings_changed(meta, config):
+        told = f"config.json is not what the checkpoint was trained with: {'; '.join(changes)}"
+        raise CheckpointError(f"{folder.path}: {told}; put it back")
     labels = meta.get("label_map") or _labels_of(folder, params)
     if len(labels) > MAX_CLASSES:
         raise ConfigError(f"{folder.path}: has {len(labels)} classes; at most {MAX_CLASSES} fit")

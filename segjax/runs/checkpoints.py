@@ -90,7 +90,13 @@ class Checkpoints:
         """Return the steps that look whole, oldest first: all files there and of full size."""
         return sorted(folder.step for folder, _ in self._whole())
 
-    def restore(self, template: Any, *, which: Which = "newest") -> Restored:
+    def restore(
+        self,
+        template: Any,
+        *,
+        which: Which = "newest",
+        objection: Callable[[Mapping[str, Any]], str | None] = lambda meta: None,
+    ) -> Restored:
         """Restore the newest good checkpoint, bit for bit, onto the devices of the template.
 
         Steps that are damaged in any way are named through `notify` with the reason and passed
@@ -100,12 +106,15 @@ class Checkpoints:
           template: a state of the same structure, shapes and dtypes, of arrays or of
             `jax.ShapeDtypeStruct`; arrays come back with its shardings.
           which: 'newest'; 'best', then newest; or one step, and then no other is tried.
+          objection: tells from its meta, after its name, what keeps a checkpoint from being used.
 
         Raises:
-          CheckpointError: no good checkpoint; or structure, shape or dtype differ.
+          CheckpointError: no good checkpoint; structure, shape or dtype differ; or an objection.
         """
         named = leaves.named_leaves(template)
-        step, manifest, values = self._read(which, lambda found: leaves.difference(found, named))
+        step, manifest, values = self._read(
+            which, lambda found: objection(found["meta"]) or leaves.difference(found, named)
+        )
         entries = manifest["arrays"]
         try:
             placed = [leaves.place(values[n], entries[n], leaf) for n, leaf in named.items()]

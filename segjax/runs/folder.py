@@ -1,16 +1,16 @@
 """A run's folder: its name, its files, and what is in them. Everything is written atomically."""
 
-import itertools
+import contextlib
 import json
 import math
-import shutil
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from segjax.config import Config
-from segjax.errors import ConfigError
-from segjax.files import write_text
+from segjax.errors import ConfigError, Say, to_stderr
+from segjax.files import naming, write_text
 from segjax.runs.logs import csv_text
 
 CONFIG_FILE = "config.json"
@@ -20,7 +20,7 @@ RESULTS_FILE = "results.json"
 
 
 class RunFolder:
-    """The files of one run. Construct with ``open_run`` or, to read only, ``RunFolder(path)``.
+    """The files of one run. Get it by `segjax.runs.claim.claimed` or, to read, ``RunFolder(path)``.
 
     ``writes``: whether this process is the one that writes it; what others log is dropped.
     """
@@ -38,27 +38,55 @@ class RunFolder:
 
     def records(self) -> list[dict[str, Any]]:
         """Read the log, oldest first; a last line cut short by a crash is left out."""
-        file, records = self.path / METRICS_FILE, []
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        for number, line in enumerate(lines, 1):
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                if number < len(lines):
-                    raise ConfigError(f"{file}: line {number} is not JSON") from None
+        records, bad = self._records()
+        if bad:
+            file = self.path / METRICS_FILE
+            raise ConfigError(f"{file}: line {bad[0]} is no JSON object; delete that line")
         return records
+
+    def _records(self) -> tuple[list[dict[str, Any]], list[int]]:
+        """Return the log's records, and the numbers of the lines, but for the last, without one."""
+        file = self.path / METRICS_FILE
+        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        records, bad = [], []
+        for number, line in enumerate(text.splitlines(), 1):
+            with contextlib.suppress(ValueError):
+                if isinstance(record := json.loads(line), dict):
+                    records.append(record)
+                    continue
+            bad.append(number)
+        return records, [number for number in bad if number < len(text.splitlines())]
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one record to the log."""
         if not self.writes:
             return
-        with open(self.path / METRICS_FILE, "a", encoding="utf-8") as file:
-            file.write(json.dumps(_plain(record)) + "\n")
+        file = self.path / METRICS_FILE
+        with naming(file), open(file, "a", encoding="utf-8") as log:
+            log.write(json.dumps(_plain(record)) + "\n")
         self._write(METRICS_TABLE, csv_text(self.records()))
 
-    def rewind_log(self, step: int) -> None:
-        """Drop the records after ``step``, which a resumed run is going to write again."""
-        kept = [record for record in self.records() if record.get("step", 0) <= step]
+    def sync_log(self) -> int:
+        """Flush the log to the disk, as a checkpoint counts on it; return its number of records."""
+        file = self.path / METRICS_FILE
+        if not file.exists():
+            return 0
+        with naming(file), open(file, "rb+") as log:
+            os.fsync(log.fileno())
+        return len(self._records()[0])
+
+    def rewind_log(self, step: int, *, expected: int = 0, say: Say = to_stderr) -> None:
+        """Drop the records after ``step``, which a resumed run is going to write again.
+
+        ``say`` hears of lines that cannot be read, and of records missing of the ``expected``.
+        """
+        file, (records, bad) = self.path / METRICS_FILE, self._records()
+        for number in bad:
+            say(f"{file}: line {number} is no JSON object and left out")
+        kept = [record for record in records if record.get("step", 0) <= step]
+        if len(kept) < expected:
+            lost = expected - len(kept)
+            say(f"{file}: {lost} of {expected} records up to step {step} are lost")
         self._write(METRICS_FILE, "".join(json.dumps(record) + "\n" for record in kept))
         self._write(METRICS_TABLE, csv_text(kept))
 
@@ -103,54 +131,6 @@ def run_name(config: Config) -> str:
     last = config.seed + config.seeds - 1
     seeds = f"seed{last}" if config.seeds == 1 else f"seeds{config.seed}-{last}"
     return f"{loss}{parameters}-{network}-{seeds}"
-
-
-def choose_folder(config: Config, *, under: Path | str = "runs") -> RunFolder:
-    """Decide where the run goes, without touching the disk.
-
-    With no --run_dir a new run gets the first free name of NAME, NAME-2, NAME-3, ... and
-    --resume takes the newest of them.
-
-    Raises ConfigError if the folder holds another run (or other files) and neither --resume nor
-    --overwrite is given, or if --resume finds nothing to go on with.
-    """
-    if not config.run_dir:
-        first = newest = path = Path(under) / run_name(config)
-        numbers = itertools.count(2)
-        while path.exists():
-            newest, path = path, first.with_name(f"{first.name}-{next(numbers)}")
-        if not config.resume:
-            return RunFolder(path)
-        if not (newest / CONFIG_FILE).exists():
-            raise ConfigError(f"--resume: there is no run {first}; name its --run_dir")
-        return RunFolder(newest)
-    path = Path(config.run_dir)
-    holds_run = (path / CONFIG_FILE).exists()
-    if path.exists() and not path.is_dir():
-        raise ConfigError(f"--run_dir={path}: is a file, not a folder")
-    if config.resume and not holds_run:
-        raise ConfigError(f"--resume: {path} holds no run ({CONFIG_FILE} is missing)")
-    if not holds_run and path.exists() and any(path.iterdir()):
-        raise ConfigError(
-            f"{path} holds files that are no run; choose another --run_dir or empty it"
-        )
-    if holds_run and not (config.resume or config.overwrite):
-        raise ConfigError(
-            f"{path} already holds a run: --resume goes on with it, --overwrite deletes it, "
-            "another --run_dir leaves it alone"
-        )
-    return RunFolder(path)
-
-
-def open_run(folder: RunFolder, config: Config) -> None:
-    """Create the folder (empty it first with --overwrite) and write the resolved settings."""
-    if config.overwrite and (folder.path / CONFIG_FILE).exists():
-        shutil.rmtree(folder.path)
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-        write_text(folder.path / CONFIG_FILE, config.to_json())
-    except OSError as error:
-        raise ConfigError(f"{folder.path}: cannot be written ({error.strerror})") from None
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import traceback
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -207,13 +208,15 @@ def _orbax() -> Any:
     """Import Orbax, on first use, and keep it from writing to the user's terminal."""
     from orbax.checkpoint import v1
 
-    logging.getLogger("absl").addFilter(_not_from_orbax)  # a second time changes nothing
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(_not_from_orbax)  # a second time changes nothing
     return v1
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:
     # Nothing is lost: what Orbax logs as an error it raises too, and that is reported.
-    return f"{os.sep}orbax{os.sep}" not in record.pathname
+    raised = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else ""
+    return f"{os.sep}orbax{os.sep}" not in record.pathname + raised
 
 
 def _alone(orbax: Any) -> Any:

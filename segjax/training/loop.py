@@ -2,16 +2,15 @@
 
 import contextlib
 import functools
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
 from segjax.errors import Say, TrainingError
+from segjax.runs.stopping import caught_signals
 from segjax.training.processes import agreed_signal
 from segjax.training.profile import StepTrace
 from segjax.training.program import make_joint_steps
@@ -122,20 +121,3 @@ class Group:
     def state_of(self, index: int) -> TrainState:
         """Return the state of one of the runs."""
         return self.state if self.alone else member_state(self.state, index)
-
-
-@contextlib.contextmanager
-def caught_signals() -> Iterator[list[str]]:
-    """Collect the names of SIGINT and SIGTERM instead of dying; a second one does kill."""
-    caught: list[str] = []
-
-    def note(number: int, _frame: Any) -> None:
-        caught.append(signal.Signals(number).name)
-        previous.close()
-
-    with contextlib.ExitStack() as previous:
-        # From another than the main thread, ValueError: signals are the caller's business there.
-        with contextlib.suppress(ValueError):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                previous.callback(signal.signal, number, signal.signal(number, note))
-        yield caught

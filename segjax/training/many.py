@@ -1,6 +1,7 @@
 """Several runs on one data set: --seeds inside one folder, and `run_many`; how they are trained."""
 
 import collections
+import contextlib
 import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from segjax.config import Config, names_with
 from segjax.errors import ConfigError, Say, TrainingError
 from segjax.runs import seeds
-from segjax.runs.folder import open_run
+from segjax.runs.claim import open_run
 from segjax.training.devices import several
 from segjax.training.loop import train
 from segjax.training.processes import begin, claim_folder, load_data, of_first, print_now
@@ -43,18 +44,24 @@ def run_many(
     _, say = begin(configs[0], say)
     drawn = configs[0].scenes_seed()
     configs = [config.replace(synthetic_seed=drawn) for config in configs]
-    return run_trainers(make_trainers(configs, say=say), at_once=at_once, say=say)
+    with contextlib.ExitStack() as holds:
+        return run_trainers(make_trainers(configs, holds, say=say), at_once=at_once, say=say)
 
 
 def run_seeds(config: Config, *, say: Say) -> Result:
     """Train --seeds runs inside one folder and sum their test scores up."""
-    parent = claim_folder(config)
+    with contextlib.ExitStack() as holds:
+        return _run_seeds(config, holds, say=say)
+
+
+def _run_seeds(config: Config, holds: contextlib.ExitStack, *, say: Say) -> Result:
+    parent = holds.enter_context(claim_folder(config))
     members = seeds.member_configs(config, parent.path)
     done = of_first(lambda: [config.resume and seeds.is_finished(m) for m in members])
     waiting = [member for member, over in zip(members, done, strict=True) if not over]
     if any(done):
         say(f"{sum(done)} of {len(members)} seeds are finished")
-    trainers = make_trainers(waiting, say=say) if waiting else []
+    trainers = make_trainers(waiting, holds, say=say) if waiting else []
     of_first(lambda: open_run(parent, config))
     at_once = {"auto": None, "on": True, "off": False}[config.seeds_at_once]
     ended = run_trainers(trainers, at_once=at_once, resume=parent.path, say=say)
@@ -77,14 +84,17 @@ def run_seeds(config: Config, *, say: Say) -> Result:
     return Result(parent.path, finished=True, results=results)
 
 
-def make_trainers(configs: Sequence[Config], *, say: Say) -> list[Trainer]:
-    """Choose the folders, load the data and build the programs of runs; writes nothing."""
+def make_trainers(
+    configs: Sequence[Config], holds: contextlib.ExitStack, *, say: Say
+) -> list[Trainer]:
+    """Claim the folders while ``holds`` lasts, load the data and build the programs of runs."""
     for name in names_with("together", has=False):
         if len({str(getattr(config, name)) for config in configs}) > 1:
             raise ConfigError(f"runs that are trained together cannot differ in --{name}")
-    folders = [claim_folder(config) for config in configs]
-    if len({folder.path.resolve() for folder in folders}) < len(folders):
+    named = [Path(config.run_dir).resolve() for config in configs if config.run_dir]
+    if len(set(named)) < len(named):
         raise ConfigError("runs that are trained together need a --run_dir each")
+    folders = [holds.enter_context(claim_folder(config)) for config in configs]
     splits = load_data(configs[0], say)
     programs: dict[str, Program] = {}
     trainers = []

@@ -6,10 +6,10 @@ so they need not see its disk. With one process, the usual case, each function i
 nothing is exchanged.
 """
 
-import functools
+import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -19,8 +19,9 @@ from jax.experimental import multihost_utils
 from segjax import errors
 from segjax.config import Config, names_with, settings_that_differ
 from segjax.data.splits import Splits, load_splits
-from segjax.errors import ConfigError, DataError, Say, SegjaxError, one_line
-from segjax.runs.folder import RunFolder, choose_folder
+from segjax.errors import ConfigError, DataError, Say, SegjaxError, one_line, to_stderr
+from segjax.runs.claim import claimed
+from segjax.runs.folder import RunFolder
 from segjax.training import backend
 from segjax.training.devices import several
 
@@ -28,8 +29,17 @@ Value = TypeVar("Value")
 
 ROOM_BYTES = 4096  # for what a process has to say, or a multiple
 
-# Prints a line without holding it back, so that a log file shows where a run is.
-print_now: Say = functools.partial(print, flush=True)
+
+def print_now(line: str) -> None:
+    """Print a line without holding it back, so that a log file shows where a run is.
+
+    Where the output is gone, or its disk is full, stderr gets it: no run ends of that.
+    """
+    try:
+        print(line, flush=True)
+    except OSError:
+        with contextlib.suppress(OSError):
+            to_stderr(line)
 
 
 def begin(config: Config, say: Say) -> tuple[Config, Say]:
@@ -72,14 +82,16 @@ def join(coordinator: str, processes: int, process: int) -> None:
         ) from None
 
 
-def claim_folder(config: Config) -> RunFolder:
-    """Choose the folder of a run as `choose_folder`; of several processes the first writes it.
+@contextlib.contextmanager
+def claim_folder(config: Config) -> Iterator[RunFolder]:
+    """Hold the folder of a run as `claimed`; of several processes the first holds and writes it.
 
     Raises ConfigError as that, or if --resume would change what its run was trained with.
     """
+    hold = contextlib.ExitStack()
 
     def choose() -> str:
-        folder = choose_folder(config)
+        folder = hold.enter_context(claimed(config))
         if config.resume:
             old = folder.config()
             if (old.seeds > 1) != (config.seeds > 1):
@@ -89,7 +101,8 @@ def claim_folder(config: Config) -> RunFolder:
                 raise ConfigError(f"--resume cannot change a run's settings: {'; '.join(changes)}")
         return str(folder.path)
 
-    return RunFolder(of_first(choose), writes=is_first())
+    with hold:
+        yield RunFolder(of_first(choose), writes=is_first())
 
 
 def load_data(config: Config, say: Say) -> Splits:

@@ -99,6 +99,7 @@ def make_program(config: Config, splits: Splits) -> Program:
     objective = make_objective(
         config.loss, class_values=train.class_values, targets=config.targets, parameters=loss_params
     )
+    _try_loss(objective, config, train)
     schedule = make_schedule(config, len(train))
     model = make_network(config, num_classes=objective.num_outputs)
     optimizer = make_optimizer(config, schedule.total_steps)
@@ -113,6 +114,16 @@ def make_program(config: Config, splits: Splits) -> Program:
     return Program(
         loss_params, objective, model, optimizer, augment, steps, evaluate, schedule, devices
     )
+
+
+def _try_loss(objective: Objective, config: Config, data: Dataset) -> None:
+    """Raise ConfigError if the loss refuses one of its settings, which it does when it is used."""
+    shape = (config.batch_size, *data.masks.shape[1:])
+    outputs = jax.ShapeDtypeStruct((*shape[:-1], objective.num_outputs), jnp.float32)
+    try:
+        jax.eval_shape(objective.loss, outputs, jax.ShapeDtypeStruct(shape, data.masks.dtype))
+    except ConfigError as error:
+        raise ConfigError(f"--loss={config.loss}: {error}") from None
 
 
 def make_schedule(config: Config, images: int) -> Schedule:

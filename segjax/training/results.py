@@ -76,8 +76,8 @@ def finish(trainer: Trainer, state: TrainState, *, runs_at_once: int = 1) -> Res
         for line in test_table(results, windows=program.objective.reads == "values"):
             trainer.say(line)
     if trainer.folder.writes:
-        trainer.folder.write_results(results)
         draw_figures(trainer, own(state.variables()))
+        trainer.folder.write_results(results)  # last: it says that the run has ended
         trainer.say(f"done: {trainer.folder.path / 'results.json'}, loss.png, predictions.png")
     return Result(trainer.folder.path, finished=True, results=results)
 

@@ -19,10 +19,10 @@ def run(config: Config, *, say: Say = print_now) -> Result:
     config, say = begin(config, say)
     if config.seeds > 1:
         return run_seeds(config, say=say)
-    folder = claim_folder(config)  # chosen; nothing is written before all settings have proved good
-    splits = load_data(config, say)
-    program = make_program(config, splits)  # network, optimizer, jitted steps and test
-    trainer = Trainer(config, splits, program, folder, say=say)
-    state = trainer.first_state()  # from the seed, or from the newest good checkpoint
-    states = train([trainer], [state], say=say)  # the loop; saves on a signal
-    return finish(trainer, states[0]) if states else unfinished(trainer)
+    with claim_folder(config) as folder:  # held; empty until all settings have proved good
+        splits = load_data(config, say)
+        program = make_program(config, splits)  # network, optimizer, jitted steps and test
+        trainer = Trainer(config, splits, program, folder, say=say)
+        state = trainer.first_state()  # from the seed, or from the newest good checkpoint
+        states = train([trainer], [state], say=say)  # the loop; saves on a signal
+        return finish(trainer, states[0]) if states else unfinished(trainer)

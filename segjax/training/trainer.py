@@ -17,11 +17,14 @@ from tqdm import tqdm
 from segjax.config import Config
 from segjax.data import epoch_order
 from segjax.data.splits import Splits
-from segjax.errors import Say, TrainingError
+from segjax.errors import CheckpointError, Say, TrainingError
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
+from segjax.runs import storage
 from segjax.runs.checkpoints import Checkpoints, Restored, Which
-from segjax.runs.folder import RunFolder, open_run
+from segjax.runs.claim import open_run
+from segjax.runs.folder import RESULTS_FILE, RunFolder
+from segjax.runs.identity import Identity
 from segjax.runs.logs import TensorBoard, check_tensorboard
 from segjax.training.augment import Batch
 from segjax.training.devices import own, share
@@ -57,7 +60,9 @@ class Trainer:
         self.board: TensorBoard | None = None
         # Of several processes the first reads and writes them.
         self.checkpoints = Checkpoints(folder.checkpoints, keep=config.keep_checkpoints, notify=say)
+        self.identity: Identity | None = None  # of the process that writes
         self.progress = Progress()
+        self.records = 0  # in the log when the checkpoint was saved that the run goes on from
         self.error: TrainingError | None = None
 
     def first_state(self) -> TrainState:
@@ -66,17 +71,37 @@ class Trainer:
         Raises ConfigError if the folder cannot be written, CheckpointError if no checkpoint of it
         can be used.
         """
-        of_first(lambda: open_run(self.folder, self.config))
+        of_first(self._open)
         state = self.program.initial_state(self.config, self.splits.train.images.shape[1:])
         if not self.config.resume:
             return state
-        if not of_first(lambda: any(self.folder.checkpoints.glob("step_*"))):
+        if not of_first(self._has_checkpoints):
             self.say("no checkpoint was saved before the run stopped; starting at step 0")
             return state
         state, meta, step = self.restored(state)
+        if meta.get("run") is None:
+            self.say(f"the checkpoint of step {step} does not say which run it belongs to")
         self.say(f"resuming at step {step} of {self.schedule.total_steps}")
         self.progress = Progress(**meta["progress"])
+        self.records = meta.get("records", 0)
         return state
+
+    def _open(self) -> None:
+        digest = self.splits.digest().hex()
+        self.identity = open_run(self.folder, self.config, data=digest)
+
+    def _has_checkpoints(self) -> bool:
+        """Tell whether there are any; CheckpointError if the log says that some are gone."""
+        if storage.step_folders(self.folder.checkpoints):
+            return True
+        logged = max((record.get("step", 0) for record in self.folder.records()), default=0)
+        ended = (self.folder.path / RESULTS_FILE).exists()
+        if ended or any(self.schedule.saves(step) for step in range(1, logged)):
+            raise CheckpointError(
+                f"{self.folder.checkpoints}: holds no checkpoint, though the log reaches step "
+                f"{logged}; put them back, or start anew with --overwrite"
+            )
+        return False
 
     def restored(self, state: TrainState, *, which: Which = "newest") -> Restored:
         """Restore as `Checkpoints.restore`; of several processes the first reads for all."""
@@ -84,7 +109,8 @@ class Trainer:
 
         def read() -> tuple[dict[str, Any], int]:
             nonlocal found
-            found, meta, step = self.checkpoints.restore(found, which=which)
+            objection = self.identity.difference if self.identity else lambda meta: None
+            found, meta, step = self.checkpoints.restore(found, which=which, objection=objection)
             return meta, step
 
         meta, step = of_first(read)
@@ -196,7 +222,7 @@ class Trainer:
 
     def open_logs(self) -> contextlib.AbstractContextManager[Any]:
         """Write the log, and TensorBoard's curves if asked to, anew while the context lasts."""
-        self.folder.rewind_log(self.progress.step)
+        self.folder.rewind_log(self.progress.step, expected=self.records, say=self.say)
         if not (self.config.tensorboard and self.folder.writes):
             return contextlib.nullcontext()
         self.board = TensorBoard(self.folder.tensorboard, step=self.progress.step)
@@ -239,6 +265,8 @@ class Trainer:
         meta = {
             "progress": dataclasses.asdict(self.progress),
             **self.config.telling(),
+            "run": self.identity.to_dict() if self.identity else None,
+            "records": self.folder.sync_log(),
             # What prediction has to know without the data.
             "label_map": dict(self.splits.train.label_map),
             "image_size": list(self.splits.train.images.shape[1:3]),

@@ -59,6 +59,7 @@ def test_training_goes_on_from_imported_weights(saved_model, tmp_path, no_figure
     small = {"data": "synthetic", "synthetic_train": 4, "synthetic_test": 2, "batch_size": 2}
     config = RunFolder(path).config().replace(**small, image_size=64)
     (path / "config.json").write_text(config.to_json())
+    (path / "run.json").unlink()
     run(config.replace(resume=True, max_steps=1, epochs=1, test=False), say=silent)
     export_run(path, tmp_path / "trained", which="newest")
     before, after = read_torch_file(saved_model), read_torch_file(tmp_path / "trained")

@@ -26,12 +26,19 @@ def test_labels_are_the_strongest_class_above_one_half():
     assert strongest(shared, multiclass=True).tolist() == [1, 0]
 
 
-def test_a_damaged_run_and_weights_of_another_depth_are_refused(faithful_run, tmp_path):
+def test_a_damaged_run_and_weights_of_another_depth_are_refused(
+    faithful_run, tmp_path, monkeypatch
+):
     text = (faithful_run / "config.json").read_text()
     (tmp_path / "config.json").write_text(text.replace('"depth": 2', '"depth": 4'))
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_trained(tmp_path)
     (tmp_path / "checkpoints").symlink_to(faithful_run / "checkpoints")
+    changed = r"config\.json is not what the checkpoint was trained with: --depth was 2, is 4"
+    with pytest.raises(CheckpointError, match=changed):
+        load_trained(tmp_path)
+    # One that does not say what it was trained with.
+    monkeypatch.setattr("segjax.predict.trained.settings_changed", lambda *given: [])
     with pytest.raises(CheckpointError, match=r"do not fit config\.json"):
         load_trained(tmp_path)
     # A checkpoint is best, newest or a step.

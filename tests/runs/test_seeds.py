@@ -152,6 +152,7 @@ def test_a_signal_stops_all_and_each_goes_on_where_it_was(tmp_path, finished, at
     shutil.copytree(finished[at_once][0] / "seed9", folder / "seed9", dirs_exist_ok=True)
     (folder / "seed9" / "results.json").unlink()
     shutil.rmtree(folder / "seed9" / "checkpoints")
+    (folder / "seed9" / "metrics.jsonl").write_text("")
     result, lines = go(config.replace(resume=True))
     assert result.finished
     assert "seed8: resuming at step 4 of 8" in lines
@@ -264,5 +265,5 @@ def test_show_lists_the_seeds_and_their_spread_and_overwrite_starts_anew(copied,
     (folder / "seed9" / "mine.txt").write_text("")
     config = config.replace(resume=False, overwrite=True, seeds=2, epochs=1)
     assert run(config, say=silent).finished
-    assert not (folder / "seed9").exists()
+    assert sorted(p.name for p in (folder / "seed9").iterdir()) == [".lock", "mine.txt"]
     assert len(RunFolder(folder).results()["runs"]) == 2

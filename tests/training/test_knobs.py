@@ -127,7 +127,7 @@ def test_tensorboard_shows_each_step_of_a_resumed_run_once_and_is_asked_for(tmp_
     pytest.importorskip("tensorboardX")
     config = settings(tmp_path / "run", epochs=2, test=False, tensorboard=True)
     events = tmp_path / "run" / "tensorboard"
-    for session, kept in enumerate((0, STEPS_PER_EPOCH)):
+    for session, kept in enumerate((STEPS_PER_EPOCH, STEPS_PER_EPOCH)):
         go(config.replace(resume=session > 0), stop_at="[epoch=2/2, iter=   1")
         for checkpoint in (tmp_path / "run" / "checkpoints").glob("step_*"):
             if int(checkpoint.name.removeprefix("step_")) > kept:

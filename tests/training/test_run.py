@@ -12,7 +12,8 @@ import pytest
 
 from segjax.errors import CheckpointError, ConfigError, TrainingError
 from segjax.runs.checkpoints import Checkpoints, load_params
-from segjax.runs.folder import RunFolder, open_run
+from segjax.runs.claim import open_run
+from segjax.runs.folder import RunFolder
 from segjax.training.run import run
 from tests.runs.checkpoint_states import flip_a_bit
 from tests.small_net import built, silent, small_run

@@ -6,7 +6,8 @@ from scripts.study import execute as running
 from scripts.study.execute import Study, claim, execute, listing, mates_of
 from scripts.study.plan import SCALES, runs_of
 from segjax.errors import ConfigError
-from segjax.runs.folder import RESULTS_FILE, RunFolder, open_run
+from segjax.runs.claim import open_run
+from segjax.runs.folder import RESULTS_FILE, RunFolder
 
 
 def study_of(scale, folder):
