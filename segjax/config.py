@@ -50,8 +50,10 @@ class Config:
         "Set the last N training images aside for validation after each epoch; 0, as in DLStudio: "
         "none, and no best checkpoint.", low=0, first=True)
     test_images: int = _data(0, "Test on the first N images only; 0: all.", low=0)
-    synthetic_train: int = _data(2000, "Training images to draw for --data=synthetic.", low=1)
-    synthetic_test: int = _data(500, "Test images to draw for --data=synthetic.", low=1)
+    synthetic_train: int = _data(
+        2000, "Training images to draw for --data=synthetic.",
+        low=1, high=10**7)
+    synthetic_test: int = _data(500, "Test images to draw for --data=synthetic.", low=1, high=10**7)
     synthetic_seed: int = _data(
         -1, "Seed of the synthetic images; -1: --seed. With --seeds all see the same.", low=-1)
     image_size: int = _data(
@@ -83,7 +85,8 @@ class Config:
     unet_patch: int = _network(
         2, "The unet's finest level has one pixel for each patch of N x N.", low=1, high=8)
     unet_blocks: int = _network(
-        1, "3x3 convolutions of a unet's level on each arm; twice as many at the bottom.", low=1)
+        1, "3x3 convolutions of a unet's level on each arm; twice as many at the bottom.", low=1,
+        high=64)
     head: str = _network(
         "dlstudio",
         "Output layer: 'dlstudio' writes one pixel in four as the original does, 'dense' all.",
@@ -162,7 +165,7 @@ class Config:
     seeds: int = _run(
         1,
         "Train N runs with the seeds seed, seed + 1, ... inside one folder, and report the mean "
-        "and standard deviation of their test scores.", low=1)
+        "and standard deviation of their test scores.", low=1, high=10_000)
     seeds_at_once: str = _run(
         "auto",
         "Train the seeds in one program: 'auto' does on an accelerator; on a CPU they are faster "

@@ -1,8 +1,10 @@
 """Files that appear whole or not at all, and the SHA-256 of a file."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +50,19 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 file with the line ends as they are, whole or not at all; see ``replacing``."""
     write_bytes(path, text.encode())
+
+
+def regular(path: str | os.PathLike[str]) -> Path:
+    """Return the path of an ordinary file, which others may have put there.
+
+    Raises OSError if it is none: a pipe or a device could be read for ever.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return Path(path)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

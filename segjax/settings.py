@@ -11,6 +11,7 @@ from segjax.errors import ConfigError, check_choice
 
 Group = Literal["data", "network", "loss", "optimisation", "test", "run", "devices"]
 
+MOST = 2**31 - 1  # of a setting that is a whole number; more does not fit an int32
 SIZE_MULTIPLE = 8  # all networks take images with sides that are multiples of this
 
 # The headings of --help, in its order.
@@ -82,6 +83,8 @@ def check_value(
         check_choice(f"--{name}={value}", value, choices)
     if kind is float and not math.isfinite(value):
         raise ConfigError(f"--{name}={value}: must be a finite number")
+    if kind is int and high is None:
+        high = MOST
     if low is not None and value < low:
         raise ConfigError(f"--{name}={value}: must be at least {low}")
     if high is not None and value > high:

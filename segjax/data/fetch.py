@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from segjax.data.places import DATAROOT_VARIABLE, data_folder
+from segjax.data.places import DATAROOT_VARIABLE, data_folder, expanded
 from segjax.errors import DataError, Say, exit_code
 from segjax.files import replacing, sha256
 
@@ -86,7 +86,7 @@ def fetch(
         written; one line that says what to do.
     """
     say = notify or (lambda message: None)
-    folder = data_folder() if dataroot is None else Path(dataroot).expanduser()
+    folder = data_folder() if dataroot is None else expanded(dataroot)
     found = ShapesFiles(*(folder / name for name in FILES))
     missing = [path.name for path in found if not _is_right(path)]
     if not missing:

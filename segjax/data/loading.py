@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from segjax.data.dataset import Dataset
-from segjax.data.places import cache_folder
+from segjax.data.places import cache_folder, expanded
 from segjax.data.purdue.format import read_shapes_file
 from segjax.data.purdue.stream import Limits
 from segjax.errors import DataError, Say, to_stderr
@@ -62,11 +62,11 @@ def load(
     Raises:
       DataError: if the file cannot be read or is not what it should be; one line.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     source = path.absolute()
     if not cache:
         return _read(path, progress, limits)[0]
-    folder = Path(cache_dir).expanduser() if cache_dir is not None else cache_folder() / "arrays"
+    folder = expanded(cache_dir) if cache_dir is not None else cache_folder() / "arrays"
     try:
         digest = sha256(path)
     except OSError as error:

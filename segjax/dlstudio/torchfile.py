@@ -21,7 +21,7 @@ import numpy as np
 from segjax.data.purdue.stream import BadStreamError, Limits, Stream
 from segjax.data.purdue.unpickle import INSTRUCTIONS, Machine, Name
 from segjax.errors import CheckpointError
-from segjax.files import replacing
+from segjax.files import regular, replacing
 
 MAX_DESCRIPTION_BYTES = 16 << 20  # a depth-64 network needs about 0.3 MB
 MAX_TENSOR_BYTES = 1 << 30  # one at depth 64 needs 0.6 MB, all of them 110 MB
@@ -61,7 +61,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             return _read_archive(archive)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None

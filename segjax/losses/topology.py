@@ -21,6 +21,8 @@ from segjax.losses._arguments import check_number
 from segjax.losses._cells import OverlapOptions, cells_of
 from segjax.losses._numerics import divide
 
+MAX_ITERATIONS = 256
+
 Pick = Literal["min", "max"]
 
 
@@ -96,13 +98,13 @@ def soft_skeleton(probs: ArrayLike, *, iterations: int) -> Array:
       As probs.
 
     Raises:
-      ConfigError: no spatial axis, or fewer than 0 iterations.
+      ConfigError: no spatial axis, or iterations outside of 0 to 256.
     """
     x = jnp.asarray(probs)
     if x.ndim < 3:
         raise ConfigError(f"probs has shape {x.shape}: must be [batch, ..., classes] with an image")
-    if iterations < 0:
-        raise ConfigError(f"iterations={iterations}: must be >= 0")
+    if not 0 <= iterations <= MAX_ITERATIONS:
+        raise ConfigError(f"iterations={iterations}: must be >= 0 and <= {MAX_ITERATIONS}")
     axes = range(1, x.ndim - 1)
     eroded = _erode(x, axes)
     skeleton = jax.nn.relu(x - _dilate(eroded, axes))

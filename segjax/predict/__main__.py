@@ -1,6 +1,7 @@
 """Masks of your own images: ``python -m segjax.predict RUN_FOLDER IMAGES...``."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -53,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         lambda: predict_files(make_parser().parse_args(argv)),
         told={
             MemoryError: (1, "out of memory: try a smaller --tile or --batch_size"),
-            KeyboardInterrupt: (130, "stopped; the masks written so far are whole"),
+            KeyboardInterrupt: (130, "stopped; the masks written so far are whole, and not listed"),
         },
     )
 
 
 def predict_files(given: argparse.Namespace) -> int:
     """Predict all images that the arguments name; return 0, or 1 if some could not be read."""
-    from segjax.files import write_text
+    from segjax.files import write_bytes
     from segjax.predict import files
     from segjax.runs.folder import RunFolder
 
@@ -101,9 +102,18 @@ def predict_files(given: argparse.Namespace) -> int:
                     yield (path, name, image), image
 
         for (path, name, image), prediction in predictor.predict_each(read()):
-            written = files.write(
-                prediction, image, out / name, scores=given.scores, overlay=given.overlay
-            )
+            try:
+                written = files.write(
+                    prediction, image, out / name, scores=given.scores, overlay=given.overlay
+                )
+            except OSError as error:
+                if error.errno not in (errno.ENAMETOOLONG, errno.EILSEQ):
+                    raise  # the next one would fare no better
+                with tqdm.external_write_mode():
+                    _skip(f"{path}: its results cannot be written ({error.strerror})")
+                bad.append({"image": str(path), "why": str(error.strerror)})
+                bar.update()
+                continue
             row = {"image": str(path), "files": [os.path.relpath(file, out) for file in written]}
             labels, classes = prediction.labels, enumerate(prediction.class_names, 1)
             pixels = {name: int((labels == index).sum()) for index, name in classes}
@@ -117,7 +127,9 @@ def predict_files(given: argparse.Namespace) -> int:
         "done": sorted(done, key=lambda row: row["image"]),
         "skipped": bad + [{"image": pattern, "why": "no match"} for pattern in missing],
     }
-    write_text(out / "predictions.json", json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(listed, indent=2, ensure_ascii=False) + "\n"
+    # A name on the disk may be no Unicode; JSON spells what it is.
+    write_bytes(out / "predictions.json", text.encode("utf-8", "backslashreplace"))
     skipped = len(bad) + len(missing)
     print(f"{len(done)} images done, {skipped} skipped; masks are in {out}")
     return 1 if skipped else 0

@@ -1,10 +1,11 @@
 """The files of a prediction: which images are meant, and the results of each."""
 
+import contextlib
 import glob
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from segjax.colours import class_rgb
 from segjax.data.own.pictures import SUFFIXES
 from segjax.errors import ConfigError
+from segjax.files import replacing
 
 if TYPE_CHECKING:
     from segjax.predict.predictor import Prediction
@@ -74,26 +76,33 @@ def output_names(files: Sequence[tuple[Path, Path]], out: Path) -> list[Path]:
 def write(
     prediction: "Prediction", image: np.ndarray, start: Path, *, scores: str, overlay: bool
 ) -> list[Path]:
-    """Write an image's results beside each other; return their paths."""
+    """Write an image's results beside each other, each whole or not at all; return their paths."""
     start.parent.mkdir(parents=True, exist_ok=True)
     written = []
 
-    def file(ending: str) -> Path:
-        written.append(start.with_name(start.name + ending))
-        return written[-1]
+    @contextlib.contextmanager
+    def file(ending: str) -> Iterator[BinaryIO]:
+        path = start.with_name(start.name + ending)
+        with replacing(path) as temporary, open(temporary, "wb") as opened:
+            yield opened
+        written.append(path)
 
     indexed = Image.fromarray(prediction.labels)
     indexed.putpalette(palette(len(prediction.class_names)))
-    indexed.save(file("_mask.png"), optimize=True)
+    with file("_mask.png") as out:
+        indexed.save(out, "PNG", optimize=True)
     if overlay:
-        Image.fromarray(overlay_picture(image, prediction.labels)).save(file("_overlay.png"))
+        with file("_overlay.png") as out:
+            Image.fromarray(overlay_picture(image, prediction.labels)).save(out, "PNG")
     if scores == "npz":
         names = np.array(prediction.class_names)
-        np.savez_compressed(file("_scores.npz"), scores=prediction.scores, classes=names)
+        with file("_scores.npz") as out:
+            np.savez_compressed(out, scores=prediction.scores, classes=names)
     elif scores == "png":
         wide = np.round(np.clip(prediction.scores, 0, 1) * 65535).astype(np.uint16)
         for number, channel in enumerate(np.moveaxis(wide, -1, 0), start=1):
-            Image.fromarray(np.ascontiguousarray(channel)).save(file(f"_score{number}.png"))
+            with file(f"_score{number}.png") as out:
+                Image.fromarray(np.ascontiguousarray(channel)).save(out, "PNG")
     return written
 
 

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 from segjax.errors import one_line
-from segjax.files import sha256
+from segjax.files import regular, sha256
 from segjax.runs.leaves import digest
 
 ARRAYS, MANIFEST = "arrays", "manifest.json"
@@ -112,7 +112,7 @@ def read_manifest(folder: StepFolder) -> dict[str, Any]:
     step, or if a file that it names is missing, shorter or longer.
     """
     try:
-        manifest = json.loads((folder.path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(regular(folder.path / MANIFEST).read_text(encoding="utf-8"))
         sealed = manifest.pop("manifest_sha256") == _seal(manifest)
     except FileNotFoundError as error:
         missing = f"{MANIFEST} is missing" if any(_inside(folder.path)) else "the folder is empty"

@@ -134,9 +134,21 @@ def make_schedule(config: Config, images: int) -> Schedule:
             f"--batch_size={config.batch_size}: more than the {images} training images"
         )
     total_steps = config.epochs * steps_per_epoch
+    total_steps = min(total_steps, config.max_steps or total_steps)
+    if config.accumulate_steps > total_steps:
+        raise ConfigError(
+            f"--accumulate_steps={config.accumulate_steps}: the run has {total_steps} steps, so no "
+            "weight would change"
+        )
+    updates = -(-total_steps // config.accumulate_steps)
+    if config.warmup_steps > updates:
+        raise ConfigError(
+            f"--warmup_steps={config.warmup_steps}: the run has {updates} updates of its weights, "
+            "so the learning rate would never be reached"
+        )
     return Schedule(
         steps_per_epoch=steps_per_epoch,
-        total_steps=min(total_steps, config.max_steps or total_steps),
+        total_steps=total_steps,
         log_steps=config.log_steps,
         checkpoint_steps=config.checkpoint_steps,
         chunk_steps=SCAN_STEPS if scans() else CPU_CHUNK_STEPS,

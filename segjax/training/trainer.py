@@ -183,11 +183,11 @@ class Trainer:
         Raises TrainingError if a loss or a weight is not finite.
         """
         progress = self.progress
-        for index, value in enumerate(losses):
-            if not math.isfinite(value):
-                self.stop_on(f"the loss is {value} at step {progress.step + index + 1}")
         progress.losses += losses
         progress.step += len(losses)
+        for step, value in enumerate(losses, progress.step - len(losses) + 1):
+            if not math.isfinite(value):
+                self.stop_on(f"the loss is {value} at step {step}")
         progress.seconds += seconds
         if self.schedule.logs(progress.step):
             self.log_losses()
@@ -198,9 +198,20 @@ class Trainer:
             self.save(state(), score)
 
     def stop_on(self, trouble: str) -> None:
-        """Raise TrainingError about numbers that are not finite, naming what is left to use."""
-        saved = of_first(self.checkpoints.steps)
-        left = f"the last good checkpoint is step {saved[-1]}" if saved else "nothing was saved yet"
+        """Raise TrainingError about numbers that are not finite, naming what is left to use.
+
+        A checkpoint is good if it was saved before the loss passed ten times its first value.
+        """
+        saved, logged = of_first(self.checkpoints.steps), of_first(self.folder.records)
+        means = [row for row in logged if row["kind"] == "train"]
+        losses = [(row["step"] - row["mean_over"], row["loss"]) for row in means]
+        losses += enumerate(self.progress.losses, self.progress.step - len(self.progress.losses))
+        limit = 10 * abs(losses[0][1])
+        ruined = min((step for step, loss in losses if not loss <= limit), default=math.inf)
+        good = [step for step in saved if step <= ruined]
+        left = f"the last good checkpoint is step {good[-1]}" if good else "nothing was saved yet"
+        if saved and not good:
+            left = f"no checkpoint is good: the loss passed ten times its first value at {ruined}"
         raise TrainingError(
             f"{trouble}; {left} in {self.folder.path}; try a smaller --learning_rate or --clip_norm"
         )

@@ -2,8 +2,12 @@
 
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
-from segjax.data.places import cache_folder, data_folder
+import pytest
+
+from segjax.data.places import cache_folder, data_folder, expanded
+from segjax.errors import ConfigError
 
 
 def test_folders_follow_each_system(monkeypatch, tmp_path):
@@ -26,3 +30,12 @@ def test_folders_follow_each_system(monkeypatch, tmp_path):
     assert data_folder() == tmp_path / "mine" / "data"
     monkeypatch.setenv("SEGJAX_DATAROOT", str(tmp_path / "data"))
     assert data_folder() == tmp_path / "data"
+
+
+def test_a_home_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.delenv("SEGJAX_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("no home directory.")))
+    told = "home.*; set HOME, or SEGJAX_CACHE and SEGJAX_DATAROOT to folders$"
+    for look in (cache_folder, lambda: expanded("~nobody-of-this-name/data")):
+        with pytest.raises(ConfigError, match=told):
+            look()

@@ -1,6 +1,7 @@
 """python -m segjax.predict: masks of all images, bad ones named and skipped."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -56,6 +57,16 @@ def test_scores_as_pictures_no_overlay_and_what_the_faithful_run_says(
     out = capsys.readouterr().out
     assert "tested with batch statistics; predicting with running ones" in out
     assert "one pixel in four" in out
+
+
+def test_names_that_are_too_long_or_no_unicode(unet_run, pictures, tmp_path, capsys):
+    for name in (b"a" * 249 + b".png", b"\xff.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes((pictures / "a.png").read_bytes())
+    assert main([str(unet_run), str(tmp_path), f"--out={tmp_path / 'out'}"]) == 1
+    assert "its results cannot be written (File name too long); skipped" in capsys.readouterr().err
+    listed = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [row["image"] for row in listed["done"]] == [str(tmp_path / "\udcff.png")]
+    assert [row["why"] for row in listed["skipped"]] == ["File name too long"]
 
 
 def test_a_mistake_is_a_line(unet_run, pictures, tmp_path, monkeypatch, capsys):

@@ -1,6 +1,10 @@
 """When something is due in a run."""
 
-from segjax.training.program import Schedule
+import pytest
+
+from segjax.config import Config
+from segjax.errors import ConfigError
+from segjax.training.program import Schedule, make_schedule
 
 
 def test_the_loop_looks_up_where_something_is_due():
@@ -14,3 +18,20 @@ def test_the_loop_looks_up_where_something_is_due():
     assert [step for step in looks if schedule.logs(step)] == [4, 8, 10, 14, 18, 20, 24, 25]
     assert [step for step in looks if schedule.saves(step)] == [7, 10, 14, 20, 21, 25]
     assert [step for step in looks if schedule.ends_epoch(step)] == [10, 20, 25]
+
+
+def test_a_run_too_short_for_its_settings_is_refused():
+    def schedule(**settings):
+        return make_schedule(Config(epochs=2, batch_size=4, **settings), 13)
+
+    assert schedule(accumulate_steps=6).total_steps == 6
+    assert schedule(warmup_steps=2, accumulate_steps=4).total_steps == 6
+    assert schedule(warmup_steps=5, max_steps=5).total_steps == 5
+    for settings, told in (
+        ({"accumulate_steps": 7}, "--accumulate_steps=7: the run has 6 steps"),
+        ({"warmup_steps": 3, "accumulate_steps": 4}, "--warmup_steps=3: the run has 2 updates"),
+        ({"warmup_steps": 6, "max_steps": 5}, "--warmup_steps=6: the run has 5 updates"),
+        ({"batch_size": 14, "epochs": 1}, "--batch_size=14: more than the 13 training images"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            make_schedule(Config(**{"epochs": 2, "batch_size": 4} | settings), 13)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from segjax.errors import CheckpointError, ConfigError, TrainingError
+from segjax.runs import storage
 from segjax.runs.checkpoints import Checkpoints, load_params
 from segjax.runs.claim import open_run
 from segjax.runs.folder import RunFolder
@@ -95,9 +96,30 @@ def test_a_killed_run_resumes_bit_for_bit(finished, tmp_path):
     assert resumed.results["test"]["half"] == whole.results["test"]["half"]
 
 
+def test_a_checkpoint_from_before_the_loss_went_up_is_the_good_one(tiny):
+    trainer, state = built(tiny)
+    open_run(trainer.folder, tiny)
+    trainer.checkpoints.keep = 3
+    for step, loss in ((2, 3.0), (4, 29.0), (6, 31.0)):
+        trainer.folder.log({"kind": "train", "step": step, "loss": loss, "mean_over": 2})
+        trainer.checkpoints.save(step, state, {})
+    trainer.progress.step, trainer.progress.losses = 7, [3.0]
+    with pytest.raises(TrainingError, match="the last good checkpoint is step 4"):
+        trainer.stop_on("the loss is nan")
+    for step in (2, 4):
+        storage.remove(trainer.folder.checkpoints / f"step_{step:08d}")
+    with pytest.raises(TrainingError, match=r"no checkpoint is good: .* ten times .* at 4 in"):
+        trainer.stop_on("the loss is nan")
+    # What is not in the log yet: good up to the step before.
+    trainer.folder.rewind_log(4)
+    trainer.progress.step, trainer.progress.losses = 8, [20.0, 25.0, 30.5, 4.0]
+    with pytest.raises(TrainingError, match="the last good checkpoint is step 6"):
+        trainer.stop_on("the loss is nan")
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tiny):
     config = tiny.replace(learning_rate=1e12, epochs=4, val_images=0)
-    end = r"(?=.*step).*(last good checkpoint|nothing was saved)"
+    end = r"(?=.*step).*(last good checkpoint|nothing was saved|no checkpoint is good)"
     with pytest.raises(TrainingError, match=end):
         run(config, say=silent)
     saved = Path(config.run_dir) / "checkpoints"

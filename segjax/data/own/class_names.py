@@ -8,6 +8,7 @@ from typing import Any
 
 from segjax.data.own.problems import printable, some_names
 from segjax.errors import DataError
+from segjax.files import regular
 
 BACKGROUND = ("background", "_background_")
 MAX_CLASSES = 254
@@ -34,7 +35,7 @@ def read_class_file(folder: Path) -> ClassKey | None:
         return None
     where = printable(str(files[0]))
     try:
-        text = files[0].read_text(encoding="utf-8-sig")
+        text = regular(files[0]).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{where}: cannot be read as UTF-8 text ({error})") from None
     content: Any = [line.strip() for line in text.splitlines() if line.strip()]

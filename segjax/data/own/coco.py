@@ -156,7 +156,7 @@ def _find_images(file: Path, images_dir: str, names: Sequence[str]) -> Path:
     places = [beside, beside / "images", beside / stem]
     places += [above / stem, above / "images" / stem, above / "images"]
     for place in places:
-        if any((place / name).is_file() for name in names[:20]):
+        if any(_is_file(place / name) for name in names[:20]):
             return place
     if not names:
         return beside
@@ -174,6 +174,13 @@ def _inside(folder: Path, name: str) -> Path:
         raise FileProblemError("bad annotation", "its file_name leads out of the folder")
     if path.suffix.lower() not in SUFFIXES:
         raise FileProblemError("unsupported format")
-    if not path.is_file():
+    if not _is_file(path):
         raise FileProblemError("missing file", f"in {folder}")
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # its name is too long, say
+        return False

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from segjax.data.own.problems import FileProblemError, printable, some_names
 from segjax.data.own.resize import Edges, Size
 from segjax.errors import DataError
+from segjax.files import regular
 
 MAX_SIDE = 1 << 15
+MAX_PIXELS = Image.MAX_IMAGE_PIXELS or 1 << 26  # as of pictures
+MAX_NUMBER = 1e9  # of coordinates and sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +68,7 @@ def read_file(path: Path) -> tuple[list[Picture], list[str]]:
     """
     where = printable(str(path))
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(regular(path).read_bytes())
     except OSError as error:
         raise DataError(f"{where}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:
@@ -89,7 +93,7 @@ def read_file(path: Path) -> tuple[list[Picture], list[str]]:
 
     for entry in content["images"]:
         index, name, *size = fields(entry, "image", id=int, file_name=str, height=int, width=int)
-        if not all(0 < side <= MAX_SIDE for side in size):
+        if not all(0 < side <= MAX_SIDE for side in size) or math.prod(size) > MAX_PIXELS:
             raise DataError(f"{where}: image {name!r}: {size[0]}x{size[1]} is no size")
         if index in pictures:
             raise DataError(f"{where}: two images have the id {index}")
@@ -104,14 +108,16 @@ def read_file(path: Path) -> tuple[list[Picture], list[str]]:
         categories[index] = name
     for entry in content["annotations"]:
         image, category = fields(entry, "annotation", image_id=int, category_id=int)
-        index, crowd = entry.get("id"), bool(entry.get("iscrowd", 0))
+        index, crowd = entry.get("id"), entry.get("iscrowd", 0)
         about = f"{where}: annotation {index!r}"
+        if crowd not in (0, 1):
+            raise DataError(f"{about}: 'iscrowd' must be 0 or 1, not {str(crowd)[:40]!r}")
         if image not in pictures:
             raise DataError(f"{about}: no image_id {image}")
         if category not in categories:
             raise DataError(f"{about}: no category_id {category}")
         drawn, box = entry.get("segmentation"), _edges(entry.get("bbox"), about)
-        found = Annotation(index, categories[category], crowd, drawn, box)
+        found = Annotation(index, categories[category], bool(crowd), drawn, box)
         pictures[image].annotations.append(found)
     return list(pictures.values()), list(dict.fromkeys(categories.values()))
 
@@ -126,7 +132,7 @@ def _edges(box: Any, about: str) -> Edges | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and -MAX_NUMBER <= value <= MAX_NUMBER
 
 
 def require_pycocotools() -> Any:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +17,15 @@ from segjax.data.own.class_names import check_names
 from segjax.data.own.pictures import values_of
 from segjax.data.own.problems import FileProblemError, printable, some_names
 from segjax.data.own.samples import SPLITS, Sample, Source, pixel_digest
-from segjax.errors import DataError
+from segjax.errors import DataError, one_line
+from segjax.files import regular
 
 MAX_BYTES = 1 << 36
+MAX_NAMES = 1 << 16
 KEYS = ("images", "masks", "class_names", "ignore", "split")
+# What NumPy raises on headers and contents that are not as they should be.
+_DAMAGES = (ValueError, KeyError, TypeError, RuntimeError, SyntaxError, tokenize.TokenError)
+_WRONG_SPLIT = "split must name train, val or test for each of {} images"
 _DTYPES = {"images": "u1", "masks": "u1 i2 i4 i8 u2 b1", "ignore": "b1 u1"}
 
 
@@ -43,8 +49,6 @@ def scan_npz(path: str, config: Config) -> Source:
     """
     where = printable(path)
     arrays = _read_arrays(Path(path), where)
-    for wrong in _wrong(arrays):
-        raise DataError(f"{where}: {wrong}")
     images, masks, classes = arrays["images"], arrays["masks"], config.class_choice()
     numbered = masks.ndim == 3
     ignore_value = config.ignore_value if numbered and config.ignore_value >= 0 else None
@@ -117,7 +121,7 @@ def _read(
 
 def _read_arrays(path: Path, where: str) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             sizes = {info.filename: info.file_size for info in archive.infolist()}
             found = {key: f"{key}.npy" for key in KEYS if f"{key}.npy" in sizes}
             for key in ("images", "masks"):
@@ -126,6 +130,9 @@ def _read_arrays(path: Path, where: str) -> dict[str, np.ndarray]:
                     raise DataError(f"{where}: has no array {key!r}; it holds {others}")
             if sum(sizes[name] for name in found.values()) > MAX_BYTES:
                 raise DataError(f"{where}: unpacks to more than {MAX_BYTES >> 30} GiB")
+            headers = {key: _read_header(archive, name, where) for key, name in found.items()}
+            for wrong in _wrong(headers):
+                raise DataError(f"{where}: {wrong}")
             return {key: _read_array(archive, name, where) for key, name in found.items()}
     except FileNotFoundError:
         raise DataError(f"{where}: no such file") from None
@@ -133,8 +140,11 @@ def _read_arrays(path: Path, where: str) -> dict[str, np.ndarray]:
         raise DataError(f"{where}: not a whole .npz file ({error})") from None
 
 
-def _read_array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
-    """Read one member whose header tells the truth about its size, and which holds no objects."""
+def _read_header(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
+    """Return an array of a member's shape and dtype, without its content or memory.
+
+    Raises DataError unless the header tells the truth about its size, and it holds no objects.
+    """
     key = name.removesuffix(".npy")
     size = archive.getinfo(name).file_size
     try:
@@ -151,10 +161,19 @@ def _read_array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
         expected = math.prod(shape, start=dtype.itemsize)
         if header + expected != size:
             raise ValueError(f"its header states {expected} bytes, {size - header} are there")
+        return np.broadcast_to(np.empty((), dtype), shape)
+    except _DAMAGES as error:
+        raise DataError(f"{where}: array {key!r} is damaged ({one_line(error)})") from None
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, where: str) -> np.ndarray:
+    """Read one member whose header is good."""
+    try:
         with archive.open(name) as file:
             return np.asarray(npy.read_array(file, allow_pickle=False))
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise DataError(f"{where}: array {key!r} is damaged ({error})") from None
+    except _DAMAGES as error:
+        key = name.removesuffix(".npy")
+        raise DataError(f"{where}: array {key!r} is damaged ({one_line(error)})") from None
 
 
 def _wrong(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
@@ -179,14 +198,19 @@ def _wrong(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
         yield f"ignore has shape {list(arrays['ignore'].shape)}, expected {flat}"
     if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
         yield "class_names must be a list of text, one name a class"
+    elif names is not None and len(names) > MAX_NAMES:
+        yield f"class_names has {len(names):,} names, more than {MAX_NAMES:,}"
+    split = arrays.get("split")
+    if split is not None and split.shape != sides[:1]:
+        yield _WRONG_SPLIT.format(sides[0])
 
 
 def _splits(split: np.ndarray | None, count: int, where: str) -> dict[str, list[ArrayItem]]:
     items = [ArrayItem(f"image {index:06d}", index) for index in range(count)]
     if split is None:
         return {"all": items}
-    if split.shape != (count,) or not set(split.tolist()) <= {*SPLITS}:
-        raise DataError(f"{where}: split must name train, val or test for each of {count} images")
+    if not set(split.tolist()) <= {*SPLITS}:
+        raise DataError(f"{where}: {_WRONG_SPLIT.format(count)}")
     return {
         name: [items[index] for index in np.flatnonzero(split == name)]
         for name in SPLITS

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from segjax.data.own.problems import FileProblemError
+from segjax.files import regular
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -97,9 +98,11 @@ def _opened(path: Path, *, kind: str, decode: bool = True) -> Iterator[Image.Ima
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
+            with Image.open(regular(path), formats=FORMATS) as picture:
                 if decode:
-                    if picture.format == "TIFF" and (frames := getattr(picture, "n_frames", 1)) > 1:
+                    # Phones write JPEGs with a second picture for screens of more colours.
+                    several = picture.format in ("TIFF", "PNG")
+                    if several and (frames := getattr(picture, "n_frames", 1)) > 1:
                         raise FileProblemError("several pages", f"{frames} pages")
                     if picture.format == "PNG":
                         # Decoding does not compare the checksums of the pixel data; this does.
@@ -118,6 +121,6 @@ def _opened(path: Path, *, kind: str, decode: bool = True) -> Iterator[Image.Ima
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         if isinstance(error, Image.UnidentifiedImageError):
             reason = "not a PNG, JPEG, BMP or TIFF, or damaged at the start"
-        if path.stat().st_size == 0:
+        if path.is_file() and path.stat().st_size == 0:
             reason = "the file is empty"
         raise FileProblemError(kind, reason) from None

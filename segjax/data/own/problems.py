@@ -7,6 +7,7 @@ from typing import NamedTuple
 from segjax.errors import DataError
 
 NAMES_SHOWN = 5
+MOST_SHOWN = 1000  # characters of one name
 
 
 class Kind(NamedTuple):
@@ -85,7 +86,8 @@ class FileProblemError(Exception):
 
 def printable(name: str) -> str:
     """Return ``name`` fit for one line of a terminal, whatever the file system allows."""
-    return name if name.isprintable() else ascii(name)
+    shown = name if len(name) <= MOST_SHOWN else f"{name[:100]}...{name[-20:]}"
+    return shown if shown.isprintable() else ascii(shown)
 
 
 def some_names(names: Iterable[object]) -> str:

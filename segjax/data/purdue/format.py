@@ -19,6 +19,7 @@ from segjax.data.purdue import nodes
 from segjax.data.purdue.records import RecordMachine
 from segjax.data.purdue.stream import BadStreamError, Gunzip, Limits, Stream, read_ahead, refuse_if
 from segjax.errors import DataError
+from segjax.files import regular
 
 _MAX_SIDE = 4096
 _MAX_CLASSES = 255
@@ -208,7 +209,7 @@ def read_shapes_file(
     """
     limits = limits or Limits()
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             packed = Gunzip(file, max_unpacked_bytes=limits.unpacked_bytes)
             with contextlib.closing(read_ahead(packed, on_progress=on_progress)) as pieces:
                 stream = Stream(pieces, limits=limits)

@@ -145,6 +145,30 @@ def test_wrong_arguments_and_files_and_no_pycocotools(tmp_path, monkeypatch):
     fails(DataError, r"pip install 'segjax\[coco\]'", load_coco, path)
 
 
+def test_numbers_and_names_that_no_picture_has(tmp_path):
+    huge = int("9" * 400)
+    for change, told in (
+        (lambda tables: tables["annotations"][0].update(iscrowd="0"), "'iscrowd' must be 0 or 1"),
+        (lambda tables: tables["annotations"][0].update(iscrowd=[]), "'iscrowd' must be 0 or 1"),
+        (lambda tables: tables["annotations"][0].update(bbox=[0, 0, huge, 1]), "bbox must be"),
+        (lambda tables: tables["annotations"][0].update(bbox=[0, 0, 1e308, 1]), "bbox must be"),
+        (lambda tables: tables["images"][0].update(height=32768, width=32768), "is no size"),
+        (
+            lambda tables: tables["annotations"][0].update(segmentation=[[1, 1, 5, 1, 5, huge]]),
+            "a polygon holds '9999",
+        ),
+        (
+            lambda tables: tables["images"][0].update(file_name="a" * 5000 + ".png"),
+            r"not there: a{100}\.\.\.a{16}\.png",
+        ),
+    ):
+        tables = coco_tables(2)
+        change(tables)
+        path = write_coco(tmp_path, coco_tables(2))
+        path.write_text(json.dumps(tables))
+        fails(DataError, told, load_coco, path)
+
+
 def test_compressed_run_lengths_agree_with_pycocotools(tmp_path):
     from pycocotools import mask as reference
 

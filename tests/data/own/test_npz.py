@@ -1,3 +1,4 @@
+import os
 import zipfile
 
 import numpy as np
@@ -82,6 +83,33 @@ def test_a_pickle_inside_never_runs_and_damage_is_told(path, tmp_path):
         for name, data in members.items():
             archive.writestr(name, data)
     fails(DataError, r"'images' is damaged .its header states 290384028 bytes", load, path)
+
+
+def test_what_the_headers_say_is_looked_at_before_anything_is_unpacked(path, monkeypatch):
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *given, **how: pytest.fail("unpacked"))
+    many = {"descr": "<U0", "fortran_order": False, "shape": (10**12,)}
+    for changes, told in (
+        ({"masks": np.zeros((6, 16, 23), np.uint8)}, r"masks has shape \[6, 16, 23\], expected"),
+        ({"class_names": many}, "class_names has 1,000,000,000,000 names, more than 65,536"),
+        ({"split": many}, "split must name train, val or test for each of 6 images"),
+        ({"ignore": np.zeros((6, 16), bool)}, "ignore has shape"),
+    ):
+        with zipfile.ZipFile(path, "w") as archive:
+            for key, values in {**arrays(), **changes}.items():
+                with archive.open(f"{key}.npy", "w") as file:
+                    stated = np.lib.format.header_data_from_array_1_0
+                    header = values if values is many else stated(values)
+                    np.lib.format.write_array_header_1_0(file, header)
+                    file.write(b"" if values is many else values.tobytes())
+        fails(DataError, told, load, path)
+    damaged = b"\x93NUMPY\x01\x00\x10\x00{'descr': '|u1, (\n"
+    with zipfile.ZipFile(path, "w") as archive:
+        for key in ("images", "masks"):
+            archive.writestr(f"{key}.npy", damaged)
+    fails(DataError, "array 'images' is damaged", load, path)
+    path.unlink()
+    os.mkfifo(path)
+    fails(DataError, "not a regular file", load, path)
 
 
 def test_the_second_version_of_npy_and_the_most_that_is_unpacked(path, monkeypatch):

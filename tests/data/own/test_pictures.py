@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -91,3 +93,14 @@ def test_other_refusals(tmp_path, monkeypatch):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
         for read in (read_image, picture_size):
             fails(FileProblemError, "too many pixels", read, path)
+
+
+def test_moving_pictures_are_refused_and_pipes_not_opened(tmp_path):
+    first, *others = (Image.fromarray(picture(index)) for index in range(3))
+    first.save(tmp_path / "a.png", save_all=True, append_images=others)
+    for read in (read_image, read_labels):
+        fails(FileProblemError, "3 pages", read, tmp_path / "a.png")
+    os.mkfifo(tmp_path / "b.png")
+    fails(FileProblemError, "not a regular file", read_image, tmp_path / "b.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "c.png")
+    fails(FileProblemError, "unreadable image", read_image, tmp_path / "c.png")
