@@ -261,13 +261,13 @@ class Config:
         """Read what ``to_json`` wrote; errors name ``source``."""
         try:
             settings = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{source}: not JSON ({error})") from None
         if not isinstance(settings, dict):
             raise ConfigError(f"{source}: holds a {type(settings).__name__}, not an object")
         try:
             return cls().replace(**settings)
-        except ConfigError as error:
+        except (ConfigError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
             raise ConfigError(f"{source}: {error}") from None
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from segjax.config import Config, flag_fields, names_with
-from segjax.errors import ConfigError, exit_code
+from segjax.errors import ConfigError, exit_code, one_line
 from segjax.loss_table import spec
-from segjax.runs.folder import CONFIG_FILE, RunFolder
+from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 from segjax.runs.seeds import summary_line
 from segjax.settings import SIZE_MULTIPLE
 
@@ -104,6 +104,8 @@ def spread_lines(folders: Sequence[RunFolder]) -> list[str]:
             told = summary_line(parent.results())
         except ConfigError:
             told = "not all seeds have ended"
+        except (TypeError, AttributeError, ValueError, LookupError) as error:
+            raise _no_results(parent, error) from None
         lines.append(f"{parent.path.name}: {told}")
     return ["", *lines] if lines else []
 
@@ -117,7 +119,24 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def row_of(folder: RunFolder) -> dict[str, str]:
-    """Return what the table says of one run; '-' where the run has not come that far."""
+    """Return what the table says of one run; '-' where the run has not come that far.
+
+    Raises ConfigError if its results.json is not what a run writes.
+    """
+    try:
+        return _row_of(folder)
+    except (TypeError, AttributeError, ValueError, ArithmeticError, LookupError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise _no_results(folder, error) from None
+
+
+def _no_results(folder: RunFolder, error: Exception) -> ConfigError:
+    told = f"is not what a run writes ({type(error).__name__}: {one_line(error)})"
+    return ConfigError(f"{folder.path / RESULTS_FILE}: {told}")
+
+
+def _row_of(folder: RunFolder) -> dict[str, str]:
     config = folder.config()
     try:
         results: Mapping[str, Any] = folder.results()
@@ -194,7 +213,7 @@ def summary(given: argparse.Namespace) -> list[str]:
         size = given.size or config.image_size or 64
         try:
             classes = len(folder.results()["classes"])
-        except (ConfigError, KeyError):
+        except (ConfigError, KeyError, TypeError):
             classes = 5
         outputs = given.outputs or classes + (spec(config.loss).reads == "softmax")
         lines += ["", str(folder.path), *_network_lines(config, outputs, size)]

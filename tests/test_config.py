@@ -61,6 +61,11 @@ def test_json_round_trip_and_a_damaged_config_file_is_named():
         ("[]", "holds a list"),
         ('{"dept": 4}', "did you mean 'depth'"),
         ('{"depth": 400}', "--depth=400"),
+        ('{"depth": [16]}', "must be a int"),
+        ('{"loss_params": 3}', ""),
+        ('{"loss_params": ["dice_scale"]}', ""),
+        ('{"learning_rate": ' + "9" * 400 + "}", ""),
+        ("[" * 100_000, "not JSON"),
     ):
         with pytest.raises(ConfigError, match=rf"there\.json.*{said}"):
             Config.from_json(text, source="there.json")

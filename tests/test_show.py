@@ -1,5 +1,6 @@
 """Summary against the network and XLA; runs side by side."""
 
+import json
 import re
 
 import jax
@@ -87,6 +88,19 @@ def test_a_folder_of_runs_and_names_that_tell_them_apart(
     assert short_names(paths) == ["a/run", "b/run"]
     config = Config(depth=4)
     assert differences(["a", "b"], [config, config]) == ["the settings are all the same"]
+
+
+def test_results_that_no_run_writes_are_a_line(faithful_run, tmp_path, capsys):
+    good = json.loads((faithful_run / "results.json").read_text())
+    (tmp_path / "config.json").write_text((faithful_run / "config.json").read_text())
+    for key, value in (
+        *(("test", value) for value in ([], {"half": 3}, {"half": {"mean": {"iou": "high"}}})),
+        *(("steps", [1]), ("parameters", "many"), ("train_seconds", {}), ("environment", "here")),
+    ):
+        (tmp_path / "results.json").write_text(json.dumps({**good, key: value}))
+        assert main([str(tmp_path)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"{tmp_path}/results.json: is not what a run writes" in line
 
 
 def test_a_mistake_is_a_line_and_exit_code_2(faithful_run, capsys):

@@ -151,7 +151,7 @@ def _labels_of(folder: RunFolder, params: Mapping[str, Any]) -> dict[str, int]:
     purdue = dict(PURDUE_SHAPES_LABELS)
     try:
         names = list(folder.results()["classes"])
-    except (ConfigError, KeyError):
+    except (ConfigError, KeyError, TypeError):
         (outputs,) = np.shape(params["conv_out"]["bias"])
         if outputs == len(purdue):
             return purdue

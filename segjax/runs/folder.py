@@ -10,13 +10,17 @@ from typing import Any
 
 from segjax.config import Config
 from segjax.errors import ConfigError, Say, to_stderr
-from segjax.files import naming, write_text
+from segjax.files import naming, regular, write_text
 from segjax.runs.logs import csv_text
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
 METRICS_TABLE = "metrics.csv"
 RESULTS_FILE = "results.json"
+# What the values of a log's records are, by their names.
+_NUMBER = (int, float, type(None))
+_KINDS: dict[str, Any] = {"kind": str} | dict.fromkeys(("step", "epoch", "iter", "mean_over"), int)
+_KINDS |= dict.fromkeys(("loss", "val_loss", "val_miou", "seconds"), _NUMBER)
 
 
 class RunFolder:
@@ -47,11 +51,14 @@ class RunFolder:
     def _records(self) -> tuple[list[dict[str, Any]], list[int]]:
         """Return the log's records, and the numbers of the lines, but for the last, without one."""
         file = self.path / METRICS_FILE
-        text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+        there = file.exists()
+        text = regular(file).read_text(encoding="utf-8", errors="replace") if there else ""
         records, bad = [], []
         for number, line in enumerate(text.splitlines(), 1):
-            with contextlib.suppress(ValueError):
-                if isinstance(record := json.loads(line), dict):
+            with contextlib.suppress(ValueError, RecursionError):
+                if isinstance(record := json.loads(line), dict) and all(
+                    isinstance(value, _KINDS.get(name, object)) for name, value in record.items()
+                ):
                     records.append(record)
                     continue
             bad.append(number)
@@ -103,15 +110,18 @@ class RunFolder:
     def results(self) -> dict[str, Any]:
         """Read results.json; ConfigError if the run has not finished."""
         missing = "has no results.json; has the run ended?"
-        return self._read(RESULTS_FILE, json.loads, missing=missing)
+        results = self._read(RESULTS_FILE, json.loads, missing=missing)
+        if not isinstance(results, dict):
+            raise ConfigError(f"{self.path / RESULTS_FILE}: is no JSON object")
+        return results
 
     def _read(self, name: str, parse: Callable[[str], Any], *, missing: str) -> Any:
         file = self.path / name
         try:
-            return parse(file.read_text(encoding="utf-8"))
+            return parse(regular(file).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{self.path}: {missing}") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{file}: cannot be read ({error})") from None
 
     def _write(self, name: str, text: str) -> None:

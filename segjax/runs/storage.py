@@ -123,8 +123,11 @@ def read_manifest(folder: StepFolder) -> dict[str, Any]:
         raise DamageError(f"{MANIFEST} is damaged: {one_line(error)}") from error
     if not sealed:
         raise DamageError(f"{MANIFEST} is damaged: it does not match its own checksum")
-    if manifest["format"] != FORMAT:
-        raise DamageError(f"{MANIFEST} has format {manifest['format']}, this segjax reads {FORMAT}")
+    if manifest.get("format") != FORMAT:
+        other = manifest.get("format")
+        raise DamageError(f"{MANIFEST} has format {other}, this segjax reads {FORMAT}")
+    if not _is_whole(manifest):
+        raise DamageError(f"{MANIFEST} is damaged: something is missing in it, or of a wrong kind")
     if manifest["step"] != folder.step:
         raise DamageError(f"{MANIFEST} is of step {manifest['step']}: was the folder renamed?")
     for name, entry in manifest["files"].items():
@@ -135,6 +138,21 @@ def read_manifest(folder: StepFolder) -> dict[str, Any]:
         if size != entry["bytes"]:
             raise DamageError(f"file {name} has {size:,} bytes instead of {entry['bytes']:,}")
     return manifest
+
+
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether all is there that `write` puts into a manifest, of the right kinds."""
+    number: Any = int | float | None
+    try:
+        pairs = [(manifest["step"], int), (manifest["meta"], dict), (manifest["score"], number)]
+        for entry in manifest["arrays"].values():
+            pairs += [(entry["dtype"], str), (entry["shape"], list), (entry["sha256"], str)]
+            pairs += [(side, int) for side in entry["shape"]]
+        for entry in manifest["files"].values():
+            pairs += [(entry["bytes"], int), (entry["sha256"], str)]
+    except (KeyError, TypeError, AttributeError):
+        return False
+    return all(isinstance(value, kind) for value, kind in pairs)
 
 
 def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -161,7 +179,7 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
         if name in loaded:
             value = np.asarray(loaded[name])
         elif 0 in shape and not is_key:
-            value = np.zeros(shape, np.dtype(entry["dtype"]))
+            value = _empty(shape, entry["dtype"])
         else:
             raise DamageError(f"array {name} is missing")
         same_dtype = str(value.dtype) == ("uint32" if is_key else entry["dtype"])
@@ -170,6 +188,13 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
             raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
         values[name] = value
     return values
+
+
+def _empty(shape: list[int], dtype: str) -> np.ndarray:
+    try:
+        return np.zeros(shape, np.dtype(dtype))
+    except (TypeError, ValueError) as error:
+        raise DamageError(f"{MANIFEST} is damaged: {one_line(error)}") from None
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -82,8 +82,11 @@ class Trainer:
         if meta.get("run") is None:
             self.say(f"the checkpoint of step {step} does not say which run it belongs to")
         self.say(f"resuming at step {step} of {self.schedule.total_steps}")
-        self.progress = Progress(**meta["progress"])
-        self.records = meta.get("records", 0)
+        try:
+            self.progress, self.records = Progress(**meta["progress"]), int(meta.get("records", 0))
+        except (KeyError, TypeError, ValueError):
+            told = f"the checkpoint of step {step} does not say how far the run was"
+            raise CheckpointError(f"{self.folder.checkpoints}: {told}") from None
         return state
 
     def _open(self) -> None:

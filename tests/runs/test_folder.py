@@ -30,6 +30,10 @@ def test_log_survives_a_line_cut_short_and_rewinds_and_results_are_json(tmp_path
     (tmp_path / "metrics.jsonl").write_text('nonsense\n{"step": 1}\n')
     with pytest.raises(ConfigError, match="line 1 is no JSON object; delete that line"):
         folder.records()
+    for odd in ('{"step": "1"}', '{"loss": []}', '{"kind": 1}', "[]", "[" * 100_000):
+        (tmp_path / "metrics.jsonl").write_text(odd + '\n{"step": 2, "loss": null}\n')
+        with pytest.raises(ConfigError, match="line 1 is no JSON object"):
+            folder.records()
     lines = ['{"step": 1}', "null", '{"step": 2}', '{"step": 3}', '{"st']
     (tmp_path / "metrics.jsonl").write_bytes("\n".join(lines).encode() + b"\xff")
     assert folder.sync_log() == 3
@@ -45,5 +49,9 @@ def test_log_survives_a_line_cut_short_and_rewinds_and_results_are_json(tmp_path
     # Results are JSON whatever is in them.
     with pytest.raises(ConfigError, match="has the run ended"):
         folder.results()
+    for damage in ("[]", "3", "{", "[" * 100_000):
+        (tmp_path / "results.json").write_text(damage)
+        with pytest.raises(ConfigError, match=r"results\.json: (is no JSON object|cannot be read)"):
+            folder.results()
     folder.write_results({"iou": np.array([0.5, math.nan]), "n": np.int64(3), "t": (1, 2)})
     assert folder.results() == {"iou": [0.5, None], "n": 3, "t": [1, 2]}

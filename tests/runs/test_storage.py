@@ -1,7 +1,10 @@
 """Damage is named and passed over; another network is an error; nothing wrong is restored."""
 
 import contextlib
+import functools
 import json
+import operator
+import os
 import random
 import shutil
 import subprocess
@@ -97,6 +100,38 @@ def test_every_byte_of_a_small_manifest_is_guarded(tmp_path):
         with contextlib.suppress(storage.DamageError):
             manifest = storage.read_manifest(folder)
             assert {**manifest, "manifest_sha256": content["manifest_sha256"]} == content
+
+
+def test_a_manifest_that_is_sealed_and_makes_no_sense_is_damage(pair):
+    newest = pair[1]
+    file = newest / "manifest.json"
+    good = file.read_text()
+    first = sorted(json.loads(good)["arrays"])[0]
+    listed = sorted(json.loads(good)["files"])[0]
+    for path, value in (
+        *(((key,), None) for key in ("format", "step", "meta", "arrays", "files")),
+        *(((key,), [1]) for key in ("meta", "arrays", "files", "score")),
+        *((("arrays", first, key), value) for key, value in (("dtype", 3), ("shape", 3))),
+        (("arrays", first, "shape"), ["3"]),
+        (("arrays", first), []),
+        (("files", listed, "bytes"), "1"),
+        (("files", listed), None),
+        (("step",), "20"),
+    ):
+        manifest = json.loads(good)
+        *parents, last = path
+        branch = functools.reduce(operator.getitem, parents, manifest)
+        if value is None:
+            del branch[last]
+        else:
+            branch[last] = value
+        del manifest["manifest_sha256"]
+        file.write_text(storage._sealed(manifest))
+        if path != ("files", listed):  # one that is not listed is not looked at
+            expect_fallback(newest.parent, "")
+    file.unlink()
+    os.mkfifo(file)
+    expect_fallback(newest.parent, "not a regular file")
 
 
 def test_folders_that_are_no_step_are_named_and_cleaned_by_the_next_save(pair):

@@ -1,0 +1,293 @@
+"""Wrong calls, as strangers make them: each ends in lines, with no traceback and no hang.
+
+    python -m scripts.parity.strangers --out=strangers.json     all; half an hour on two cores
+    python -m scripts.parity.strangers --count=30 --seed=1      some, drawn
+
+Every flag of the commands gets values that it was not made for; every kind of file that a command
+reads is damaged in many ways. Each call is a process of its own, in a folder of its own. It is good
+if it ends within a minute with an exit code of the documentation (0 done, 1 failed, 2 refused) and
+without a traceback.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from segjax.config import flag_fields
+from segjax.errors import exit_code
+from segjax.loss_table import LOSSES, PARAMETERS
+
+ROOT = Path(__file__).parents[2]
+VALUES = ("-1", "0", "1e30", "nan", "inf", "abc", "", str(2**31), str(2**63))
+LIMIT_S = 60
+GOOD_CODES = (0, 1, 2)
+SMALL = [
+    "--data=synthetic",
+    "--synthetic_train=8",
+    "--synthetic_test=4",
+    "--network=unet",
+    "--head=dense",
+    "--unet_widths=8",
+    "--unet_patch=4",
+    "--max_steps=2",
+    "--progress=off",
+]
+OTHER_FLAGS = {
+    "predict": ("scores", "which", "stats", "scale", "tile", "overlap", "batch_size", "out"),
+    "export": ("format", "size", "which", "out"),
+    "show": ("figure", "depth", "size", "outputs", "head"),
+}
+READS = {"predict": ("run", "images"), "export": ("run", "out"), "show": ("run",)}
+# Left out: they name a place or another machine, where a wrong value waits for a network.
+NOT_TRIED = ("coordinator", "dataroot")
+
+
+class Call(NamedTuple):
+    """What is called, in a folder made ready for it."""
+
+    name: str
+    arguments: tuple[str, ...]  # after python -m segjax.
+    ready: Callable[[Path, random.Random], None] = lambda folder, rng: None
+
+
+def flags() -> Iterator[Call]:
+    """Yield each flag of each command with each value."""
+    for field in flag_fields():
+        for value in VALUES if field.name not in NOT_TRIED else ():
+            given = [flag for flag in SMALL if not flag.startswith(f"--{field.name}=")]
+            yield Call(f"main --{field.name}={value}", ("main", *given, f"--{field.name}={value}"))
+    for name in PARAMETERS:
+        loss = next(loss for loss, row in LOSSES.items() if name in row.parameters)
+        for value in VALUES:
+            flag = f"--{name}={value}"
+            yield Call(f"main {flag}", ("main", *SMALL, f"--loss={loss}", flag))
+    for command, names in OTHER_FLAGS.items():
+        for name in names:
+            for value in VALUES:
+                rest = READS[command] if name not in ("depth", "head", "outputs") else ()
+                flag = f"--{name}={value}"
+                yield Call(f"{command} {flag}", (command, *rest, flag))
+
+
+def damages() -> Iterator[Call]:
+    """Yield each kind of file, damaged in each way, with the commands that read it."""
+    uses: dict[str, tuple[tuple[str, ...], ...]] = {
+        "data.npz": (("data.check", "data.npz"),),
+        "images/a.png": (("predict", "run", "images"), ("data.check", "folder:pictures")),
+        "coco.json": (("data.check", "coco:coco.json", "--images_dir=images"),),
+        "saved_model": (("interop.dlstudio", "import", "saved_model", "new"),),
+        "scenes.gz": (("main", *SMALL, "--data=purdue", "--train_file=scenes.gz",
+                       "--test_file=scenes.gz"),),
+    }  # fmt: skip
+    resume = ("main", "--resume", "--run_dir=run", "--max_steps=4")
+    for file in ("config.json", "run.json", "results.json", "metrics.jsonl"):
+        uses[f"run/{file}"] = (("show", "run"), ("predict", "run", "images"), resume)
+    uses["run/checkpoints/step_00000002/manifest.json"] = (("predict", "run", "images"), resume)
+    for file, commands in uses.items():
+        for damage in DAMAGES:
+            if damage in JSON_ONLY and ".json" not in file:
+                continue
+            for command in commands:
+
+                def ready(
+                    folder: Path, rng: random.Random, file: str = file, damage: str = damage
+                ) -> None:
+                    DAMAGES[damage](folder / file, rng)
+
+                yield Call(f"{command[0]} {file} {damage}", command, ready)
+
+
+def _bytes(change: Callable[[bytearray, random.Random], Any]) -> Callable[..., None]:
+    def damage(path: Path, rng: random.Random) -> None:
+        content = bytearray(path.read_bytes())
+        content = change(content, rng) or content
+        path.write_bytes(content)
+
+    return damage
+
+
+def _value(value: Any) -> Callable[..., None]:
+    """Put a value in a random place of a JSON file, or of a random line of one of lines."""
+
+    def damage(path: Path, rng: random.Random) -> None:
+        lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+        at = rng.randrange(len(lines))
+        tree = json.loads(lines[at])
+        branch = tree
+        while True:
+            key = rng.choice(list(branch) if isinstance(branch, dict) else range(len(branch)))
+            if isinstance(branch[key], dict | list) and branch[key] and rng.random() < 0.8:
+                branch = branch[key]
+                continue
+            branch[key] = value
+            break
+        lines[at] = json.dumps(tree)
+        path.write_text("\n".join(lines) + "\n")
+
+    return damage
+
+
+def _instead(make: Callable[[Path], Any]) -> Callable[..., None]:
+    def damage(path: Path, rng: random.Random) -> None:
+        path.unlink()
+        make(path)
+
+    return damage
+
+
+def _flip(content: bytearray, rng: random.Random) -> None:
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+
+
+def _noise(content: bytearray, rng: random.Random) -> None:
+    at = rng.randrange(len(content))
+    content[at : at + 64] = rng.randbytes(64)
+
+
+DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
+    "empty": _bytes(lambda content, rng: content.clear()),
+    "half": _bytes(lambda content, rng: content[: len(content) // 2]),
+    "short": _bytes(lambda content, rng: content[:-1]),
+    "long": _bytes(lambda content, rng: content + b"\0"),
+    "twice": _bytes(lambda content, rng: content + content),
+    "zeros": _bytes(lambda content, rng: bytearray(len(content))),
+    "flip": _bytes(_flip),
+    "flip again": _bytes(_flip),
+    "noise": _bytes(_noise),
+    "text": _bytes(lambda content, rng: bytearray(b"hello")),
+    "gone": _instead(lambda path: None),
+    "folder": _instead(lambda path: path.mkdir()),
+    "pipe": _instead(os.mkfifo),
+    "link to itself": _instead(lambda path: path.symlink_to(path.name)),
+    "link to zeros": _instead(lambda path: path.symlink_to("/dev/zero")),
+    "null": _value(None),
+    "words": _value("words"),
+    "negative": _value(-1),
+    "huge": _value(10**400),
+    "much": _value(1e308),
+    "list": _value([]),
+    "object": _value({"a": 1}),
+    "nested": _bytes(lambda content, rng: bytearray(b"[" * 100_000)),
+    "array": _bytes(lambda content, rng: bytearray(b"[1, 2]")),
+    "no UTF-8": _bytes(lambda content, rng: bytearray(b'{"a": "\xff"}')),
+}
+JSON_ONLY = (
+    *("null", "words", "negative", "huge", "much", "list", "object"),
+    *("nested", "array", "no UTF-8"),
+)
+
+
+def make_place(folder: Path) -> None:
+    """Make what the calls read: a run, pictures, data of own kinds, scenes, a file of PyTorch's."""
+    from segjax.data import synthetic
+    from segjax.data.purdue.synthetic import write_gz
+    from segjax.dlstudio.torchfile import write_torch_file
+
+    rng = np.random.default_rng(0)
+    for name in ("images", "pictures/images", "pictures/masks"):
+        (folder / name).mkdir(parents=True)
+    images = rng.integers(0, 256, (6, 16, 24, 3), np.uint8)
+    masks = rng.integers(0, 3, (6, 16, 24), np.uint8)
+    np.savez(folder / "data.npz", images=images, masks=masks)
+    tables: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
+    tables["categories"] = [{"id": 1, "name": "cat"}]
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(folder / "images" / f"{'abcdef'[index]}.png")
+        Image.fromarray(image).save(folder / "pictures" / "images" / f"{index}.png")
+        Image.fromarray(masks[index]).save(folder / "pictures" / "masks" / f"{index}.png")
+        size = {"height": 16, "width": 24, "file_name": f"{'abcdef'[index]}.png"}
+        tables["images"].append({"id": index, **size})
+        shape = {"segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]], "bbox": [1, 1, 8, 8], "iscrowd": 0}
+        tables["annotations"].append({"id": index, "image_id": index, "category_id": 1, **shape})
+    (folder / "pictures" / "classes.txt").write_text("cat\ndog\n")
+    (folder / "coco.json").write_text(json.dumps(tables))
+    write_gz(synthetic(8, seed=0), folder / "scenes.gz")
+    write_torch_file(folder / "saved_model", {"conv_out.bias": np.zeros(5, np.float32)})
+    done = outcome(Call("run", ("main", *SMALL, "--run_dir=run")), folder)
+    assert done["code"] == 0, done
+
+
+def outcome(call: Call, folder: Path) -> dict[str, Any]:
+    """Make a call in a folder; return how it ended, and what is not good about that."""
+    paths = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", f"segjax.{call.arguments[0]}", *call.arguments[1:]]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(
+        command, cwd=folder, env=paths, stdin=subprocess.DEVNULL, errors="replace", **pipes
+    ) as process:
+        try:
+            _, told = process.communicate(timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            return {"call": call.name, "code": None, "bad": f"not over after {LIMIT_S} s"}
+    bad = ""
+    if "Traceback" in told:
+        bad = "a traceback: " + told.splitlines()[-1][:200]
+    elif process.returncode not in GOOD_CODES:
+        bad = f"exit code {process.returncode}"
+    elif process.returncode and not told.strip():
+        bad = f"exit code {process.returncode} without a word"
+    return {"call": call.name, "code": process.returncode, "bad": bad, "told": told[-300:]}
+
+
+def tried(call: Call, place: Path, seed: int) -> dict[str, Any]:
+    """Make a call in a copy of a place."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "place"
+        shutil.copytree(place, copy)
+        call.ready(copy, random.Random(f"{seed} {call.name}"))
+        return outcome(call, copy)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the calls; return 1 if one of them is not good."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        "python -m scripts.parity.strangers", description=__doc__, formatter_class=raw
+    )
+    parser.add_argument("--count", type=int, default=0, help="so many, drawn; 0: all")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--jobs", type=int, default=2, help="calls at a time; default: 2")
+    parser.add_argument("--out", type=Path, help="file for the outcomes, as JSON")
+    return exit_code(lambda: _run(parser.parse_args(arguments)))
+
+
+def _run(given: argparse.Namespace) -> int:
+    calls = [*flags(), *damages()]
+    if given.count:
+        calls = random.Random(given.seed).sample(calls, given.count)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "place"
+        make_place(place)
+        with concurrent.futures.ThreadPoolExecutor(given.jobs) as pool:
+            for one in pool.map(lambda call: tried(call, place, given.seed), calls):
+                found.append(one)
+                if one["bad"]:
+                    print(f"{one['call']}: {one['bad']}", flush=True)
+    counts = collections.Counter("bad" if one["bad"] else one["code"] for one in found)
+    said = {0: "done", 1: "failed in lines", 2: "refused", "bad": "not good"}
+    print(
+        f"{len(found)} calls: " + ", ".join(f"{counts[key]} {text}" for key, text in said.items())
+    )
+    if given.out:
+        given.out.write_text(json.dumps(found, indent=1) + "\n")
+    return 1 if counts["bad"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
