@@ -18,6 +18,7 @@ from segjax.loss_table import Value
 from segjax.settings import check_value, close_to, of_group
 
 TRAIN_FILE = "PurdueShapes5MultiObject-10000-train.gz"
+MOST_CHANNELS = 4096
 TEST_FILE = "PurdueShapes5MultiObject-1000-test.gz"
 
 _data, _network = of_group("data"), of_group("network")
@@ -221,9 +222,10 @@ class Config:
             found = tuple(int(width) for width in self.unet_widths.split(","))
         except ValueError:
             found = ()
-        if not found or min(found) < 1:
+        if not found or not 1 <= min(found) <= max(found) <= MOST_CHANNELS:
             raise ConfigError(
-                f"--unet_widths={self.unet_widths}: give channels per level, such as 32,64,128"
+                f"--unet_widths={self.unet_widths}: give channels per level, such as 32,64,128, at "
+                f"most {MOST_CHANNELS}"
             )
         return found
 

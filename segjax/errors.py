@@ -106,6 +106,9 @@ def exit_code(
 
 def _of_device(error: BaseException) -> BaseException:
     """Turn what JAX raises when a device fails into errors that are told; others stay."""
+    if isinstance(error, ValueError | RuntimeError) and "Gloo" in str(error):
+        gone = "another process of the run has gone, or cannot be reached"
+        return SegjaxError(f"{gone}; --resume goes on ({one_line(error)})")
     if type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):  # without importing it
         return error
     if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():

@@ -18,6 +18,7 @@ def raising(error):
 def test_an_error_is_a_code_and_one_line_also_in_a_commands_own_way(capsys):
     told = {ConfigError: (1, "{error}!"), MemoryError: (1, "out of memory"), OSError: (2, "{file}")}
     own = {"prefix": "error", "told": told}
+    gone = "segjax: another process of the run has gone, or cannot be reached"
     for error, how, code, line in (
         (ConfigError("--fit=x: no"), {}, 2, "segjax: --fit=x: no"),
         (CheckpointError("a\n  b"), {}, 1, "segjax: a b"),
@@ -25,6 +26,7 @@ def test_an_error_is_a_code_and_one_line_also_in_a_commands_own_way(capsys):
         (OSError(5, "Input/output error"), {}, 1, "segjax: a file: Input/output error"),
         (OSError("cannot write"), {}, 1, "segjax: a file: cannot write"),
         (KeyboardInterrupt(), {}, 130, "segjax: stopped"),
+        (ValueError("Gloo failed\nx"), {}, 1, f"{gone}; --resume goes on (Gloo failed)"),
         (JaxRuntimeError("INTERNAL: a\nb"), {}, 1, "segjax: the device failed: INTERNAL: a"),
         (JaxRuntimeError("RESOURCE_EXHAUSTED: x"), {"told": told}, 1, "segjax: out of memory"),
         (MemoryError(), {}, 1, "segjax: out of memory: try smaller batches or smaller images"),

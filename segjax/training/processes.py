@@ -9,6 +9,8 @@ nothing is exchanged.
 import contextlib
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ from segjax.training.devices import several
 
 Value = TypeVar("Value")
 
+JOIN_S = 120
 ROOM_BYTES = 4096  # for what a process has to say, or a multiple
 
 
@@ -67,19 +70,35 @@ def join(coordinator: str, processes: int, process: int) -> None:
     """
     if jax.distributed.is_initialized():
         return
-    try:
-        jax.distributed.initialize(
-            coordinator_address=coordinator or None,
-            num_processes=processes or None,
-            process_id=process if process >= 0 else None,
-        )
-    except (ValueError, TypeError, RuntimeError) as error:
-        where = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
-        given = f" at {where}" if where else ""
-        raise ConfigError(
-            f"--multihost: cannot join the other processes{given}: {one_line(error)}; give each "
-            "--coordinator=HOST:PORT of process 0, --num_processes=N and its --process_id"
-        ) from None
+    # A process that is gone is an error of the next exchange, not the end of this one.
+    jax.config.update("jax_enable_recoverability", True)
+    failures: list[Exception] = []
+
+    def initialize() -> None:
+        try:
+            jax.distributed.initialize(
+                coordinator_address=coordinator or None,
+                num_processes=processes or None,
+                process_id=process if process >= 0 else None,
+            )
+        except Exception as error:
+            failures.append(error)
+
+    # While JAX waits for the others, this thread hears of signals and of the time.
+    joining = threading.Thread(target=initialize, daemon=True)
+    joining.start()
+    latest = time.monotonic() + JOIN_S
+    while joining.is_alive() and time.monotonic() < latest:
+        joining.join(0.1)
+    if not joining.is_alive() and not failures:
+        return
+    told = one_line(failures[0]) if failures else f"not all have come within {JOIN_S} s"
+    where = coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS", "")
+    given = f" at {where}" if where else ""
+    raise ConfigError(
+        f"--multihost: cannot join the other processes{given}: {told}; give each "
+        "--coordinator=HOST:PORT of process 0, --num_processes=N and its own --process_id"
+    )
 
 
 @contextlib.contextmanager

@@ -46,13 +46,17 @@ for line in sys.stdin:
 """
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Pair:
     """Two processes with one CPU device each, whatever this process has."""
 
     def __init__(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.coordinator = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.coordinator = f"127.0.0.1:{free_port()}"
         own = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
         command = [sys.executable, "-u", "-c", WORKER]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -126,6 +130,31 @@ def test_two_processes_train_as_one(pair, config, tmp_path):
     assert results["environment"]["processes"] == results["devices_used"] == 2
     assert (together.path / "predictions.png").exists()
     assert not Path(config.run_dir + "-elsewhere").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_killed_one_is_told_by_the_other(config, tmp_path, killed):
+    settings = config.replace(epochs=9999, multihost=True, num_processes=2).to_dict()
+    settings |= {"coordinator": f"127.0.0.1:{free_port()}", "dice_scale": 400.0}
+    code = "import sys; from segjax.main import main; sys.exit(main(sys.argv[1:]))"
+    del settings["loss_params"], settings["skip_connections"]
+    processes = []
+    for number in range(2):
+        flags = [f"--{name}={value}" for name, value in {**settings, "process_id": number}.items()]
+        own = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", code, *flags]
+        processes.append(subprocess.Popen(command, env=own, **pipes))
+    while not list(Path(config.run_dir).glob("checkpoints/step_*")):
+        assert [process.poll() for process in processes] == [None, None]
+        time.sleep(0.05)
+    processes[killed].kill()
+    processes[killed].communicate()
+    _, told = processes[1 - killed].communicate(timeout=60)
+    said = "segjax: another process of the run has gone, or cannot be reached; --resume goes on"
+    assert said in told
+    assert "Traceback" not in told
 
 
 def test_what_is_wrong_in_one_is_told_by_both(pair, config, tmp_path):
