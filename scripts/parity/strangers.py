@@ -229,7 +229,7 @@ def outcome(call: Call, folder: Path) -> dict[str, Any]:
         command, cwd=folder, env=paths, stdin=subprocess.DEVNULL, errors="replace", **pipes
     ) as process:
         try:
-            _, told = process.communicate(timeout=LIMIT_S)
+            report, told = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -239,7 +239,7 @@ def outcome(call: Call, folder: Path) -> dict[str, Any]:
         bad = "a traceback: " + told.splitlines()[-1][:200]
     elif process.returncode not in GOOD_CODES:
         bad = f"exit code {process.returncode}"
-    elif process.returncode and not told.strip():
+    elif process.returncode and not (told + report).strip():
         bad = f"exit code {process.returncode} without a word"
     return {"call": call.name, "code": process.returncode, "bad": bad, "told": told[-300:]}
 

@@ -23,7 +23,7 @@ from segjax.networks.munet import count_parameters
 from segjax.runs import storage
 from segjax.runs.checkpoints import Checkpoints, Restored, Which
 from segjax.runs.claim import open_run
-from segjax.runs.folder import RESULTS_FILE, RunFolder
+from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 from segjax.runs.identity import Identity
 from segjax.runs.logs import TensorBoard, check_tensorboard
 from segjax.training.augment import Batch
@@ -285,8 +285,16 @@ class Trainer:
             "label_map": dict(self.splits.train.label_map),
             "image_size": list(self.splits.train.images.shape[1:3]),
         }
-        step = self.progress.step
-        of_first(lambda: str(self.checkpoints.save(step, own(state), meta, best_score=score)))
+        step, own_state = self.progress.step, own(state)
+
+        def save() -> str:
+            if not (self.folder.path / CONFIG_FILE).exists():
+                raise TrainingError(
+                    f"{self.folder.path}: was moved or deleted while it was trained"
+                )
+            return str(self.checkpoints.save(step, own_state, meta, best_score=score))
+
+        of_first(save)
 
     def bar(self) -> Any:
         """Return a progress bar over the run's steps, with the time left."""

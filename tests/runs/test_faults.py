@@ -1,0 +1,116 @@
+"""A disk that refuses one change: a line, and nothing that is lost; a folder that goes away."""
+
+import errno
+import io
+import itertools
+import os
+import shutil
+
+import pytest
+
+from segjax import main as training
+from segjax.predict import __main__ as predicting
+from segjax.runs.checkpoints import Checkpoints
+from segjax.runs.folder import RunFolder
+from tests.small_net import SMALL
+
+FLAGS = [f"--{name}={value}" for name, value in SMALL.items() if name != "depth"]
+FLAGS += ["--data=synthetic", "--synthetic_train=8", "--synthetic_test=4", "--progress=off"]
+FLAGS += ["--checkpoint_steps=1", "--max_steps=2", "--log_steps=1", "--test=false"]
+
+
+class Disk:
+    """Counts changes of files below a folder, and refuses the one of a number."""
+
+    def __init__(self, monkeypatch, below):
+        self.below, self.refused, self.changes = str(below), 0, itertools.count(1)
+        for name in ("replace", "rename", "mkdir", "fsync"):
+            monkeypatch.setattr(os, name, self.counted(getattr(os, name)))
+        opened = self.counted(io.open, is_change=lambda mode="r", *_: set(mode) & set("wax+"))
+        monkeypatch.setattr(io, "open", opened)
+        monkeypatch.setattr("builtins.open", opened)
+
+    def counted(self, function, is_change=lambda *given: True):
+        def call(path, *given, **how):
+            inside = isinstance(path, int) or str(path).startswith(self.below)
+            inside = inside and not (function.__name__ == "mkdir" and os.path.isdir(path))
+            if inside and is_change(*given) and next(self.changes) == self.refused:
+                named = () if isinstance(path, int) else (str(path),)  # as the system does
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), *named)
+            return function(path, *given, **how)
+
+        return call
+
+    def refuse(self, number):
+        self.refused, self.changes = number, itertools.count(1)
+
+
+@pytest.fixture
+def disk(monkeypatch, tmp_path):
+    return Disk(monkeypatch, tmp_path)
+
+
+def numbers(disk, work, *, every):
+    """Do the work once to count its changes; yield the numbers of those to refuse."""
+    disk.refuse(0)
+    assert work() == 0
+    count = next(disk.changes) - 1
+    assert count > 5
+    yield from range(1, count + 1, every)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_figures")
+# Orbax leaves what it had begun.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
+def test_a_run_on_a_full_disk_ends_in_a_line_and_goes_on(disk, tmp_path, capfd):
+    def trained(name, *more):
+        return training.main([*FLAGS, f"--run_dir={tmp_path / name}", *more])
+
+    for number in numbers(disk, lambda: trained("whole"), every=4):
+        capfd.readouterr()
+        disk.refuse(number)
+        code = trained(f"{number}")
+        lines = capfd.readouterr().err.splitlines()
+        disk.refuse(0)
+        if code:  # a leftover that could not be flushed may not matter
+            assert (code, len(lines)) == (1 if "cannot be written" not in lines[0] else 2, 1)
+            assert "No space left on device" in lines[0]
+            assert lines[0].startswith("segjax: ")
+        there = (tmp_path / f"{number}" / "config.json").exists()
+        assert trained(f"{number}", *(["--resume"] if there else [])) == 0, lines
+        assert RunFolder(tmp_path / f"{number}").records()[-1]["step"] == 2
+        assert Checkpoints(tmp_path / f"{number}" / "checkpoints").steps()[-1] == 2
+
+
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_predicting_on_a_full_disk_ends_in_a_line(disk, unet_run, pictures, tmp_path, capfd, every):
+    def predicted():
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        picture = str(pictures / "a.png")
+        return predicting.main([str(unet_run), picture, f"--out={tmp_path / 'out'}"])
+
+    for number in numbers(disk, predicted, every=every):
+        capfd.readouterr()
+        disk.refuse(number)
+        assert predicted() == 1
+        (line,) = capfd.readouterr().err.splitlines()
+        assert line.startswith(f"segjax: {tmp_path}/out")
+        assert line.endswith("No space left on device")
+        assert not list((tmp_path / "out").glob(".*.tmp"))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_folder_that_goes_away_in_training_is_told(tmp_path, monkeypatch, capsys):
+    write = RunFolder.write_performance_numbers
+
+    def moved(self, *given):
+        write(self, *given)
+        self.path.rename(tmp_path / "elsewhere")
+
+    monkeypatch.setattr(RunFolder, "write_performance_numbers", moved)
+    assert training.main([*FLAGS, f"--run_dir={tmp_path / 'run'}"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"segjax: {tmp_path / 'run'}: was moved or deleted while it was trained"
+    assert not (tmp_path / "run").exists()
