@@ -9,7 +9,7 @@ from pathlib import Path
 
 from segjax.config import Config
 from segjax.errors import ConfigError
-from segjax.files import write_text
+from segjax.files import regular, write_text
 from segjax.runs.folder import (
     CONFIG_FILE,
     METRICS_FILE,
@@ -147,7 +147,7 @@ def _other_than_run(path: Path) -> str | None:
     """Tell in a few words why a folder's config.json is not that of a run; None if it is."""
     try:
         RunFolder(path).config()
-        settings = json.loads((path / CONFIG_FILE).read_text(encoding="utf-8"))
+        settings = json.loads(regular(path / CONFIG_FILE).read_text(encoding="utf-8"))
     except ConfigError as error:
         return f"{path} holds no run ({error})"
     return None if settings.keys() >= _TELLING else f"{path / CONFIG_FILE} is not that of a run"

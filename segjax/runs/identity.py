@@ -12,7 +12,7 @@ from typing import Any
 
 from segjax.config import Config, settings_that_differ
 from segjax.errors import ConfigError, DataError
-from segjax.files import write_text
+from segjax.files import regular, write_text
 
 RUN_FILE = "run.json"
 
@@ -67,8 +67,8 @@ def identify(folder: Path, config: Config, *, data: str = "") -> Identity:
     if not file.exists():
         return Identity(uuid.uuid4().hex, config, data)
     try:
-        found = _parsed(json.loads(file.read_text(encoding="utf-8")), source=str(file))
-    except (OSError, ValueError) as error:
+        found = _parsed(json.loads(regular(file).read_text(encoding="utf-8")), source=str(file))
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: cannot be read ({error})") from None
     if changes := settings_that_differ(found.config, config):
         told = f"config.json is not what the run was started with: {'; '.join(changes)}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -40,10 +41,20 @@ def test_a_run_keeps_its_identity_and_another_ones_is_named(tmp_path):
         meta = {"run": dataclasses.replace(found, **other).to_dict()}
         assert told in found.difference(meta)
     assert settings_changed(meta, CONFIG) == ["--seed was 7, is 1234"]
-    for damage in ("nonsense", "[]", '{"id": "x", "data": ""}', '{"id": 1, "settings": {"a": 1}}'):
+    for damage in (
+        "nonsense",
+        "[]",
+        "[" * 100_000,
+        '{"id": "x", "data": ""}',
+        '{"id": 1, "settings": {"a": 1}}',
+    ):
         (tmp_path / "run.json").write_text(damage)
         with pytest.raises(ConfigError, match=r"run\.json"):
             identify(tmp_path, CONFIG)
+    (tmp_path / "run.json").unlink()
+    os.mkfifo(tmp_path / "run.json")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        identify(tmp_path, CONFIG)
 
 
 @pytest.fixture(scope="module")
