@@ -68,7 +68,7 @@ def test_a_run_on_a_full_disk_ends_in_a_line_and_goes_on(disk, tmp_path, capfd):
     def trained(name, *more):
         return training.main([*FLAGS, f"--run_dir={tmp_path / name}", *more])
 
-    for number in numbers(disk, lambda: trained("whole"), every=4):
+    for number in numbers(disk, lambda: trained("whole"), every=7):
         capfd.readouterr()
         disk.refuse(number)
         code = trained(f"{number}")
