@@ -24,7 +24,7 @@ from segjax.runs.lock import HELD, HOLDER_FILE, LOCK_FILE, InUseError, held
 # What a run writes, and --overwrite deletes: files, and folders that are its own to the last file.
 _FILES = (
     *(CONFIG_FILE, METRICS_FILE, METRICS_TABLE, RESULTS_FILE, "performance_numbers_*.txt"),
-    *(RUN_FILE, "loss.png", "predictions.png", "dlstudio_extra.npz", ".*.tmp"),
+    *(RUN_FILE, "loss.png", "predictions.png", "dlstudio_extra.npz", ".*.[0-9]*.tmp"),
     "tensorboard/events.out.tfevents.*",
 )
 _FOLDERS = (
