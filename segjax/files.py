@@ -37,7 +37,8 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = os.fspath(path)
+        if error.errno is not None:  # else it is not the system's, and has its own words
+            error.filename = os.fspath(path)
         raise
 
 
