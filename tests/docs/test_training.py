@@ -49,6 +49,7 @@ def test_the_other_commands_run_on_tiny_data(tmp_path, command):
     tiny += [] if "unet" in command else ["--depth=2"]
     tiny += [f"--cache_dir={tmp_path / 'compiled'}"] if "--cache_dir" in command else []
     tiny += ["--batch_size=4"] if "--devices" in command else []
+    tiny += ["--warmup_steps=2"] if "--warmup_steps" in command else []
     assert main([*arguments(command), *tiny]) == 0
 
 
