@@ -89,15 +89,18 @@ def predict_files(given: argparse.Namespace) -> int:
     shown = {"auto": sys.stderr.isatty(), "on": True, "off": False}[given.progress]
     with tqdm(total=len(images), disable=not shown, unit="image", dynamic_ncols=True) as bar:
 
+        def leave_out(path: Path, told: object, why: str) -> None:
+            with tqdm.external_write_mode():
+                _skip(told)
+            bad.append({"image": str(path), "why": why})
+            bar.update()
+
         def read() -> Iterator[tuple[tuple[Path, Path, Any], Any]]:
             for (path, _), name in zip(images, names, strict=True):
                 try:
                     image = as_image(path)
                 except DataError as error:
-                    with tqdm.external_write_mode():
-                        _skip(error)
-                    bad.append({"image": str(path), "why": str(error)})
-                    bar.update()
+                    leave_out(path, error, str(error))
                 else:
                     yield (path, name, image), image
 
@@ -109,10 +112,8 @@ def predict_files(given: argparse.Namespace) -> int:
             except OSError as error:
                 if error.errno not in (errno.ENAMETOOLONG, errno.EILSEQ):
                     raise  # the next one would fare no better
-                with tqdm.external_write_mode():
-                    _skip(f"{path}: its results cannot be written ({error.strerror})")
-                bad.append({"image": str(path), "why": str(error.strerror)})
-                bar.update()
+                told = f"{path}: its results cannot be written ({error.strerror})"
+                leave_out(path, told, str(error.strerror))
                 continue
             row = {"image": str(path), "files": [os.path.relpath(file, out) for file in written]}
             labels, classes = prediction.labels, enumerate(prediction.class_names, 1)
