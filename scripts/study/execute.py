@@ -14,6 +14,7 @@ from segjax.data.purdue.synthetic import synthetic, write_gz
 from segjax.errors import ConfigError, Say
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
+from segjax.runs.lock import locked
 
 SECONDS_PER_UNIT = 0.15  # until a run of this study has been timed
 WAIT_S = 20.0
@@ -178,23 +179,11 @@ def draw_balances(study: Study, *, say: Say) -> None:
 
 @contextlib.contextmanager
 def claim(folder: Path, name: str) -> Iterator[bool]:
-    """Hold a run against other processes of this machine; yields False if one of them has it.
-
-    The lock goes with its process, however that ends. Without fcntl (Windows) there is none.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield True
-        return
+    """Hold a run against other processes of the study; yields False if one of them has it."""
     file = folder / "locks" / f"{name}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "w") as lock:
-        held = False
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = True
-        yield held
+    with locked(file) as mine:
+        yield mine
 
 
 def clock(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """From the data settings of a run to its training, validation and test images."""
 
 import dataclasses
+import functools
 import hashlib
 from pathlib import Path
 
@@ -31,7 +32,11 @@ class Splits:
     test: Dataset
 
     def digest(self) -> bytes:
-        """Return a hash of all images and masks, 32 bytes."""
+        """Return a hash of all images and masks, 32 bytes; it is computed once."""
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> bytes:
         found = hashlib.sha256()
         for dataset in (self.train, self.val, self.test):
             for array in (dataset.images, dataset.masks) if dataset is not None else ():

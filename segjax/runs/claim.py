@@ -40,8 +40,8 @@ def claimed(config: Config, *, under: Path | str = "runs") -> Iterator[RunFolder
 
     A folder that was made here and has no settings in the end goes again.
 
-    Raises ConfigError as `choose_folder`; `segjax.runs.lock.InUseError` if a run that is still
-    going holds the folder; OSError if it cannot be made.
+    Raises ConfigError as `choose_folder`, or if the folder cannot be made;
+    `segjax.runs.lock.InUseError` if a run that is still going holds it.
     """
     with contextlib.ExitStack() as hold:
         for path in _names(config, under):

@@ -46,11 +46,12 @@ class Identity:
         """
         if (noted := meta.get("run")) is None:
             return None
-        if changes := settings_changed(meta, self.config):
+        other = _parsed(noted, source="the checkpoint's manifest")
+        if changes := settings_that_differ(other.config, self.config):
             return f"belongs to another run: {'; '.join(changes)}"
-        if self.data and noted["data"] not in ("", self.data):
+        if self.data and other.data not in ("", self.data):
             return "belongs to a run on other data"
-        return None if noted["id"] == self.id else "belongs to another run of the same settings"
+        return None if other.id == self.id else "belongs to another run of the same settings"
 
 
 def identify(folder: Path, config: Config, *, data: str = "") -> Identity:

@@ -38,14 +38,9 @@ def held(folder: Path, *, notify: Say = to_stderr) -> Iterator[None]:
     Raises InUseError if another run holds it, naming its machine and process, and OSError if the
     folder cannot be written.
     """
-    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            _lock(descriptor)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise InUseError(f"{folder} is in use by {_holder(folder)}") from None
-            notify(f"{folder}: its file system has no locks; do not start a second run in it")
+    with locked(folder / LOCK_FILE, notify=notify) as mine:
+        if not mine:
+            raise InUseError(f"{folder} is in use by {_holder(folder)}")
         here = {"host": socket.gethostname(), "process": os.getpid()}
         since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
         write_text(folder / HOLDER_FILE, json.dumps({**here, "since": since}) + "\n")
@@ -55,6 +50,24 @@ def held(folder: Path, *, notify: Say = to_stderr) -> Iterator[None]:
         finally:
             HELD.remove(folder)
             (folder / HOLDER_FILE).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(file: Path, *, notify: Say = to_stderr) -> Iterator[bool]:
+    """Lock a file, made if it is not there, while the context lasts; yield False if others have it.
+
+    Raises OSError if the file cannot be written.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        mine = True
+        try:
+            _lock(descriptor)
+        except OSError as error:
+            if mine := error.errno in _NO_LOCKS:
+                told = "its file system has no locks; do not start a second run in it"
+                notify(f"{file.parent}: {told}")
+        yield mine
     finally:
         os.close(descriptor)
 

@@ -71,5 +71,6 @@ def saved_so_far() -> str:
     found = [*run.glob("checkpoints/step_*"), *run.glob("seed*/checkpoints/step_*")]
     if not found:
         return f"nothing of {run} was saved yet"
+    # As `segjax.runs.storage.parse_step`, which is not to be imported now, with jax.
     step = max(int(path.name.removeprefix("step_").partition(".")[0]) for path in found)
     return f"step {step} is saved; go on with --resume --run_dir={run}"

@@ -26,7 +26,6 @@ def test_runs_of_one_program_share_all_but_loss_and_seed(tmp_path):
 
 
 def test_a_claimed_run_is_left_to_its_holder(tmp_path):
-    pytest.importorskip("fcntl")
     with claim(tmp_path, "one") as mine, claim(tmp_path, "one") as second:
         assert (mine, second) == (True, False)
     with claim(tmp_path, "one") as again:
