@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from segjax.networks import conv as conv_module
-from segjax.networks.conv import conv, fastest_gradient, plain_conv
+from segjax.networks.conv import conv, fastest_conv, fastest_gradient, patch_conv, plain_conv
 from tests.networks.arrays import assert_close, draw
 
 FORMS = conv_module.width_gradient, conv_module.kernel_gradient, conv_module.patch_gradient
@@ -26,9 +26,10 @@ def test_conv_equals_the_plain_one_in_value_and_gradients(shape, dtype):
             ours, by_ours = jax.vjp(conv, x, kernel)
             plain, by_plain = jax.vjp(plain_conv, x, kernel)
             forms = [form(x, g) for form in FORMS]
-            return (ours, *by_ours(g)), (plain, *by_plain(g)), forms
+            return (ours, *by_ours(g)), (plain, *by_plain(g)), forms, patch_conv(x, kernel)
 
-        ours, plain, forms = results(x, kernel, g)
+        ours, plain, forms, by_patches = results(x, kernel, g)
+        assert_close(by_patches, plain[0], dtype)
         for mine, theirs in zip(ours, plain, strict=True):
             assert mine.dtype == theirs.dtype
             assert_close(mine, theirs, dtype)
@@ -56,6 +57,25 @@ def test_each_size_takes_its_own_gradient(monkeypatch):
         assert fastest_gradient(images, g) is patch_gradient
     assert fastest_gradient(large, g) is kernel_gradient
     assert fastest_gradient(small.astype(jnp.bfloat16), g) is kernel_gradient
+    if jax.default_backend() == "cpu":
+        assert fastest_conv(small) is plain_conv
     monkeypatch.setattr(conv_module.jax, "default_backend", lambda: "gpu")
-    assert fastest_gradient(small, g) is kernel_gradient
+    assert fastest_gradient(large, g) is kernel_gradient
     assert fastest_gradient(images, g) is kernel_gradient
+    assert fastest_conv(large) is plain_conv
+    assert fastest_gradient(small, g) is patch_gradient
+    assert fastest_gradient(small.astype(jnp.bfloat16), g) is patch_gradient
+    assert fastest_conv(small) is patch_conv
+
+
+def test_on_a_gpu_runs_of_one_program_have_products_instead_of_grouped_convolutions(monkeypatch):
+    x, kernels = jnp.zeros((3, 4, 8, 8, 16)), jnp.zeros((3, 3, 3, 16, 16))
+
+    def lowered():
+        step = jax.vmap(jax.grad(lambda k, x: conv(x, k).sum()))
+        return str(jax.make_jaxpr(step)(kernels, x))
+
+    if jax.default_backend() == "cpu":
+        assert "conv_general_dilated" in lowered()
+    monkeypatch.setattr(conv_module.jax, "default_backend", lambda: "gpu")
+    assert "conv_general_dilated" not in lowered()
