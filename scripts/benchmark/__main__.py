@@ -121,6 +121,7 @@ def main() -> None:
             print(f"depth {depth}, batch {batch}, {dtype}", flush=True)
             rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
             report["network"] += measure_network(depth, batch, dtype, rounds, others)
+            write(args.out, report)  # what is measured is kept, whatever comes next
     if "load" in args.parts:
         print("loading the training file", flush=True)
         about: dict[str, Any] = {"file": str(files.train)}
@@ -136,9 +137,14 @@ def main() -> None:
         job = (ours.whole_job, {**about, "test_file": str(files.test_20)})
         dlstudio = {"dlstudio": (theirs.whole_job, about)} if with_theirs else {}
         report["job"] = in_turns(args.job_rounds, {"cold": job, "warm": job}, dlstudio)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write(args.out, report)
     print(f"wrote {args.out}")
+
+
+def write(file: Path, report: dict[str, Any]) -> None:
+    """Write what has been measured so far."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
                                                the report's own size, on a GPU
     python -m scripts.study --list             what is done and what is left
     python -m scripts.study --only=^library    runs whose name has that (a regular expression)
+    python -m scripts.study --scale=full --only=report
+                                               a part: the report's losses, both kinds of layers
     python -m scripts.study --no_train         no more runs: the page from those that are done
     python -m scripts.study --page             from docs/results/study-SCALE.json alone
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--scale", choices=tuple(SCALES), default="cpu", help="default: cpu")
     add("--list", action="store_true", help="say what is done and what is left")
-    add("--only", default="", metavar="REGEX", help="only runs of such names")
+    add("--only", default="", metavar="REGEX", help="only runs of such names, or of a part")
     add("--max_runs", type=int, default=0, metavar="N", help="stop after so many runs, no page")
     add("--vectorised", action="store_true", help="many runs in one program, on an accelerator")
     add("--no_train", action="store_true", help="document what is done")
@@ -51,7 +53,8 @@ def study(given: argparse.Namespace) -> int:
 
     scale, say = SCALES[given.scale], functools.partial(print, flush=True)  # a log shows it at once
     folder = given.runs / scale.name
-    plan = Study(scale, runs_of(scale, folder=folder), folder)
+    records = given.docs / "results" / scale.name
+    plan = Study(scale, runs_of(scale, folder=folder), folder, records)
     if given.list:
         print("\n".join(listing(plan, given.only)))
         return 0

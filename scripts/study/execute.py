@@ -30,6 +30,7 @@ class Study:
     scale: Scale
     runs: Sequence[Run]
     folder: Path
+    records: Path | None = None  # where the report's own runs leave their results
 
     def path_of(self, run: Run) -> Path:
         """Return the folder of a run."""
@@ -55,9 +56,9 @@ class Study:
         return [run for run in self.runs if self.state_of(run) == "done"]
 
     def named(self, only: str) -> list[Run]:
-        """Return the runs in whose name the regular expression ``only`` is found."""
+        """Return the runs of the part ``only``, or in whose name that expression is found."""
         try:
-            return [run for run in self.runs if re.search(only, run.name)]
+            return [run for run in self.runs if only in run.parts or re.search(only, run.name)]
         except re.error as error:
             raise ConfigError(f"--only={only}: no regular expression ({error})") from None
 
@@ -92,7 +93,7 @@ def execute(
     A run that another process is at is passed over, and waited for at the end. ``vectorised``, for
     accelerators: runs that differ in loss, seed and the like train in one program.
     """
-    draw_balances(study, say=say)
+    draw_balances(study, study.left(only), say=say)
     done = 0
     while left := study.left(only):
         waiting = True
@@ -122,6 +123,7 @@ def execute(
 def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
     """Train and measure runs, several in one program; return False if a signal ended them."""
     from scripts.study.measure import keep_measures
+    from scripts.study.record import keep_record
     from segjax.training.many import run_many
     from segjax.training.run import run
 
@@ -142,6 +144,8 @@ def train(study: Study, runs: Sequence[Run], *, say: Say) -> bool:
             say(f"{entry.name}: {told[-1]}")
             return False
         keep_measures(study.path_of(entry), entry)
+        if study.records and "report" in entry.parts:
+            keep_record(study.path_of(entry), study.records / f"{entry.name}.json")
         loss, scores = (result.results["test"][key] for key in ("loss", "half"))
         say(f"{entry.name}: test loss {loss:.4g}, mean IoU {scores['mean']['iou']:.3f}")
     say(f"{len(runs)} done in {clock(time.perf_counter() - started)}")
@@ -164,11 +168,14 @@ def mates_of(study: Study, run: Run, left: Sequence[Run]) -> list[Run]:
     return [mate for mate in mates if study.state_of(mate) == "missing"][:MOST_AT_ONCE]
 
 
-def draw_balances(study: Study, *, say: Say) -> None:
-    """Draw the scenes of each class balance, once."""
+def draw_balances(study: Study, runs: Sequence[Run], *, say: Say) -> None:
+    """Draw the scenes of the class balances that the runs ask for, once."""
+    asked = {run.config.train_file for run in runs} | {run.config.test_file for run in runs}
     for balance, probabilities in BALANCES.items():
         for index, split in enumerate(("train", "test")):
             file = balance_file(study.folder, balance, split)
+            if str(file) not in asked:
+                continue
             with claim(study.folder, file.name) as mine:
                 if mine and not file.exists():
                     file.parent.mkdir(parents=True, exist_ok=True)

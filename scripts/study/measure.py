@@ -51,7 +51,7 @@ def measure(folder: Path, run: Run) -> dict[str, Any]:
     values = predict_values(trained, data.images)
     found = {"outputs": outputs(values, data, head=config.head)}
     found["shapes"] = shapes(half_value(values, data), data)
-    if "6" in run.parts:
+    if {"6", "report"} & set(run.parts):
         found["leak"] = leak(trained, data)
     if run.checked_epochs:
         found["after_epochs"] = {}

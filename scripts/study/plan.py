@@ -9,6 +9,9 @@ Parts, as the page numbers them:
 5. the library's other losses under one budget;
 6. the colour leak.
 
+At the report's own size, ``report`` marks its four losses under DLStudio's layers and under dense
+ones throughout.
+
 ``anchor`` marks the runs at depth 16 on all training images that the smaller scale is checked by.
 """
 
@@ -57,6 +60,7 @@ class Scale:
     generated: tuple[int, int] = (2000, 1000)  # training, test images drawn for class balance
     held_out: int = 1000  # validation images of part 5
     by_heart: tuple[int, int] = (4, 250)  # images and epochs of the runs that learn by heart
+    report: bool = False  # its base runs are the report's own size
     anchor: dict[str, Any] | None = None  # settings of the anchor runs; None: the base runs are it
 
 
@@ -68,6 +72,7 @@ SCALES = {
         seeds=(1234, 1235, 1236),
         epochs=6,
         dense_throughout=tuple(REPORT_LOSSES),
+        report=True,
         depths=(4, 8, 32),
         losses=LIBRARY_LOSSES + MORE_LIBRARY_LOSSES,
         generated=(10000, 1000),
@@ -151,10 +156,15 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
     for head, part, later in (("dlstudio", "1", 55), ("dense", "3", 50)):
         for name, loss in REPORT_LOSSES.items():
             parts = f"{part} 4 6" if name == "mse" else f"{part} 4"
+            if scale.report and head == "dlstudio":
+                parts += " report"
             add(f"{name}-{head}", parts, 0, later=later, head=head, **loss)
-    for name in scale.dense_throughout:  # only MSE's is compared over seeds
-        later = 60 if name == "mse" else 0
-        add(f"{name}-dense-inside", "3", 6, later=later, **throughout, **REPORT_LOSSES[name])
+    for name in scale.dense_throughout:  # in a small study only MSE's is compared over seeds
+        parts, later = (
+            "3 report" if scale.report else "3",
+            60 if name == "mse" or scale.report else 0,
+        )
+        add(f"{name}-dense-inside", parts, 6, later=later, **throughout, **REPORT_LOSSES[name])
 
     images, epochs = scale.by_heart
     few: dict[str, Any] = {"train_images": images, "epochs": epochs, "log_steps": images // 4}

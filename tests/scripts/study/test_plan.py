@@ -31,8 +31,11 @@ def test_full_scale_is_the_reports_recipe_under_both_repairs_once(tmp_path):
         assert runs[f"{name}-dlstudio-seed1234"].config == loss
         dense = runs[f"{name}-dense-inside-seed1234"]
         assert dense.config == loss.replace(head="dense", upsampling="dense")
-        assert dense.parts == ("3",)
-        assert (f"{name}-dense-inside-seed1235" in runs) == (name == "mse")
+        assert dense.parts == ("3", "report")
+        assert dense.config.replace(seed=1236) == runs[f"{name}-dense-inside-seed1236"].config
+    report = [run for run in runs.values() if "report" in run.parts]
+    assert len(report) == 2 * len(losses) * len(scale.seeds)
+    assert [run.config.seed for run in report[:8]] == [1234] * 8
     # The cost is that of the steps and layers: 6 epochs of 2,500 steps of 4 at depth 16.
     assert cost_of(scale, runs["mse-dlstudio-seed1234"]) == pytest.approx(15000 * 18.3 / 6.3 + 200)
     assert train_images_of(scale, runs["library-bce-seed1234"].config) == 9000
