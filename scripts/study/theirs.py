@@ -1,0 +1,195 @@
+"""DLStudio's own training function at the report's own size, MSE, on PyTorch.
+
+    python -m scripts.study.theirs
+
+Its network, loop, loss and optimizer are DLStudio's; the images come from segjax's reader, drawn in
+an order of their own. It saves every 500 steps and goes on from there after any stop. Its record
+lies beside those of segjax's runs, with scores by the same measures. Needs
+``pip install -e '.[parity,study]' && pip install --no-deps DLStudio==2.3.6``.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from scripts.study.__main__ import ROOT
+from scripts.study.measure import keep_measures
+from scripts.study.plan import SCALES, Run, dlstudio_recipe
+from scripts.study.record import keep_record
+from segjax.config import Config
+from segjax.data.splits import load_splits
+from segjax.dlstudio.__main__ import import_run
+from segjax.files import write_text
+from segjax.predict.trained import load_trained
+from segjax.runs.folder import CONFIG_FILE, METRICS_FILE, RunFolder
+from segjax.training import backend
+from segjax.training.evaluate import scores_of
+from segjax.training.program import make_program
+from segjax.training.results import environment
+
+NAME, SAVED = "mse-pytorch-seed{}", "saved_model"
+
+
+class Training:
+    """What a training holds, saved as it goes: DLStudio's function is given pieces of it."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        import torch
+
+        from tests.parity.stand_ins import load_dlstudio
+
+        self.torch, self.folder, self.config = torch, folder, config
+        self.segmentation = load_dlstudio().SemanticSegmentation
+        self.data = load_splits(config, say=lambda line: None).train
+        self.per_epoch = len(self.data) // config.batch_size
+        torch.manual_seed(config.seed)
+        self.net = self.segmentation.mUnet(skip_connections=True, depth=config.depth)
+        self.net.__deepcopy__ = lambda memo: self.net  # DLStudio trains a copy: let it be this one
+        self.losses: list[float] = []
+        self.seconds, self.saved, self.optimizer = 0.0, {}, None
+        if self.file.exists():
+            self.saved = torch.load(self.file)
+            self.net.load_state_dict(self.saved["net"])
+            self.losses, self.seconds = self.saved["losses"], self.saved["seconds"]
+        self.started = time.perf_counter() - self.seconds
+
+    @property
+    def file(self) -> Path:
+        """Where it is saved."""
+        return self.folder / "training.pt"
+
+    def sgd(self, original: Any) -> Any:
+        """Return what stands in for ``optim.SGD``: the same, with the momentum that was saved."""
+
+        def made(parameters: Any, **settings: Any) -> Any:
+            self.optimizer = original(parameters, **settings)
+            if self.saved:
+                self.optimizer.load_state_dict(self.saved["optimizer"])
+            return self.optimizer
+
+        return made
+
+    def criterion(self, original: Any) -> Any:
+        """Return what stands in for ``nn.MSELoss``: the same, and it takes each loss down."""
+
+        def noted(outputs: Any, masks: Any) -> Any:
+            found = original(outputs, masks)
+            self.losses.append(found.item())
+            return found
+
+        return lambda: noted
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the batches of an epoch, those of the first from where it was saved."""
+        epoch, done = divmod(len(self.losses), self.per_epoch)
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data))
+        size, none = self.config.batch_size, self.torch.zeros(0)
+        for at in range(done, self.per_epoch):
+            rows = order[at * size : (at + 1) * size]
+            images, masks = (
+                self.torch.from_numpy(array[rows].transpose(0, 3, 1, 2).copy())
+                for array in (self.data.images, self.data.masks)
+            )
+            yield {"image": images.float(), "mask_tensor": masks, "bbox_tensor": none}
+            if len(self.losses) % self.config.log_steps == 0:
+                self.save()
+
+    def save(self) -> None:
+        """Save all of it, and say how far it is."""
+        self.seconds = time.perf_counter() - self.started
+        found = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        found |= {"losses": self.losses, "seconds": self.seconds}
+        self.torch.save(found, self.file.with_suffix(".new"))
+        os.replace(self.file.with_suffix(".new"), self.file)
+        mean = np.mean(self.losses[-self.config.log_steps :])
+        print(f"step {len(self.losses)}: {mean:.1f}, {self.seconds:.0f} s", flush=True)
+
+    def run(self) -> None:
+        """Let DLStudio train what is left."""
+        done = len(self.losses) // self.per_epoch
+        studio = SimpleNamespace(
+            epochs=self.config.epochs - done,
+            learning_rate=self.config.learning_rate,
+            momentum=self.config.momentum,
+            device=self.torch.device("cpu"),
+            path_saved_model=str((self.folder / SAVED).resolve()),
+        )
+        segmenter = self.segmentation(studio, 5)
+        segmenter.train_dataloader = self
+        given = {"optim.SGD": self.sgd(self.torch.optim.SGD)}
+        given |= {"nn.MSELoss": self.criterion(self.torch.nn.MSELoss())}
+        with contextlib.ExitStack() as stack:
+            for name, stand_in in given.items():
+                stack.enter_context(mock.patch(f"torch.{name}", stand_in))
+            stack.enter_context(contextlib.chdir(self.folder))  # it leaves a file of losses there
+            segmenter.run_code_for_training_for_semantic_segmentation(self.net)
+        self.save()
+
+
+def test_and_record(training: Training, records: Path) -> None:
+    """Test the network as segjax's runs are tested, and write the record."""
+    config, folder = training.config, training.folder / NAME.format(training.config.seed)
+    if not (folder / CONFIG_FILE).exists():
+        import_run(training.folder / SAVED, folder)
+    splits = load_splits(config, say=lambda line: None)
+    program, trained = make_program(config, splits), load_trained(folder)
+    tested = program.evaluate(trained.variables, program.place(splits.test))
+    scores = {name: scores_of(counts) for name, counts in tested.counts.items()}
+    about = environment()
+    about["versions"] |= {name: version(name) for name in ("torch", "DLStudio")}
+    results = {
+        "config": config.to_dict(),
+        "steps": len(training.losses),
+        "train_seconds": round(training.seconds, 3),
+        "environment": about,
+        "test": {"images": len(splits.test), "loss": tested.loss, **scores},
+    }
+    RunFolder(folder).write_results(results)
+    write_text(
+        folder / METRICS_FILE, "".join(json.dumps(mean) + "\n" for mean in means_of(training))
+    )
+    keep_measures(folder, Run("mse-pytorch", ("1", "report"), config, 0))
+    keep_record(folder, records / f"{folder.name}.json")
+
+
+def means_of(training: Training) -> list[dict[str, Any]]:
+    """Return the losses as a run's log has them: means since the line before."""
+    every, lines = training.config.log_steps, []
+    for at in range(0, len(training.losses), every):
+        found = training.losses[at : at + every]
+        step, loss = at + len(found), float(np.mean(found))
+        lines.append({"kind": "train", "step": step, "loss": loss, "mean_over": len(found)})
+    return lines
+
+
+def main() -> int:
+    """Train what is left, then test and record it."""
+    about = {"prog": "python -m scripts.study.theirs", "description": __doc__.split("\n\n")[0]}
+    parser = argparse.ArgumentParser(**about)
+    parser.add_argument("--scale", choices=tuple(SCALES), default="full")
+    parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where its record goes")
+    given = parser.parse_args()
+    backend.prepare()
+    folder = given.runs / given.scale / "pytorch"
+    folder.mkdir(parents=True, exist_ok=True)
+    training = Training(folder, dlstudio_recipe(SCALES[given.scale]))
+    if len(training.losses) < training.config.epochs * training.per_epoch:
+        training.run()
+    test_and_record(training, given.docs / "results" / given.scale)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
