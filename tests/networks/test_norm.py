@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.networks import norm
 from segjax.networks.norm import (
     BATCH_NORM_EPSILON,
     folded_sums,
     moments,
     normalise,
-    plain_sums,
     product_sums,
+    staged_sums,
 )
 from tests.networks.arrays import TOLERANCE, assert_close, draw
 
@@ -24,9 +25,11 @@ def autodiff_normalise(x, scale, bias):
     return (x - mean) * (scale / jnp.sqrt(var + BATCH_NORM_EPSILON)) + bias
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("mean", [0.0, 30.0])
-def test_batch_norm_equals_autodiff_in_value_and_gradients(dtype, mean):
+def test_batch_norm_equals_autodiff_in_value_and_gradients(dtype, mean, backend, monkeypatch):
+    monkeypatch.setattr(norm.jax, "default_backend", lambda: backend)
     with jax.enable_x64(dtype == "float64"):
         x = draw((4, 16, 16, 6), dtype, 1, mean)
         scale, bias = draw((6,), dtype, 2), draw((6,), dtype, 3)
@@ -47,11 +50,21 @@ def test_batch_norm_equals_autodiff_in_value_and_gradients(dtype, mean):
             assert_close(mine, theirs, dtype)
 
 
+def test_a_gpu_sums_in_two_stages_also_for_runs_side_by_side(monkeypatch):
+    monkeypatch.setattr(norm.jax, "default_backend", lambda: "gpu")
+    runs = draw((3, 4, 16, 16, 6), "float32", 1, 30.0)
+    scale, bias = draw((3, 6), "float32", 2), draw((3, 6), "float32", 3)
+    ours = jax.jit(jax.vmap(lambda *given: normalise(*given)[0]))
+    assert "optimization_barrier" in ours.lower(runs, scale, bias).as_text()
+    plain = jax.vmap(autodiff_normalise)(runs, scale, bias)
+    assert_close(ours(runs, scale, bias), plain, "float32")
+
+
 @pytest.mark.parametrize("rows", [(4, 8, 8), (3, 5, 7), (1, 1, 1), (64, 32, 32)])
 def test_long_sums_stay_exact(rows):
     x = draw((*rows, 4), "float32", 1, mean=100.0)
     exact = np.asarray(x, np.float64).sum((0, 1, 2))
-    np.testing.assert_allclose(jax.jit(plain_sums)(x), exact, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(staged_sums)(x), exact, rtol=1e-6)
     np.testing.assert_allclose(jax.jit(product_sums)(x), exact, rtol=1e-6)
     folded = jax.jit(lambda x: folded_sums(lambda a, b: (a * b, b), x, 2 * x))(x)
     np.testing.assert_allclose(folded[1], 2 * exact, rtol=1e-6)
