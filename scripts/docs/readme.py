@@ -1,13 +1,12 @@
-"""Write README.md's numbers and its figure from finished runs.
+"""Write README.md's numbers and its figure from records and finished runs.
 
-    python -m scripts.docs.readme --dense RUN [RUN ...] --dlstudio RUN [RUN ...]
+    python -m scripts.docs.readme [--quick RUN [RUN ...]]
 
-``--untimed GROUP`` leaves out the seconds of a group that ran while other programs did.
-
-The runs of a group differ in their seed only: configs/quick.py as it is, and the same settings
-with --head=dlstudio. The table goes between the markers in README.md, what it was made from into
-docs/results/quick.json, and the same test images under both heads into docs/figures/heads.png. A
-row for configs/speedrun.py comes from docs/results/speedrun.json (scripts/docs/speedrun.py).
+The table goes between the markers in README.md: the report's recipe at full size under both kinds
+of layers (docs/results/full), configs/quick.py (docs/results/quick.json, made anew from the runs
+given, which differ in their seed only) and configs/speedrun.py (docs/results/speedrun.json). The
+figure, docs/figures/heads.png, shows test images under both kinds of layers; it reads their file.
+``--untimed`` leaves out the seconds of runs that others ran beside.
 """
 
 import argparse
@@ -17,37 +16,37 @@ from pathlib import Path
 from typing import Any
 
 from scripts.docs.markdown import plus_minus, same_settings, table, write_part
-from scripts.study.figures import comparison, rich_images
-from scripts.study.measure import predict_values
+from scripts.study.report import Report, shown
 from segjax import plots
-from segjax.data.splits import load_splits
 from segjax.files import write_text
-from segjax.predict.trained import load_trained
 from segjax.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
-SHOWN_IMAGES = 4
+RESULTS = ROOT / "docs" / "results"
+LAYERS = {"DLStudio's layers": "mse-dlstudio", "dense layers": "mse-dense-inside"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the runs, write the three files."""
+    """Read records and runs, write the table and the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    for name in ("dense", "dlstudio"):
-        parser.add_argument(f"--{name}", nargs="+", required=True, type=Path)
-    told = "groups that ran while other programs did"
-    parser.add_argument("--untimed", nargs="*", default=[], help=told)
+    parser.add_argument(
+        "--quick", nargs="*", default=[], type=Path, help="runs of configs/quick.py"
+    )
+    parser.add_argument("--untimed", action="store_true", help="others ran beside those")
     chosen = parser.parse_args(arguments)
-    groups = {"dense": chosen.dense, "dlstudio": chosen.dlstudio}
-    summary = {name: summarise(folders) for name, folders in groups.items()}
-    for name in chosen.untimed:
-        summary[name]["train_seconds"] = None
-    results = ROOT / "docs" / "results"
-    speedrun = json.loads((results / "speedrun.json").read_text("utf-8"))
-    write_text(results / "quick.json", json.dumps(summary, indent=2) + "\n")
-    text = text_of(summary, speedrun)
+    if chosen.quick:
+        made = summarise(chosen.quick)
+        if chosen.untimed:
+            made["train_seconds"] = []
+        write_text(RESULTS / "quick.json", json.dumps(made, indent=2) + "\n")
+    quick, speedrun = (
+        json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("quick", "speedrun")
+    )
+    report = Report(RESULTS / "full", {})
+    text = text_of(report, quick, speedrun)
     write_part(ROOT / "README.md", "numbers", "docs/readme.py", text)
-    figure = heads_figure({name: folders[0] for name, folders in groups.items()})
-    plots.save(figure, ROOT / "docs" / "figures" / "heads.png")
+    title = "DLStudio's recipe at full size: the same test images under both kinds of layers"
+    plots.save(shown(report, LAYERS, title=title), ROOT / "docs" / "figures" / "heads.png")
 
 
 def summarise(folders: Sequence[Path]) -> dict[str, Any]:
@@ -74,36 +73,33 @@ def summarise(folders: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def text_of(summary: dict[str, dict[str, Any]], speedrun: dict[str, Any]) -> str:
+def text_of(report: Report, quick: dict[str, Any], speedrun: dict[str, Any]) -> str:
     """Return the table and what it was measured on."""
-    names = list(summary["dense"]["class_iou"])
+    [names, *_] = report.values(LAYERS["dense layers"], "results", "classes")
+    rows = []
+    for title, group in LAYERS.items():
+        half = report.values(group, "results", "test", "half")
+        mean = plus_minus([scores["mean"]["iou"] for scores in half])
+        of_class = zip(*(scores["per_class"]["iou"] for scores in half), strict=True)
+        recoloured = report.score(group, 3, "measured", "leak", "recoloured", "iou")
+        cells = [f"**{mean}**", recoloured, *(plus_minus(list(ious)) for ious in of_class), "-"]
+        rows.append([f"mUnet, depth 16, DLStudio's recipe, {title}", len(half), *cells])
 
     def row(title: str, n: int, miou: list[float], ious: list[list[float]], seconds: Any) -> Any:
-        scores = [f"**{plus_minus(miou)}**", *map(plus_minus, ious)]
+        scores = [f"**{plus_minus(miou)}**", "-", *map(plus_minus, ious)]
         return [title, n, *scores, plus_minus(seconds or [], 0)]
 
-    rows = []
-    for key, title in {"dlstudio": "mUnet, DLStudio's", "dense": "mUnet, repaired"}.items():
-        group = summary[key]
-        ious = [group["class_iou"][name] for name in names]
-        rows.append(row(title, len(group["seeds"]), group["miou"], ious, group["train_seconds"]))
+    ious = [quick["class_iou"][name] for name in names]
+    told = f"mUnet, depth {quick['config']['depth']}, dense layers, `configs/quick.py`"
+    rows.append(row(told, len(quick["seeds"]), quick["miou"], ious, quick["train_seconds"]))
     ious = [speedrun["test_class_iou"][name]["values"] for name in names]
     miou, seconds = (speedrun[name]["values"] for name in ("test_miou", "train_seconds"))
-    rows.append(row("small U-Net", speedrun["n"], miou, ious, seconds))
-    head = ["network, output layer", "n", "mean IoU", *names, "training, s"]
+    rows.append(row("small U-Net, `configs/speedrun.py`", speedrun["n"], miou, ious, seconds))
+    head = ["network and recipe", "n", "mean IoU", "recoloured", *names, "training, s"]
     text = Path(__file__).with_name("readme.md").read_text(encoding="utf-8")
-    return text.format(table="\n".join(table(head, rows)), **summary, speedrun=speedrun)
-
-
-def heads_figure(folders: dict[str, Path]) -> Any:
-    """Draw the same test images as two runs see them."""
-    titles = {"dlstudio": "DLStudio's output layer", "dense": "the repaired one"}
-    test = load_splits(RunFolder(folders["dense"]).config()).test
-    shown = test.subset(rich_images(test, SHOWN_IMAGES))
-    trained = {title: load_trained(folders[name]) for name, title in titles.items()}
-    values = {title: predict_values(run, shown.images) for title, run in trained.items()}
-    title = "The same network, data and steps under two output layers"
-    return comparison(shown, values, title=title)
+    [full, *_] = report.values(LAYERS["dense layers"], "results")
+    about = {"full": full, "quick": quick, "speedrun": speedrun}
+    return text.format(table="\n".join(table(head, rows)), **about)
 
 
 if __name__ == "__main__":

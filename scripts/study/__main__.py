@@ -9,6 +9,7 @@
                                                a part: the report's losses, both kinds of layers
     python -m scripts.study --no_train         no more runs: the page from those that are done
     python -m scripts.study --page             from docs/results/study-SCALE.json alone
+    python -m scripts.study --pictures         the full-size runs' pictures, from their records
 
 It resumes where it stopped; several processes may share the work. The page needs
 ``pip install -e '.[study]'``.
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--vectorised", action="store_true", help="many runs in one program, on an accelerator")
     add("--no_train", action="store_true", help="document what is done")
     add("--page", action="store_true", help="write the page again, without runs")
+    add("--pictures", action="store_true", help="draw Figure 2 from the records and the test file")
     add("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
     add("--docs", type=Path, default=ROOT / "docs", help="folder of the page and its figures")
     return exit_code(
@@ -62,6 +64,9 @@ def study(given: argparse.Namespace) -> int:
         from scripts.study import page
     except ModuleNotFoundError as error:
         raise ConfigError(f"{error}; the page needs: pip install -e '.[study]'") from None
+    if given.pictures:
+        page.draw_report(given.docs, say=say)
+        return 0
     if given.page:
         page.write_again(given.scale, given.docs, say=say)
         return 0

@@ -3,7 +3,6 @@
 A maker raises MissingRunsError while runs that it needs are missing.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,17 +45,6 @@ def _panels(width: float, height: float, *shape: int, **more: Any) -> tuple[Figu
     figure = Figure(figsize=(width, height), dpi=DPI)
     figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.08)
     return figure, figure.subplots(*shape, **more)
-
-
-def report_curves(numbers: Numbers) -> Figure:
-    """Draw Figure 1: the four losses normalised, and beside them as they are, with floors."""
-    runs = {LOSS_TITLES[name]: numbers.need(f"{name}-dlstudio")[0] for name in REPORT}
-    return plots.normalised_losses_figure(
-        {title: run["curve"]["loss"] for title, run in runs.items()},
-        floors={title: run["floor"] for title, run in runs.items()},
-        steps_per_point=runs["MSE"]["curve"]["step"][0],
-        title="DLStudio's recipe and output layer: running means of the training loss",
-    )
 
 
 def _curves(panel: Axes, runs: dict[str, list[Run]], *, label: str, floor: str, title: str) -> None:
@@ -260,17 +248,6 @@ def shown_values(study: Study, group: str, data: Dataset, rows: Sequence[int]) -
     return np.stack([predict_values(trained, batch)[row % size] for batch, row in found])
 
 
-def four_losses(study: Study, head: str) -> Figure:
-    """Draw Figure 2: the same test images under the four losses of the report."""
-    data = load_splits(study.runs[0].config, say=lambda line: None).test
-    rows = rich_images(data, SHOWN_IMAGES)
-    groups = {LOSS_TITLES[name]: f"{name}-{head}" for name in REPORT}
-    values = {t: shown_values(study, group, data, rows.tolist()) for t, group in groups.items()}
-    layer = {"dlstudio": "DLStudio's", "dense": "the dense"}[head]
-    title = f"The same test images under the four losses, {layer} output layer"
-    return comparison(data.subset(rows), values, title=title)
-
-
 def rich_images(data: Dataset, count: int) -> np.ndarray:
     """Return the indices of the images to show: the first with three classes or more."""
     classes = (data.masks > 0).any(axis=(1, 2)).sum(axis=-1)
@@ -329,10 +306,7 @@ def largest_object(data: Dataset) -> tuple[int, int, tuple[int, ...]]:
 FIGURES = {
     make.__name__.replace("_", "-"): make
     for make in (
-        report_curves, pull, by_heart, head_curves, objects, guesses, ranking, colour_leak
+        pull, by_heart, head_curves, objects, guesses, ranking, colour_leak
     )
 }  # fmt: skip
-PICTURES: dict[str, Callable[[Study], Figure]] = {
-    **{f"four-losses-{head}": functools.partial(four_losses, head=head) for head in HEADS},
-    "close-up": close_up,
-}
+PICTURES: dict[str, Callable[[Study], Figure]] = {"close-up": close_up}

@@ -12,7 +12,7 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from scripts.study.execute import Say, Study
 from scripts.study.figures import FIGURES, PICTURES
 from scripts.study.measure import keep_measures, measures_of
 from scripts.study.numbers import CLAIMS, MissingRunsError, Numbers
+from scripts.study.report import LAYERS, Report, curves, pictures
 from scripts.study.tables import NOT_RUN, TABLES, Rows
 from segjax import plots
 from segjax.errors import ConfigError
@@ -67,14 +68,34 @@ def write_again(scale: str, docs: Path, *, say: Say) -> None:
         raise ConfigError(f"{file}: no such file; run the study first")
     numbers = Numbers(json.loads(file.read_text(encoding="utf-8")))
     draw(FIGURES, numbers, docs, scale)
-    text = fill(TEMPLATE.read_text(encoding="utf-8"), numbers, docs=docs)
+    report = report_of(numbers, docs)
+    if report:
+        draw({"report-curves": curves}, report, docs, scale)
+    text = fill(TEMPLATE.read_text(encoding="utf-8"), numbers, report, docs=docs)
     pages = [docs / f"{page_name(scale)}.{kind}" for kind in ("md", "html")]
     for page, content in zip(pages, (text, to_html(text, folder=docs)), strict=True):
         write_text(page, content)
     say("page: " + ", ".join(map(str, pages)))
 
 
-def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale: str) -> None:
+def draw_report(docs: Path, *, say: Say) -> None:
+    """Draw the report's pictures, for which the test images are read, on the small scale's page."""
+    scale = "cpu"
+    summary = json.loads(results_file(docs, scale).read_text(encoding="utf-8"))
+    makers = {
+        f"report-pictures-{layers}": functools.partial(pictures, layers=layers) for layers in LAYERS
+    }
+    draw(makers, report_of(Numbers(summary), docs), docs, scale)
+    say("pictures: " + ", ".join(makers))
+
+
+def report_of(numbers: Numbers, docs: Path) -> Report:
+    """Return the records of the report's own runs, and the floors that they have."""
+    floors = numbers.summary["floors"].get("all training images", {})
+    return Report(docs / "results" / "full", floors)
+
+
+def draw(makers: Mapping[str, Callable], source: Any, docs: Path, scale: str) -> None:
     """Draw and save the figures whose runs are there."""
     for name, make in makers.items():
         file = docs / "figures" / page_name(scale) / f"{name}.png"
@@ -82,7 +103,7 @@ def draw(makers: dict[str, Callable], source: Study | Numbers, docs: Path, scale
             plots.save(make(source), file, max_bytes=MAX_FIGURE_BYTES)
 
 
-def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
+def fill(template: str, numbers: Numbers, report: Report, *, docs: Path) -> str:
     """Return the page as Markdown, with the figures that there are in the folder ``docs``.
 
     ConfigError: the template names something that does not exist, or is no template.
@@ -93,7 +114,7 @@ def fill(template: str, numbers: Numbers, *, docs: Path) -> str:
         with contextlib.suppress(MissingRunsError):
             names[name] = ask(numbers)
     names |= {f"{make.__name__}_rows": functools.partial(make, numbers) for make in TABLES}
-    names |= {"study": numbers.summary, "scale_note": scale_note(numbers.summary)}
+    names |= {"report": report, "study": numbers.summary, "scale_note": scale_note(numbers.summary)}
     ranking: list[str | None] = [*numbers.ranking()]
     names |= {"ranking": ranking or [None], "missing": MISSING.format("sentence")}
 
@@ -123,7 +144,7 @@ def one(text: str) -> str:
     return " ".join(text.split())
 
 
-def with_note(head: str, rows: Rows, note: str) -> str:
+def with_note(head: str, rows: Rows, note: str, *, rule: str = "---:") -> str:
     """Write a table and what every reader has to know about it.
 
     Headings have ' | ' between them; a row that ends early goes on with empty cells.
@@ -132,7 +153,7 @@ def with_note(head: str, rows: Rows, note: str) -> str:
         return MISSING.format("table")
     titles = head.split(" | ")
     filled = [row + [""] * (len(titles) - len(row)) for row in rows]
-    return "\n".join([*table(titles, filled, rule="---:"), "", f"<small>{one(note)}</small>"])
+    return "\n".join([*table(titles, filled, rule=rule), "", f"<small>{one(note)}</small>"])
 
 
 def scale_note(summary: dict[str, Any]) -> str:

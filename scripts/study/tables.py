@@ -34,22 +34,6 @@ def per_class(numbers: Numbers, key: str) -> list[Column]:
     return [("half", key, index) for index in range(len(numbers.classes))]
 
 
-def reproduction(numbers: Numbers) -> Rows:
-    """Return the four losses under DLStudio's recipe beside the report's."""
-    rows = []
-    for name in REPORT:
-        group, digits = f"{name}-dlstudio", 3 if name == "dice" else 1
-        told = REPORTED["report"]["losses"].get(name)
-        first, last = numbers.values(group, "curve", "loss", 0), numbers.values(group, "last_loss")
-        floor = numbers.values(group, "floor")[:1]
-        losses = [plus_minus(values, digits) for values in (first, last, floor)]
-        titles = {group: LOSS_TITLES[name]}
-        [[title, count, *scores]] = scored(numbers, titles, MIOU, ("windows", "miou"))
-        before = f"{told[0]:g} to {told[1]:g}" if told else "not given"
-        rows.append([title, before, count, *(losses if len(scores) > 1 else []), *scores])
-    return rows
-
-
 def anchors(numbers: Numbers) -> Rows:
     """Return the first epoch at depth 16 on all images, beside DLStudio's under PyTorch."""
     rows = []
@@ -161,5 +145,5 @@ def colour_leak(numbers: Numbers) -> Rows:
 
 
 TABLES: tuple[Callable[..., Rows], ...] = (
-    reproduction, anchors, windows, fix, balance, balance_runs, guesses, ranking, colour_leak,
+    anchors, windows, fix, balance, balance_runs, guesses, ranking, colour_leak,
 )  # fmt: skip

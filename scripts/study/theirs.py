@@ -49,7 +49,7 @@ class Training:
 
         from tests.parity.stand_ins import load_dlstudio
 
-        self.torch, self.folder, self.config = torch, folder, config
+        self.torch, self.folder, self.config = torch, folder.resolve(), config
         self.segmentation = load_dlstudio().SemanticSegmentation
         self.data = load_splits(config, say=lambda line: None).train
         self.per_epoch = len(self.data) // config.batch_size
@@ -57,7 +57,8 @@ class Training:
         self.net = self.segmentation.mUnet(skip_connections=True, depth=config.depth)
         self.net.__deepcopy__ = lambda memo: self.net  # DLStudio trains a copy: let it be this one
         self.losses: list[float] = []
-        self.seconds, self.saved, self.optimizer = 0.0, {}, None
+        self.seconds, self.saved = 0.0, {}
+        self.optimizer: Any = None
         if self.file.exists():
             self.saved = torch.load(self.file)
             self.net.load_state_dict(self.saved["net"])
@@ -175,8 +176,8 @@ def means_of(training: Training) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Train what is left, then test and record it."""
-    about = {"prog": "python -m scripts.study.theirs", "description": __doc__.split("\n\n")[0]}
-    parser = argparse.ArgumentParser(**about)
+    told = (__doc__ or "").split("\n\n")[0]
+    parser = argparse.ArgumentParser("python -m scripts.study.theirs", description=told)
     parser.add_argument("--scale", choices=tuple(SCALES), default="full")
     parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where its record goes")

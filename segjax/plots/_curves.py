@@ -178,14 +178,15 @@ def normalised_losses_figure(
             panel.axhline(floors[name], color="black", linestyle=":", linewidth=1.5)
             panel.annotate(
                 f"floor {floors[name]:.4g}", (1, floors[name]), xycoords=("axes fraction", "data"),
-                xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=9,
+                xytext=(-2, -3), textcoords="offset points", ha="right", va="top", fontsize=9,
             )  # fmt: skip
         panel.set_title(name, fontsize=10.5, loc="left", pad=3, parse_math=False)
         panel.yaxis.set_major_locator(MaxNLocator(4))
-        panel.margins(y=0.15)
+        panel.margins(y=0.3)  # room for a floor's label
     _plain_ticks(together, *panels)
     together.set_title("each by its own minimum and maximum", fontsize=11)
     together.set(xlabel="iterations", ylabel="(loss - min) / (max - min)")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(5))
     panels[-1].set_xlabel("iterations")
     right.supylabel("running mean of the loss", fontsize=11)
     names = list(curves)
