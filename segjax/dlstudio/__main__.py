@@ -1,18 +1,23 @@
-"""DLStudio's saved_model into a run folder and back: ``python -m segjax.dlstudio``."""
+"""``python -m segjax.dlstudio``: DLStudio's saved_model into a run folder and back, and its layer.
+
+The layer, or any other transposed convolution: which pixels it writes, and what that costs.
+"""
 
 import argparse
 import contextlib
 import os
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from segjax.dlstudio import weights as dlstudio
+from segjax.dlstudio.floors import layer_floors
 from segjax.dlstudio.torchfile import write_torch_file
+from segjax.dlstudio.transposed import parse_torch
 from segjax.errors import CheckpointError, ConfigError, exit_code
 
 AnyPath = str | os.PathLike[str]
@@ -90,7 +95,7 @@ def export_run(run_folder: AnyPath, saved_model: AnyPath, *, which: Any = "best"
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    about = "Exchange the weights of DLStudio's mUnet."
+    about = "Exchange the weights of DLStudio's mUnet; look at transposed convolutions."
     parser = argparse.ArgumentParser(prog="python -m segjax.dlstudio", description=about)
     commands = parser.add_subparsers(dest="command", required=True)
     inward = commands.add_parser("import", help="saved_model of DLStudio to a run folder")
@@ -106,7 +111,39 @@ def make_parser() -> argparse.ArgumentParser:
     outward.add_argument("run_folder")
     outward.add_argument("saved_model")
     outward.add_argument("--step", type=int, help="a step instead of the best or newest")
+    layer = commands.add_parser("layer", help="what a transposed convolution can write")
+    line = "nn.ConvTranspose2d(64, 5, 3, stride=2, dilation=2, output_padding=1, padding=2)"
+    layer.add_argument("line", nargs="?", default=line, help=f"a line of PyTorch; default: {line}")
+    layer.add_argument("--input", type=int, default=32, metavar="N", help="NxN pixels; default: 32")
+    layer.add_argument("--masks", metavar="FILE", help="a data set to give the best scores on")
     return parser
+
+
+def about_layer(line: str, size: int, masks_file: str | None) -> Iterator[str]:
+    """Yield what there is to say of a layer, and its best scores on the masks of a data set."""
+    layer = parse_torch(line)
+    taps = layer.taps((size, size))
+    height, width = taps.shape
+    yield f"{size}x{size} become {height}x{width} pixels"
+    steps = f"{layer.rows.stride} and {layer.columns.stride}"
+    yield f"taps that reach a pixel, by its row and its column modulo {steps}:"
+    for row in layer.pattern((size, size)):
+        yield "  " + " ".join(f"{count:3}" for count in row)
+    missing = int((taps == 0).sum())
+    yield f"never written: {missing:,} of {taps.size:,} pixels, {missing / taps.size:.1%}"
+    yield f"written: by {taps[taps > 0].min(initial=taps.max())} to {taps.max()} taps"
+    if masks_file is None:
+        return
+    from segjax.data import load
+
+    data = load(masks_file)
+    floors = layer_floors(data.masks, layer.written(data.masks.shape[1:3]))
+    yield f"the most that any network before it can score on the {len(data):,} images:"
+    yield f"  {'':12}{'IoU':>8}{'Dice':>8}"
+    for name, iou in zip(data.class_names, floors.iou, strict=True):
+        yield f"  {name:12}{iou:8.3f}{2 * iou / (1 + iou):8.3f}"
+    yield f"  lowest mean squared error {floors.mse:.4g} (all zero: {floors.mse_all_zero:.4g}),"
+    yield f"  lowest Dice loss {floors.dice:.3f}, at {floors.dice_amplitude:.2f} times the masks"
 
 
 def exchange(given: argparse.Namespace) -> None:
@@ -117,6 +154,9 @@ def exchange(given: argparse.Namespace) -> None:
         network = f"mUnet of depth {found.depth}, head {found.head}"
         skips = "with" if found.skip_connections else "without"
         print(f"{given.run_folder}: {network}, {skips} skip connections")
+    elif given.command == "layer":
+        for line in about_layer(given.line, given.input, given.masks):
+            print(line)
     else:
         which = "best" if given.step is None else given.step
         export_run(given.run_folder, given.saved_model, which=which)

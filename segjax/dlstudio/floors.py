@@ -1,10 +1,11 @@
-"""What no training can get under: the floors of DLStudio's output layer, from the masks alone.
+"""What no training can get under: the floors of an output layer, from the masks alone.
 
-DLStudio's last layer computes the pixels whose row and column are both even and fills the other
+DLStudio's last layer writes the pixels whose row and column are both even and fills the other
 three quarters with one constant per channel (``segjax.networks.layers.DLStudioHead``). Whatever the
-network in front, its outputs lie in that linear space. P, the projection onto it, keeps even pixels
-and replaces every other one by the mean over the other ones of its channel. The best mean squared
-error, Dice and intersection over union follow in closed form.
+network in front, its outputs lie in that linear space. P, the projection onto it, keeps written
+pixels and replaces every other one by the mean over the other ones of its channel. The best mean
+squared error, Dice and intersection over union follow in closed form, for any layer that leaves
+pixels out.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ CHUNK = 256  # images; bounds the float64 copy to some 40 MB at 64x64x5
 
 @dataclass(frozen=True)
 class Floors:
-    """Bounds on what outputs of one head can reach on given masks; all for the set as a whole.
+    """Bounds on what outputs of one layer can reach on given masks; all for the set as a whole.
 
     Attributes:
       mse: lowest mean squared error, in squared mask values.
@@ -27,8 +28,8 @@ class Floors:
       mse_best_constant: that of the best constant per channel.
       dice: lowest squared-denominator Dice loss over the whole set as one batch, in [0, 1].
       dice_zero_bias: the same if the constants are 0.
-      dice_at_mask_value: Dice loss if even pixels hold exactly the mask and the constants are 0.
-      dice_amplitude: what the mask is multiplied by on even pixels where ``dice`` is reached.
+      dice_at_mask_value: Dice loss if written pixels hold exactly the mask and the constants are 0.
+      dice_amplitude: what the mask is multiplied by on written pixels where ``dice`` is reached.
       iou: float64 [C], highest intersection over union per class; NaN for an absent class.
     """
 
@@ -43,9 +44,24 @@ class Floors:
 
 
 def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors:
-    """Return the floors that an output layer puts under every network, for these masks.
+    """Return the floors that an output layer of mUnet puts under every network, for these masks.
 
-    With t the masks, E the even pixels and O the others of a channel:
+    Args:
+      masks: as ``layer_floors`` takes them.
+      head: 'dlstudio', or 'dense', which writes every pixel: floors 0, 0 and 1.
+
+    Raises ConfigError for an unknown head, DataError as ``layer_floors``.
+    """
+    check_choice(f"head={head!r}", head, ("dlstudio", "dense"))
+    written = np.full(masks.shape[1:3], head == "dense")
+    written[::2, ::2] = True
+    return layer_floors(masks, written)
+
+
+def layer_floors(masks: np.ndarray, written: np.ndarray) -> Floors:
+    """Return the floors under every network whose last layer writes some pixels only.
+
+    With t the masks, E the written pixels and O the others of a channel:
 
     * MSE: sum over O of (t - mean_O t)^2, over all pixels;
     * Dice, ``1 - 2<p,t> / (|p|^2 + |t|^2)``: p = a P t is best, with a = |t| / |P t|, and gives
@@ -55,18 +71,18 @@ def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors
 
     Args:
       masks: [N, H, W, C], real, 0 or the class's value.
-      head: 'dlstudio', or 'dense', which writes every pixel: floors 0, 0 and 1.
+      written: bool [H, W], the pixels of which an image can decide the value; the others hold a
+        constant of their channel (``segjax.dlstudio.transposed`` tells them of any layer).
 
     Raises:
-      ConfigError: an unknown head.
       DataError: masks of another shape, or without any object (then Dice has no floor).
     """
-    check_choice(f"head={head!r}", head, ("dlstudio", "dense"))
-    if masks.ndim != 4:
-        raise DataError(f"masks have shape {masks.shape}; floors are of masks [N, H, W, C]")
-    written = np.full(masks.shape[1:3], head == "dense")
-    written[::2, ::2] = True
-    sums = np.zeros((2, 3, masks.shape[3]))  # of the even pixels and the others, per channel
+    if masks.ndim != 4 or masks.shape[1:3] != written.shape:
+        raise DataError(
+            f"masks have shape {masks.shape}; floors are of masks [N, H, W, C], with H and W of "
+            f"the layer's outputs, {written.shape}"
+        )
+    sums = np.zeros((2, 3, masks.shape[3]))  # of the written pixels and the others, per channel
     for start in range(0, len(masks), CHUNK):
         for part, pixels in zip(sums, (written, ~written), strict=True):
             chunk = masks[start : start + CHUNK][:, pixels].astype(np.float64)
