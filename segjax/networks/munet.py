@@ -77,7 +77,7 @@ class MUnet(layers.Typed):
       param_dtype: dtype of the parameters.
 
     Raises ConfigError at construction or trace time for a depth, head, class count or image size
-    that cannot work. Source: DLStudio 2.3.6, class SemanticSegmentation.mUnet.
+    that cannot work. Source: DLStudio 2.3.6 to 2.5.8, class SemanticSegmentation.mUnet.
     """
 
     depth: int = 16
