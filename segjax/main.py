@@ -4,9 +4,10 @@ The only module that knows absl flags. It turns them into a ``Config`` and hands
 ``segjax.training.run``; jax is imported only once the flags are known to be good.
 """
 
+import ast
 import runpy
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from segjax.settings import GROUPS
 USAGE = """Train mUnet on PurdueShapes5MultiObject and measure it on the test images.
 
   python -m segjax.main --loss=combo --dice_scale=400      DLStudio's recipe; over an hour on a CPU
-  python -m segjax.main --config=configs/quick.py          minutes on a CPU, with a good picture
+  python -m segjax.main --config=quick                     minutes on a CPU, with a good picture
+  python -m segjax.main --config=list                      the presets
   python -m segjax.main --data=synthetic --epochs=1        no download
 
 Settings come from the defaults, then --config, then the flags given by hand. Every run leaves a
@@ -32,7 +34,7 @@ folder under runs/ with its settings, log, figures, checkpoints and results.json
 
 def define_flags(values: flags.FlagValues) -> None:
     """Declare one flag per setting; unset flags are None, so that a config file can fill them."""
-    text = "Python file with get_config() -> Config, such as configs/quick.py."
+    text = "A preset's name, such as quick, or a Python file with get_config() -> Config."
     flags.DEFINE_string("config", None, text, flag_values=values)
     kinds: dict[type, Callable[..., Any]] = {
         bool: flags.DEFINE_boolean,
@@ -73,10 +75,28 @@ def config_from_flags(values: flags.FlagValues) -> Config:
     return base.replace(loss_params={**kept, **parameters}, **settings)
 
 
+def presets() -> dict[str, Path]:
+    """Return the files of the presets by name: configs/ of a checkout, or what was installed."""
+    package = Path(__file__).parent
+    folders = (package / "configs", package.parent / "configs")
+    folder = next((folder for folder in folders if (folder / "quick.py").is_file()), package)
+    return {file.stem: file for file in sorted(folder.glob("[a-z]*.py"))}
+
+
+def preset_lines() -> Iterator[str]:
+    """Yield a line for each preset: its name, and what the first line of its file says."""
+    for name, file in presets().items():
+        about = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        yield f"  --config={name:10} {about.partition(chr(10))[0]}"
+
+
 def load_config(path: str) -> Config:
-    """Run a config file and return what its get_config() gives."""
+    """Run a config file, or a preset's by its name, and return what its get_config() gives."""
     if not Path(path).is_file():
-        raise ConfigError(f"--config={path}: no such file")
+        if path not in presets():
+            known = ", ".join(presets())
+            raise ConfigError(f"--config={path}: no such file, and no preset ({known})")
+        path = str(presets()[path])
     try:
         # Not an import: no __pycache__ beside the file, and what was just edited is what counts.
         names = runpy.run_path(path)
@@ -131,6 +151,9 @@ def train(arguments: Sequence[str]) -> int:
         return 0
     if rest := values(arguments)[1:]:
         raise ConfigError(f"{rest[0]!r} is not a flag; flags look like --loss=combo")
+    if values["config"].value == "list":
+        print("\n".join(preset_lines()))
+        return 0
     config = config_from_flags(values)
     from segjax.training.run import run  # jax loads here, after the flags are known to be good
 

@@ -5,10 +5,10 @@ import functools
 import flax.linen as nn
 import numpy as np
 
+from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.networks.layers import BatchNorm, Conv, DenseHead, max_pool_2x2, relu
-from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.runs.folder import RunFolder
 from segjax.training.objective import make_objective
 from segjax.training.program import make_program

@@ -13,13 +13,13 @@ from scipy.optimize import minimize_scalar
 from scripts.study.execute import Study
 from scripts.study.measure import measures_of, rounded
 from scripts.study.plan import BALANCES, Run, balance_file
+from segjax.classes import DLSTUDIO_WINDOWS
 from segjax.config import Config
 from segjax.data import Dataset, load
 from segjax.data.splits import load_splits
 from segjax.dlstudio.floors import output_layer_floors
 from segjax.errors import ConfigError
 from segjax.files import write_text
-from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.runs.folder import RunFolder
 
 CURVE_POINTS = 60

@@ -24,7 +24,7 @@ from scripts.study.numbers import (
     Run,
 )  # fmt: skip
 from segjax import plots
-from segjax.colours import class_colour
+from segjax.classes import class_colour
 from segjax.data import Dataset
 from segjax.data.splits import load_splits
 from segjax.plots._style import DPI

@@ -9,12 +9,12 @@ import numpy as np
 
 from scripts.study.plan import Run
 from segjax import metrics
+from segjax.classes import DLSTUDIO_WINDOWS
 from segjax.data import Dataset
 from segjax.data.purdue.synthetic import recolour
 from segjax.data.splits import load_splits
 from segjax.files import write_text
 from segjax.predict.trained import Trained, load_trained
-from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.runs.folder import RunFolder
 from segjax.training import objective
 from segjax.training.evaluate import make_predict

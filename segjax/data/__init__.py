@@ -3,11 +3,11 @@
 NumPy only; nothing here imports jax.
 """
 
+from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.data.dataset import Dataset, epoch_order
 from segjax.data.loading import load
 from segjax.data.purdue.stream import Limits
 from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
-from segjax.purdue import PURDUE_SHAPES_LABELS
 
 __all__ = [
     "PURDUE_SHAPES_LABELS", "Dataset", "Limits", "epoch_order", "load", "recolour", "synthetic",

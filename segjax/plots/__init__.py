@@ -6,7 +6,7 @@ Okabe and Ito's, which colour-blind readers can tell apart; every curve also has
 every row of pictures its name.
 """
 
-from segjax.colours import class_colour
+from segjax.classes import class_colour
 from segjax.plots._curves import loss_figure, normalised_losses_figure, runs_figure
 from segjax.plots._predictions import comparison_figure, predictions_figure
 from segjax.plots._style import save

@@ -15,10 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from segjax.colours import class_colour
+from segjax.classes import DLSTUDIO_WINDOWS, class_colour
 from segjax.errors import ConfigError
 from segjax.plots._style import DPI, verbatim
-from segjax.purdue import DLSTUDIO_WINDOWS
 
 Decode = Literal["half", "windows"]
 

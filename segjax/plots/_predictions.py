@@ -10,7 +10,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from segjax.colours import class_colour
+from segjax.classes import class_colour
 from segjax.errors import ConfigError
 from segjax.plots import _pictures
 from segjax.plots._style import STYLE

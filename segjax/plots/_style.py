@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from segjax.colours import class_rgb
+from segjax.classes import class_rgb
 from segjax.files import write_bytes
 
 DPI = 100

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from PIL import Image
 
-from segjax.colours import class_rgb
+from segjax.classes import class_rgb
 from segjax.data.own.pictures import SUFFIXES
 from segjax.errors import ConfigError
 from segjax.files import replacing

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.config import Config
 from segjax.data.own.source import is_own
 from segjax.errors import CheckpointError, ConfigError
 from segjax.networks.build import Network, make_network
-from segjax.purdue import PURDUE_SHAPES_LABELS
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
 from segjax.runs.identity import settings_changed

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from segjax.classes import DLSTUDIO_WINDOWS
 from segjax.errors import ConfigError
 from segjax.loss_table import Value, spec
 from segjax.losses.registry import make_loss
-from segjax.purdue import DLSTUDIO_WINDOWS
 
 
 @dataclasses.dataclass(frozen=True)

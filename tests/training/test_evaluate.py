@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.classes import DLSTUDIO_WINDOWS
 from segjax.networks.layers import BatchNorm, Pointwise
-from segjax.purdue import DLSTUDIO_WINDOWS
 from segjax.training.evaluate import apply_network, decoders, make_evaluate, make_predict
 from tests.small_net import CLASS_VALUES as VALUES
 from tests.small_net import objective_of

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from segjax.colours import class_rgb
+from segjax.classes import class_rgb
 from segjax.data.own.problems import printable
 from segjax.data.own.samples import Sample
 

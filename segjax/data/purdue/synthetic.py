@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.data.dataset import Dataset, random_stream
 from segjax.data.purdue import shapes
 from segjax.data.purdue.shapes import Rng
 from segjax.errors import ConfigError, DataError
 from segjax.files import replacing
-from segjax.purdue import PURDUE_SHAPES_LABELS
 
 _CHUNK = 256  # images that share a random stream: the first n images do not depend on N
 _MAX_OBJECTS = 5

@@ -8,7 +8,7 @@ from scripts.study.execute import clock
 from scripts.study.figures import largest_object
 from scripts.study.measure import outputs, plant_red, rounded
 from scripts.study.tables import means_of
-from segjax.purdue import DLSTUDIO_WINDOWS
+from segjax.classes import DLSTUDIO_WINDOWS
 
 
 def test_planted_red_touches_other_shapes_only(scenes):

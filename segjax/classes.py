@@ -1,4 +1,22 @@
-"""One palette: a class has the same colour in figures, predicted masks and contact sheets."""
+"""Classes: PurdueShapes5MultiObject's, and the palette that all share.
+
+A class has the same colour in figures, predicted masks and contact sheets.
+"""
+
+import math
+
+# Class name -> mask value, in channel order: the channel of a class is its value // 50 - 1.
+PURDUE_SHAPES_LABELS = {"rectangle": 50, "triangle": 100, "disk": 150, "oval": 200, "star": 250}
+
+# DLStudio 2.3.6 (run_code_for_testing_semantic_segmentation) turns a pixel of a class on where
+# its output lies strictly inside the window of that class.
+DLSTUDIO_WINDOWS = {
+    50: (25, 85),
+    100: (65, 135),
+    150: (115, 185),
+    200: (165, 230),
+    250: (210, math.inf),
+}
 
 # Okabe & Ito (2008), without black: on these pictures black is the background.
 _OKABE_ITO = (

@@ -3,7 +3,7 @@
 import numpy as np
 
 from segjax import plots
-from segjax.colours import class_colour, class_rgb
+from segjax.classes import class_colour, class_rgb
 from segjax.data.check.contact_sheet import make_tile
 from segjax.data.own.samples import Sample
 

@@ -1,0 +1,91 @@
+"""``segjax COMMAND``: every command by one name, and the presets by theirs."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from segjax.__main__ import COMMANDS, main
+from segjax.errors import ConfigError
+from segjax.main import load_config, presets
+from segjax.main import main as train
+from tests.docs.pages import ROOT
+
+
+@pytest.mark.parametrize("asked", [[], ["--help"], ["help"]])
+def test_alone_it_says_what_there_is_in_a_screen(asked, capsys):
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert all(f"segjax {name}" in said and about in said for name, (*_, about) in COMMANDS.items())
+    assert len(said.splitlines()) < 20
+    assert max(map(len, said.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_gets_its_arguments_and_gives_its_exit_code(name, monkeypatch, capsys):
+    module = importlib.import_module(COMMANDS[name][0])
+    given = []
+    monkeypatch.setattr(module, "main", lambda arguments: given.append(arguments) or 7)
+    assert main([name, "a", "--b=c"]) == 7
+    assert given == [["a", "--b=c"]]
+
+
+def test_each_answers_help_without_jax():
+    code = (
+        "import sys; from segjax.__main__ import COMMANDS, main\n"
+        "assert not [main([name, '--help']) for name in COMMANDS if main([name, '--help'])]\n"
+        "assert 'jax' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: python -m segjax.predict" in done.stdout
+
+
+def test_version_and_what_is_no_command(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("segjax 0.")
+    assert main(["trian"]) == 2
+    assert "'trian' is no command; there are train, predict," in capsys.readouterr().err
+
+
+def test_presets_are_those_of_the_folder_and_load_by_name(capsys):
+    files = {file.stem: file for file in (ROOT / "configs").glob("*.py")}
+    assert presets() == files
+    for name, file in files.items():
+        assert load_config(name) == load_config(str(file))
+    assert load_config("report").loss_params == {"dice_scale": 400.0}
+    assert train(["--config=list"]) == 0
+    listed = capsys.readouterr().out
+    assert all(f"--config={name}" in listed for name in files)
+    assert "Minutes on two CPU cores" in listed
+    with pytest.raises(ConfigError, match=r"no such file, and no preset \(best, own, quick,"):
+        load_config("quik")
+    assert main(["train", "--config=quik"]) == 2
+
+
+@pytest.mark.slow
+def test_the_wheel_has_all_that_the_commands_need(tmp_path):
+    pip = [sys.executable, "-m", "pip"]
+    subprocess.run([*pip, "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT], check=True)
+    [wheel] = tmp_path.glob("segjax-*.whl")
+    assert wheel.stat().st_size < 500_000
+    target = tmp_path / "site"
+    subprocess.run([*pip, "install", "-q", "--no-deps", f"--target={target}", wheel], check=True)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    environment = {"PYTHONPATH": str(target), "PATH": "", "JAX_PLATFORMS": "cpu"}
+
+    def call(*arguments):
+        command = [sys.executable, "-P", "-m", "segjax", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=empty, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    assert "Minutes on two CPU cores" in call("train", "--config=list")
+    tiny = ("--data=synthetic", "--synthetic_train=4", "--synthetic_test=2", "--depth=2")
+    call("train", *tiny, "--config=report", "--epochs=1", "--run_dir=run")
+    assert "run" in call("show", "run")
+    call("predict", "run", target / "none.png") if (target / "none.png").exists() else None
+    assert {file.name for file in (target / "segjax").iterdir()} >= {"py.typed", "configs"}
+    assert (target / "segjax" / "export" / "card.md").exists()
