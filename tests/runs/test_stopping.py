@@ -25,6 +25,9 @@ def no_exit(monkeypatch):
         raise LeftError(code)
 
     monkeypatch.setattr(os, "_exit", leave)
+    usual = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    yield
+    signal.signal(signal.SIGHUP, usual)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
