@@ -106,6 +106,9 @@ def soft_skeleton(probs: ArrayLike, *, iterations: int) -> Array:
     if not 0 <= iterations <= MAX_ITERATIONS:
         raise ConfigError(f"iterations={iterations}: must be >= 0 and <= {MAX_ITERATIONS}")
     axes = range(1, x.ndim - 1)
+    # A window's gradient goes to the pixel that equals what was picked. Without the barrier XLA
+    # computes x anew, in other bits, where it fuses it with the comparison.
+    x = jax.lax.optimization_barrier(x)
     eroded = _erode(x, axes)
     skeleton = jax.nn.relu(x - _dilate(eroded, axes))
     for _ in range(iterations):

@@ -71,6 +71,32 @@ def test_gradient_in_float32_is_that_in_float64(name):
     np.testing.assert_allclose(low, high, rtol=1e-4, atol=1e-8)
 
 
+# As a user compiles; the suite switches this off to be quick.
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+SMALL_AND_ODD = [(1, 4, 4, 2), (2, 5, 7, 3), (3, 16, 16, 4), (2, 32, 32, 3), (1, 1, 9, 2)]
+
+
+@pytest.mark.parametrize(
+    ("names", "shape"),
+    [
+        (["cldice_softmax"], (1, 8, 8, 2)),
+        *(pytest.param(NAMES, shape, marks=pytest.mark.slow) for shape in SMALL_AND_ODD),
+    ],
+    ids=str,
+)
+def test_compiled_values_and_gradients_are_the_eager_ones(names, shape):
+    """XLA computes a softmax anew, in other bits, where it fuses it with what reads it."""
+    for name in names:
+        outputs, targets = _example(LOSSES[name].reads, shape)
+        outputs = outputs.astype(np.float32)
+        step = jax.value_and_grad(make_loss(name))
+        compiled = jax.jit(step, compiler_options=OPTIMISED)
+        (value, grad), (eager, eager_grad) = (f(outputs, targets) for f in (compiled, step))
+        np.testing.assert_allclose(value, eager, rtol=1e-5, atol=1e-7, err_msg=name)
+        most = np.abs(eager_grad).max()
+        np.testing.assert_allclose(grad, eager_grad, rtol=0, atol=1e-5 * most, err_msg=name)
+
+
 @pytest.mark.parametrize("name", ["bce", "dice_ce", "topk_bce", "lovasz_hinge", "boundary"])
 def test_four_devices_give_the_loss_of_one(name):
     outputs, targets = _example(LOSSES[name].reads, (4, 5, 6, 3))
