@@ -78,9 +78,11 @@ def _sigmoid_terms_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[A
 def softmax_terms(x: Float[Array, "*pixels C"]) -> tuple[Array, Array]:
     """Return -log p and p of logits, over the last axis.
 
-    Their gradients share one sum over the classes.
+    Their gradients share one sum over the classes. A logit of -inf, a class that is masked out, has
+    p = 0 and a -log p that is finite, so that zero times it is zero.
     """
     below = x - jnp.max(x, axis=-1, keepdims=True)
+    below = jnp.maximum(below, jnp.finfo(x.dtype).min / 4)
     powers = jnp.exp(below)
     summed = jnp.sum(powers, axis=-1, keepdims=True)
     return jnp.log(summed) - below, powers / summed

@@ -138,6 +138,9 @@ def test_edges(name):
         "flipped": (outputs[:, :, ::-1], targets[:, :, ::-1], all_valid),
         "plain": (outputs, targets, all_valid),
     }
+    if reads == "softmax":
+        gone = np.where(np.arange(SHAPE[-1]) == 0, -np.inf, outputs)
+        cases["a class masked out"] = gone, np.maximum(targets, 1), all_valid
     stacked = [np.stack(parts) for parts in zip(*cases.values(), strict=True)]
     singles = (np.asarray(x, np.float32 if x.dtype == np.float64 else x.dtype) for x in stacked)
     loss = make_loss(name)
@@ -147,6 +150,8 @@ def test_edges(name):
         assert np.isfinite(value[case]), case
         assert np.isfinite(grad[case]).all(), case
 
+    if reads == "softmax":
+        assert (grad["a class masked out"][..., 0] == 0).all()
     if name in BELOW_ZERO:
         assert value["perfect"] < value["plain"]
     else:
