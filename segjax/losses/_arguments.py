@@ -46,16 +46,34 @@ def check_number(
     high: float = float("inf"),
     above: bool = False,
 ) -> None:
-    """Raise a ConfigError if a setting given as a Python number is out of range.
+    """Raise a ConfigError if a setting is no number or array of numbers, or is out of range.
 
     Traced settings pass: their values are not known yet. `above` excludes `low` itself.
     """
-    if isinstance(value, (int, float)) and not (
-        (value > low if above else value >= low) and value <= high
-    ):
+    if not _is_concrete(value):
+        return
+    try:
+        known = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name}={value!r}: must be a number") from None
+    if not np.all((known > low if above else known >= low) & (known <= high)):
         sign = ">" if above else ">="
         upper = "" if high == float("inf") else f" and <= {high:g}"
         raise ConfigError(f"{name}={value!r}: must be {sign} {low:g}{upper}")
+
+
+def as_array(name: str, value: Any) -> Any:
+    """Return an array that JAX takes, or raise a ConfigError that says what was given."""
+    try:
+        if not isinstance(value, np.ndarray | np.generic | Array | list | tuple | int | float):
+            raise TypeError
+        array = jnp.asarray(value) if isinstance(value, list | tuple) else value
+        jnp.result_type(array)
+        return array
+    except (TypeError, ValueError):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        told = f"{name} is a {kind}: must be a NumPy or JAX array, or lists of numbers"
+        raise ConfigError(told) from None
 
 
 def as_float(*arrays: ArrayLike) -> tuple[Array, ...]:
@@ -172,7 +190,7 @@ def _is_concrete(array: Any) -> bool:
 def _check_range(name: str, array: ArrayLike, mask: Any, hint: str) -> None:
     """Refuse values outside [0, 1], where they are known outside of jit."""
     values = np.asarray(array).astype(np.float64)[mask]
-    if values.size and (values.min() < -1e-3 or values.max() > 1 + 1e-3):
+    if values.size and not -1e-3 <= values.min() <= values.max() <= 1 + 1e-3:  # nor NaN
         raise ConfigError(
             f"{name} has values from {values.min():g} to {values.max():g}: must be in [0, 1]; "
             f"{hint}"
@@ -186,6 +204,16 @@ def _check_labels(labels: ArrayLike, mask: Any, count: int) -> None:
         raise ConfigError(
             f"labels go from {known.min()} to {known.max()}: must be in 0..{count - 1}, one per "
             "channel of pred; leave others out with valid"
+        )
+
+
+def _check_sums(probs: ArrayLike, mask: Any) -> None:
+    """Refuse probabilities of classes that exclude each other and do not sum to 1."""
+    sums = np.asarray(probs).astype(np.float64).sum(-1)[mask]
+    if sums.size and np.abs(sums - 1).max() > 1e-2:
+        raise ConfigError(
+            f"pred sums to {sums.min():g} to {sums.max():g} over the classes of a pixel: must be 1 "
+            "where classes='multiclass'; say classes='multilabel' if they may overlap"
         )
 
 
@@ -210,11 +238,19 @@ def prepare(
     if classes in _FORMER:
         raise ConfigError(f"classes={classes!r}: is called {_FORMER[classes]!r} now")
     check_choice("classes", classes, ("multilabel", "multiclass"))
+    pred, target = as_array("pred", pred), as_array("target", target)
     if not jnp.issubdtype(jnp.result_type(pred), jnp.floating):
         raise ConfigError(f"pred has dtype {jnp.result_type(pred)}: must be floating")
     shape = jnp.shape(pred)
     if len(shape) < 2:
         raise ConfigError(f"pred has shape {shape}: must be [batch, ..., classes]")
+    if 0 in shape:
+        raise ConfigError(f"pred has shape {shape}: there is nothing to compare")
+    if classes == "multiclass" and shape[-1] == 1:
+        raise ConfigError(
+            f"pred has shape {shape}: one channel is no choice of a class; give one for each, the "
+            "background too, or say classes='multilabel'"
+        )
     if valid is not None and classes == "multiclass" and jnp.shape(valid) != shape[:-1]:
         raise ConfigError(
             f"valid has shape {jnp.shape(valid)}: must be {shape[:-1]}, as classes exclude each "
@@ -238,6 +274,8 @@ def prepare(
             _check_range("target", target, known_mask, "divide the masks by their class values")
     if pred_is == "probs" and check_values and _is_concrete(pred):
         _check_range("pred", pred, known_mask, "say pred_is='logits' if these are logits")
+        if classes == "multiclass":
+            _check_sums(pred, known_mask)
     p, t = as_float(pred, target)
     if mask is not None:
         p = jnp.where(mask, p, 0.0 if pred_is == "logits" else 0.5)
@@ -254,13 +292,13 @@ def class_weight_row(class_weights: ClassWeights, shape: tuple[int, ...], dtype:
     if class_weights is None:
         return None
     count = shape[-1]
-    weights = jnp.asarray(class_weights, dtype)
+    weights = jnp.asarray(as_array("class_weights", class_weights), dtype)
     if weights.shape != (count,):
         raise ConfigError(
             f"class_weights has shape {weights.shape}: must be ({count},), one weight per class"
         )
-    if isinstance(class_weights, (list, tuple, np.ndarray)):
-        known = np.asarray(class_weights)
-        if known.min() < 0 or known.sum() <= 0:
+    if _is_concrete(class_weights):
+        known = np.asarray(class_weights, np.float64)
+        if not (known.min() >= 0 and 0 < known.sum() < np.inf):
             raise ConfigError(f"class_weights={class_weights}: must be >= 0 and not all zero")
     return jnp.broadcast_to(weights * (count / jnp.sum(weights)), shape)

@@ -82,16 +82,16 @@ class Sums:
     pred: Float[Array, "*cells"]  # sum(p), or sum(p p) if squared
     target: Float[Array, "*cells"]  # sum(t), or sum(t t) if squared
     pixels: Float[Array, "*cells"]  # how many count
+    # Sums of their own: as differences of those above they would be rounding, once most is right.
+    false_positives: Float[Array, "*cells"]  # pred - both
+    false_negatives: Float[Array, "*cells"]  # target - both
+    neither: Float[Array, "*cells"]  # sum((1 - p) (1 - t))
 
-    @property
-    def false_positives(self) -> Array:
-        """Probability given to pixels that are not in the target."""
-        return self.pred - self.both
-
-    @property
-    def false_negatives(self) -> Array:
-        """Target that the probability misses."""
-        return self.target - self.both
+    def of_the_rest(self) -> Sums:
+        """Return the sums of what is not the class: its false positives are false negatives."""
+        extra, missed = self.false_negatives, self.false_positives
+        ends = self.neither + extra, self.neither + missed
+        return Sums(self.neither, *ends, self.pixels, extra, missed, self.both)
 
     def tversky(self, *, fp_weight: ArrayLike, fn_weight: ArrayLike, smooth: ArrayLike) -> Array:
         """``(I + smooth) / (I + fp_weight FP + fn_weight FN + smooth)``, 1 for 0 / 0."""
@@ -128,9 +128,11 @@ class Cells:
             pixels = jnp.full(both.shape, p.size // both.size, p.dtype)
         else:
             pixels = jnp.sum(counted, axes)
-        if squared:
-            return Sums(both, jnp.sum(p * p, axes), jnp.sum(t * t, axes), pixels)
-        return Sums(both, jnp.sum(p, axes), jnp.sum(t, axes), pixels)
+        neither = (1 - p) * (1 - t) if counted is None else (1 - p) * (1 - t) * counted
+        pred, target = (p * p, t * t) if squared else (p, t)
+        extra, missed = (p * (p - t), t * (t - p)) if squared else (p * (1 - t), t * (1 - p))
+        summed = [jnp.sum(values, axes) for values in (pred, target, extra, missed, neither)]
+        return Sums(both, summed[0], summed[1], pixels, *summed[2:])
 
     def reduce(self, losses: Float[Array, "*cells"], sums: Sums) -> Array:
         """Reduce the losses of cells that have these sums."""

@@ -209,11 +209,8 @@ def _unified_overlap(
     if inputs.classes == "multiclass":
         back = (fore if symmetric else loss(sums))[..., :1]
         return cells.reduce(jnp.concatenate([back, fore[..., 1:]], -1), sums)
-    # The background's false positives are the class's false negatives, and the other way round.
-    right = (1 - inputs.probs) * (1 - inputs.target)
-    right = jnp.sum(right if inputs.counted is None else right * inputs.counted, cells.axes)
-    missing = Sums(right, right + sums.false_negatives, right + sums.false_positives, sums.pixels)
-    back = power_from_zero(loss(missing), 1 - gamma) if symmetric else loss(missing)
+    back = loss(sums.of_the_rest())
+    back = power_from_zero(back, 1 - gamma) if symmetric else back
     return cells.reduce((back + fore) / 2, sums)
 
 

@@ -88,7 +88,8 @@ def _reduce(errors: Array, cells: Cells) -> Array:
     losses = _surrogate(_cells_last(errors, axes), target, counted)
     size = jnp.sum(target, -1)
     pixels = jnp.ones_like(size) if counted is None else jnp.sum(counted, -1)
-    return cells.reduce(losses, Sums(size, size, size, pixels))
+    none = jnp.zeros_like(size)
+    return cells.reduce(losses, Sums(size, size, size, pixels, none, none, none))
 
 
 def lovasz_hinge(

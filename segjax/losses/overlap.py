@@ -171,7 +171,6 @@ def mcc(
     tp = (sums.both + smooth) / total
     fp = sums.false_positives / total
     fn = sums.false_negatives / total
-    # It is smooth / total at least; rounding may take it below.
-    tn = jnp.maximum(1 - tp - fp - fn, smooth / total)
+    tn = (sums.neither + smooth) / total
     bottom = jnp.sqrt((tp + fp) * (tn + fn)) * jnp.sqrt((tp + fn) * (tn + fp))
     return cells.reduce(1 - (tp * tn - fp * fn) / bottom, sums)

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from segjax.losses._arguments import as_float, broadcast_valid, check_number, check_same_shape
+from segjax.losses._arguments import (
+    as_array,
+    as_float,
+    broadcast_valid,
+    check_number,
+    check_same_shape,
+)
 from segjax.losses._cells import Reduction, reduce_cells
 
 
@@ -34,6 +40,7 @@ def mse(
     Raises:
       ConfigError: shapes differ, or a wrong reduction; at trace time.
     """
+    pred, target = as_array("pred", pred), as_array("target", target)
     check_same_shape(pred, target)
     p, t = as_float(pred, target)
     if valid is None:
@@ -68,6 +75,7 @@ def dice(
     Raises:
       ConfigError: shapes differ, or smooth is not above 0; at trace time.
     """
+    pred, target = as_array("pred", pred), as_array("target", target)
     check_same_shape(pred, target)
     check_number("smooth", smooth, above=True)
     p, t = as_float(pred, target)

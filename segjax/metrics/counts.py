@@ -81,9 +81,12 @@ class Counts:
         """Return the counts of some classes only, for instance without the background.
 
         Raises:
-            ConfigError: a class index is outside [0, C), or none is given.
+            ConfigError: a class index is outside [0, C) or no whole number, or none is given.
         """
-        index = np.asarray(classes, np.int64).reshape(-1)
+        given = np.asarray(classes)
+        if given.size and given.dtype.kind not in "iu":
+            raise ConfigError(f"Counts.select: give class indices, such as [0, 2], not {classes}")
+        index = given.astype(np.int64).reshape(-1)
         if not index.size or index.min() < 0 or index.max() >= self.classes:
             raise ConfigError(
                 f"Counts.select: class indices {list(classes)} must be within 0..{self.classes - 1}"

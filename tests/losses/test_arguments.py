@@ -16,6 +16,7 @@ T = np.zeros_like(X)
 LABELS = np.zeros((2, 4, 4), np.int32)
 LOGITS = {"pred_is": "logits"}
 UNIFIED = ("focal_weight", "fn_weight", "gamma")
+WEIGHTS = [0, 0, 0], [1, -1, 1], np.array([1, np.nan, 1]), jax.numpy.zeros(3)
 MULTILABEL, MULTICLASS = {"classes": "multilabel"}, {"classes": "multiclass"}
 
 
@@ -40,8 +41,22 @@ def test_refused_under_jit_too():
         *(("kaggle.combo", T, {key: 1.5}, f"{key}=1.5: .* <= 1") for key in ("alpha", "ce_weight")),
         ("bce", T, {"label_smoothing": 1.5}, "and <= 1"),
         ("focal", LABELS, {"classes": "exclusive"}, "'exclusive': is called 'multiclass' now"),
+        ("bce", T, {"pred": "much"}, "pred is a str: must be a NumPy or JAX array"),
+        ("bce", None, {}, "target is a NoneType: must be"),
+        ("mse", {"a": T}, {"pred_is": None}, "target is a dict: must be"),
+        ("bce", np.array([["a"]]), {}, "target is a numpy.ndarray: must be"),
+        ("dice_prob", T, {"smooth": np.array([1.0, -1.0])}, r"smooth=array\(.*must be >= 0"),
+        ("dice_prob", T, {"smooth": "much"}, "smooth='much': must be a number"),
+        ("dice_prob", T, {"smooth": float("nan")}, "smooth=nan: must be >= 0"),
+        *(
+            ("dice_prob", T, {"class_weights": w}, "class_weights=.*: must be >= 0")
+            for w in WEIGHTS
+        ),
+        ("cross_entropy", LABELS, {"pred": X[..., :1]}, "one channel is no choice of a class"),
+        ("dice_prob", LABELS, {"pred": X[..., :1], **MULTICLASS}, "one channel is no choice"),
     ):
         given = {"pred": X, "target": target} | LOGITS | settings
+        given = {key: value for key, value in given.items() if value is not None or key == "target"}
         call = functools.partial(attrgetter(name)(losses), **given)
         for run in (call, jax.jit(call)):
             with pytest.raises(ConfigError, match=message):
@@ -52,6 +67,14 @@ def test_values_out_of_range_are_refused_where_they_are_known():
     for loss, x, t, pred_is, told in (
         (losses.bce, X, T + 50, "logits", "target has values from 50 to 50"),
         (losses.dice_prob, X - 3, T, "probs", "pred has values from -3 to -3.*pred_is='logits'"),
+        (losses.bce, X, T + np.nan, "logits", "target has values from nan to nan"),
+        (
+            losses.cross_entropy,
+            X + 0.5,
+            LABELS,
+            "probs",
+            "pred sums to 1.5 to 1.5 over the classes",
+        ),
         (losses.cross_entropy, X, LABELS + 7, "logits", r"labels go from 7 to 7: must be in 0..2"),
     ):
         with pytest.raises(ConfigError, match=told):

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.test_util import check_grads
 
+from segjax.errors import ConfigError
 from segjax.loss_table import LOSSES
 from segjax.losses import make_loss
 
@@ -58,6 +59,14 @@ def test_gradient_matches_differences_in_float64(name):
         loss.defvjp(step, lambda grad, g: (g * grad,))
         # check_grads' own tolerance is 1e-5, as large as the gradients of a mean over pixels.
         check_grads(loss, (outputs,), order=1, modes=["rev"], eps=1e-6, atol=1e-8, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_to_compare_is_refused(name):
+    for shape in ((0, 6, 6, 3), (2, 0, 6, 3)):
+        outputs, targets = _example(LOSSES[name].reads, shape)
+        with pytest.raises(ConfigError, match="there is nothing to compare"):
+            make_loss(name)(outputs, targets)
 
 
 @pytest.mark.parametrize("name", ["lovasz_hinge", "lovasz_softmax", "topk_bce", "topk_ce"])
@@ -182,6 +191,20 @@ def test_edges(name):
         np.testing.assert_allclose(value["half valid, rest unknown"], found, rtol=1e-6)
     for same in (value["samples swapped"], value["flipped"]):
         np.testing.assert_allclose(same, value["plain"], rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["mcc", "mcc_softmax", "exp_log_softmax", "dice_prob", "tversky"])
+def test_a_large_nearly_perfect_mask_in_float32(name):
+    reads = LOSSES[name].reads
+    labels = np.zeros((1, 512, 512), np.int32)
+    labels[0, 250:253, 250:253] = 1
+    truth = np.eye(2)[labels]
+    outputs = 8.0 * truth if reads == "softmax" else 8.0 * (2 * truth - 1)
+    loss = _jit(make_loss(name))
+    found = loss(outputs.astype(np.float32), labels if reads == "softmax" else truth)
+    with jax.enable_x64(True):
+        exact = loss(outputs, labels if reads == "softmax" else truth)
+    np.testing.assert_allclose(found, exact, rtol=1e-4)
 
 
 def _sums(jaxpr):

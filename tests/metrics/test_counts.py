@@ -137,6 +137,8 @@ def test_wrong_inputs_say_what_to_do():
     assert Counts.zero(1).tp.tolist() == [0]
     refused("nothing to merge", Counts.merge, [])
     refused(r"0\.\.2", counts.select, [3])
+    refused("give class indices", counts.select, [True, False, True])
+    refused("give class indices", counts.select, [0.0, 1.0])
     with pytest.raises(TypeError):
         counts + 1
 
