@@ -272,6 +272,8 @@ def _outlines(
 ) -> "tuple[Bool[np.ndarray, '2 N H W C'], Float[np.ndarray, '2']]":
     """Return the boundary pixels of both masks, and a pixel's height and width."""
     *masks, kept = host_masks(pred, target, valid, caller=caller)
+    if np.shape(spacing) not in ((), (1,), (2,)):
+        raise ConfigError(f"spacing={spacing}: give one size, or a height and a width")
     size = np.broadcast_to(np.asarray(spacing, np.float64), (2,))
     if not np.all(size > 0):
         raise ConfigError(f"spacing must be positive, got {spacing}")

@@ -134,7 +134,8 @@ def count(
     ``shard_map`` they are the shard's, and ``jax.lax.psum(counts, axis_name)`` completes them.
 
     Args:
-        pred: bool or integer [B, ..., C] (images: [B, H, W, C]); a pixel is on where not 0.
+        pred: bool or integer [B, ..., C] (images: [B, H, W, C]); a pixel is on where not 0. Of
+            rank 3 it must be bool: integers there are most likely labels [B, H, W].
         target: the same shape, bool or integer; file masks of 0 and 50..250 work as they are.
         valid: bool [B, ...] for all classes or [B, ..., C]; pixels that are not valid are left
             out of all four counts. None: all pixels are valid.
@@ -149,11 +150,17 @@ def count(
             inputs (threshold them first), or more than 2^31 - 1 pixels per class.
 
     >>> from segjax.metrics import dice, iou
-    >>> pred, target = np.array([[[1], [1], [0], [0]]]), np.array([[[1], [0], [1], [0]]])
+    >>> pred, target = np.array([[[1], [1], [0], [0]]]) > 0, np.array([[[1], [0], [1], [0]]]) > 0
     >>> counts = count(pred, target)  # one image of 4 pixels, one class
     >>> counts.tp.tolist(), iou(counts).round(3).tolist(), dice(counts).tolist()
     ([1], [0.333], [0.5])
     """
+    for name, given in (("pred", pred), ("target", target)):
+        if np.ndim(given) == 3 and jnp.result_type(given) != np.bool_:
+            raise ConfigError(
+                f"count: {name} {np.shape(given)} of {jnp.result_type(given)} looks like labels "
+                "[B, H, W]; give masks of each class, labels[..., None] == np.arange(C), or bool"
+            )
     on = as_mask(jnp.asarray(pred), "count: pred", ", for instance pred > 0.5")
     true = as_mask(jnp.asarray(target), "count: target", ", for instance target > 0.5")
     if on.shape != true.shape or on.ndim < 2:

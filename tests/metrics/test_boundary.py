@@ -111,6 +111,7 @@ def test_wrong_inputs_say_what_to_do():
     refused("valid", m.surface_distances, EMPTY, EMPTY, valid=all_valid(EMPTY)[:, 1:])
     refused("tolerance", m.boundary_count, EMPTY, EMPTY, tolerance=-1)
     refused("spacing", m.surface_distances, EMPTY, EMPTY, spacing=0)
+    refused("give one size, or", m.surface_distances, EMPTY, EMPTY, spacing=(1, 1, 1))
     refused("summed", lambda: m.boundary_f1(m.boundary_count(EMPTY, EMPTY).total(), over="image"))
     sizes = [m.surface_distances(one, one) for one in (EMPTY, np.zeros((1, 3, 3, 1), bool))]
     refused("one image size", m.SurfaceDistances.concatenate, sizes)

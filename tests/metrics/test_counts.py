@@ -131,6 +131,9 @@ def test_wrong_inputs_say_what_to_do():
     refused("one shape", count, pred.ravel(), target.ravel())
     refused(r"pred > 0\.5", count, pred.astype(np.float32), target)
     refused("valid", count, pred, target, valid=valid[:2])
+    labels = np.ones((2, 4, 4), np.int32)
+    refused(r"pred \(2, 4, 4\) of int32 looks like labels", count, labels, labels)
+    assert count(labels > 0, labels > 0).tp.tolist() == [8] * 4
     refused("cannot add shapes", lambda: counts + count(pred, target, per_image=True))
     refused("per_image", Counts.concatenate, [counts])
     refused("at least one", Counts.zero, 0)
