@@ -59,6 +59,7 @@ def export_run(
     config, checks = trained.config, dict[str, Any]()
     about = {
         "segjax": segjax.__version__,
+        "jax": jax.__version__,
         "run": trained.folder.name,
         "step": trained.step,
         "classes": list(trained.class_names),

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ def test_the_folder_says_what_is_in_it(exported, exported_for_dlstudio):
         about = json.loads((folder / "export.json").read_text())
         assert about["image_size"] == size
         assert about["classes"][-1] == "star"
+        assert about["jax"] == jax.__version__  # how long a program can be read depends on it
         assert list(about["formats"]) == names
         for name, check in about["formats"].items():
             assert (folder / check["file"]).stat().st_size == check["bytes"]
