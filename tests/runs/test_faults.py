@@ -63,7 +63,6 @@ def numbers(disk, work, *, every):
 @pytest.mark.usefixtures("no_figures")
 # Orbax leaves what it had begun.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning")
 def test_a_run_on_a_full_disk_ends_in_a_line_and_goes_on(disk, tmp_path, capfd):
     def trained(name, *more):
         return training.main([*FLAGS, f"--run_dir={tmp_path / name}", *more])
