@@ -10,6 +10,7 @@ convolutions would become grouped ones.
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -19,7 +20,7 @@ from jax import lax
 Array = jax.Array
 
 NHWC = ("NHWC", "HWIO", "NHWC")
-GPU_PATCHES = 8  # images, up to which a GPU takes products of patches
+GPU_PATCHES = 4 * 64 * 64  # pixels of a batch, up to which a GPU takes products of patches
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -88,7 +89,7 @@ def patch_gradient(x: Array, g: Array) -> Array:
 
 def by_patches(x: Array) -> bool:
     """Whether the default backend runs convolutions of ``x`` fastest as products of patches."""
-    return jax.default_backend() == "gpu" and x.shape[0] <= GPU_PATCHES
+    return jax.default_backend() == "gpu" and math.prod(x.shape[:3]) <= GPU_PATCHES
 
 
 def fastest_conv(x: Array) -> Callable[[Array, Array], Array]:

@@ -60,9 +60,11 @@ def test_each_size_takes_its_own_gradient(monkeypatch):
     if jax.default_backend() == "cpu":
         assert fastest_conv(small) is plain_conv
     monkeypatch.setattr(conv_module.jax, "default_backend", lambda: "gpu")
-    assert fastest_gradient(large, g) is kernel_gradient
-    assert fastest_gradient(images, g) is kernel_gradient
-    assert fastest_conv(large) is plain_conv
+    measured, more = jnp.zeros((4, 64, 64, 3)), jnp.zeros((4, 64, 72, 3))
+    assert fastest_gradient(measured, g) is patch_gradient
+    assert fastest_conv(measured) is patch_conv
+    assert fastest_gradient(more, g) is kernel_gradient
+    assert fastest_conv(more) is plain_conv
     assert fastest_gradient(small, g) is patch_gradient
     assert fastest_gradient(small.astype(jnp.bfloat16), g) is patch_gradient
     assert fastest_conv(small) is patch_conv
