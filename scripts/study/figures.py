@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 
 from scripts.study.collect import Reach
 from scripts.study.execute import Study
-from scripts.study.measure import predict_values
+from scripts.study.measure import shown_values
 from scripts.study.numbers import (
     BY_HEART,
     LEAK_TITLES,
     LOSS_TITLES,
     MIOU,
     REPORT,
+    WEIGHTS,
     MissingRunsError,
     Numbers,
     Run,
@@ -28,7 +29,7 @@ from segjax.classes import class_colour
 from segjax.data import Dataset
 from segjax.data.splits import load_splits
 from segjax.plots._style import DPI
-from segjax.predict.trained import load_trained
+from segjax.predict.trained import Trained, load_trained
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 HEADS = {
@@ -95,8 +96,8 @@ def pull(numbers: Numbers) -> Figure:
     at = np.linspace(0.0, 2.6, 261)
     figure, (top, bottom) = _panels(9, 6.4, 2, 1, sharex=True, height_ratios=[1.25, 1])
     colours, dashes = (BLUE, VERMILION, GREEN, PURPLE), ("-", "--", ":", "-.")
-    weights = ((1, 0), (0, 1), (1, 20), (1, 400))
-    for name, (mse, dice), colour, dash in zip(REPORT, weights, colours, dashes, strict=True):
+    for name, colour, dash in zip(REPORT, colours, dashes, strict=True):
+        mse, dice = WEIGHTS[name]
         loss = reach.loss(at, mse=mse, dice=dice)
         best, where = reach.best(mse=mse, dice=dice)
         label = f"{LOSS_TITLES[name]}: lowest at {where:.2f}"
@@ -235,17 +236,11 @@ def colour_leak(numbers: Numbers) -> Figure:
     return figure
 
 
-def shown_values(study: Study, group: str, data: Dataset, rows: Sequence[int]) -> np.ndarray:
-    """Return the outputs of a group's first run for some images, in batches as the test has them.
-
-    MissingRunsError if it is not done.
-    """
+def first_run(study: Study, group: str) -> Trained:
+    """Return what a group's first run trained; MissingRunsError if it is not done."""
     if not (runs := [run for run in study.done() if run.group == group]):
         raise MissingRunsError(group)
-    trained, size = load_trained(study.path_of(runs[0])), runs[0].config.batch_size
-    batches = (data.images[row // size * size :][:size] for row in rows)
-    found = zip(batches, rows, strict=True)
-    return np.stack([predict_values(trained, batch)[row % size] for batch, row in found])
+    return load_trained(study.path_of(runs[0]))
 
 
 def rich_images(data: Dataset, count: int) -> np.ndarray:
@@ -277,7 +272,8 @@ def close_up(study: Study) -> Figure:
         for low, high, size in zip((y1, x1), (y2, x2), data.masks.shape[1:3], strict=True)
     )
     pictures = {"truth": data.masks[index].astype(float)}
-    pictures |= {t: shown_values(study, group, data, [index])[0] for group, t in titles.items()}
+    for group, title in titles.items():
+        pictures[title] = shown_values(first_run(study, group), data.images, [index])[0]
     figure = Figure(figsize=(10, 3.5), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 4)
     edges = (left - 0.5, left + CLOSE_UP - 0.5, top + CLOSE_UP - 0.5, top - 0.5)

@@ -1,6 +1,7 @@
 """What results.json does not hold, measured on a finished run's test images (part 2: its own)."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,14 @@ def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
     size = eval_batch_size(trained.config)
     batches = (images[start : start + size] for start in range(0, len(images), size))
     return np.concatenate([predict(trained.variables, batch) for batch in batches])
+
+
+def shown_values(trained: Trained, images: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """Return the outputs for some images, each in the batch in which the test has it."""
+    size = trained.config.batch_size
+    batches = (images[row // size * size :][:size] for row in rows)
+    found = zip(batches, rows, strict=True)
+    return np.stack([predict_values(trained, batch)[row % size] for batch, row in found])
 
 
 def half_value(values: np.ndarray, data: Dataset) -> np.ndarray:

@@ -4,7 +4,9 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
-REPORT = ("mse", "dice", "combo20", "combo400")
+# The report's losses: how much of MSE and of Dice is in each.
+WEIGHTS = {"mse": (1, 0), "dice": (0, 1), "combo20": (1, 20), "combo400": (1, 400)}
+REPORT = tuple(WEIGHTS)
 BY_HEART = ("mse", "dice", "combo400")
 LOSS_TITLES = {"mse": "MSE", "dice": "Dice"} | {
     f"combo{scale}": f"MSE + {scale} Dice" for scale in (20, 100, 400, 4000)

@@ -160,10 +160,8 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
                 parts += " report"
             add(f"{name}-{head}", parts, 0, later=later, head=head, **loss)
     for name in scale.dense_throughout:  # in a small study only MSE's is compared over seeds
-        parts, later = (
-            "3 report" if scale.report else "3",
-            60 if name == "mse" or scale.report else 0,
-        )
+        parts = "3 report" if scale.report else "3"
+        later = 60 if scale.report or name == "mse" else 0
         add(f"{name}-dense-inside", parts, 6, later=later, **throughout, **REPORT_LOSSES[name])
 
     images, epochs = scale.by_heart

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scripts.study.figures import SHOWN_IMAGES, rich_images
-from scripts.study.measure import measures_of, predict_values
+from scripts.study.measure import measures_of, shown_values
 from segjax.data.splits import load_splits
 from segjax.files import write_text
 from segjax.predict.trained import load_trained
@@ -21,11 +21,10 @@ WHAT = "network outputs, rounded and clipped to 0..255, uint8, zlib, base64"
 def keep_record(folder: Path, out: Path) -> None:
     """Write the results, losses, measures and shown outputs of the run in ``folder`` to ``out``."""
     run = RunFolder(folder)
-    losses = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     record = {
         "name": folder.name,
         "results": run.results(),
-        "log": [json.loads(line) for line in losses],
+        "log": run.records(),
         "measured": measures_of(folder),
         "shown": shown(folder),
     }
@@ -37,10 +36,8 @@ def shown(folder: Path) -> dict[str, Any]:
     """Return the outputs on the test images that the figures show, each within its own batch."""
     trained = load_trained(folder)
     data = load_splits(trained.config, say=lambda line: None).test
-    rows, size = rich_images(data, SHOWN_IMAGES).tolist(), trained.config.batch_size
-    starts = [row // size * size for row in rows]
-    batches = [predict_values(trained, data.images[start : start + size]) for start in starts]
-    values = np.stack([batches[i][row % size] for i, row in enumerate(rows)])
+    rows = rich_images(data, SHOWN_IMAGES).tolist()
+    values = shown_values(trained, data.images, rows)
     outputs = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     packed = base64.b64encode(zlib.compress(outputs.tobytes(), 9)).decode()
     return {"test_images": rows, "what": WHAT, "shape": list(outputs.shape), "outputs": packed}

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scripts.docs.markdown import plus_minus
 from scripts.study.collect import Reach
 from scripts.study.figures import comparison
-from scripts.study.numbers import LOSS_TITLES, REPORT
+from scripts.study.numbers import LOSS_TITLES, REPORT, WEIGHTS
 from scripts.study.record import unpacked
 from scripts.study.tables import REPORTED, Rows
 from segjax import plots
@@ -22,7 +22,6 @@ from segjax.config import Config
 from segjax.data.splits import load_splits
 
 LAYERS = {"dlstudio": "DLStudio's layers", "dense-inside": "dense layers"}
-WEIGHTS = {"mse": (1, 0), "dice": (0, 1), "combo20": (1, 20), "combo400": (1, 400)}
 PYTORCH = "mse-pytorch"
 NAME = re.compile(r"(.+)-seed\d+")
 

@@ -27,6 +27,7 @@ from scripts.study.__main__ import ROOT
 from scripts.study.measure import keep_measures
 from scripts.study.plan import SCALES, Run, dlstudio_recipe
 from scripts.study.record import keep_record
+from scripts.study.report import PYTORCH
 from segjax.config import Config
 from segjax.data.splits import load_splits
 from segjax.dlstudio.__main__ import import_run
@@ -38,7 +39,7 @@ from segjax.training.evaluate import scores_of
 from segjax.training.program import make_program
 from segjax.training.results import environment
 
-NAME, SAVED = "mse-pytorch-seed{}", "saved_model"
+SAVED = "saved_model"
 
 
 class Training:
@@ -140,7 +141,7 @@ class Training:
 
 def test_and_record(training: Training, records: Path) -> None:
     """Test the network as segjax's runs are tested, and write the record."""
-    config, folder = training.config, training.folder / NAME.format(training.config.seed)
+    config, folder = training.config, training.folder / f"{PYTORCH}-seed{training.config.seed}"
     if not (folder / CONFIG_FILE).exists():
         import_run(training.folder / SAVED, folder)
     splits = load_splits(config, say=lambda line: None)
@@ -160,7 +161,7 @@ def test_and_record(training: Training, records: Path) -> None:
     write_text(
         folder / METRICS_FILE, "".join(json.dumps(mean) + "\n" for mean in means_of(training))
     )
-    keep_measures(folder, Run("mse-pytorch", ("1", "report"), config, 0))
+    keep_measures(folder, Run(PYTORCH, ("1", "report"), config, 0))
     keep_record(folder, records / f"{folder.name}.json")
 
 

@@ -91,13 +91,25 @@ def as_float(*arrays: ArrayLike) -> tuple[Array, ...]:
 
 
 def check_same_shape(pred: ArrayLike, target: ArrayLike) -> None:
-    """Raise a ConfigError unless both arrays have the same shape, and at least one element."""
+    """Raise a ConfigError unless both arrays have the same shape."""
     if jnp.shape(pred) != jnp.shape(target):
         raise ConfigError(
             f"pred has shape {jnp.shape(pred)} but target {jnp.shape(target)}: they must be equal"
         )
+
+
+def check_some(pred: ArrayLike) -> None:
+    """Raise a ConfigError unless the array has an element."""
     if 0 in jnp.shape(pred):
         raise ConfigError(f"pred has shape {jnp.shape(pred)}: there is nothing to compare")
+
+
+def compared(pred: Any, target: Any) -> tuple[Array, ...]:
+    """Check raw values and targets of the same shape, and bring them to one floating dtype."""
+    pred, target = as_array("pred", pred), as_array("target", target)
+    check_same_shape(pred, target)
+    check_some(pred)
+    return as_float(pred, target)
 
 
 def broadcast_valid(valid: ArrayLike, shape: tuple[int, ...]) -> Bool[Array, ...]:
@@ -244,8 +256,7 @@ def prepare(
     shape = jnp.shape(pred)
     if len(shape) < 2:
         raise ConfigError(f"pred has shape {shape}: must be [batch, ..., classes]")
-    if 0 in shape:
-        raise ConfigError(f"pred has shape {shape}: there is nothing to compare")
+    check_some(pred)
     if classes == "multiclass" and shape[-1] == 1:
         raise ConfigError(
             f"pred has shape {shape}: one channel is no choice of a class; give one for each, the "

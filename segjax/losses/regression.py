@@ -9,13 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from segjax.losses._arguments import (
-    as_array,
-    as_float,
-    broadcast_valid,
-    check_number,
-    check_same_shape,
-)
+from segjax.losses._arguments import broadcast_valid, check_number, compared
 from segjax.losses._cells import Reduction, reduce_cells
 
 
@@ -40,9 +34,7 @@ def mse(
     Raises:
       ConfigError: shapes differ, or a wrong reduction; at trace time.
     """
-    pred, target = as_array("pred", pred), as_array("target", target)
-    check_same_shape(pred, target)
-    p, t = as_float(pred, target)
+    p, t = compared(pred, target)
     if valid is None:
         return reduce_cells(jnp.square(p - t), None, reduction)
     mask = broadcast_valid(valid, p.shape)
@@ -75,10 +67,8 @@ def dice(
     Raises:
       ConfigError: shapes differ, or smooth is not above 0; at trace time.
     """
-    pred, target = as_array("pred", pred), as_array("target", target)
-    check_same_shape(pred, target)
+    p, t = compared(pred, target)
     check_number("smooth", smooth, above=True)
-    p, t = as_float(pred, target)
     if valid is not None:
         mask = broadcast_valid(valid, p.shape)
         p, t = jnp.where(mask, p, 0), jnp.where(mask, t, 0)
