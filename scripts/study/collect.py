@@ -23,7 +23,7 @@ from segjax.files import write_text
 from segjax.runs.folder import RunFolder
 
 CURVE_POINTS = 60
-CURVE_PARTS = {"1", "2", "3", "anchor"}
+CURVE_PARTS = {"1", "2", "3"}
 FLOOR_OF = operator.attrgetter(
     "loss", "loss_params", "head", "targets", "data", "train_file", "train_images"
 )

@@ -11,8 +11,6 @@ Parts, as the page numbers them:
 
 At the report's own size, ``report`` marks its four losses under DLStudio's layers and under dense
 ones throughout.
-
-``anchor`` marks the runs at depth 16 on all training images that the smaller scale is checked by.
 """
 
 import dataclasses
@@ -61,7 +59,6 @@ class Scale:
     held_out: int = 1000  # validation images of part 5
     by_heart: tuple[int, int] = (4, 250)  # images and epochs of the runs that learn by heart
     report: bool = False  # its base runs are the report's own size
-    anchor: dict[str, Any] | None = None  # settings of the anchor runs; None: the base runs are it
 
 
 SCALES = {
@@ -86,7 +83,6 @@ SCALES = {
         spread_parts=("3", "5"),
         depths=(8, 16, 32),
         dice_scales=(4000.0,),
-        anchor={"depth": 16, "train_images": 0, "log_steps": 50, "checkpoint_steps": 250},
     ),
     "smoke": Scale(
         "smoke",
@@ -102,7 +98,6 @@ SCALES = {
         generated=(24, 12),
         held_out=8,
         by_heart=(4, 2),
-        anchor={"log_steps": 3},
     ),
 }
 
@@ -172,10 +167,6 @@ def runs_of(scale: Scale, *, folder: Path) -> list[Run]:
     for name in ("mse", "dice", "combo400"):
         add(f"by-heart-{name}-dlstudio", "2", 1, **few, **REPORT_LOSSES[name])
     add("by-heart-mse-dense", "2", 1, **few, head="dense")
-
-    if scale.anchor is not None:
-        add("anchor-mse-dlstudio", "anchor", 8, **scale.anchor, epochs=1)
-        add("anchor-mse-dense", "anchor 6", 8, **scale.anchor, epochs=1, **throughout)
 
     # Under a constant learning rate a longer run passes through the states of shorter ones.
     *passed, most = (factor * scale.epochs for factor in scale.longer)

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from scripts.docs.markdown import plus_minus
 from scripts.study.collect import Reach
 from scripts.study.figures import comparison
-from scripts.study.numbers import LOSS_TITLES, REPORT, WEIGHTS
+from scripts.study.numbers import LOSS_TITLES, REPORT, REPORTED, WEIGHTS
 from scripts.study.record import unpacked
-from scripts.study.tables import REPORTED, Rows
+from scripts.study.tables import Rows
 from segjax import plots
 from segjax.config import Config
 from segjax.data.splits import load_splits
@@ -76,8 +76,10 @@ class Report:
 
     def rows(self) -> Rows:
         """Return the report's own numbers, then each loss under both kinds of layers."""
-        told = REPORTED["report"]["losses"]
-        rows = [[f"{LOSS_TITLES[n]}, the report", "1", *map(str, told[n])] for n in told]
+        rows = [
+            [f"{LOSS_TITLES[name]}, the report", "1", *map(str, ends)]
+            for name, ends in REPORTED.items()
+        ]
         for layers, title in LAYERS.items():
             if layers == "dlstudio" and PYTORCH in self.groups:
                 rows.append(self.row(PYTORCH, "MSE, DLStudio in PyTorch", "mse"))

@@ -1,18 +1,13 @@
 """The rows of the page's tables; their headings and notes are in template.md."""
 
 import itertools
-import json
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from scripts.docs.markdown import plus_minus
 from scripts.study.numbers import BY_HEART, LEAK_TITLES, LOSS_TITLES, MIOU, REPORT, Numbers
 
-# From elsewhere: the report's own losses, and DLStudio's under PyTorch.
-REPORTED = json.loads(Path(__file__).with_name("reported.json").read_text(encoding="utf-8"))
 HEAD_TITLES = {"dlstudio": "DLStudio's", "dense": "dense"}
 NOT_RUN = "not run yet"
 Rows = list[list[str]]
@@ -32,27 +27,6 @@ def scored(numbers: Numbers, titles: dict[str, str], *columns: Column) -> Rows:
 def per_class(numbers: Numbers, key: str) -> list[Column]:
     """Return the columns of a score of each class, half-value threshold."""
     return [("half", key, index) for index in range(len(numbers.classes))]
-
-
-def anchors(numbers: Numbers) -> Rows:
-    """Return the first epoch at depth 16 on all images, beside DLStudio's under PyTorch."""
-    rows = []
-    told = REPORTED["dlstudio_in_pytorch"]
-    for head, losses in told["losses"].items():
-        rows.append([f"{HEAD_TITLES[head]}, DLStudio in PyTorch", *map(str, losses)])
-        cells = [NOT_RUN]
-        for curve in numbers.values(f"anchor-mse-{head}", "curve")[:1]:
-            cells = [f"{mean:.0f}" for mean in means_of(curve, told["steps"])[: len(losses)]]
-        rows.append([f"**{HEAD_TITLES[head]}, segjax**", *cells])
-    return rows
-
-
-def means_of(curve: dict[str, Any], steps: int) -> list[float]:
-    """Return the means of a curve over each so many steps, as far as they are whole."""
-    ends = np.array(curve["step"])
-    totals = np.cumsum(curve["loss"] * np.diff(ends, prepend=0))
-    whole = ends % steps == 0
-    return (np.diff(totals[whole], prepend=0) / np.diff(ends[whole], prepend=0)).tolist()
 
 
 def windows(numbers: Numbers) -> Rows:
@@ -145,5 +119,5 @@ def colour_leak(numbers: Numbers) -> Rows:
 
 
 TABLES: tuple[Callable[..., Rows], ...] = (
-    anchors, windows, fix, balance, balance_runs, guesses, ranking, colour_leak,
+    windows, fix, balance, balance_runs, guesses, ranking, colour_leak,
 )  # fmt: skip

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,9 +51,9 @@ class Training:
         from tests.parity.stand_ins import load_dlstudio
 
         self.torch, self.folder, self.config = torch, folder.resolve(), config
+        self.file = self.folder / "training.pt"
         self.segmentation = load_dlstudio().SemanticSegmentation
         self.data = load_splits(config, say=lambda line: None).train
-        self.per_epoch = len(self.data) // config.batch_size
         torch.manual_seed(config.seed)
         self.net = self.segmentation.mUnet(skip_connections=True, depth=config.depth)
         self.net.__deepcopy__ = lambda memo: self.net  # DLStudio trains a copy: let it be this one
@@ -66,39 +66,12 @@ class Training:
             self.losses, self.seconds = self.saved["losses"], self.saved["seconds"]
         self.started = time.perf_counter() - self.seconds
 
-    @property
-    def file(self) -> Path:
-        """Where it is saved."""
-        return self.folder / "training.pt"
-
-    def sgd(self, original: Any) -> Any:
-        """Return what stands in for ``optim.SGD``: the same, with the momentum that was saved."""
-
-        def made(parameters: Any, **settings: Any) -> Any:
-            self.optimizer = original(parameters, **settings)
-            if self.saved:
-                self.optimizer.load_state_dict(self.saved["optimizer"])
-            return self.optimizer
-
-        return made
-
-    def criterion(self, original: Any) -> Any:
-        """Return what stands in for ``nn.MSELoss``: the same, and it takes each loss down."""
-
-        def noted(outputs: Any, masks: Any) -> Any:
-            found = original(outputs, masks)
-            self.losses.append(found.item())
-            return found
-
-        return lambda: noted
-
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the batches of an epoch, those of the first from where it was saved."""
-        epoch, done = divmod(len(self.losses), self.per_epoch)
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data))
         size, none = self.config.batch_size, self.torch.zeros(0)
-        for at in range(done, self.per_epoch):
-            rows = order[at * size : (at + 1) * size]
+        epoch, done = divmod(len(self.losses), len(self.data) // size)
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.data))
+        for rows in order[: len(order) // size * size].reshape(-1, size)[done:]:
             images, masks = (
                 self.torch.from_numpy(array[rows].transpose(0, 3, 1, 2).copy())
                 for array in (self.data.images, self.data.masks)
@@ -118,23 +91,37 @@ class Training:
         print(f"step {len(self.losses)}: {mean:.1f}, {self.seconds:.0f} s", flush=True)
 
     def run(self) -> None:
-        """Let DLStudio train what is left."""
-        done = len(self.losses) // self.per_epoch
+        """Let DLStudio train what is left, with an optimizer and a criterion that can be saved."""
+        sgd, criterion = self.torch.optim.SGD, self.torch.nn.MSELoss()
+
+        def resumed(parameters: Any, **settings: Any) -> Any:
+            self.optimizer = sgd(parameters, **settings)
+            if self.saved:
+                self.optimizer.load_state_dict(self.saved["optimizer"])
+            return self.optimizer
+
+        def noted(outputs: Any, masks: Any) -> Any:
+            found = criterion(outputs, masks)
+            self.losses.append(found.item())
+            return found
+
+        config, epoch = self.config, len(self.data) // self.config.batch_size
+        if not (left := config.epochs - len(self.losses) // epoch):
+            return
         studio = SimpleNamespace(
-            epochs=self.config.epochs - done,
-            learning_rate=self.config.learning_rate,
-            momentum=self.config.momentum,
+            epochs=left,
+            learning_rate=config.learning_rate,
+            momentum=config.momentum,
             device=self.torch.device("cpu"),
-            path_saved_model=str((self.folder / SAVED).resolve()),
+            path_saved_model=str(self.folder / SAVED),
         )
         segmenter = self.segmentation(studio, 5)
         segmenter.train_dataloader = self
-        given = {"optim.SGD": self.sgd(self.torch.optim.SGD)}
-        given |= {"nn.MSELoss": self.criterion(self.torch.nn.MSELoss())}
-        with contextlib.ExitStack() as stack:
-            for name, stand_in in given.items():
-                stack.enter_context(mock.patch(f"torch.{name}", stand_in))
-            stack.enter_context(contextlib.chdir(self.folder))  # it leaves a file of losses there
+        with (
+            mock.patch("torch.optim.SGD", resumed),
+            mock.patch("torch.nn.MSELoss", return_value=noted),
+            contextlib.chdir(self.folder),  # it leaves a file of losses there
+        ):
             segmenter.run_code_for_training_for_semantic_segmentation(self.net)
         self.save()
 
@@ -158,38 +145,33 @@ def test_and_record(training: Training, records: Path) -> None:
         "test": {"images": len(splits.test), "loss": tested.loss, **scores},
     }
     RunFolder(folder).write_results(results)
-    write_text(
-        folder / METRICS_FILE, "".join(json.dumps(mean) + "\n" for mean in means_of(training))
-    )
+    lines = map(json.dumps, means_of(training.losses, config.log_steps))
+    write_text(folder / METRICS_FILE, "".join(f"{line}\n" for line in lines))
     keep_measures(folder, Run(PYTORCH, ("1", "report"), config, 0))
     keep_record(folder, records / f"{folder.name}.json")
 
 
-def means_of(training: Training) -> list[dict[str, Any]]:
-    """Return the losses as a run's log has them: means since the line before."""
-    every, lines = training.config.log_steps, []
-    for at in range(0, len(training.losses), every):
-        found = training.losses[at : at + every]
-        step, loss = at + len(found), float(np.mean(found))
-        lines.append({"kind": "train", "step": step, "loss": loss, "mean_over": len(found)})
-    return lines
+def means_of(losses: Sequence[float], every: int) -> Iterator[dict[str, Any]]:
+    """Yield losses as a run's log has them: means of ``every``."""
+    for at in range(0, len(losses), every):
+        found = losses[at : at + every]
+        mean = {"loss": float(np.mean(found)), "mean_over": len(found)}
+        yield {"kind": "train", "step": at + len(found), **mean}
 
 
 def main() -> int:
     """Train what is left, then test and record it."""
     told = (__doc__ or "").split("\n\n")[0]
     parser = argparse.ArgumentParser("python -m scripts.study.theirs", description=told)
-    parser.add_argument("--scale", choices=tuple(SCALES), default="full")
     parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where its record goes")
     given = parser.parse_args()
     backend.prepare()
-    folder = given.runs / given.scale / "pytorch"
+    folder = given.runs / "full" / "pytorch"
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(folder, dlstudio_recipe(SCALES[given.scale]))
-    if len(training.losses) < training.config.epochs * training.per_epoch:
-        training.run()
-    test_and_record(training, given.docs / "results" / given.scale)
+    training = Training(folder, dlstudio_recipe(SCALES["full"]))
+    training.run()
+    test_and_record(training, given.docs / "results" / "full")
     return 0
 
 

@@ -7,7 +7,6 @@ from scripts.study.collect import balance, curve
 from scripts.study.execute import clock
 from scripts.study.figures import largest_object
 from scripts.study.measure import outputs, plant_red, rounded
-from scripts.study.tables import means_of
 from segjax.classes import DLSTUDIO_WINDOWS
 
 
@@ -53,8 +52,6 @@ def test_the_largest_object_short_numbers_and_short_curves(scenes):
     means = [(10, 1.0, 10), (20, 2.0, 10), (30, 3.0, 10), (40, 4.0, 30)]
     records = [dict(zip(("step", "loss", "mean_over"), mean, strict=True)) for mean in means]
     assert curve(records, points=2) == {"step": [20, 40], "loss": [1.5, 3.75]}
-    long = {"step": [2, 4, 6, 8, 10], "loss": [1.0, 3.0, 5.0, 7.0, 9.0]}
-    assert means_of(long, 4) == [2.0, 6.0]
 
 
 def test_balance_counts_pixels_objects_and_images(scenes):

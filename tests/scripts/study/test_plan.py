@@ -14,7 +14,6 @@ def test_each_scale_plans_all_parts_once(name, tmp_path):
     assert len({run.name for run in runs}) == len(runs)
     parts = {part for run in runs for part in run.parts}
     assert {"1", "2", "3", "4", "5", "6"} <= parts
-    assert ("anchor" in parts) == (scale.anchor is not None)
     assert "3" in scale.spread_parts
     for part in ("1", "3"):
         mse = [run for run in runs if part in run.parts and run.config.loss == "mse"]
