@@ -6,6 +6,7 @@ import shlex
 import jax
 import pytest
 
+from segjax.config import Config
 from segjax.main import main
 from segjax.training.augment import AUGMENTATIONS, make_augment
 from segjax.training.optim import make_optimizer
@@ -46,7 +47,8 @@ def test_the_other_commands_run_on_tiny_data(tmp_path, command):
         pytest.importorskip("tensorboardX")
     tiny = ["--data=synthetic", "--synthetic_train=12", "--synthetic_test=4", "--val_images=4"]
     tiny += ["--epochs=2", "--progress=off", f"--run_dir={tmp_path / 'run'}"]
-    tiny += [] if "unet" in command else ["--depth=2"]
+    small = {} if "unet" in command else SMALL | {"upsampling": Config.upsampling}
+    tiny += [f"--{name}={value}" for name, value in small.items()]
     tiny += [f"--cache_dir={tmp_path / 'compiled'}"] if "--cache_dir" in command else []
     tiny += ["--batch_size=4"] if "--devices" in command else []
     tiny += ["--warmup_steps=2"] if "--warmup_steps" in command else []

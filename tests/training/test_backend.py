@@ -14,6 +14,7 @@ import pytest
 from segjax.networks.conv import conv
 from segjax.training import backend
 from segjax.training.backend import jit
+from tests.small_net import SMALL
 
 
 def test_jit_gives_the_same_numbers_with_its_compiler_options():
@@ -68,14 +69,15 @@ def test_prepared_programs_reuse_their_memory():
 @pytest.mark.slow
 def test_with_a_cache_a_second_run_compiles_nothing_anew(tmp_path):
     """In processes of their own, without this test run's cache."""
-    own = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
-    environment = {name: value for name, value in os.environ.items() if name not in own}
+    kept = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+    environment = {name: value for name, value in os.environ.items() if name not in kept}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     cache, found = tmp_path / "compiled", []
-    command = "--data=synthetic --synthetic_train=8 --synthetic_test=4 --depth=2 --epochs=1"
+    small = {"data": "synthetic", "synthetic_train": 8, "synthetic_test": 4, "epochs": 1} | SMALL
     for number in (1, 2):
-        places = f"--progress=off --run_dir={tmp_path / str(number)} --cache_dir={cache}"
-        told = [sys.executable, "-m", "segjax.main", *command.split(), *places.split()]
+        own = {"progress": "off", "run_dir": tmp_path / str(number), "cache_dir": cache}
+        given = [f"--{name}={value}" for name, value in (small | own).items()]
+        told = [sys.executable, "-m", "segjax.main", *given]
         subprocess.run(told, check=True, capture_output=True, env=environment)
         found.append({path.name for path in cache.iterdir() if not path.name.endswith("-atime")})
     assert found[0]
