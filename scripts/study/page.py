@@ -5,12 +5,9 @@ group's numbers (None without its runs), the tables' rows, and each claim of ``n
 (None without its runs), on which a sentence by hand stands only while it holds.
 """
 
-import base64
 import contextlib
 import functools
-import html
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +15,6 @@ from typing import Any
 
 import jinja2
 import matplotlib as mpl
-from markdown_it import MarkdownIt
 
 from scripts.docs.markdown import plus_minus, table
 from scripts.study.collect import collect, write_summary
@@ -33,7 +29,7 @@ from segjax.errors import ConfigError
 from segjax.files import write_text
 from segjax.plots._style import STYLE
 
-TEMPLATE, SHELL = (Path(__file__).with_name(name) for name in ("template.md", "template.html"))
+TEMPLATE = Path(__file__).with_name("template.md")
 MISSING = "*(The runs for this {} are not done at this scale.)*"
 MAX_FIGURE_BYTES = 150_000
 
@@ -72,10 +68,9 @@ def write_again(scale: str, docs: Path, *, say: Say) -> None:
     if report:
         draw({"report-curves": curves}, report, docs, scale)
     text = fill(TEMPLATE.read_text(encoding="utf-8"), numbers, report, docs=docs)
-    pages = [docs / f"{page_name(scale)}.{kind}" for kind in ("md", "html")]
-    for page, content in zip(pages, (text, to_html(text, folder=docs)), strict=True):
-        write_text(page, content)
-    say("page: " + ", ".join(map(str, pages)))
+    page = docs / f"{page_name(scale)}.md"
+    write_text(page, text)
+    say(f"page: {page}")
 
 
 def draw_report(docs: Path, *, say: Say) -> None:
@@ -167,21 +162,3 @@ def scale_note(summary: dict[str, Any]) -> str:
         for (place, versions), count in runs.items()
     )
     return f"Scale `{summary['scale']}`: {summary['about']}. {places}."
-
-
-def to_html(text: str, *, folder: Path) -> str:
-    """Turn the page's Markdown into one HTML file with its figures, found in ``folder``, inside."""
-    markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
-
-    def figure(match: re.Match[str]) -> str:
-        data = base64.b64encode((folder / match[2]).read_bytes()).decode()
-        alt = html.escape(re.sub(r"[*`]", "", match[1]), quote=True)
-        return (
-            f'<figure><img alt="{alt}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{markdown.renderInline(match[1])}</figcaption></figure>"
-        )
-
-    title = html.escape(text.partition("\n")[0].removeprefix("# "))
-    body = markdown.render(re.sub(r"^!\[(.*?)\]\((.*?)\)$", figure, text, flags=re.M))
-    shell = jinja2.Template(SHELL.read_text(encoding="utf-8"), keep_trailing_newline=True)
-    return shell.render(title=title, body=body)

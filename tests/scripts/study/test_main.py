@@ -32,7 +32,6 @@ def test_a_part_of_the_study_from_runs_to_page_several_in_one_program(tmp_path, 
     assert "2 of 2 runs done; left: nothing" in capsys.readouterr().out
     first = (docs / "study-smoke.md").read_text(encoding="utf-8")
     assert "2 of" in first
-    assert "data:image/png;base64," in (docs / "study-smoke.html").read_text(encoding="utf-8")
     # The page again from the numbers alone.
     (docs / "study-smoke.md").unlink()
     assert run_study(tmp_path / "nowhere", docs, "--page") == 0

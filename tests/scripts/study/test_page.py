@@ -1,4 +1,4 @@
-"""The page: what the committed numbers give, its template, its HTML."""
+"""The page: what the committed numbers give, and its template."""
 
 import re
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from scripts.study import __main__ as command
 from scripts.study.figures import FIGURES
 from scripts.study.numbers import Numbers
-from scripts.study.page import TEMPLATE, fill, page_name, report_of, to_html
+from scripts.study.page import TEMPLATE, fill, page_name, report_of
 from segjax.errors import ConfigError
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -20,15 +20,13 @@ def test_committed_page_is_what_the_committed_numbers_give(committed):
     numbers = Numbers(committed)
     text = fill(TEMPLATE.read_text("utf-8"), numbers, report_of(numbers, DOCS), docs=DOCS)
     assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == text
-    assert (DOCS / f"{name}.html").read_text(encoding="utf-8") == to_html(text, folder=DOCS)
     assert not re.search(r"\{[{%]", text)
 
 
-def test_template_refuses_names_that_do_not_exist_and_a_title_is_escaped(committed):
+def test_template_refuses_names_that_do_not_exist(committed):
     for odd in ("{{ nothing }}", "{{ nothing_rows() }}", "{% if nothing %}x{% endif %}", "{% x %}"):
         with pytest.raises(ConfigError, match=r"template\.md"):
             fill(odd, Numbers(committed), report_of(Numbers(committed), DOCS), docs=DOCS)
-    assert "<title>A &lt; B</title>" in to_html("# A < B\n\nText.\n", folder=DOCS)
 
 
 def test_page_and_figures_come_from_the_numbers_alone(committed, tmp_path):
