@@ -1,3 +1,4 @@
+# %% [markdown]
 """# From a folder of images to a prediction
 
 Photographs with masks are checked, a network is trained on them for about a minute, measured,

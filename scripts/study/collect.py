@@ -5,10 +5,9 @@ import json
 import operator
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from scripts.study.execute import Study
 from scripts.study.measure import measures_of, rounded
@@ -106,45 +105,6 @@ def row_of(study: Study, run: Run, *, floor: float | None) -> dict[str, Any]:
     return {**row, "measured": measures_of(folder.path)}
 
 
-class Reach(NamedTuple):
-    """The inner products that decide what multiples of the best outputs score on some masks.
-
-    With t the masks and P the projection onto what the output layer can write, the outputs a P t
-    have ``MSE = energy - 2 a projected + a^2 projected`` and
-    ``Dice = 1 - 2 a projected / (a^2 projected + energy)``. No other outputs score less under a
-    sum of the two: its gradient is a combination of p and t, which vanishes within the layer's
-    space only at a multiple of P t.
-    """
-
-    energy: float  # |t|^2 over the number of values, the MSE of empty outputs
-    lowest: float  # the lowest MSE; ``projected``, |P t|^2 over the number of values, is the rest
-
-    def loss(self, amplitude: Any, *, mse: float, dice: float) -> Any:
-        """Return ``mse * MSE + dice * Dice`` of ``amplitude`` P t."""
-        projected = self.energy - self.lowest
-        wrong = self.energy + (amplitude**2 - 2 * amplitude) * projected
-        overlap = 2 * amplitude * projected / (amplitude**2 * projected + self.energy)
-        return mse * wrong + dice * (1 - overlap)
-
-    def best(self, *, mse: float, dice: float) -> tuple[float, float]:
-        """Return the lowest ``mse * MSE + dice * Dice`` and the amplitude that reaches it."""
-        # Both fall up to 1 and rise beyond Dice's own best, so the best lies between.
-        dices = (self.energy / (self.energy - self.lowest)) ** 0.5
-        found = minimize_scalar(
-            lambda a: self.loss(a, mse=mse, dice=dice),
-            bounds=(1.0, max(1.0, dices) + 1e-6),
-            method="bounded",
-            options={"xatol": 1e-7},
-        )
-        return float(found.fun), float(found.x)
-
-
-def reach_of(masks: np.ndarray) -> Reach:
-    """Return what DLStudio's output layer can do for masks [N, H, W, C] seen as one batch."""
-    found = output_layer_floors(masks)
-    return Reach(found.mse_all_zero, found.mse)
-
-
 def loss_floor(config: Config, masks: np.ndarray) -> float | None:
     """Return a bound on the mean batch loss of a run with DLStudio's output layer, or None.
 
@@ -162,7 +122,9 @@ def loss_floor(config: Config, masks: np.ndarray) -> float | None:
     size = config.batch_size if dice else len(masks)
     starts = range(0, len(masks) - size + 1, size)
     batches = (masks[start : start + size] for start in starts)
-    return float(np.mean([reach_of(batch).best(mse=mse, dice=dice)[0] for batch in batches]))
+    return float(
+        np.mean([output_layer_floors(batch).reach.best(mse=mse, dice=dice)[0] for batch in batches])
+    )
 
 
 def facts(masks: np.ndarray) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scripts.study.collect import Reach
 from scripts.study.execute import Study
 from scripts.study.measure import shown_values
 from scripts.study.numbers import (
@@ -28,6 +27,7 @@ from segjax import plots
 from segjax.classes import class_colour
 from segjax.data import Dataset
 from segjax.data.splits import load_splits
+from segjax.dlstudio.floors import Reach
 from segjax.plots._style import DPI
 from segjax.predict.trained import Trained, load_trained
 

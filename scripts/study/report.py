@@ -12,7 +12,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scripts.docs.markdown import plus_minus
-from scripts.study.collect import Reach
 from scripts.study.figures import comparison
 from scripts.study.numbers import LOSS_TITLES, REPORT, REPORTED, WEIGHTS
 from scripts.study.record import unpacked
@@ -20,6 +19,7 @@ from scripts.study.tables import Rows
 from segjax import plots
 from segjax.config import Config
 from segjax.data.splits import load_splits
+from segjax.dlstudio.floors import Reach
 
 LAYERS = {"dlstudio": "DLStudio's layers", "dense-inside": "dense layers"}
 PYTORCH = "mse-pytorch"

@@ -9,6 +9,7 @@ pixels out.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,44 @@ from segjax.dlstudio.layout import Head
 from segjax.errors import DataError, check_choice
 
 CHUNK = 256  # images; bounds the float64 copy to some 40 MB at 64x64x5
+
+
+class Reach(NamedTuple):
+    """What decides how low an output layer can bring a sum of MSE and Dice on given masks.
+
+    With t the masks, the outputs a P t have ``MSE = energy - 2 a projected + a^2 projected`` and
+    ``Dice = 1 - 2 a projected / (a^2 projected + energy)``. No others score less under a sum of the
+    two: its gradient is a combination of p and t, which vanishes within the layer's space only at a
+    multiple of P t.
+
+    Attributes:
+      energy: |t|^2 over the number of values, the MSE of empty outputs.
+      lowest: the lowest MSE; ``projected``, |P t|^2 over the number of values, is the rest.
+    """
+
+    energy: float
+    lowest: float
+
+    def loss(self, amplitude: Any, *, mse: float, dice: float) -> Any:
+        """Return ``mse * MSE + dice * Dice`` of the outputs ``amplitude`` P t."""
+        projected = self.energy - self.lowest
+        wrong = self.energy + (amplitude**2 - 2 * amplitude) * projected
+        overlap = 2 * amplitude * projected / (amplitude**2 * projected + self.energy)
+        return mse * wrong + dice * (1 - overlap)
+
+    def best(self, *, mse: float, dice: float) -> tuple[float, float]:
+        """Return the lowest ``mse * MSE + dice * Dice`` and the amplitude that reaches it."""
+        from scipy.optimize import minimize_scalar
+
+        # Both fall up to 1 and rise beyond Dice's own best, so the best lies between.
+        dices = (self.energy / (self.energy - self.lowest)) ** 0.5
+        found = minimize_scalar(
+            lambda amplitude: self.loss(amplitude, mse=mse, dice=dice),
+            bounds=(1.0, max(1.0, dices) + 1e-6),
+            method="bounded",
+            options={"xatol": 1e-7},
+        )
+        return float(found.fun), float(found.x)
 
 
 @dataclass(frozen=True)
@@ -41,6 +80,11 @@ class Floors:
     dice_at_mask_value: float
     dice_amplitude: float
     iou: np.ndarray
+
+    @property
+    def reach(self) -> Reach:
+        """The floors of sums of MSE and Dice."""
+        return Reach(self.mse_all_zero, self.mse)
 
 
 def output_layer_floors(masks: np.ndarray, *, head: Head = "dlstudio") -> Floors:

@@ -10,7 +10,7 @@ import pytest
 from scipy import optimize
 
 from segjax import data, losses
-from segjax.dlstudio.floors import output_layer_floors
+from segjax.dlstudio.floors import Reach, output_layer_floors
 from segjax.errors import ConfigError, DataError
 from segjax.networks.layers import DLStudioHead
 from tests.goldens import recipe
@@ -133,3 +133,29 @@ def test_the_reference_on_the_files(file, mses):
     assert [round(dice, 3) for dice in dices] == [0.483, 0.5, 0.6]
     assert round(found.dice_amplitude, 2) == 1.93
     np.testing.assert_allclose(found.iou, 0.25, atol=0.002)
+
+
+def test_joint_floor_lies_under_every_sampled_output_and_single_ones_are_the_layers(scenes):
+    masks, rng = scenes.masks, np.random.default_rng(0)
+    known = output_layer_floors(masks)
+    reach = known.reach
+    floor, amplitude = reach.best(mse=1.0, dice=400.0)
+    target = masks.astype(float)
+    even = np.zeros(masks.shape[1:3], bool)
+    even[::2, ::2] = True
+
+    def loss(outputs):
+        mse = np.mean((outputs - target) ** 2)
+        dice = 1 - 2 * (outputs * target).sum() / ((outputs**2).sum() + (target**2).sum())
+        return mse + 400 * dice
+
+    best = np.where(even[..., None], target, target[:, ~even].mean((0, 1))) * amplitude
+    assert loss(best) == pytest.approx(floor, rel=1e-9)
+    for _ in range(20):
+        nudge = np.where(even[..., None], rng.normal(0, 3, target.shape), rng.normal(0, 1, 5))
+        assert loss(best + nudge) > floor
+    assert reach.best(mse=1.0, dice=0.0) == pytest.approx((known.mse, 1.0))
+    assert reach.best(mse=0.0, dice=1.0) == pytest.approx((known.dice, known.dice_amplitude))
+    reach = Reach(energy=4.0, lowest=3.0)
+    assert reach.loss(2.0, mse=0.0, dice=1.0) == pytest.approx(0.5)
+    assert reach.best(mse=0.0, dice=1.0) == pytest.approx((0.5, 2.0))
