@@ -6,9 +6,10 @@ Each is a module of its own that works alone as well, as in ``python -m segjax.p
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from segjax import __version__
-from segjax.errors import ConfigError, exit_code
+from segjax.errors import ConfigError, exit_code, leave
 
 COMMANDS = {
     "train": ("segjax.main", "--config=quick", "train a network and test it"),
@@ -52,5 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code(tell)
 
 
+def command() -> NoReturn:
+    """Run a command and end the process, as ``segjax`` does."""
+    leave(main())
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

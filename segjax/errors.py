@@ -1,9 +1,11 @@
 """What goes wrong for a user: every error carries one line that says what and what to do."""
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, NoReturn
 
 Say = Callable[[str], None]  # hears one line for the user
 
@@ -42,7 +44,7 @@ def check_choice(given: str, value: object, choices: Collection[str]) -> None:
         raise ConfigError(f"{given}: choose one of {', '.join(choices)}")
 
 
-def one_line(error: BaseException) -> str:
+def one_line(error: BaseException | str) -> str:
     """Return the first line of an error's text, for errors whose text runs over many."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
@@ -83,7 +85,8 @@ def exit_code(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         try:
-            code = work() or 0
+            with _warnings_in_lines(prefix):
+                code = work() or 0
         except SystemExit as stop:
             code = int(stop.code or 0)
         sys.stdout.flush()
@@ -102,6 +105,28 @@ def exit_code(
                 sys.stderr.write(f"{prefix}: {' '.join(part.strip() for part in lines)}\n")
                 return code
         raise
+
+
+def leave(code: int) -> NoReturn:
+    """End the process; after a failure at once: threads of libraries may still wait or complain."""
+    if code == 1:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def _warnings_in_lines(prefix: str) -> Iterator[None]:
+    """Let a library's warning be a line, without the code that gave it, while the context lasts."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"{prefix}: warning: {one_line(message)}\n")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _of_device(error: BaseException) -> BaseException:

@@ -14,7 +14,7 @@ from typing import Any
 from absl import flags
 
 from segjax.config import Config, flag_fields, names_with
-from segjax.errors import ConfigError, SegjaxError, exit_code
+from segjax.errors import ConfigError, SegjaxError, exit_code, leave
 from segjax.loss_table import PARAMETERS
 from segjax.runs.folder import CONFIG_FILE, RunFolder
 from segjax.runs.stopping import leave_on_signals
@@ -161,4 +161,4 @@ def train(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,13 +1,12 @@
 """Runs side by side, and what a network consists of: ``python -m segjax.show RUN_FOLDER...``."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from segjax.config import Config, flag_fields, names_with
-from segjax.errors import ConfigError, exit_code, one_line
+from segjax.errors import ConfigError, exit_code, leave, one_line
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 from segjax.runs.seeds import summary_line
@@ -228,4 +227,4 @@ def _network_lines(config: Config, outputs: int, size: int) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

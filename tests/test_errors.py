@@ -3,12 +3,13 @@
 import argparse
 import subprocess
 import sys
+import warnings
 from unittest import mock
 
 import pytest
 from jax.errors import JaxRuntimeError
 
-from segjax.errors import CheckpointError, ConfigError, check_choice, exit_code
+from segjax.errors import CheckpointError, ConfigError, check_choice, exit_code, leave
 
 
 def raising(error):
@@ -63,3 +64,20 @@ def test_a_reader_that_leaves_ends_the_command_quietly():
         command.stdout.close()
         assert command.stderr.read() == b""
         assert command.wait() == 141
+
+
+def test_a_librarys_warning_is_a_line(capsys):
+    def work():
+        warnings.simplefilter("always")
+        warnings.warn("the cache is damaged\nin many ways", stacklevel=1)
+
+    assert exit_code(work) == 0
+    assert capsys.readouterr().err == "segjax: warning: the cache is damaged\n"
+
+
+def test_after_a_failure_nothing_of_a_library_is_waited_for():
+    for code, told in ((1, ""), (2, "and then\n"), (0, "and then\n")):
+        program = f"import atexit, sys\nfrom {leave.__module__} import leave\n"
+        program += f"atexit.register(print, 'and then')\nprint('done')\nleave({code})"
+        found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert (found.returncode, found.stdout) == (code, f"done\n{told}")

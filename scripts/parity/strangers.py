@@ -12,6 +12,7 @@ without a traceback.
 import argparse
 import collections
 import concurrent.futures
+import functools
 import json
 import os
 import random
@@ -100,14 +101,13 @@ def damages() -> Iterator[Call]:
         for damage in DAMAGES:
             if damage in JSON_ONLY and ".json" not in file:
                 continue
+            ready = functools.partial(_damage, file, damage)
             for command in commands:
-
-                def ready(
-                    folder: Path, rng: random.Random, file: str = file, damage: str = damage
-                ) -> None:
-                    DAMAGES[damage](folder / file, rng)
-
                 yield Call(f"{command[0]} {file} {damage}", command, ready)
+
+
+def _damage(file: str, damage: str, folder: Path, rng: random.Random) -> None:
+    DAMAGES[damage](folder / file, rng)
 
 
 def _bytes(change: Callable[[bytearray, random.Random], Any]) -> Callable[..., None]:

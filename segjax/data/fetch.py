@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segjax.data.places import DATAROOT_VARIABLE, data_folder, expanded
-from segjax.errors import DataError, Say, exit_code
+from segjax.errors import DataError, Say, exit_code, leave
 from segjax.files import replacing, sha256
 
 ARCHIVE = "DLStudio==1.0.9"
@@ -188,4 +188,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

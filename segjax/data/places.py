@@ -15,7 +15,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise _no_home(error) from None
+        raise _no_home(error, f"{path}: ") from None
 
 
 def cache_folder() -> Path:
@@ -46,6 +46,6 @@ def _home() -> Path:
         raise _no_home(error) from None
 
 
-def _no_home(error: RuntimeError) -> ConfigError:
+def _no_home(error: RuntimeError, path: str = "") -> ConfigError:
     told = f"set HOME, or {CACHE_VARIABLE} and {DATAROOT_VARIABLE} to folders"
-    return ConfigError(f"{str(error).rstrip('.')}; {told}")
+    return ConfigError(f"{path}{str(error).rstrip('.')}; {told}")

@@ -6,7 +6,6 @@ The layer, or any other transposed convolution: which pixels it writes, and what
 import argparse
 import contextlib
 import os
-import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from segjax.dlstudio import weights as dlstudio
 from segjax.dlstudio.floors import layer_floors
 from segjax.dlstudio.torchfile import write_torch_file
 from segjax.dlstudio.transposed import parse_torch
-from segjax.errors import CheckpointError, ConfigError, exit_code
+from segjax.errors import CheckpointError, ConfigError, exit_code, leave
 
 AnyPath = str | os.PathLike[str]
 
@@ -173,4 +172,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,10 +1,9 @@
 """Write a run's network in formats that do without segjax, each checked on the spot."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from segjax.errors import ConfigError, exit_code
+from segjax.errors import ConfigError, exit_code, leave
 from segjax.settings import SIZE_MULTIPLE
 
 FORMATS = ("jax", "onnx", "safetensors", "dlstudio")
@@ -68,4 +67,4 @@ def export(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -1,8 +1,7 @@
 """``python -m segjax.interop.dlstudio``: the former name of ``python -m segjax.dlstudio``."""
 
-import sys
-
 from segjax.dlstudio.__main__ import main
+from segjax.errors import leave
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

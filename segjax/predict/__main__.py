@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.errors import ConfigError, DataError, exit_code
+from segjax.errors import ConfigError, DataError, exit_code, leave
 
 # Name, default and what else can be chosen, help.
 FLAGS: tuple[tuple[str, tuple[Any, ...], str], ...] = (
@@ -141,4 +141,4 @@ def _skip(why: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -11,7 +11,7 @@ from segjax.config import Config
 from segjax.data import Dataset
 from segjax.data.splits import Splits
 from segjax.errors import ConfigError
-from segjax.loss_table import Value, spec
+from segjax.loss_table import PARAMETERS, Value, spec
 from segjax.networks.build import Network, make_network
 from segjax.training.augment import Augment, Batch, make_augment
 from segjax.training.class_weights import resolve_class_weights
@@ -112,7 +112,15 @@ def make_program(config: Config, splits: Splits) -> Program:
         model, objective, stats=config.eval_stats, batch_size=size, devices=devices
     )
     return Program(
-        loss_params, objective, model, optimizer, augment, steps, evaluate, schedule, devices
+        loss_params=loss_params,
+        objective=objective,
+        model=model,
+        optimizer=optimizer,
+        augment=augment,
+        steps=steps,
+        evaluate=evaluate,
+        schedule=schedule,
+        devices=devices,
     )
 
 
@@ -123,7 +131,10 @@ def _try_loss(objective: Objective, config: Config, data: Dataset) -> None:
     try:
         jax.eval_shape(objective.loss, outputs, jax.ShapeDtypeStruct(shape, data.masks.dtype))
     except ConfigError as error:
-        raise ConfigError(f"--loss={config.loss}: {error}") from None
+        told = str(error)
+        for flag in spec(config.loss).parameters:
+            told = told.replace(f"{PARAMETERS[flag].keyword}=", f"--{flag}=")
+        raise ConfigError(f"--loss={config.loss}: {told}") from None
 
 
 def make_schedule(config: Config, images: int) -> Schedule:

@@ -5,6 +5,7 @@ import pytest
 from segjax.config import Config
 from segjax.errors import ConfigError
 from segjax.training.program import Schedule, make_schedule
+from tests.small_net import built, small_run
 
 
 def test_the_loop_looks_up_where_something_is_due():
@@ -35,3 +36,9 @@ def test_a_run_too_short_for_its_settings_is_refused():
     ):
         with pytest.raises(ConfigError, match=told):
             make_schedule(Config(**{"epochs": 2, "batch_size": 4} | settings), 13)
+
+
+def test_a_setting_that_the_loss_refuses_is_named_as_its_flag(tmp_path):
+    config = small_run(tmp_path, loss="bce", loss_params={"bce_fn": -1.0})
+    with pytest.raises(ConfigError, match=r"^--loss=bce: --bce_fn=-1\.0: must be"):
+        built(config)

@@ -23,7 +23,7 @@ from segjax.data.own.problems import FileProblemError, Problem, printable
 from segjax.data.own.resize import Size, choose_size
 from segjax.data.own.samples import Source
 from segjax.data.own.source import divide, is_own, scan_source
-from segjax.errors import ConfigError, DataError, exit_code
+from segjax.errors import ConfigError, DataError, exit_code, leave
 
 SHEET_IMAGES = 24
 # The settings of a run by which own data is read; each is a flag here, too.
@@ -165,4 +165,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
