@@ -23,7 +23,7 @@ from segjax.losses._numerics import (
 )
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, Shaped
 
 PredIs = Literal["logits", "probs"]
 Classes = Literal["multilabel", "multiclass"]
@@ -46,10 +46,41 @@ def check_number(
     high: float = float("inf"),
     above: bool = False,
 ) -> None:
-    """Raise a ConfigError if a setting is no number or array of numbers, or is out of range.
+    """Raise a ConfigError if a setting is not one number, or is out of range.
 
     Traced settings pass: their values are not known yet. `above` excludes `low` itself.
     """
+    _check_limits(name, value, low=low, high=high, above=above)
+    if np.shape(value):
+        raise ConfigError(f"{name} has shape {np.shape(value)}: must be one number")
+
+
+def class_number(
+    name: str, value: ArrayLike, shape: tuple[int, ...], dtype: Any, **limits: Any
+) -> Any:
+    """Return a setting that is one number or, for cells of `shape` [..., C], one for each class.
+
+    Raises:
+      ConfigError: as `check_number`, whose limits these are.
+    """
+    _check_limits(name, value, **limits)
+    given = np.shape(as_array(name, value))
+    if given not in ((), shape[-1:]):
+        each = f", or one for each class {shape[-1:]}" if shape else ""
+        raise ConfigError(f"{name} has shape {given}: must be one number{each}")
+    if isinstance(value, (int, float)):
+        return value
+    return jnp.asarray(value, dtype).reshape((1,) * (len(shape) - 1) + given if given else ())
+
+
+def _check_limits(
+    name: str,
+    value: ArrayLike,
+    *,
+    low: float = 0.0,
+    high: float = float("inf"),
+    above: bool = False,
+) -> None:
     if not _is_concrete(value):
         return
     try:
@@ -90,12 +121,12 @@ def as_float(*arrays: ArrayLike) -> tuple[Array, ...]:
     return tuple(value.astype(jnp.float64 if wide else jnp.float32) for value in values)
 
 
-def check_same_shape(pred: ArrayLike, target: ArrayLike) -> None:
+def check_same_shape(pred: ArrayLike, target: ArrayLike, hint: str = "") -> None:
     """Raise a ConfigError unless both arrays have the same shape."""
-    if jnp.shape(pred) != jnp.shape(target):
-        raise ConfigError(
-            f"pred has shape {jnp.shape(pred)} but target {jnp.shape(target)}: they must be equal"
-        )
+    one, two = jnp.shape(pred), jnp.shape(target)
+    if one != two:
+        told = f"pred has shape {one} but target {two}: they must be equal"
+        raise ConfigError(told + (hint if two == one[:-1] else ""))
 
 
 def check_some(pred: ArrayLike) -> None:
@@ -112,20 +143,30 @@ def compared(pred: Any, target: Any) -> tuple[Array, ...]:
     return as_float(pred, target)
 
 
-def broadcast_valid(valid: ArrayLike, shape: tuple[int, ...]) -> Bool[Array, ...]:
-    """Return the mask of pixels that count, as bool of `shape`.
+def element_weights(
+    valid: Any, shape: tuple[int, ...], *, per_element: bool = True
+) -> Shaped[Array, "*shape"]:
+    """Return what each element of `shape` weighs, 0 or False where it does not count.
 
-    `valid` has the shape of the predictions, or that without the last axis (a mask per pixel,
-    for all channels).
+    `valid` is bool, or the weights themselves; for each element, for each pixel (without the last
+    axis) or for each sample (the first axis alone).
     """
-    mask = jnp.asarray(valid)
-    if mask.dtype != jnp.bool_:
-        raise ConfigError(f"valid has dtype {mask.dtype}: must be bool, True where a pixel counts")
-    if mask.shape == shape:
-        return mask
-    if mask.shape == shape[:-1]:
-        return jnp.broadcast_to(mask[..., None], shape)
-    raise ConfigError(f"valid has shape {mask.shape}: must be {shape} or {shape[:-1]}")
+    weights = jnp.asarray(as_array("valid", valid))
+    if not (weights.dtype == jnp.bool_ or jnp.issubdtype(weights.dtype, jnp.floating)):
+        raise ConfigError(
+            f"valid has dtype {weights.dtype}: must be bool, True where a pixel counts, or "
+            "floating, what it weighs"
+        )
+    if _is_concrete(valid):
+        known = np.asarray(valid, np.float64)
+        if not np.all((known >= 0) & (known < np.inf)):
+            raise ConfigError("valid has weights below 0, infinite or NaN: must be finite and >= 0")
+    allowed = [shape, shape[:-1], shape[:1]][not per_element :]
+    if weights.shape not in allowed:
+        told = " or ".join(map(str, dict.fromkeys(allowed)))
+        raise ConfigError(f"valid has shape {weights.shape}: must be {told}")
+    ones = (1,) * (len(shape) - weights.ndim)
+    return jnp.broadcast_to(weights.reshape(weights.shape + ones), shape)
 
 
 class Terms(NamedTuple):
@@ -142,15 +183,16 @@ class Prediction:
     """Checked arguments of a loss, in float32 or wider.
 
     pred holds logits or probabilities; where a pixel does not count, 0 (logits) or 0.5, so that
-    nothing it held can reach the loss or the gradient. target is 0 to 1, and 0 there. one_hot says
-    that the target came as labels: at most one class of a pixel is 1, the others are 0.
+    nothing it held can reach the loss or the gradient. target is 0 to 1, and 0 there. weights are
+    0 there and 1 elsewhere, or what elements weigh; None if all weigh the same. one_hot says that
+    the target came as labels: at most one class of a pixel is 1, the others are 0.
 
     What two terms of a loss both read is computed once: hand them the same Prediction.
     """
 
     pred: Float[Array, "B *space C"]
     target: Float[Array, "B *space C"]
-    valid: Bool[Array, "B *space C"] | None
+    weights: Float[Array, "B *space C"] | None
     pred_is: PredIs
     classes: Classes
     one_hot: bool = False
@@ -190,9 +232,9 @@ class Prediction:
         return jnp.sum(self.target * self.terms.nll, -1)
 
     @property
-    def counted(self) -> Array | None:
-        """1 where an element counts, else 0 [B, ..., C]; None if all count."""
-        return None if self.valid is None else self.valid.astype(self.pred.dtype)
+    def valid(self) -> Bool[Array, "B *space C"] | None:
+        """Where an element counts; None if all do."""
+        return None if self.weights is None else self.weights > 0
 
 
 def _is_concrete(array: Any) -> bool:
@@ -262,14 +304,11 @@ def prepare(
             f"pred has shape {shape}: one channel is no choice of a class; give one for each, the "
             "background too, or say classes='multilabel'"
         )
-    if valid is not None and classes == "multiclass" and jnp.shape(valid) != shape[:-1]:
-        raise ConfigError(
-            f"valid has shape {jnp.shape(valid)}: must be {shape[:-1]}, as classes exclude each "
-            "other"
-        )
-    mask = None if valid is None else broadcast_valid(valid, shape)
+    weights = None
+    if valid is not None:
+        weights = element_weights(valid, shape, per_element=classes == "multilabel")
     check_values = valid is None or _is_concrete(valid)
-    known_mask = np.asarray(valid) if valid is not None and check_values else ...
+    known_mask = np.asarray(valid) > 0 if valid is not None and check_values else ...
     one_hot = classes == "multiclass" and jnp.shape(target) == shape[:-1]
     if one_hot:
         if not jnp.issubdtype(jnp.result_type(target), jnp.integer):
@@ -280,7 +319,8 @@ def prepare(
             _check_labels(target, known_mask, shape[-1])
         target = jax.nn.one_hot(jnp.asarray(target), shape[-1], dtype=jnp.result_type(pred))
     else:
-        check_same_shape(pred, target)
+        hint = "; labels need classes='multiclass', or cross_entropy in place of bce"
+        check_same_shape(pred, target, hint)
         if check_values and _is_concrete(target):
             _check_range("target", target, known_mask, "divide the masks by their class values")
     if pred_is == "probs" and check_values and _is_concrete(pred):
@@ -288,10 +328,11 @@ def prepare(
         if classes == "multiclass":
             _check_sums(pred, known_mask)
     p, t = as_float(pred, target)
-    if mask is not None:
-        p = jnp.where(mask, p, 0.0 if pred_is == "logits" else 0.5)
-        t = jnp.where(mask, t, 0)
-    return Prediction(p, t, mask, pred_is, classes, one_hot)
+    if weights is not None:
+        weights = weights.astype(p.dtype)
+        p = jnp.where(weights > 0, p, 0.0 if pred_is == "logits" else 0.5)
+        t = jnp.where(weights > 0, t, 0)
+    return Prediction(p, t, weights, pred_is, classes, one_hot)
 
 
 def class_weight_row(class_weights: ClassWeights, shape: tuple[int, ...], dtype: Any) -> Any:

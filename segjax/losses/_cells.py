@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Required, TypedDict
 
@@ -9,19 +10,21 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from segjax.errors import ConfigError
 from segjax.losses._arguments import (
     Classes,
     ClassWeights,
     Prediction,
     PredIs,
     check_choice,
+    class_number,
     class_weight_row,
     prepare,
 )
 from segjax.losses._numerics import divide, total
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jaxtyping import Float
 
 Over = Literal["sample", "batch"]
@@ -74,11 +77,23 @@ def reduce_cells(
     return divide(total(weighted), jnp.sum(weights), empty=0.0)
 
 
+def scaled(weights: Float[Array, "*s"], axes: Sequence[int]) -> tuple[Array, Array]:
+    """Scale weights to a mean of 1 over what counts in a cell; return that mean too, [*cells].
+
+    What is bool stays as it is: the mean is then 1, or 0 where nothing counts.
+    """
+    counted = (weights > 0).astype(weights.dtype)
+    number = jnp.sum(counted, axes, keepdims=True)
+    mean = divide(jnp.sum(weights, axes, keepdims=True), number, empty=0.0)
+    each = divide(weights, jnp.broadcast_to(mean, weights.shape), empty=0.0)
+    return each, jnp.squeeze(mean, axes)
+
+
 @dataclass(frozen=True)
 class Sums:
     """Sums over the pixels of each cell."""
 
-    both: Float[Array, "*cells"]  # sum(p t)
+    both: Float[Array, "*cells"]  # sum(p t), each pixel by its weight, as all these
     pred: Float[Array, "*cells"]  # sum(p), or sum(p p) if squared
     target: Float[Array, "*cells"]  # sum(t), or sum(t t) if squared
     pixels: Float[Array, "*cells"]  # how many count
@@ -118,34 +133,53 @@ class Cells:
         ndim = self.inputs.pred.ndim
         return tuple(range(int(self.over == "sample"), ndim - 1 if self.per_class else ndim))
 
-    def sums(self, *, probs: Array | None = None, squared: bool = False) -> Sums:
-        """Sum `probs` (the prediction's), targets and their product over each cell."""
-        counted, t, axes = self.inputs.counted, self.inputs.target, self.axes
-        p = self.inputs.probs if probs is None else probs
-        p = p if counted is None else p * counted
-        both = jnp.sum(p * t, axes)
-        if counted is None:
+    @functools.cached_property
+    def weights(self) -> tuple[Array | None, Array | None]:
+        """What elements [B, ..., C] weigh in their cell, and what the cells weigh; None: alike."""
+        elements = cells = None
+        if self.inputs.weights is not None:
+            elements, cells = scaled(self.inputs.weights, self.axes)
+        if not self.per_class:
+            target = self.inputs.target
+            row = class_weight_row(self.class_weights, target.shape, target.dtype)
+            if row is not None:
+                elements = row if elements is None else row * elements
+        return elements, cells
+
+    def number(self, name: str, value: ArrayLike, **limits: Any) -> Any:
+        """Return a setting that is one number or, if cells are of one class, one for each."""
+        axes, pred = self.axes, self.inputs.pred
+        shape = tuple(size for axis, size in enumerate(pred.shape) if axis not in axes)
+        return class_number(name, value, shape if self.per_class else (), pred.dtype, **limits)
+
+    def sums(self, *, squared: bool = False) -> Sums:
+        """Sum probabilities, targets and their products over each cell."""
+        p, t, weights = self.inputs.probs, self.inputs.target, self.weights[0]
+
+        def summed(values: Array) -> Array:
+            return jnp.sum(values if weights is None else values * weights, self.axes)
+
+        both = summed(p * t)
+        if weights is None:
             pixels = jnp.full(both.shape, p.size // both.size, p.dtype)
         else:
-            pixels = jnp.sum(counted, axes)
-        neither = (1 - p) * (1 - t) if counted is None else (1 - p) * (1 - t) * counted
+            pixels = jnp.sum(weights, self.axes)
         pred, target = (p * p, t * t) if squared else (p, t)
         extra, missed = (p * (p - t), t * (t - p)) if squared else (p * (1 - t), t * (1 - p))
-        summed = [jnp.sum(values, axes) for values in (pred, target, extra, missed, neither)]
-        return Sums(both, summed[0], summed[1], pixels, *summed[2:])
+        rest = [summed(values) for values in (extra, missed, (1 - p) * (1 - t))]
+        return Sums(both, summed(pred), summed(target), pixels, *rest)
 
     def reduce(self, losses: Float[Array, "*cells"], sums: Sums) -> Array:
         """Reduce the losses of cells that have these sums."""
         check_choice("absent", self.absent, ("count", "skip"))
-        if self.class_weights is not None and not self.per_class:
-            raise ConfigError("class_weights needs per_class=True: together, classes have no cells")
-        weights = class_weight_row(self.class_weights, losses.shape, losses.dtype)
-        if weights is None and self.absent == "count" and self.inputs.valid is None:
-            return reduce_cells(losses, None, self.reduction)
-        weights = jnp.ones_like(losses) if weights is None else weights
+        weights, own = None, self.weights[1]
+        if self.per_class:
+            weights = class_weight_row(self.class_weights, losses.shape, losses.dtype)
+        if own is not None:
+            weights = own if weights is None else weights * own
         if self.absent == "skip":
+            weights = jnp.ones_like(losses) if weights is None else weights
             weights = jnp.where(sums.target > 0, weights, 0)
-        weights = jnp.where(sums.pixels > 0, weights, 0)
         return reduce_cells(losses, weights, self.reduction)
 
 

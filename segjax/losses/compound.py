@@ -21,7 +21,14 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.losses._arguments import ClassWeights, Prediction, check_choice, check_number
+from segjax.losses._arguments import (
+    ClassWeights,
+    Prediction,
+    as_array,
+    check_choice,
+    check_number,
+    element_weights,
+)
 from segjax.losses._cells import (
     CellOptions,
     Cells,
@@ -30,6 +37,7 @@ from segjax.losses._cells import (
     Sums,
     cells_of,
     reduce_cells,
+    scaled,
 )
 from segjax.losses._numerics import log_above, power_from_zero
 from segjax.losses.entropy import (
@@ -64,12 +72,16 @@ def _reduce_samples(
     def alone(arrays: dict[str, Any]) -> Array:
         return loss(cells_of(**{name: x[None] for name, x in arrays.items()}, **options))
 
-    arrays = {"pred": pred, "target": target} | ({} if valid is None else {"valid": valid})
-    each = jax.vmap(alone)(jax.tree.map(jnp.asarray, arrays))
+    given = {"pred": pred, "target": target} | ({} if valid is None else {"valid": valid})
+    arrays = {name: jnp.asarray(as_array(name, x)) for name, x in given.items()}
+    each = jax.vmap(alone)(arrays)
+    if valid is not None:
+        weights = element_weights(arrays["valid"], arrays["pred"].shape).astype(each.dtype)
+        each = each * scaled(weights, range(1, weights.ndim))[1]
     return jnp.sum(each) if reduction == "sum" else each
 
 
-def _dice(cells: Cells, smooth: float) -> Array:
+def _dice(cells: Cells, smooth: ArrayLike) -> Array:
     return dice_of(cells if cells.per_class else replace(cells, class_weights=None), smooth=smooth)
 
 
@@ -80,14 +92,15 @@ def dice_ce(
     dice_weight: float = 1.0,
     ce_weight: float = 1.0,
     label_smoothing: float = 0.0,
-    smooth: float = 1.0,
+    smooth: ArrayLike = 1.0,
     **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return ``dice_weight * Dice + ce_weight * CE``, in [0, inf).
 
     Dice is `dice_prob`; CE is `bce` for multilabel targets (then this is Kaggle's BCE-Dice, with
     over='batch', per_class=False) and `cross_entropy` for multiclass ones (nnU-Net's and MONAI's
-    Dice + CE). class_weights go to both; `classes` has no default.
+    Dice + CE), with its label_smoothing. class_weights go to both, or to CE alone where per_class is
+    False; `classes` has no default.
     """
     check_number("dice_weight", dice_weight)
     check_number("ce_weight", ce_weight)
@@ -106,19 +119,22 @@ def dice_focal(
     *,
     dice_weight: float = 1.0,
     focal_weight: float = 1.0,
-    gamma: float = 2.0,
-    smooth: float = 1.0,
+    gamma: ArrayLike = 2.0,
+    fp_weight: ArrayLike = 1.0,
+    fn_weight: ArrayLike = 1.0,
+    smooth: ArrayLike = 1.0,
     **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return ``dice_weight * Dice + focal_weight * focal``, in [0, inf).
 
-    The parts are `dice_prob` and `focal`; class_weights go to both.
+    The parts are `dice_prob` and `focal`, which gamma, fp_weight and fn_weight are for;
+    class_weights go to both, or to focal alone where per_class is False.
     """
     check_number("dice_weight", dice_weight)
     check_number("focal_weight", focal_weight)
 
     def whole(cells: Cells) -> Array:
-        pixels = focal_of(cells.inputs, gamma, class_weights=cells.class_weights)
+        pixels = focal_of(cells.inputs, gamma, fp_weight, fn_weight, cells.class_weights)
         return dice_weight * _dice(cells, smooth) + focal_weight * pixels
 
     return _reduce_samples(whole, pred, target, **options)
@@ -131,7 +147,7 @@ def exp_log(
     gamma: float = 0.3,
     dice_weight: float = 0.8,
     ce_weight: float = 0.2,
-    smooth: float = 1.0,
+    smooth: ArrayLike = 1.0,
     class_weights: ClassWeights = None,
     **options: Unpack[CellOptions],
 ) -> Array:
@@ -148,7 +164,8 @@ def exp_log(
 
     def whole(cells: Cells) -> Array:
         inputs, sums = cells.inputs, cells.sums()
-        score = sums.tversky(fp_weight=0.5, fn_weight=0.5, smooth=smooth / 2)
+        half = cells.number("smooth", smooth) / 2
+        score = sums.tversky(fp_weight=0.5, fn_weight=0.5, smooth=half)
         dice_term = cells.reduce(power_from_zero(-log_above(score), gamma), sums)
         if inputs.classes == "multilabel":
             losses = power_from_zero(bce_map(inputs, inputs.target), gamma)
@@ -168,7 +185,7 @@ def unified_focal(
     fn_weight: float = 0.6,
     gamma: float = 0.5,
     variant: Variant = "asymmetric",
-    smooth: float = 1.0,
+    smooth: ArrayLike = 1.0,
     **options: Unpack[CellOptions],
 ) -> Array:
     """Return the unified focal loss, ``focal_weight * F + (1 - focal_weight) * T``, in [0, inf).
@@ -184,7 +201,6 @@ def unified_focal(
     check_number("focal_weight", focal_weight, high=1)
     check_number("fn_weight", fn_weight, high=1)
     check_number("gamma", gamma, high=0.999)
-    check_number("smooth", smooth)
     check_choice("variant", variant, ("asymmetric", "symmetric"))
     symmetric = variant == "symmetric"
 
@@ -197,10 +213,11 @@ def unified_focal(
 
 
 def _unified_overlap(
-    cells: Cells, fn_weight: float, gamma: float, symmetric: bool, smooth: float
+    cells: Cells, fn_weight: float, gamma: float, symmetric: bool, smooth: ArrayLike
 ) -> Array:
     """Focal Tversky part: background and the rest per class, then their mean."""
     inputs, sums = cells.inputs, cells.sums()
+    smooth = cells.number("smooth", smooth)
 
     def loss(sums: Sums) -> Array:
         return 1 - sums.tversky(fp_weight=1 - fn_weight, fn_weight=fn_weight, smooth=smooth)
@@ -221,7 +238,7 @@ def _unified_pixels(inputs: Prediction, fn_weight: float, gamma: float, symmetri
         there, not_there = inputs.focused(gamma)
         there = there if symmetric else inputs.terms.nll
         losses = (1 - fn_weight) * (1 - target) * not_there + fn_weight * target * there
-        return reduce_cells(losses, inputs.counted, "mean")
+        return reduce_cells(losses, inputs.weights, "mean")
     if inputs.one_hot:  # one power per pixel instead of one per class
         there, is_back = inputs.nll_there, target[..., 0]
         focused = multiclass_focus(there, gamma)

@@ -36,7 +36,7 @@ from segjax.losses._arguments import (
     class_weight_row,
     prepare,
 )
-from segjax.losses._cells import InputOptions, Reduction, reduce_cells
+from segjax.losses._cells import InputOptions, Reduction, reduce_cells, scaled
 from segjax.losses._numerics import divide
 
 Unit = Literal["pixels", "diagonal"]
@@ -184,16 +184,15 @@ def _fixed(distances: Array, inputs: Prediction, unit: Unit) -> Array:
 def _mean_per_cell(
     values: Array, inputs: Prediction, class_weights: ClassWeights, reduction: Reduction
 ) -> Array:
-    """Average over the pixels that count to [B, C], then reduce."""
+    """Average over the pixels by weight to [B, C], then reduce."""
     axes = tuple(range(1, values.ndim - 1))
     shape = (values.shape[0], values.shape[-1])
     weights = class_weight_row(class_weights, shape, values.dtype)
-    if inputs.counted is None:
+    if inputs.weights is None:
         return reduce_cells(jnp.mean(values, axes), weights, reduction)
-    pixels = jnp.sum(inputs.counted, axes)
-    cells = divide(jnp.sum(values * inputs.counted, axes), pixels, empty=0.0)
-    some = (pixels > 0).astype(values.dtype)
-    return reduce_cells(cells, some if weights is None else some * weights, reduction)
+    pixels, own = scaled(inputs.weights, axes)
+    cells = divide(jnp.sum(values * pixels, axes), jnp.sum(pixels, axes), empty=0.0)
+    return reduce_cells(cells, own if weights is None else own * weights, reduction)
 
 
 def boundary(

@@ -9,7 +9,7 @@ All take the options that `segjax.losses` describes.
 0.5249
 """
 
-from typing import Unpack
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,16 @@ from segjax.losses._arguments import (
     ClassWeights,
     Prediction,
     check_number,
+    class_number,
     class_weight_row,
     prepare,
 )
-from segjax.losses._cells import Cells, InputOptions, Over, Reduction, reduce_cells
-from segjax.losses._numerics import power_from_zero
+from segjax.losses._cells import Cells, InputOptions, Over, Reduction, reduce_cells, scaled
+from segjax.losses._numerics import divide, power_from_zero
+
+
+def _number(name: str, value: ArrayLike, inputs: Prediction) -> Any:
+    return class_number(name, value, inputs.pred.shape, inputs.pred.dtype)
 
 
 def _is_one(weight: ArrayLike) -> bool:
@@ -50,8 +55,8 @@ def reduce_elements(
 ) -> Array:
     """Reduce losses [B, ..., C] of elements, each with the weight of its class."""
     weights = class_weight_row(class_weights, losses.shape, losses.dtype)
-    if inputs.counted is not None:
-        weights = inputs.counted if weights is None else weights * inputs.counted
+    if inputs.weights is not None:
+        weights = inputs.weights if weights is None else weights * inputs.weights
     return reduce_cells(losses, weights, reduction)
 
 
@@ -60,10 +65,10 @@ def reduce_pixels(
 ) -> Array:
     """Reduce losses [B, ...] of pixels, each with the weight of the class that is there."""
     row = class_weight_row(class_weights, inputs.target.shape, losses.dtype)
-    weights = None if inputs.counted is None else inputs.counted[..., 0]
+    weights = None if inputs.weights is None else inputs.weights[..., 0]
     if row is not None:
-        # A pixel that does not count has an all-zero target, so a weight of 0.
-        weights = jnp.sum(inputs.target * row, -1)
+        of_class = jnp.sum(inputs.target * row, -1)
+        weights = of_class if weights is None else of_class * weights
     return reduce_cells(losses, weights, reduction)
 
 
@@ -72,8 +77,8 @@ def bce(
     target: ArrayLike,
     *,
     label_smoothing: float = 0.0,
-    fp_weight: float = 1.0,
-    fn_weight: float = 1.0,
+    fp_weight: ArrayLike = 1.0,
+    fn_weight: ArrayLike = 1.0,
     class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
     **options: Unpack[InputOptions],
@@ -85,9 +90,8 @@ def bce(
     gives [B, ..., C].
     """
     inputs = prepare(pred, target, **options)
-    check_number("fp_weight", fp_weight)
-    check_number("fn_weight", fn_weight)
-    weights = {"fp_weight": fp_weight, "fn_weight": fn_weight}
+    given = {"fp_weight": fp_weight, "fn_weight": fn_weight}
+    weights = {name: _number(name, value, inputs) for name, value in given.items()}
     return entropy_of(inputs, "multilabel", label_smoothing, class_weights, reduction, **weights)
 
 
@@ -97,7 +101,7 @@ def entropy_of(
     label_smoothing: float = 0.0,
     class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
-    **weights: float,
+    **weights: ArrayLike,
 ) -> Array:
     """Return `bce` (multilabel) or `cross_entropy` of arguments that are checked already."""
     check_number("label_smoothing", label_smoothing, high=1)
@@ -131,9 +135,9 @@ def focal(
     target: ArrayLike,
     *,
     classes: Classes = "multilabel",
-    gamma: float = 2.0,
-    fp_weight: float = 1.0,
-    fn_weight: float = 1.0,
+    gamma: ArrayLike = 2.0,
+    fp_weight: ArrayLike = 1.0,
+    fn_weight: ArrayLike = 1.0,
     class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
     **options: Unpack[InputOptions],
@@ -152,21 +156,21 @@ def focal(
 
 def focal_of(
     inputs: Prediction,
-    gamma: float = 2.0,
-    fp_weight: float = 1.0,
-    fn_weight: float = 1.0,
+    gamma: ArrayLike = 2.0,
+    fp_weight: ArrayLike = 1.0,
+    fn_weight: ArrayLike = 1.0,
     class_weights: ClassWeights = None,
     reduction: Reduction = "mean",
 ) -> Array:
     """Return `focal` of arguments that are checked already."""
-    check_number("gamma", gamma)
-    check_number("fp_weight", fp_weight)
-    check_number("fn_weight", fn_weight)
+    fp = _number("fp_weight", fp_weight, inputs)
+    fn = _number("fn_weight", fn_weight, inputs)
     if inputs.classes == "multilabel":
-        there, not_there = inputs.focused(gamma)
-        losses = fn_weight * inputs.target * there + fp_weight * (1 - inputs.target) * not_there
+        there, not_there = inputs.focused(_number("gamma", gamma, inputs))
+        losses = fn * inputs.target * there + fp * (1 - inputs.target) * not_there
         return reduce_elements(losses, inputs, class_weights, reduction)
-    if not (_is_one(fp_weight) and _is_one(fn_weight)):
+    check_number("gamma", gamma)
+    if not (_is_one(fp) and _is_one(fn)):
         raise ConfigError(
             "fp_weight and fn_weight need classes='multilabel'; for multiclass give class_weights"
         )
@@ -196,22 +200,24 @@ def topk(
     """Return the mean cross-entropy of the hardest `fraction` of the pixels, in [0, inf).
 
     Multiclass: of `cross_entropy` per pixel; multilabel: of `bce` per pixel and class. A cell (a
-    sample, or the batch) with n pixels that count takes the ceil(fraction * n) largest; ties at the
-    threshold share alike. 'none' gives [B] or []. Finding the threshold costs a comparison of all
-    pixels per bit of a float. Wu et al. 2016; nnU-Net takes a tenth.
+    sample, or the batch) with n pixels that count takes the ceil(fraction * n) largest, whatever
+    they weigh, and their mean by weight; ties at the threshold share alike. 'none' gives [B] or [].
+    Finding the threshold costs a comparison of all pixels per bit of a float. Wu et al. 2016;
+    nnU-Net takes a tenth.
     """
     check_number("fraction", fraction, high=1, above=True)
     inputs = prepare(pred, target, classes=classes, **options)
-    counted = inputs.counted
+    weights = inputs.weights
     if classes == "multiclass":
         losses = inputs.nll_there
-        counted = None if counted is None else counted[..., 0]
+        weights = None if weights is None else weights[..., 0]
     else:
         losses = bce_map(inputs, inputs.target)
     by_sample = 0 not in Cells(inputs, over).axes
     shape = (losses.shape[0] if by_sample else 1, -1)
     flat = losses.reshape(shape)
-    mask = jnp.ones_like(flat) if counted is None else counted.reshape(shape)
+    weights = None if weights is None else weights.reshape(shape)
+    mask = jnp.ones_like(flat) if weights is None else (weights > 0).astype(flat.dtype)
     pixels = jnp.sum(mask, -1, keepdims=True)
     # A little less before ceil: 0.1 * 50 must be 5 in float32 too.
     count = jnp.clip(jnp.ceil(fraction * pixels - 1e-4), 1, jnp.maximum(pixels, 1))
@@ -220,11 +226,15 @@ def topk(
     at = jnp.where(flat == threshold, mask, 0)
     room = count - jnp.sum(above, -1, keepdims=True)
     share = room / jnp.maximum(jnp.sum(at, -1, keepdims=True), 1)
-    cells = jnp.sum(flat * jax.lax.stop_gradient(above + at * share), -1) / count[:, 0]
-    weights = None if counted is None else (pixels[:, 0] > 0).astype(cells.dtype)
+    chosen, number, own = jax.lax.stop_gradient(above + at * share), count[:, 0], None
+    if weights is not None:
+        weights, own = scaled(weights, (1,))
+        chosen = chosen * weights
+        number = jnp.sum(chosen, -1)
+    cells = divide(jnp.sum(flat * chosen, -1), number, empty=0.0)
     if not by_sample:
-        cells, weights = cells[0], None if weights is None else weights[0]
-    return reduce_cells(cells, weights, reduction)
+        cells, own = cells[0], None if own is None else own[0]
+    return reduce_cells(cells, own, reduction)
 
 
 def _largest(x: Array, count: Array) -> Array:

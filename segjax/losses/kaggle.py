@@ -114,6 +114,6 @@ def combo(
     inputs = cells.inputs
     score = cells.sums().tversky(fp_weight=0.5, fn_weight=0.5, smooth=0.5)
     losses = entropy.bce_map(inputs, inputs.target, fp_weight=1 - alpha)
-    crossed = alpha * reduce_cells(losses, inputs.counted, "mean")
+    crossed = alpha * reduce_cells(losses, inputs.weights, "mean")
     loss = ce_weight * crossed - (1 - ce_weight) * score
     return loss if inputs.valid is None else jnp.where(jnp.any(inputs.valid), loss, 0)

@@ -1,9 +1,9 @@
 """Lovasz losses: the convex surrogate of the Jaccard index. Berman, Triki & Blaschko 2018.
 
 The errors of a cell's pixels are sorted, largest first, and each is weighed by how much the
-Jaccard loss grows when its pixel joins the wrong ones. Cost: a sort of every cell, O(n log n), and
-a scatter of the weights, both in the forward pass. Both losses take the options that
-`segjax.losses` describes.
+Jaccard loss (of the pixels' weights, if they have some) grows when its pixel joins the wrong ones.
+Cost: a sort of every cell, O(n log n), and a scatter of the weights, both in the forward pass. Both
+losses take the options that `segjax.losses` describes.
 
 >>> import numpy as np
 >>> masks = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
@@ -38,27 +38,31 @@ def _cells_last(x: Array, axes: tuple[int, ...]) -> Array:
     return moved.reshape((*moved.shape[: x.ndim - len(axes)], -1))
 
 
-def _surrogate(errors: Array, target: Array, counted: Array | None) -> Array:
+def _surrogate(errors: Array, target: Array, weights: Array | None) -> Array:
     """Return the Lovasz extension of the Jaccard loss at `errors`, over the last axis.
 
     The weights depend on the order alone, so they need no gradient; the order is a permutation,
     undone for them instead of for the errors' gradient.
     """
     fixed = jax.lax.stop_gradient(errors)
-    if counted is not None:  # after all others, and without weight
-        fixed = jnp.where(counted > 0, fixed, -jnp.inf)
+    if weights is not None:  # what does not count comes after all others
+        fixed = jnp.where(weights > 0, fixed, -jnp.inf)
     place = _descending(fixed)
     truth = jnp.take_along_axis(target, place, -1)
+    untruth = 1 - truth
+    if weights is not None:
+        size = jnp.take_along_axis(weights, place, -1)
+        truth, untruth = truth * size, untruth * size
     total = jnp.sum(truth, -1, keepdims=True)
     kept = total - jnp.cumsum(truth, -1)
-    union = total + jnp.cumsum(1 - truth, -1)
+    union = total + jnp.cumsum(untruth, -1)
     # Soft targets can make the union start at 0.
     jaccard = 1 - kept / jnp.maximum(union, jnp.finfo(union.dtype).tiny)
     steps = jnp.diff(jaccard, axis=-1, prepend=jnp.zeros_like(total))
-    weights = jnp.put_along_axis(jnp.zeros_like(steps), place, steps, axis=-1, inplace=False)
-    if counted is not None:
-        weights = weights * counted
-    return jnp.sum(errors * jax.lax.stop_gradient(weights), -1)
+    slopes = jnp.put_along_axis(jnp.zeros_like(steps), place, steps, axis=-1, inplace=False)
+    if weights is not None:
+        slopes = jnp.where(weights > 0, slopes, 0)
+    return jnp.sum(errors * jax.lax.stop_gradient(slopes), -1)
 
 
 def _descending(keys: Array) -> Array:
@@ -82,14 +86,13 @@ def _descending(keys: Array) -> Array:
 
 
 def _reduce(errors: Array, cells: Cells) -> Array:
-    inputs, axes = cells.inputs, cells.axes
-    counted = None if inputs.counted is None else _cells_last(inputs.counted, axes)
-    target = _cells_last(inputs.target, axes)
-    losses = _surrogate(_cells_last(errors, axes), target, counted)
+    weights, axes = cells.weights[0], cells.axes
+    weights = None if weights is None else _cells_last(weights, axes)
+    target = _cells_last(cells.inputs.target, axes)
+    losses = _surrogate(_cells_last(errors, axes), target, weights)
     size = jnp.sum(target, -1)
-    pixels = jnp.ones_like(size) if counted is None else jnp.sum(counted, -1)
     none = jnp.zeros_like(size)
-    return cells.reduce(losses, Sums(size, size, size, pixels, none, none, none))
+    return cells.reduce(losses, Sums(size, size, size, none, none, none, none))
 
 
 def lovasz_hinge(

@@ -30,7 +30,7 @@ def dice_prob(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    smooth: float = 1.0,
+    smooth: ArrayLike = 1.0,
     squared: bool = False,
     **options: Unpack[OverlapOptions],
 ) -> Array:
@@ -43,16 +43,20 @@ def dice_prob(
     return dice_of(cells_of(pred, target, **options), smooth=smooth, squared=squared)
 
 
-def dice_of(cells: Cells, *, smooth: float = 1.0, squared: bool = False) -> Array:
+def dice_of(cells: Cells, *, smooth: ArrayLike = 1.0, squared: bool = False) -> Array:
     """Return `dice_prob` of arguments that are checked already."""
-    check_number("smooth", smooth)
+    smooth = cells.number("smooth", smooth)
     sums = cells.sums(squared=squared)
     score = divide(2 * sums.both + smooth, sums.pred + sums.target + smooth, empty=1.0)
     return cells.reduce(1 - score, sums)
 
 
 def jaccard(
-    pred: ArrayLike, target: ArrayLike, *, smooth: float = 1.0, **options: Unpack[OverlapOptions]
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    smooth: ArrayLike = 1.0,
+    **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return the Jaccard (IoU) loss, ``1 - (I + s) / (P + T - I + s)``, in [0, 1].
 
@@ -65,9 +69,9 @@ def tversky(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    fp_weight: float = 0.3,
-    fn_weight: float = 0.7,
-    smooth: float = 1.0,
+    fp_weight: ArrayLike = 0.3,
+    fn_weight: ArrayLike = 0.7,
+    smooth: ArrayLike = 1.0,
     **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return the Tversky loss, ``1 - (I + s) / (I + fp_weight FP + fn_weight FN + s)``, in [0, 1].
@@ -83,10 +87,10 @@ def focal_tversky(
     pred: ArrayLike,
     target: ArrayLike,
     *,
-    exponent: float = 0.75,
-    fp_weight: float = 0.3,
-    fn_weight: float = 0.7,
-    smooth: float = 1.0,
+    exponent: ArrayLike = 0.75,
+    fp_weight: ArrayLike = 0.3,
+    fn_weight: ArrayLike = 0.7,
+    smooth: ArrayLike = 1.0,
     **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return the focal Tversky loss, ``(1 - TI) ** exponent``, in [0, 1].
@@ -94,29 +98,31 @@ def focal_tversky(
     TI is the index of `tversky`. exponent is 1 / gamma of Abraham & Khan 2019 (their gamma is 4/3)
     and gamma of Kaggle. Its gradient is finite at TI = 1 for exponents below 1 too.
     """
-    check_number("exponent", exponent, above=True)
-    check_number("fp_weight", fp_weight)
-    check_number("fn_weight", fn_weight)
-    check_number("smooth", smooth)
     cells = cells_of(pred, target, **options)
+    exponent = cells.number("exponent", exponent, above=True)
+    given = {"fp_weight": fp_weight, "fn_weight": fn_weight, "smooth": smooth}
     sums = cells.sums()
-    loss = 1 - sums.tversky(fp_weight=fp_weight, fn_weight=fn_weight, smooth=smooth)
+    loss = 1 - sums.tversky(**{name: cells.number(name, value) for name, value in given.items()})
     if not (isinstance(exponent, (int, float)) and exponent == 1):
         loss = power_from_zero(loss, exponent)
     return cells.reduce(loss, sums)
 
 
 def log_cosh_dice(
-    pred: ArrayLike, target: ArrayLike, *, smooth: float = 1.0, **options: Unpack[OverlapOptions]
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    smooth: ArrayLike = 1.0,
+    **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return log-cosh Dice, ``log(cosh(Dice))``, in [0, 0.434].
 
     Dice is `dice_prob` of the same cell. Jadon 2020.
     """
-    check_number("smooth", smooth)
     cells = cells_of(pred, target, **options)
     sums = cells.sums()
-    index = sums.tversky(fp_weight=0.5, fn_weight=0.5, smooth=smooth / 2)
+    half = cells.number("smooth", smooth) / 2
+    index = sums.tversky(fp_weight=0.5, fn_weight=0.5, smooth=half)
     # log(cosh(x)), exact near 0
     return cells.reduce(jnp.log1p(jnp.square(jnp.sinh(1 - index))) / 2, sums)
 
@@ -142,18 +148,25 @@ def generalized_dice(
     smallest = jnp.where(jnp.isfinite(smallest), smallest, 1)
     weights = jnp.square(smallest / jnp.where(present, sums.target, 1))
     weights = jnp.where(present, weights, 0 if skip else 1)
+    cell, each = None, cells.weights[1]
+    if each is not None:
+        cell = jnp.max(each, -1)
+        weights = weights * each / jnp.where(cell > 0, cell, 1)[..., None]
     top = 2 * jnp.sum(weights * sums.both, -1) + smooth
     bottom = jnp.sum(weights * (sums.pred + sums.target), -1) + smooth
     loss = 1 - divide(top, bottom, empty=1.0)
-    counts = None
-    if cells.inputs.valid is not None or skip:
-        counts = jnp.any(sums.pixels > 0, -1)
-        counts = (counts & jnp.any(present, -1) if skip else counts).astype(loss.dtype)
-    return reduce_cells(loss, counts, cells.reduction)
+    if skip:
+        some = jnp.any(present, -1).astype(loss.dtype)
+        cell = some if cell is None else some * cell
+    return reduce_cells(loss, cell, cells.reduction)
 
 
 def mcc(
-    pred: ArrayLike, target: ArrayLike, *, smooth: float = 1.0, **options: Unpack[OverlapOptions]
+    pred: ArrayLike,
+    target: ArrayLike,
+    *,
+    smooth: ArrayLike = 1.0,
+    **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return one minus the Matthews correlation coefficient of soft counts, in [0, 2].
 
@@ -163,8 +176,8 @@ def mcc(
     makes any prediction of an empty target cost 1 with no gradient. smooth must be above 0.
     Abhishek & Hamarneh 2021.
     """
-    check_number("smooth", smooth, above=True)
     cells = cells_of(pred, target, **options)
+    smooth = cells.number("smooth", smooth, above=True)
     sums = cells.sums()
     # As shares of the pixels, so that the products stay far from the ends of float32.
     total = sums.pixels + 2 * smooth

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from segjax.losses._arguments import broadcast_valid, check_number, compared
-from segjax.losses._cells import Reduction, reduce_cells
+from segjax.losses._arguments import check_number, compared, element_weights
+from segjax.losses._cells import Reduction, reduce_cells, scaled
 
 
 def mse(
@@ -37,8 +37,8 @@ def mse(
     p, t = compared(pred, target)
     if valid is None:
         return reduce_cells(jnp.square(p - t), None, reduction)
-    mask = broadcast_valid(valid, p.shape)
-    return reduce_cells(jnp.square(jnp.where(mask, p - t, 0)), mask.astype(p.dtype), reduction)
+    weights = element_weights(valid, p.shape).astype(p.dtype)
+    return reduce_cells(jnp.square(jnp.where(weights > 0, p - t, 0)), weights, reduction)
 
 
 def dice(
@@ -69,11 +69,13 @@ def dice(
     """
     p, t = compared(pred, target)
     check_number("smooth", smooth, above=True)
-    if valid is not None:
-        mask = broadcast_valid(valid, p.shape)
-        p, t = jnp.where(mask, p, 0), jnp.where(mask, t, 0)
-    loss = 1 - 2 * jnp.sum(p * t) / (jnp.sum(p * p) + jnp.sum(t * t) + smooth)
-    return loss if valid is None else jnp.where(jnp.any(mask), loss, 0)
+    if valid is None:
+        return 1 - 2 * jnp.sum(p * t) / (jnp.sum(p * p) + jnp.sum(t * t) + smooth)
+    weights = element_weights(valid, p.shape).astype(p.dtype)
+    p, t = jnp.where(weights > 0, p, 0), jnp.where(weights > 0, t, 0)
+    weights, mean = scaled(weights, range(p.ndim))
+    both, *squares = (jnp.sum(weights * product) for product in (p * t, p * p, t * t))
+    return jnp.where(mean > 0, 1 - 2 * both / (sum(squares) + smooth), 0)
 
 
 def combo(

@@ -17,7 +17,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.losses._arguments import check_number
 from segjax.losses._cells import OverlapOptions, cells_of
 from segjax.losses._numerics import divide
 
@@ -124,7 +123,7 @@ def cldice(
     target: ArrayLike,
     *,
     iterations: int = 3,
-    smooth: float = 1.0,
+    smooth: ArrayLike = 1.0,
     **options: Unpack[OverlapOptions],
 ) -> Array:
     """Return clDice, ``1 - 2 Tprec Tsens / (Tprec + Tsens)``, in [0, 1].
@@ -136,14 +135,15 @@ def cldice(
     ten passes over the arrays, forward and backward. The options are those that `segjax.losses`
     describes; pixels that do not count are background to both skeletons.
     """
-    check_number("smooth", smooth)
     cells = cells_of(pred, target, **options)
-    probs, t, counted = cells.inputs.probs, cells.inputs.target, cells.inputs.counted
-    if counted is not None:
-        probs = probs * counted
+    smooth = cells.number("smooth", smooth)
+    probs, t, weights = cells.inputs.probs, cells.inputs.target, cells.weights[0]
+    if cells.inputs.valid is not None:
+        probs = jnp.where(cells.inputs.valid, probs, 0)
 
     def covered(line: Array, mask: Array) -> Array:
         """Return the share of a centre line that lies in a mask."""
+        line = line if weights is None else line * weights
         top, bottom = jnp.sum(line * mask, cells.axes), jnp.sum(line, cells.axes)
         return divide(top + smooth, bottom + smooth, empty=1.0)
 

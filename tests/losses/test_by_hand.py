@@ -45,7 +45,7 @@ FOCUSED3 = (0.4 * 0.3**0.5 * FIRST + 0.6 * 0.5**0.5 * SECOND) / 2
 PLAIN3 = (0.4 * 0.3**0.5 * FIRST + 0.6 * SECOND) / 2
 FORE3 = sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)
 SYMMETRIC = {"variant": "symmetric"}
-MULTILABEL = {"classes": "multilabel"}
+MULTILABEL, MULTICLASS = {"classes": "multilabel"}, {"classes": "multiclass"}
 SMOOTHED = (0.9 * HIT - 0.1 * (log(0.2) + log(0.4)) + 0.9 * MISS) / 2
 
 
@@ -128,10 +128,70 @@ def test_value_on_two_pixels(loss, settings, expected):
 )
 def test_value_with_three_classes_that_exclude_each_other(loss, settings, expected):
     if loss is not losses.cross_entropy:
-        settings = {"classes": "multiclass"} | settings
+        settings = MULTICLASS | settings
     for target in (LABELS, np.eye(3, dtype=np.float32)[LABELS]):
         result = loss(P3, target, pred_is="probs", **settings)
         np.testing.assert_allclose(result, expected, rtol=2e-6)
+
+
+# The object's pixel weighs three times as much as the other; in a cell 1.5 and 0.5.
+THREE_TO_ONE = np.array([[[3.0, 1.0]]])
+TP, FP, FN, TN = 1.2 + 1, 0.5 * 0.4, 1.5 * 0.2, 0.5 * 0.6 + 1
+TOGETHER = {"classes": "multiclass", "per_class": False}
+MIXED3 = (-2 * log(0.7) - 3 * log(0.5) - log(1 - 0.1)) / 6
+FOUND3 = (-2 * log(0.7) - 3 * log(0.5)) / 6
+# Class by class: 0.7, 0 and 0.5 right, 0.3, 0.4 and 0.1 made up, 0.3, 0 and 0.5 missed.
+FP_FN = {"fp_weight": [1, 2, 0], "fn_weight": [0, 1, 3]}
+TVERSKY3 = (0.3 / 2 + 0.8 / 1.8 + 1.5 / 3) / 3
+ROOTS = sqrt((TP + FP) * (TP + FN)) * sqrt((TN + FP) * (TN + FN))
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings", "expected"),
+    [
+        (losses.mse, {}, (3 * 0.2**2 + 0.4**2) / 4),
+        (losses.dice, {"smooth": 1e-9}, 1 - 2 * 1.2 / (1.5 * 0.64 + 0.5 * 0.16 + 1.5)),
+        (losses.bce, {}, (3 * HIT + MISS) / 4),
+        (losses.bce, {"reduction": "sum"}, 3 * HIT + MISS),
+        (losses.focal, {}, (3 * 0.04 * HIT + 0.16 * MISS) / 4),
+        (losses.topk, {**MULTILABEL, "fraction": 1.0}, (3 * HIT + MISS) / 4),
+        (losses.topk, {**MULTILABEL, "fraction": 0.5}, MISS),
+        (losses.dice_prob, {}, 1 - (2.4 + 1) / (1.4 + 1.5 + 1)),
+        (losses.dice_prob, {"squared": True}, 1 - 3.4 / (1.5 * 0.64 + 0.5 * 0.16 + 1.5 + 1)),
+        (losses.tversky, {}, 1 - 2.2 / (2.2 + 0.3 * 0.2 + 0.7 * 0.3)),
+        (losses.mcc, {}, 1 - (TP * TN - FP * FN) / ROOTS),
+        # errors 0.4 (background, a quarter of the union) and 0.2
+        (losses.lovasz_softmax, MULTILABEL, 0.4 / 4 + 0.2 * 3 / 4),
+        (losses.hausdorff, {}, (3 * 0.04 + 0.16) * 2 / 4),
+        (losses.dice_focal, {"fn_weight": 5}, 1 - 3.4 / 3.9 + (15 * 0.04 * HIT + 0.16 * MISS) / 4),
+        # the centre line of either is the object's pixel
+        (losses.cldice, {"iterations": 0}, 1 - 2 / (1 + 2.5 / 2.2)),
+    ],
+)
+def test_value_on_two_pixels_that_weigh_three_to_one(loss, settings, expected):
+    if loss not in (losses.mse, losses.dice):
+        settings = settings | {"pred_is": "probs"}
+    for weights in (THREE_TO_ONE, THREE_TO_ONE[..., None].tolist()):
+        np.testing.assert_allclose(loss(P, T, valid=weights, **settings), expected, rtol=2e-6)
+
+
+def test_weights_of_classes_and_samples():
+    one_hot, probs = np.eye(3, dtype=np.float32)[LABELS], {"pred_is": "probs"}
+    for loss, target, settings, expected in (
+        # of all classes together: 1, 2 and 0 in place of their sum
+        (losses.dice_prob, LABELS, {**TOGETHER, "class_weights": [1, 2, 0]}, 1 - 2.4 / 3.8),
+        (losses.bce, one_hot, {"fn_weight": [2, 5, 3], "fp_weight": [0, 0, 1]}, MIXED3),
+        (losses.focal, one_hot, {"gamma": 0, "fn_weight": [2, 5, 3], "fp_weight": 0}, FOUND3),
+        (losses.tversky, LABELS, {**MULTICLASS, **FP_FN}, TVERSKY3),
+    ):
+        np.testing.assert_allclose(loss(P3, target, **settings, **probs), expected, rtol=2e-6)
+    two, both = np.concatenate([P, 1 - P]), np.concatenate([T, T])
+    for loss, settings in ((losses.dice_prob, {}), (losses.dice_ce, MULTILABEL)):
+        how = {**settings, **probs, "valid": [1.0, 3.0]}
+        one, other = (float(loss(p, T, **settings, **probs)) for p in (P, 1 - P))
+        np.testing.assert_allclose(loss(two, both, **how), (one + 3 * other) / 4, rtol=1e-6)
+        each = loss(two, both, reduction="none", **how)
+        np.testing.assert_allclose(np.ravel(each), [one, 3 * other], rtol=1e-6)
 
 
 def test_generalized_dice_by_inverse_squared_size_and_lovasz_hinge_on_three_pixels():

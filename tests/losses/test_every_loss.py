@@ -17,6 +17,7 @@ from segjax.losses import make_loss
 NAMES = sorted(LOSSES)
 LOWEST = {"kaggle_combo": -0.5}  # of a perfect prediction; 0 for the others
 BELOW_ZERO = ("boundary", "boundary_softmax")  # bounded by the mask, not by 0
+OF_THE_BATCH = {"dice", "combo", *(name for name in NAMES if name.startswith("kaggle"))}
 SHAPE = (2, 6, 6, 3)
 # Most of a test's time is LLVM's; its optimised code runs in all other tests of the losses.
 _jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -126,8 +127,9 @@ def test_edges(name):
     outputs, targets = _example(reads)
     empty = np.zeros_like(targets)
     full = np.ones_like(targets) if reads == "softmax" else np.full_like(targets, targets.max())
-    all_valid, none_valid = np.ones(SHAPE[:-1], bool), np.zeros(SHAPE[:-1], bool)
-    half = none_valid.copy()
+    all_valid, none_valid = np.ones(SHAPE[:-1]), np.zeros(SHAPE[:-1])
+    half, first = np.zeros(SHAPE[:-1], bool), np.zeros(SHAPE[:-1])
+    first[0] = 1
     half[0, 3:] = True
     unknown = np.where(half[..., None], outputs, np.nan)
     stripe = empty.copy()
@@ -146,6 +148,10 @@ def test_edges(name):
         "samples swapped": (outputs[::-1], targets[::-1], all_valid),
         "flipped": (outputs[:, :, ::-1], targets[:, :, ::-1], all_valid),
         "plain": (outputs, targets, all_valid),
+        "the first sample": (outputs, targets, first),
+        "the second sample": (outputs, targets, 1 - first),
+        "the second weighs three times as much": (outputs, targets, 3 - 2 * first),
+        "all weigh three": (outputs, targets, 3 * all_valid),
     }
     if reads == "softmax":
         gone = np.where(np.arange(SHAPE[-1]) == 0, -np.inf, outputs)
@@ -189,8 +195,12 @@ def test_edges(name):
     for other in ("known", "otherwise"):
         found = value[f"half valid, rest {other}"]
         np.testing.assert_allclose(value["half valid, rest unknown"], found, rtol=1e-6)
-    for same in (value["samples swapped"], value["flipped"]):
+    for same in (value["samples swapped"], value["flipped"], value["all weigh three"]):
         np.testing.assert_allclose(same, value["plain"], rtol=2e-5)
+    if name not in OF_THE_BATCH:
+        expected = (value["the first sample"] + 3 * value["the second sample"]) / 4
+        found = value["the second weighs three times as much"]
+        np.testing.assert_allclose(found, expected, rtol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["mcc", "mcc_softmax", "exp_log_softmax", "dice_prob", "tversky"])

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import pathlib
 from typing import get_args
 
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from segjax.loss_table import LOSSES, PARAMETERS, spec
 from segjax.losses import combo, dice, linear_weight, make_loss, mse
 
 FAMILIES = ("regression", "entropy", "overlap", "compound", "lovasz", "distance", "topology")
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "losses.md"
 PRED = np.array([[[[1.0], [2.0]], [[3.0], [0.5]]]], np.float32)
 TARGET = np.array([[[[0.0], [2.0]], [[1.0], [0.0]]]], np.float32)
 
@@ -94,3 +96,18 @@ def test_what_sorts_or_measures_distances_says_so():
     dear = ("topk", "lovasz", "kaggle_lovasz", "boundary", "hausdorff", "cldice")
     assert all(row.cost for name, row in LOSSES.items() if name.startswith(dear))
     assert not any(LOSSES[name].cost for name in ("mse", "dice", "combo", "bce", "dice_prob"))
+
+
+def test_the_page():
+    found = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
+    assert found.attempted == 7
+    assert found.failed == 0
+
+
+def test_help_tells_every_argument():
+    for row in LOSSES.values():
+        family, name = row.function.split(".")
+        if family not in ("regression", "kaggle"):
+            loss = getattr(losses, name)
+            told = loss.__doc__.replace("see `segjax.losses`", losses.__doc__)
+            assert [key for key in _keywords(loss) if key not in told] == [], name

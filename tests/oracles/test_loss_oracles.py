@@ -38,6 +38,7 @@ def first(x):
     return torch.tensor(np.moveaxis(np.asarray(x), -1, 1).copy())
 
 
+HEAVY = RNG.uniform(0, 3, LABELS.shape).astype(np.float32) * (RNG.uniform(size=LABELS.shape) < 0.8)
 X, Y, Y1, YL = first(LOGITS), first(MASKS), first(ONE_HOT), torch.tensor(LABELS)
 F = torch.nn.functional
 # A target of ours, and as the other side wants it.
@@ -81,12 +82,24 @@ def smp_lovasz_hinge(*pair):
     return smp.LovaszLoss("binary", per_image=True)(*(t.permute(0, 2, 3, 1) for t in pair))
 
 
+def weighed(entropies):
+    return (torch.tensor(HEAVY) * entropies).sum() / HEAVY.sum()
+
+
 BCE, CE = torch.nn.BCEWithLogitsLoss, torch.nn.CrossEntropyLoss
 DICE, DICE_EACH = monai.DiceLoss, monai.DiceLoss(**SIGMOID, reduction="none")
 # Loss, targets, keywords and what it equals for the same logits.
 EQUAL = [
     ("bce", M, {}, BCE()),
-    ("bce", M, {"fn_weight": 3.0}, BCE(pos_weight=torch.full((4, 1, 1), 3.0))),
+    ("bce", M, {"fn_weight": WEIGHTS}, BCE(pos_weight=torch.tensor(WEIGHTS).view(4, 1, 1))),
+    (
+        *("bce", M, {"valid": HEAVY}),
+        lambda x, y: BCE(weight=torch.tensor(HEAVY)[:, None])(x, y) / HEAVY.mean(),
+    ),
+    (
+        *("cross_entropy", L, {"valid": HEAVY}),
+        lambda x, y: weighed(F.cross_entropy(x, y, reduction="none")),
+    ),
     # SMP: t (1 - e) + (1 - t) e, twice the usual smoothing of t (1 - e) + e / 2
     ("bce", M, {"label_smoothing": 0.2}, smp.SoftBCEWithLogitsLoss(smooth_factor=0.1)),
     ("cross_entropy", L, {"class_weights": WEIGHTS}, CE(weight=torch.tensor(WEIGHTS))),
@@ -128,6 +141,10 @@ EQUAL = [
     ("focal", M, {"gamma": 1.5}, monai.FocalLoss(gamma=1.5)),
     ("focal", M, {"fn_weight": 0.25, "fp_weight": 0.75}, smp.FocalLoss("multilabel", alpha=0.25)),
     ("dice_focal", M, {"focal_weight": 2.0}, monai.DiceFocalLoss(**SIGMOID, lambda_focal=2.0)),
+    (
+        *("dice_focal", M, {"fn_weight": 0.25, "fp_weight": 0.75}),
+        monai.DiceFocalLoss(**SIGMOID, alpha=0.25),
+    ),
     ("dice_ce", L1, {**MULTICLASS, "ce_weight": 0.5}, monai.DiceCELoss(**SOFTMAX, lambda_ce=0.5)),
     ("hausdorff", M, {"power": 2.0}, monai.HausdorffDTLoss(sigmoid=True, include_background=True)),
     ("lovasz_hinge", M, {"per_class": False}, smp_lovasz_hinge),
