@@ -99,7 +99,7 @@ def dice_ce(
 
     Dice is `dice_prob`; CE is `bce` for multilabel targets (then this is Kaggle's BCE-Dice, with
     over='batch', per_class=False) and `cross_entropy` for multiclass ones (nnU-Net's and MONAI's
-    Dice + CE), with its label_smoothing. class_weights go to both, or to CE alone where per_class is
+    Dice + CE), with its label_smoothing. class_weights go to both, or to CE alone if per_class is
     False; `classes` has no default.
     """
     check_number("dice_weight", dice_weight)
@@ -192,11 +192,11 @@ def unified_focal(
 
     F is a focal loss that weighs the foreground by fn_weight (the paper's delta) and the background
     by 1 - fn_weight; T the mean of ``(1 - TI) ** (1 - gamma)`` over background and foreground, TI
-    the Tversky index with fn_weight and fp_weight = 1 - fn_weight. 'asymmetric' takes the focus
-    ``(1 - p) ** gamma`` off the foreground in F and the exponent off the background in T, so that
-    rare classes are not suppressed; 'symmetric' has both everywhere. Multilabel: each channel has
-    its own background, 1 - p. Multiclass: channel 0 is the background. gamma is below 1.
-    Yeung et al. 2022.
+    the Tversky index with fn_weight and fp_weight = 1 - fn_weight. The variant 'asymmetric' takes
+    the focus ``(1 - p) ** gamma`` off the foreground in F and the exponent off the background in T,
+    so that rare classes are not suppressed; 'symmetric' has both everywhere. Multilabel: each
+    channel has its own background, 1 - p. Multiclass: channel 0 is the background. gamma is below
+    1. Yeung et al. 2022.
     """
     check_number("focal_weight", focal_weight, high=1)
     check_number("fn_weight", fn_weight, high=1)

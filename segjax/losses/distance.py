@@ -243,7 +243,7 @@ def hausdorff(
 
     d_t and d_p are `distance_field` of the target and of the prediction, the latter a mask where
     p is above 0.5, recomputed at each call and held fixed in the gradient. In [0, 2 D^power], D the
-    diagonal. Arguments as `boundary`; target_map is `distance_field` of the target. Karimi &
+    diagonal. unit as in `boundary`; target_map is `distance_field` of the target, or None. Karimi &
     Salcudean 2019, equation 8.
     """
     check_number("power", power)

@@ -131,9 +131,10 @@ def cldice(
     With S the soft skeleton, ``Tprec = (sum(S(p) t) + s) / (sum(S(p)) + s)`` and
     ``Tsens = (sum(S(t) p) + s) / (sum(S(t)) + s)``. It is meant as a part of a sum with Dice, for
     thin and branching things: the paper's loss is ``0.5*dice_prob+0.5*cldice``. Alone it is blind
-    to a prediction that fills the whole image, which has no centre line. Each iteration costs some
-    ten passes over the arrays, forward and backward. The options are those that `segjax.losses`
-    describes; pixels that do not count are background to both skeletons.
+    to a prediction that fills the whole image, which has no centre line. Each of the iterations (at
+    least half the widest object) costs some ten passes over the arrays, forward and backward. The
+    options are those that `segjax.losses` describes; pixels that do not count are background to
+    both skeletons.
     """
     cells = cells_of(pred, target, **options)
     smooth = cells.number("smooth", smooth)

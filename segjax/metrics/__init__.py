@@ -8,9 +8,10 @@ from segjax.metrics.boundary import (
     boundary_f1,
     hausdorff,
     hd95,
+    surface_dice,
     surface_distances,
 )
-from segjax.metrics.counts import Counts, count, merge_hosts
+from segjax.metrics.counts import Counts, confusion_matrix, count, merge_hosts
 from segjax.metrics.objects import (
     HIDDEN_LIMITS,
     SIZE_LIMITS,
@@ -31,6 +32,8 @@ from segjax.metrics.scores import (
     SCORES,
     accuracy,
     dice,
+    f_beta,
+    generalized_dice,
     iou,
     mcc,
     mean_over_images,
@@ -42,8 +45,8 @@ from segjax.metrics.scores import (
 __all__ = [
     "HIDDEN_LIMITS", "SCORES", "SIZE_LIMITS", "BoundaryCounts", "Counts", "ObjectCounts", "Objects",
     "PanopticCounts", "SurfaceDistances", "accuracy", "assd", "boundary_count", "boundary_f1",
-    "count", "count_objects", "dice", "hausdorff", "hd95", "iou", "match_objects", "mcc",
-    "mean_over_images", "merge_hosts", "object_recall", "panoptic_count", "panoptic_quality",
-    "precision", "recall", "recognition_quality", "segmentation_quality", "specificity",
-    "surface_distances",
+    "confusion_matrix", "count", "count_objects", "dice", "f_beta", "generalized_dice", "hausdorff",
+    "hd95", "iou", "match_objects", "mcc", "mean_over_images", "merge_hosts", "object_recall",
+    "panoptic_count", "panoptic_quality", "precision", "recall", "recognition_quality",
+    "segmentation_quality", "specificity", "surface_dice", "surface_distances",
 ]  # fmt: skip

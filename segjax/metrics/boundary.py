@@ -14,7 +14,7 @@ image can lack an outline:
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
 Missing = Literal["inf", "diagonal", "skip"]
+Direction = Literal["both", "pred_to_target", "target_to_pred"]
+
+_COLUMNS = ("hausdorff", "hd95", "assd")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ def boundary_count(
     pred: Any,
     target: Any,
     *,
-    tolerance: float = 2.0,
+    tolerance: float | Sequence[float] = 2.0,
     spacing: float | tuple[float, float] = 1.0,
     valid: Any = None,
 ) -> BoundaryCounts:
@@ -64,7 +67,8 @@ def boundary_count(
     Args:
         pred: bool or integer [N, H, W, C], on where not 0.
         target: the same shape.
-        tolerance: the largest distance that counts as near, in units of ``spacing``; at least 0.
+        tolerance: the largest distance that counts as near, in units of ``spacing``; at least 0;
+            one number, or one for each class.
         spacing: size of a pixel, or its height and width.
         valid: bool [N, H, W]; boundary pixels at or beside an invalid pixel are left out.
 
@@ -81,66 +85,99 @@ def boundary_count(
     >>> hausdorff(surface_distances(pred, target)).tolist()
     [1.0]
     """
-    if not tolerance >= 0:
+    if not np.all(np.asarray(tolerance) >= 0):
         raise ConfigError(f"boundary_count: tolerance must be at least 0, got {tolerance}")
     outlines, size = _outlines(pred, target, valid, spacing, caller="boundary_count")
     pixels = outlines.sum(axis=(2, 3), dtype=np.int64)
     near = np.zeros_like(pixels)
-    reach = tolerance * (1 + 1e-9)  # distances carry rounding: 3 * 0.1 must count as within 0.3
+    if np.shape(tolerance) not in ((), pixels.shape[2:]):
+        raise ConfigError(
+            f"boundary_count: tolerance={tolerance}: give one, or one for each of "
+            f"{pixels.shape[2]} classes"
+        )
+    # distances carry rounding: 3 * 0.1 must count as within 0.3
+    reach = np.broadcast_to(np.multiply(tolerance, 1 + 1e-9), pixels.shape[2:])
     for index, *ways in _distances(outlines, size):
-        near[:, *index] = [np.count_nonzero(way <= reach) for way in ways]
+        near[:, *index] = [np.count_nonzero(way <= reach[index[1]]) for way in ways]
     return BoundaryCounts(near[0], pixels[0], near[1], pixels[1])
 
 
-def boundary_f1(
-    counts: BoundaryCounts,
-    *,
-    average: Average = "none",
-    absent: Absent = "skip",
-    over: Over = "set",
-) -> Any:
+_NEAR_ARGUMENTS = """
+Args:
+    counts: from :func:`boundary_count`.
+    average: as for :func:`segjax.metrics.iou`; ``'weighted'`` weighs by the target's boundary
+        pixels.
+    absent: what a class scores that has no boundary in either mask.
+    over: ``'set'`` pools the boundary pixels of all images, ``'image'`` keeps images apart.
+
+Returns:
+    float64 [C] or [N, C], without C for an average.
+
+Raises:
+    ConfigError: for an unknown choice, or ``over='image'`` on summed counts.
+"""
+
+
+def _near(formula: Callable[..., tuple[np.ndarray, np.ndarray]]) -> Callable[..., Any]:
+    """Make (near, drawn, hit, true) -> (num, den) a score."""
+
+    def ratio(near: np.ndarray, drawn: np.ndarray, hit: np.ndarray, true: np.ndarray) -> Ratio:
+        return Ratio(*formula(near, drawn, hit, true), gone=drawn + true == 0, weight=true)
+
+    def score(
+        counts: BoundaryCounts,
+        *,
+        average: Average = "none",
+        absent: Absent = "skip",
+        over: Over = "set",
+    ) -> Any:
+        check_choice("over", over, Over)
+        if over == "image" and counts.pred_all.ndim < 2:
+            raise ConfigError("over='image' needs counts that were not summed over images")
+        leaves = (counts.total() if over == "set" else counts).leaves()
+        return score_classes(ratio, leaves, average=average, absent=absent)
+
+    return described(score, formula, _NEAR_ARGUMENTS)
+
+
+@_near
+def boundary_f1(near: Any, drawn: Any, hit: Any, true: Any) -> tuple[Any, Any]:
     """Return the boundary F1 score, 2 P R / (P + R), in [0, 1].
 
     P is the share of predicted boundary pixels near the target's boundary, R the share of the
     target's boundary pixels near the predicted one (Csurka et al., "What is a good evaluation
     measure for semantic segmentation?", BMVC 2013; they average over images, which is
     ``over='image'`` and :func:`segjax.metrics.mean_over_images`).
-
-    Args:
-        counts: from :func:`boundary_count`.
-        average: as for :func:`segjax.metrics.iou`; ``'weighted'`` weighs by the target's boundary
-            pixels.
-        absent: what a class scores that has no boundary in either mask.
-        over: ``'set'`` pools the boundary pixels of all images, ``'image'`` keeps images apart.
-
-    Returns:
-        float64 [C] or [N, C], without C for an average.
-
-    Raises:
-        ConfigError: for an unknown choice, or ``over='image'`` on summed counts.
     """
-    check_choice("over", over, Over)
-    if over == "image" and counts.pred_all.ndim < 2:
-        raise ConfigError("over='image' needs counts that were not summed over images")
+    return 2 * near * hit, near * true + hit * drawn
 
-    def f1(near: np.ndarray, drawn: np.ndarray, hit: np.ndarray, true: np.ndarray) -> Ratio:
-        return Ratio(2 * near * hit, near * true + hit * drawn, gone=drawn + true == 0, weight=true)
 
-    leaves = (counts.total() if over == "set" else counts).leaves()
-    return score_classes(f1, leaves, average=average, absent=absent)
+@_near
+def surface_dice(near: Any, drawn: Any, hit: Any, true: Any) -> tuple[Any, Any]:
+    """Return normalised surface Dice (NSD), the share of both boundaries that is near, in [0, 1].
+
+    Near is within the ``tolerance`` of :func:`boundary_count`; boundary pixels of both masks are
+    pooled. As MONAI; DeepMind's surface-distance weighs the outline's elements by their lengths.
+
+    Source: Nikolov et al., "Clinically applicable segmentation of head and neck anatomy for
+    radiotherapy", 2021.
+    """
+    return near + hit, drawn + true
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SurfaceDistances:
     """Distances between outlines per image and class, float64 [N, C], in units of ``spacing``.
 
-    NaN where neither mask has an outline, infinity where one has none. ``diagonal`` is the
+    NaN where neither mask has an outline, infinity where one has none. ``directed`` has the same
+    three from the prediction's outline to the target's and back, [2, 3, N, C]; ``diagonal`` is the
     length of the image's diagonal.
     """
 
     hausdorff: np.ndarray
     hd95: np.ndarray
     assd: np.ndarray
+    directed: np.ndarray
     diagonal: float
 
     @classmethod
@@ -148,8 +185,10 @@ class SurfaceDistances:
         """Return the distances of all parts' images; the images must be of one size."""
         if len({part.diagonal for part in parts}) != 1:
             raise ConfigError("SurfaceDistances.concatenate: needs parts with one image size")
-        names = ("hausdorff", "hd95", "assd")
-        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        columns = {
+            name: np.concatenate([getattr(part, name) for part in parts], axis=-2)
+            for name in (*_COLUMNS, "directed")
+        }
         return cls(**columns, diagonal=parts[0].diagonal)
 
 
@@ -178,15 +217,14 @@ def surface_distances(
     """
     outlines, size = _outlines(pred, target, valid, spacing, caller="surface_distances")
     exists = outlines.any(axis=(0, 2, 3))
-    found = np.stack([np.where(exists, np.inf, np.nan)] * 3)
-    for index, there, back in _distances(outlines, size):
-        found[:, *index] = (
-            max(there.max(), back.max()),
-            max(np.percentile(there, 95), np.percentile(back, 95)),
-            np.concatenate([there, back]).mean(),
-        )
+    directed = np.tile(np.where(exists, np.inf, np.nan), (2, 3, 1, 1))
+    pooled = directed[0, 2].copy()
+    for index, *ways in _distances(outlines, size):
+        directed[:, :, *index] = [(w.max(), np.percentile(w, 95), w.mean()) for w in ways]
+        pooled[index] = np.concatenate(ways).mean()
+    larger = directed.max(axis=0)
     diagonal = float(np.hypot(*(size * outlines.shape[2:4])))
-    return SurfaceDistances(found[0], found[1], found[2], diagonal)
+    return SurfaceDistances(larger[0], larger[1], pooled, directed, diagonal)
 
 
 _ARGUMENTS = """
@@ -197,6 +235,8 @@ Args:
         averages too) or ``'zero'``.
     missing: outline in one mask only: ``'inf'``, ``'diagonal'`` or ``'skip'``.
     over: ``'set'``, the mean over images class by class, or ``'image'``, each image's own.
+    direction: ``'both'``, or of one mask's boundary pixels alone: ``'pred_to_target'`` (what was
+        made up) or ``'target_to_pred'`` (what was missed).
 
 Returns:
     float64 [C] or [N, C], without C for an average, in units of ``spacing``.
@@ -208,6 +248,7 @@ Raises:
 
 def _distance(column: Callable[[SurfaceDistances], np.ndarray]) -> Callable[..., Any]:
     """Make one column of the distances a score."""
+    place = _COLUMNS.index(column.__name__)
 
     def score(
         distances: SurfaceDistances,
@@ -216,12 +257,15 @@ def _distance(column: Callable[[SurfaceDistances], np.ndarray]) -> Callable[...,
         absent: Absent = "skip",
         missing: Missing = "inf",
         over: Over = "set",
+        direction: Direction = "both",
     ) -> Any:
         check_choice("average", average, ("none", "macro"))
         check_choice("absent", absent, ("skip", "nan", "zero"))
         check_choice("missing", missing, Missing)
         check_choice("over", over, Over)
-        value = column(distances)
+        check_choice("direction", direction, Direction)
+        way = get_args(Direction).index(direction) - 1
+        value = column(distances) if direction == "both" else distances.directed[way, place]
         gone, lacking = np.isnan(value), np.isinf(value)
         fill = {"inf": np.inf, "diagonal": distances.diagonal, "skip": np.nan}[missing]
         value = np.select([lacking, gone & (absent == "zero")], [fill, 0.0], value)

@@ -57,6 +57,14 @@ class Counts:
             )
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *hosts)
 
+    @classmethod
+    def of_matrix(cls, matrix: Any) -> Self:
+        """Return the counts per class of a :func:`confusion_matrix`, exact as it is."""
+        xp: Any = np if isinstance(matrix, np.ndarray) else jnp
+        tp = xp.diagonal(matrix)
+        fp, fn = matrix.sum(axis=0) - tp, matrix.sum(axis=1) - tp
+        return cls(tp, fp, fn, matrix.sum() - tp - fp - fn)
+
     @property
     def classes(self) -> int:
         """The number of classes C."""
@@ -181,6 +189,62 @@ def count(
     axes = tuple(range(1 if per_image else 0, on.ndim - 1))
     kinds = on & true, on & ~true, ~on & true, ~(on | true)
     return Counts(*(jnp.sum(kind & kept, axis=axes, dtype=jnp.int32) for kind in kinds))
+
+
+def confusion_matrix(
+    pred: jax.typing.ArrayLike,
+    target: jax.typing.ArrayLike,
+    *,
+    classes: int,
+    valid: jax.typing.ArrayLike | None = None,
+) -> jax.Array:
+    """Count the pixels of each true class by the class that was predicted.
+
+    Pure; works under jit, vmap, scan and shard_map. Matrices of batches add up; on the host in
+    int64 with ``np.asarray(matrix, np.int64)``.
+
+    Args:
+        pred: integer labels 0..classes - 1, [B, ...]; of scores [B, ..., C] take ``argmax(-1)``.
+        target: labels of the same shape.
+        classes: the number of classes C.
+        valid: bool of the same shape; pixels that are not valid, whatever their labels, are left
+            out. None: all pixels are valid.
+
+    Returns:
+        int32 [C, C]: rows are true, columns predicted classes. :meth:`Counts.of_matrix` reads it.
+
+    Raises:
+        ConfigError: at trace time, for shapes or dtypes that do not fit, classes below 1, or more
+            than 2^31 - 1 pixels; where labels are known, that is outside of jit, for labels out of
+            range (inside jit such pixels are left out).
+
+    >>> confusion_matrix(np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1]), classes=2).tolist()
+    [[1, 1], [1, 1]]
+    """
+    rows, columns = jnp.asarray(target), jnp.asarray(pred)
+    if not all(jnp.issubdtype(labels.dtype, jnp.integer) for labels in (rows, columns)):
+        raise ConfigError(
+            f"confusion_matrix: pred is {columns.dtype} and target {rows.dtype}: must be integer"
+        )
+    kept: Any = jnp.ones(rows.shape, bool)
+    if valid is not None:
+        kept = as_mask(jnp.asarray(valid), "confusion_matrix: valid", ", for instance valid > 0.5")
+    if not columns.shape == rows.shape == kept.shape:
+        shapes = f"pred {columns.shape}, target {rows.shape} and valid {kept.shape}"
+        raise ConfigError(f"confusion_matrix: {shapes} must have one shape")
+    if classes < 1 or rows.size > _INT32_MAX:
+        raise ConfigError("confusion_matrix: needs 1 class or more, and at most 2^31 - 1 pixels")
+    rows, columns = rows.astype(jnp.int32), columns.astype(jnp.int32)
+    for labels in (rows, columns):
+        outside = kept & ((labels < 0) | (labels >= classes))
+        if not isinstance(outside, jax.core.Tracer) and outside.any():
+            raise ConfigError(
+                f"confusion_matrix: labels must be in 0..{classes - 1}; leave others out with valid"
+            )
+        kept = kept & ~outside
+    place = jnp.where(kept, rows * classes + columns, classes**2).ravel()
+    table = jnp.bincount(place, length=classes**2 + 1)[:-1]
+    return table.reshape(classes, classes).astype(jnp.int32)
 
 
 def as_mask(array: Any, name: str, hint: str = "") -> Any:

@@ -148,15 +148,19 @@ def _score(formula: Callable[..., tuple[Any, Any]], *, worst: float = 0.0) -> Ca
     def score(
         counts: Counts, *, average: Average = "none", absent: Absent = "skip", over: Over = "set"
     ) -> Any:
-        check_choice("over", over, Over)
-        if over == "image" and np.ndim(counts.tp) < 2:
-            raise ConfigError("over='image' needs per-image counts: count(..., per_image=True)")
-        if over == "set":
-            counts = counts.total()
-        leaves = jax.tree.leaves(counts if counts.traced else counts.to_host())
-        return score_classes(ratio, leaves, average=average, absent=absent)
+        return score_classes(ratio, _leaves(counts, over), average=average, absent=absent)
 
     return described(score, formula, _ARGUMENTS)
+
+
+def _leaves(counts: Counts, over: Over) -> list[Any]:
+    """Return tp, fp, fn and tn of the set or of each image."""
+    check_choice("over", over, Over)
+    if over == "image" and np.ndim(counts.tp) < 2:
+        raise ConfigError("over='image' needs per-image counts: count(..., per_image=True)")
+    if over == "set":
+        counts = counts.total()
+    return jax.tree.leaves(counts if counts.traced else counts.to_host())
 
 
 @_score
@@ -227,6 +231,76 @@ def mcc(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
     # Rooted in pairs: exactly 1 where nothing is wrong, and no product of four counts, which
     # leaves float32's range.
     return tp * tn - fp * fn, ((tp + fp) * (tp + fn)) ** 0.5 * ((tn + fp) * (tn + fn)) ** 0.5
+
+
+def f_beta(
+    counts: Counts,
+    *,
+    average: Average = "none",
+    absent: Absent = "skip",
+    over: Over = "set",
+    beta: float = 1.0,
+) -> Any:
+    """Return F-beta, (1 + b^2) tp / ((1 + b^2) tp + b^2 fn + fp), in [0, 1].
+
+    b weighs recall against precision: 1 is :func:`dice`, 2 cares more for what was missed, 0.5 for
+    what was made up.
+
+    Source: van Rijsbergen, "Information Retrieval", 1979.
+    """
+    if not (isinstance(beta, (int, float)) and 0 <= beta < float("inf")):
+        raise ConfigError(f"f_beta: beta must be a number of at least 0, got {beta!r}")
+    square = beta * beta
+
+    def formula(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
+        return (1 + square) * tp, (1 + square) * tp + square * fn + fp
+
+    return _score(formula)(counts, average=average, absent=absent, over=over)
+
+
+_BETA = "    beta: what recall weighs against precision, at least 0.\n"
+described(f_beta, f_beta, _ARGUMENTS.replace("\nReturns:", f"{_BETA}\nReturns:"))
+
+
+def generalized_dice(
+    counts: Counts, *, absent: Absent = "skip", over: Over = "set", power: float = 2.0
+) -> Any:
+    """Return generalized Dice, 2 sum_c w_c tp_c / sum_c w_c (2 tp_c + fp_c + fn_c), in [0, 1].
+
+    ``w_c = 1 / (tp_c + fn_c) ** power``: of each class as much as of any other. A class that is
+    not in the target weighs as the rarest one that is.
+
+    Source: Crum et al. 2006; Sudre et al., "Generalised Dice overlap", 2017.
+
+    Args:
+        counts: confusion counts in pixels, [C] or, with images kept apart, [N, C].
+        absent: the score where no class is in prediction or target: ``'skip'`` and ``'nan'``
+            (NaN), ``'zero'`` or ``'one'``.
+        over: ``'set'`` pools all images before scoring; ``'image'`` scores each image.
+        power: 2 as in the paper, 1 by size, 0 without weights.
+
+    Returns:
+        float64 NumPy, or float32 in a trace: a number, with ``over='image'`` [N].
+
+    Raises:
+        ConfigError: at trace time, for an unknown choice, a power that is no number of at least 0,
+            or ``over='image'`` on counts [C].
+    """
+    if not (isinstance(power, (int, float)) and 0 <= power < float("inf")):
+        raise ConfigError(f"generalized_dice: power must be a number of at least 0, got {power!r}")
+    leaves = _leaves(counts, over)
+    xp: Any = np if isinstance(leaves[0], np.ndarray) else jnp
+    tp, fp, fn, _ = (leaf.astype(np.float64 if xp is np else np.float32) for leaf in leaves)
+    true = tp + fn
+    least = xp.where(true > 0, true, np.inf).min(-1, keepdims=True)
+    weights = xp.where(true > 0, least / xp.where(true > 0, true, 1), 1) ** power
+    sums = [(weights * part).sum(-1, keepdims=True) for part in (2 * tp, 2 * tp + fp + fn)]
+    return score_classes(
+        lambda num, den: Ratio(num, den, gone=den == 0, weight=den),
+        sums,
+        average="micro",
+        absent=absent,
+    )
 
 
 SCORES: dict[str, Callable[..., Any]] = {

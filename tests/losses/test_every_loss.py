@@ -29,7 +29,7 @@ def _example(reads, shape=SHAPE):
     if reads == "softmax":
         return outputs, rng.integers(0, shape[-1], shape[:-1])
     masks = rng.integers(0, 2, shape).astype(np.float64)
-    return outputs, masks * np.array([50.0, 100.0, 150.0]) if reads == "values" else masks
+    return outputs, masks * 50.0 * (1 + np.arange(shape[-1])) if reads == "values" else masks
 
 
 def _right(reads, targets, size=40.0):

@@ -29,6 +29,9 @@ def test_hand_distances_and_boundary_f1():
     assert m.hausdorff(found)[0] == 4
     assert m.hd95(found)[0] == pytest.approx(0.95 * 4, rel=1e-15)
     assert m.assd(found)[0] == pytest.approx((0 + 3 + 0 + 4) / 4, rel=1e-15)
+    for direction, farthest, mean in (("pred_to_target", 3, 3 / 2), ("target_to_pred", 4, 4 / 2)):
+        values = [score(found, direction=direction)[0] for score in SCORES]
+        assert values == [farthest, pytest.approx(0.95 * farthest, rel=1e-15), mean]
     assert m.hausdorff(m.surface_distances(points((1, 1)), points((4, 5))))[0] == 5
     stretched = m.surface_distances(points((1, 1)), points((4, 5)), spacing=(2, 1))
     assert m.hausdorff(stretched)[0] == pytest.approx(math.hypot(6, 4), rel=1e-15)
@@ -38,9 +41,13 @@ def test_hand_distances_and_boundary_f1():
         counts = m.boundary_count(pred, target, tolerance=tolerance)
         expected = 2 * precision * (1 / 2) / (precision + 1 / 2)
         assert m.boundary_f1(counts)[0] == pytest.approx(expected, rel=1e-15)
+        assert m.surface_dice(counts)[0] == pytest.approx((3 * precision + 1) / 5, rel=1e-15)
     assert [int(leaf[0, 0]) for leaf in vars(counts).values()] == [1, 3, 1, 2]
     tenth = m.boundary_count(points((1, 1)), points((1, 4)), tolerance=0.3, spacing=0.1)
     assert m.boundary_f1(tenth)[0] == 1
+    pair = [np.repeat(mask, 2, axis=-1) for mask in (pred, target)]
+    counts = m.boundary_count(*pair, tolerance=[2.99, 3])
+    np.testing.assert_allclose(m.surface_dice(counts), [2 / 5, 3 / 5], rtol=1e-15)
 
 
 masks, valids = hnp.arrays(bool, (1, 6, 7, 1)), hnp.arrays(bool, (1, 6, 7), fill=st.just(True))
@@ -82,8 +89,9 @@ def test_merging_equals_the_whole():
     joined = m.SurfaceDistances.concatenate([m.surface_distances(*batch) for batch in batches])
     found = m.SurfaceDistances.concatenate([m.surface_distances(pred, target)])
     for score in SCORES:
-        values = (score(distances, missing="diagonal") for distances in (joined, found))
-        np.testing.assert_array_equal(*values)
+        for direction in ("both", "target_to_pred"):
+            how = {"missing": "diagonal", "direction": direction}
+            np.testing.assert_array_equal(score(joined, **how), score(found, **how))
 
 
 def test_no_outline_in_either_mask_or_in_one_only():
@@ -110,6 +118,8 @@ def test_wrong_inputs_say_what_to_do():
     refused("threshold", m.surface_distances, EMPTY.astype(float), EMPTY)
     refused("valid", m.surface_distances, EMPTY, EMPTY, valid=all_valid(EMPTY)[:, 1:])
     refused("tolerance", m.boundary_count, EMPTY, EMPTY, tolerance=-1)
+    refused("one for each of 1 classes", m.boundary_count, EMPTY, EMPTY, tolerance=[1, 2])
+    refused("direction='up'", m.hd95, m.surface_distances(EMPTY, EMPTY), direction="up")
     refused("spacing", m.surface_distances, EMPTY, EMPTY, spacing=0)
     refused("give one size, or", m.surface_distances, EMPTY, EMPTY, spacing=(1, 1, 1))
     refused("summed", lambda: m.boundary_f1(m.boundary_count(EMPTY, EMPTY).total(), over="image"))

@@ -1,5 +1,6 @@
 """Counts are right, and merge to exactly what one pass over everything gives."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from segjax.metrics import Counts, count, merge_hosts
+from segjax.metrics import Counts, confusion_matrix, count, merge_hosts
 from tests.metrics.scenes import refused
 
 # One shape for hypothesis: every new shape would be compiled anew.
@@ -144,6 +145,26 @@ def test_wrong_inputs_say_what_to_do():
     refused("give class indices", counts.select, [0.0, 1.0])
     with pytest.raises(TypeError):
         counts + 1
+
+
+def test_confusion_matrix_by_hand_and_as_counts():
+    true, pred = np.array([[0, 0, 0, 1, 1, 2, 2, 9]]), np.array([[0, 1, 2, 1, 1, 0, 2, 1]])
+    kept = true < 9
+    expected = [[1, 1, 1], [0, 2, 0], [1, 0, 1]]
+    for pair in ((pred, true), (jnp.asarray(pred, jnp.uint8), true.tolist())):
+        found = confusion_matrix(*pair, classes=3, valid=kept)
+        assert (found.dtype, found.tolist()) == (jnp.int32, expected)
+    step = jax.jit(functools.partial(confusion_matrix, classes=3))
+    assert step(pred, true).tolist() == expected  # 9 is out of range, so left out
+    for matrix in (found, np.asarray(found, np.int64)):
+        masks = [labels[..., None] == np.arange(3) for labels in (pred, true)]
+        equal(Counts.of_matrix(matrix), count(*masks, valid=kept))
+    how = {"classes": 3}
+    refused(r"labels must be in 0\.\.2", confusion_matrix, pred, true, **how)
+    refused("pred is float32 and", confusion_matrix, pred * 1.0, true, **how)
+    refused("one shape", confusion_matrix, pred, true[:, 1:], **how)
+    refused("valid", confusion_matrix, pred, true, valid=kept[0], **how)
+    refused("needs 1 class", confusion_matrix, pred, true, classes=0)
 
 
 TWO_PROCESSES = """

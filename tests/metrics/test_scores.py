@@ -48,6 +48,27 @@ def test_values_and_averages_by_hand():
         np.testing.assert_allclose(m.iou(MIXED, average=average), value, rtol=1e-15)
 
 
+def test_f_beta_and_generalized_dice_by_hand():
+    # 6 right, 2 made up, 4 missed
+    for beta, expected in ((1, 12 / 18), (2, 5 * 6 / (30 + 4 * 4 + 2)), (0.5, 7.5 / (7.5 + 1 + 2))):
+        np.testing.assert_allclose(m.f_beta(MIXED, beta=beta)[:2], [expected, NAN], rtol=1e-15)
+    np.testing.assert_array_equal(m.f_beta(MIXED, beta=0), m.precision(MIXED))
+    # Targets of 10, 0, 0, 10 and 100 pixels: those without weigh as those of 10.
+    top, bottom = 12 + 200 / 100, (12 + 6) + 5 + 10 + 200 / 100
+    assert m.generalized_dice(MIXED) == pytest.approx(top / bottom, rel=1e-15)
+    by_size = (12 + 200 / 10) / (18 + 5 + 10 + 200 / 10)
+    assert m.generalized_dice(MIXED, power=1) == pytest.approx(by_size, rel=1e-15)
+    assert m.generalized_dice(MIXED, power=0) == m.dice(MIXED, average="micro")
+    nothing = m.Counts(*np.array([[[0, 0]], [[0, 1]], [[0, 0]], [[4, 3]]]))
+    for absent, value in (("skip", NAN), ("nan", NAN), ("zero", 0), ("one", 1)):
+        found = m.generalized_dice(m.Counts.zero(3), absent=absent)
+        np.testing.assert_array_equal(found, value)
+    assert m.generalized_dice(nothing, over="image").tolist() == [0]
+    refused("power must be a number", m.generalized_dice, MIXED, power=-1)
+    refused("beta must be a number", m.f_beta, MIXED, beta=NAN)
+    refused("per_image", m.generalized_dice, MIXED, over="image")
+
+
 def test_the_four_choices_for_an_absent_class():
     for absent, alone, macro in (
         ("one", 1, 2.5 / 5),
@@ -106,7 +127,7 @@ def test_in_a_trace_equals_the_host():
             for name, score in m.SCORES.items()
             for average in AVERAGES
             for absent in ("nan", "skip", "one")
-        }
+        } | {("generalized",): m.generalized_dice(c), ("beta",): m.f_beta(c, beta=2.0)}
 
     traced = jax.jit(every)(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.int32), MIXED))
     for key, expected in every(MIXED).items():
@@ -114,7 +135,9 @@ def test_in_a_trace_equals_the_host():
         np.testing.assert_allclose(traced[key], expected, rtol=2e-6, err_msg=str(key))
 
 
-@pytest.mark.parametrize("score", [*m.SCORES.values(), m.boundary_f1, m.hd95, m.panoptic_quality])
+@pytest.mark.parametrize(
+    "score", [*m.SCORES.values(), m.f_beta, m.surface_dice, m.hd95, m.panoptic_quality]
+)
 def test_help_tells_a_score_whole(score):
     names = list(inspect.signature(score).parameters)
     assert names[0] in ("counts", "distances")
