@@ -87,6 +87,35 @@ def test_counts_and_mcc():
     np.testing.assert_allclose(m.mcc(counts, average="micro"), pooled, rtol=1e-5)
 
 
+def test_f_beta_confusion_matrix_and_generalized_dice():
+    pred, target = scene(3)
+    for average in AVERAGES:
+        how = {"average": None if average == "none" else average, "beta": 2.0}
+        found = m.f_beta(m.count(pred, target), beta=2.0, average=average)
+        np.testing.assert_allclose(found, skl.fbeta_score(pixels(target), pixels(pred), **how))
+    given, true = pred.argmax(-1), target.argmax(-1)
+    found = m.confusion_matrix(given, true, classes=C)
+    np.testing.assert_array_equal(found, skl.confusion_matrix(true.ravel(), given.ravel()))
+    theirs = tm.multiclass_confusion_matrix(*map(torch.from_numpy, (given, true)), num_classes=C)
+    np.testing.assert_array_equal(found, theirs)
+    first, together = channels_first(pred, target), {"sum_over_classes": True}
+    counts = m.count(pred, target, per_image=True)
+    for power, kinds in ((2, "square square"), (1, "simple simple"), (0, "uniform linear")):
+        ours = m.generalized_dice(counts, over="image", power=power)
+        one, two = kinds.split()
+        theirs = monai.compute_generalized_dice(*first, **together, weight_type=one)
+        np.testing.assert_allclose(ours, theirs[:, 0], rtol=1e-5)
+        theirs = tms.generalized_dice_score(*first, num_classes=C, weight_type=two)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    # Where a class has no target pixel, torchmetrics takes its weight from other images.
+    target[0, ..., 3] = False
+    first, counts = channels_first(pred, target), m.count(pred, target, per_image=True)
+    ours = m.generalized_dice(counts, over="image")
+    theirs = monai.compute_generalized_dice(*first, **together)
+    np.testing.assert_allclose(ours, theirs[:, 0], rtol=1e-5)
+    assert abs(ours[0] - float(tms.generalized_dice_score(*first, num_classes=C)[0])) > 1e-3
+
+
 def test_classes_that_are_absent_made_up_or_missed():
     pred, target = scene(1)  # class 1 becomes absent, 2 only made up and 3 only missed
     pred[..., [1, 3]] = target[..., [1, 2]] = False

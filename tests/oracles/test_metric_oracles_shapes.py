@@ -67,12 +67,17 @@ def test_monai(seed, spacing):
         (assd, monai.compute_average_surface_distance(*first, **how, symmetric=True)),
     ):
         np.testing.assert_allclose(ours(found, over="image"), theirs, rtol=1e-6)
-    # No library here has boundary F1; MONAI's normalised surface Dice pools the four numbers
-    # that it is made of.
-    counts = boundary_count(pred, target, tolerance=2, spacing=spacing)
-    theirs = monai.compute_surface_dice(*first, class_thresholds=[2.0, 2.0], **how)
-    pooled = (counts.pred_near + counts.target_near) / (counts.pred_all + counts.target_all)
-    np.testing.assert_allclose(pooled, theirs, rtol=1e-6)
+    for ours, theirs in (
+        (hausdorff, monai.compute_hausdorff_distance(*first, **how, directed=True)),
+        (hd95, monai.compute_hausdorff_distance(*first, **how, percentile=95, directed=True)),
+        (assd, monai.compute_average_surface_distance(*first, **how)),
+    ):
+        one_way = ours(found, over="image", direction="pred_to_target")
+        np.testing.assert_allclose(one_way, theirs, rtol=1e-6)
+    # No library here has boundary F1; surface Dice pools the four numbers that it is made of.
+    counts = boundary_count(pred, target, tolerance=[1, 2], spacing=spacing)
+    theirs = monai.compute_surface_dice(*first, class_thresholds=[1.0, 2.0], **how)
+    np.testing.assert_allclose(m.surface_dice(counts, over="image"), theirs, rtol=1e-6)
 
 
 def test_monai_edge_cases():
@@ -88,14 +93,16 @@ def test_monai_edge_cases():
 
 
 def test_torchmetrics_is_right_on_square_images_only():
-    def theirs(pred, target):
-        how = {"num_classes": pred.shape[-1], "include_background": True}
+    def theirs(pred, target, **how):
+        how |= {"num_classes": pred.shape[-1], "include_background": True}
         return tms.hausdorff_distance(*channels_first(pred, target), **how)
 
     for seed in range(3):
         pair = blobs(seed, shape=(4, 22, 22, 2))
-        found = hausdorff(surface_distances(*pair), over="image")
-        np.testing.assert_allclose(found, theirs(*pair), rtol=1e-6)
+        found = surface_distances(*pair)
+        np.testing.assert_allclose(hausdorff(found, over="image"), theirs(*pair), rtol=1e-6)
+        one_way = hausdorff(found, over="image", direction="pred_to_target")
+        np.testing.assert_allclose(one_way, theirs(*pair, directed=True), rtol=1e-6)
     # Its distance transform writes distances to a flat array at row * HEIGHT + column, so where
     # the width differs it reads other pixels' distances.
     pred, target = np.zeros((2, 1, 4, 9, 1), bool)
