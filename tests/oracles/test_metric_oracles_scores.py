@@ -114,6 +114,9 @@ def test_f_beta_confusion_matrix_and_generalized_dice():
     theirs = monai.compute_generalized_dice(*first, **together)
     np.testing.assert_allclose(ours, theirs[:, 0], rtol=1e-5)
     assert abs(ours[0] - float(tms.generalized_dice_score(*first, num_classes=C)[0])) > 1e-3
+    nothing = channels_first(*np.zeros((2, 1, 4, 4, C), bool))
+    assert monai.compute_generalized_dice(*nothing, **together) == 1
+    assert tms.generalized_dice_score(*nothing, num_classes=C) == 0
 
 
 def test_classes_that_are_absent_made_up_or_missed():
