@@ -138,6 +138,8 @@ def test_value_with_three_classes_that_exclude_each_other(loss, settings, expect
 THREE_TO_ONE = np.array([[[3.0, 1.0]]])
 TP, FP, FN, TN = 1.2 + 1, 0.5 * 0.4, 1.5 * 0.2, 0.5 * 0.6 + 1
 TOGETHER = {"classes": "multiclass", "per_class": False}
+BOTH = {"class_weights": [1, 2, 0], "valid": THREE_TO_ONE}
+OF_CLASSES = np.tile([1.0, 2.0, 4.0], (1, 1, 2, 1))  # a quarter, a half and all of each one's part
 MIXED3 = (-2 * log(0.7) - 3 * log(0.5) - log(1 - 0.1)) / 6
 FOUND3 = (-2 * log(0.7) - 3 * log(0.5)) / 6
 # Class by class: 0.7, 0 and 0.5 right, 0.3, 0.4 and 0.1 made up, 0.3, 0 and 0.5 missed.
@@ -180,6 +182,9 @@ def test_weights_of_classes_and_samples():
     for loss, target, settings, expected in (
         # of all classes together: 1, 2 and 0 in place of their sum
         (losses.dice_prob, LABELS, {**TOGETHER, "class_weights": [1, 2, 0]}, 1 - 2.4 / 3.8),
+        (losses.dice_prob, LABELS, {**TOGETHER, **BOTH}, 1 - (2 * 1.5 * 0.7 + 1) / 4.5),
+        (losses.cross_entropy, LABELS, BOTH | {"class_weights": [1, 5, 3]}, CE),
+        (losses.generalized_dice, one_hot, {"valid": OF_CLASSES}, 1 - 2.35 / 3.3),
         (losses.bce, one_hot, {"fn_weight": [2, 5, 3], "fp_weight": [0, 0, 1]}, MIXED3),
         (losses.focal, one_hot, {"gamma": 0, "fn_weight": [2, 5, 3], "fp_weight": 0}, FOUND3),
         (losses.tversky, LABELS, {**MULTICLASS, **FP_FN}, TVERSKY3),
