@@ -157,7 +157,7 @@ def element_weights(
             f"valid has dtype {weights.dtype}: must be bool, True where a pixel counts, or "
             "floating, what it weighs"
         )
-    if _is_concrete(valid):
+    if weights.dtype != jnp.bool_ and _is_concrete(valid):
         known = np.asarray(valid, np.float64)
         if not np.all((known >= 0) & (known < np.inf)):
             raise ConfigError("valid has weights below 0, infinite or NaN: must be finite and >= 0")

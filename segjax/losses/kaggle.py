@@ -3,7 +3,8 @@
 They are the settings of segjax's losses that give the notebook's PyTorch versions: the whole batch
 as one vector, a smoothing of 1, and the notebook's defaults. There a sigmoid is inside all but
 Combo; here pred_is says it. Arguments: pred and target [B, ..., C], target 0 to 1, `pred_is`
-'logits' or 'probs', and `valid`, None or bool [B, ...], of pixels that count. All return a scalar.
+'logits' or 'probs', and `valid`, None, or bool [B, ...] of pixels that count, or their weights.
+All return a scalar.
 """
 
 from typing import Any, Unpack

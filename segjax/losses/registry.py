@@ -23,7 +23,7 @@ def make_loss(name: str, *, parameters: Mapping[str, Value] | None = None) -> We
       ``loss(outputs, targets, *, valid=None, step=0) -> scalar``. outputs: the network's raw
       outputs [B, H, W, C]. targets, by what the loss reads: raw mask values [B, H, W, C] for
       'values', 0/1 [B, H, W, C] for 'sigmoid', integer labels with background 0 [B, H, W] for
-      'softmax'. valid: bool [B, H, W] or None. step: for weights that change.
+      'softmax'. valid: None, bool [B, H, W], or weights. step: for weights that change.
 
     Raises:
       ConfigError: unknown name, a setting that the loss does not have, or terms that cannot be

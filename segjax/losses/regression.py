@@ -25,8 +25,10 @@ def mse(
     Args:
       pred: raw values [...], any floating dtype; squared and summed in float32 or wider.
       target: values of the same shape, any real dtype.
-      valid: None, or bool of the same shape (or without the last axis): pixels that count.
-      reduction: 'mean' over the elements that count, 'sum', or 'none' (0 where not valid).
+      valid: None, or bool of the same shape (or without the last axis, or [B]): pixels that
+        count; or floating, their weights.
+      reduction: 'mean' by weight over the elements that count, 'sum', or 'none' (0 where not
+        valid).
 
     Returns:
       float32 or float64 scalar, or [...] for 'none'; in [0, inf).
@@ -58,8 +60,7 @@ def dice(
       pred: raw values [...], any floating dtype; summed in float32 or wider.
       target: values of the same shape, any real dtype.
       smooth: added to the denominator only; must be above 0.
-      valid: None, or bool of the same shape (or without the last axis): pixels that count. With
-        none left the loss is 0.
+      valid: as for `mse`; each sum takes weights along. With no pixel left the loss is 0.
 
     Returns:
       float32 or float64 scalar.
@@ -91,7 +92,7 @@ def combo(
       pred: raw values [...], any floating dtype.
       target: values of the same shape, any real dtype.
       dice_scale: weight of the Dice term; the report uses 20 and 400.
-      valid: None, or bool of the same shape (or without the last axis): pixels that count.
+      valid: as for `mse`.
 
     Returns:
       float32 or float64 scalar.
