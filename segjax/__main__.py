@@ -13,6 +13,7 @@ from segjax.errors import ConfigError, exit_code, leave
 
 COMMANDS = {
     "train": ("segjax.main", "--config=quick", "train a network and test it"),
+    "evaluate": ("segjax.evaluate.__main__", "RUN [DATA]", "measure a run on labelled images"),
     "predict": ("segjax.predict.__main__", "RUN IMAGE ...", "masks for your own pictures"),
     "export": ("segjax.export.__main__", "RUN FOLDER", "files for JAX, ONNX and safetensors"),
     "show": ("segjax.show", "RUN ...", "runs side by side"),

@@ -5,6 +5,7 @@ name, and what is known of it is its metadata; this module imports nothing heavy
 quick.
 """
 
+import argparse
 import dataclasses
 import functools
 import json
@@ -276,6 +277,13 @@ class Config:
 def flag_fields() -> tuple[dataclasses.Field[Any], ...]:
     """Return the fields that are flags: all but the loss parameters, which have their own table."""
     return tuple(field for field in dataclasses.fields(Config) if field.metadata)
+
+
+def argument_of(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Return what argparse needs of a setting that is a flag of another command, unset at first."""
+    if isinstance(field.default, bool):
+        return {"action": argparse.BooleanOptionalAction, "default": None}
+    return {"type": type(field.default), "choices": field.metadata["choices"] or None}
 
 
 def names_with(

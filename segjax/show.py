@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.config import Config, flag_fields, names_with
+from segjax.config import Config, argument_of, flag_fields, names_with
 from segjax.errors import ConfigError, exit_code, leave, one_line
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
@@ -34,10 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     fields = {field.name: field for field in flag_fields()}
     for name in NETWORK_SETTINGS:
-        default, choices = fields[name].default, fields[name].metadata["choices"]
-        how: dict[str, Any] = {"type": type(default), "choices": choices or None}
-        if isinstance(default, bool):
-            how = {"action": argparse.BooleanOptionalAction, "default": None}
+        how = argument_of(fields[name])
         parser.add_argument(f"--{name}", help="of --summary without a run", **how)
     parser.add_argument("--outputs", type=int, help="output channels; default: 5, or the run's")
     parser.add_argument("--size", type=int, help="side of the image; default: 64, or the run's")

@@ -126,6 +126,13 @@ def unet_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exclusive_run(tmp_path_factory):
+    """A run whose classes exclude each other, with weights from its images."""
+    settings = {"unet_widths": "4,8", "loss": "ce", "loss_params": {"loss_class_weights": "median"}}
+    return _trained(tmp_path_factory, "exclusive", **settings)
+
+
+@pytest.fixture(scope="session")
 def faithful_run(tmp_path_factory):
     """A run of DLStudio's network with all its quirks, as shallow as it goes."""
     from tests.small_net import MUNET

@@ -46,7 +46,7 @@ def test_version_and_what_is_no_command(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("segjax 0.")
     assert main(["trian"]) == 2
-    assert "'trian' is no command; there are train, predict," in capsys.readouterr().err
+    assert "'trian' is no command; there are train, evaluate," in capsys.readouterr().err
 
 
 def test_presets_are_those_of_the_folder_and_load_by_name(capsys):

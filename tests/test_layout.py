@@ -20,7 +20,7 @@ FLOORS = (
     "data",
     "data.check training",
     "predict dlstudio",
-    "export interop main show __main__",
+    "export evaluate interop main show __main__",
 )
 MOST_FLOORS, MOST_AT_TOP, MOST_LINES = 8, 12, 400
 
@@ -109,6 +109,7 @@ LIGHT = {
     for modules, banned in (
         ("segjax segjax.config segjax.main segjax.show", "jax numpy"),
         ("segjax.predict.__main__ segjax.export.__main__", "jax numpy"),
+        ("segjax.evaluate.__main__", "jax numpy"),
         ("segjax.data", "jax flax"),
         ("segjax.losses segjax.metrics", "flax optax orbax matplotlib scipy.ndimage"),
         ("segjax.plots", "jax flax matplotlib.pyplot"),

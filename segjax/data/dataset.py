@@ -26,6 +26,7 @@ class Dataset:
       ignore: bool [N, H, W], pixels that no loss and no metric counts, or None.
       name: a short name for reports.
       source: where the arrays came from.
+      names: text [N], what the images' files are called, or None.
 
     Raises:
       DataError: if shapes, dtypes or ranges do not fit together.
@@ -40,6 +41,7 @@ class Dataset:
     ignore: np.ndarray | None = None
     name: str = "dataset"
     source: str = ""
+    names: np.ndarray | None = None
     # Reading 0.3 GB to check it again is what a verified cache avoids; see segjax.data.loading.
     check_values: dataclasses.InitVar[bool] = True
 
@@ -123,6 +125,7 @@ class Dataset:
             box_image=box_image,
             box_class=self.box_class[rows],
             ignore=None if self.ignore is None else self.ignore[chosen],
+            names=None if self.names is None else self.names[chosen],
             check_values=False,
         )
 
@@ -177,6 +180,8 @@ def _wrong(ds: Dataset, check_values: bool) -> Iterator[str]:
     yield from _misshapen(ds, "box_class", "uint8", len(ds.boxes))
     if ds.ignore is not None:
         yield from _misshapen(ds, "ignore", "bool", count, height, width)
+    if ds.names is not None and len(ds.names) != count:
+        yield f"there are {len(ds.names)} names for {count} images"
     steps = np.diff(ds.box_image, prepend=0, append=count - 1 if len(ds.boxes) else 0)
     if np.any(steps < 0):
         yield f"box_image must rise from 0 to at most {count - 1}"

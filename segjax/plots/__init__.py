@@ -7,11 +7,12 @@ every row of pictures its name.
 """
 
 from segjax.classes import class_colour
+from segjax.plots._confusion import confusion_figure, worst_confusions
 from segjax.plots._curves import loss_figure, normalised_losses_figure, runs_figure
 from segjax.plots._predictions import comparison_figure, predictions_figure
 from segjax.plots._style import save
 
 __all__ = [
-    "class_colour", "comparison_figure", "loss_figure", "normalised_losses_figure",
-    "predictions_figure", "runs_figure", "save",
+    "class_colour", "comparison_figure", "confusion_figure", "loss_figure",
+    "normalised_losses_figure", "predictions_figure", "runs_figure", "save", "worst_confusions",
 ]  # fmt: skip

@@ -106,7 +106,7 @@ def outline(mask: np.ndarray) -> np.ndarray:
     return np.concatenate([upright, level]) - 0.5
 
 
-def _wrapped(text: str, width: int, most: int) -> list[str]:
+def wrapped(text: str, width: int, most: int) -> list[str]:
     """Break a name into at most `most` lines; an ellipsis says that more is missing."""
     lines = textwrap.wrap(text, width)
     if len(lines) > most:
@@ -145,15 +145,15 @@ class Sheet:
         scale = target // longest if longest <= target else min(1.0, 1.5 * target / longest)
         self.shrunk = scale < 1
         self.cell = max(8, round(height * scale)), max(8, round(width * scale))
-        names = [_wrapped(name, 13, 3) for name in row_names]
+        names = [wrapped(name, 13, 3) for name in row_names]
         self.left = 18 + 9.6 * max(len(line) for lines in names for line in lines)
         self.pitch = max(self.cell[0], 22 * max(map(len, names))) + 34, self.cell[1] + 12
         page = max(560.0, self.left + columns * self.pitch[1] + 8)
         letters = max(8, int(self.pitch[1] / 9.2))
-        columns_text = [_wrapped(name, letters, 2) for name in column_names]
+        columns_text = [wrapped(name, letters, 2) for name in column_names]
         heading = textwrap.wrap(title, int(page / 10.5))
         footing = textwrap.wrap(note, int(page / 7.6))
-        legend = [("".join(_wrapped(name, 24, 1)), colour) for name, colour in legend]
+        legend = [("".join(wrapped(name, 24, 1)), colour) for name, colour in legend]
         across = _legend_columns([len(name) for name, _ in legend], page - 28)
         self.top = 22 + 26 * len(heading) + 21 * max(map(len, columns_text)) + 8
         bottom = 25 * math.ceil(len(legend) / across) + 10 + 20 * len(footing) + 18

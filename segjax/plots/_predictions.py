@@ -94,6 +94,7 @@ def predictions_figure(
     decode: _pictures.Decode = "half",
     max_images: int = 6,
     max_classes: int = 12,
+    names: Sequence[str] | None = None,
     title: str = "Test images: input, truth and prediction",
 ) -> Figure:
     """Draw each image in a column: input, truth, prediction, and then the prediction per class.
@@ -113,6 +114,8 @@ def predictions_figure(
       decode: 'half' (on above half the class value) or 'windows' (DLStudio's value windows).
       max_images: columns at most; the first ones are shown.
       max_classes: class rows at most; the largest classes are shown, and the note counts the rest.
+        0: none, and no note.
+      names: what stands above each image; None: "image 1" and so on.
       title: what stands above the figure.
 
     Returns:
@@ -130,13 +133,12 @@ def predictions_figure(
     sizes = (on | truth).sum((0, 1, 2))
     channels = sorted(np.argsort(-sizes, kind="stable")[:max_classes].tolist())
     hidden = truth.shape[-1] - len(channels)
-    note = (
-        _RULES[decode] + " White line: outline of the truth." + ("" if boxes is None else _FRAMES)
-    )
-    note += f" {hidden} smaller classes have no row here." if hidden else ""
+    note = _RULES[decode] + (" White line: outline of the truth." if channels else "")
+    note += "" if boxes is None else _FRAMES
+    note += f" {hidden} smaller classes have no row here." if hidden and channels else ""
     sheet = _pictures.Sheet(
         ["input", "truth", "prediction", *(class_names[c] for c in channels)],
-        [f"image {i + 1}" for i in range(len(images))],
+        [f"image {i + 1}" for i in range(len(images))] if names is None else names,
         images.shape[1:3],
         title=title,
         note=note,

@@ -70,7 +70,7 @@ class RunFolder:
             return
         file = self.path / METRICS_FILE
         with naming(file), open(file, "a", encoding="utf-8") as log:
-            log.write(json.dumps(_plain(record)) + "\n")
+            log.write(json.dumps(plain(record)) + "\n")
         self._write(METRICS_TABLE, csv_text(self.records()))
 
     def sync_log(self) -> int:
@@ -105,7 +105,7 @@ class RunFolder:
 
     def write_results(self, results: Mapping[str, Any]) -> None:
         """Write results.json; a number that is not one becomes null."""
-        self._write(RESULTS_FILE, json.dumps(_plain(results), indent=2) + "\n")
+        self._write(RESULTS_FILE, json.dumps(plain(results), indent=2) + "\n")
 
     def results(self) -> dict[str, Any]:
         """Read results.json; ConfigError if the run has not finished."""
@@ -143,14 +143,14 @@ def run_name(config: Config) -> str:
     return f"{loss}{parameters}-{network}-{seeds}"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn NumPy numbers and arrays, tuples and NaN into what JSON has."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -43,17 +43,36 @@ def decoders(class_values: tuple[int, ...]) -> dict[str, Callable[[Array], Array
     return found
 
 
+def make_judge(
+    model: nn.Module, objective: Objective, *, stats: str = "batch"
+) -> Callable[[Any, Batch], tuple[Array, dict[str, Any], Array]]:
+    """Return the pure (variables, batch) -> (loss [], counts [B, C] by decoder, values).
+
+    The counts keep images apart; the values are [B, H, W, C], as `Objective.values` gives them.
+    """
+    readers = decoders(objective.class_values).items()
+
+    def judge(variables: Any, batch: Batch) -> tuple[Array, dict[str, Any], Array]:
+        outputs = apply_network(model, variables, batch["images"], stats=stats)
+        values, masks, valid = objective.values(outputs), batch["masks"], batch.get("valid")
+        counts = {
+            name: count(read(values), masks > 0, valid=valid, per_image=True)
+            for name, read in readers
+        }
+        return objective.loss(outputs, masks, valid=valid), counts, values
+
+    return judge
+
+
 def make_eval_step(
     model: nn.Module, objective: Objective, *, stats: str = "batch"
 ) -> Callable[[Any, Batch], tuple[Array, dict[str, Any]]]:
-    """Return the pure function (variables, batch) -> (loss [], counts by decoder)."""
-    readers = decoders(objective.class_values).items()
+    """Return the pure function (variables, batch) -> (loss [], counts [C] by decoder)."""
+    judge = make_judge(model, objective, stats=stats)
 
     def eval_step(variables: Any, batch: Batch) -> tuple[Array, dict[str, Any]]:
-        outputs = apply_network(model, variables, batch["images"], stats=stats)
-        values, masks, valid = objective.values(outputs), batch["masks"], batch.get("valid")
-        counts = {name: count(read(values), masks > 0, valid=valid) for name, read in readers}
-        return objective.loss(outputs, masks, valid=valid), counts
+        loss, counts, _ = judge(variables, batch)
+        return loss, {name: each.total() for name, each in counts.items()}
 
     return eval_step
 

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,17 +108,23 @@ def test_table(results: dict[str, Any], *, windows: bool) -> list[str]:
         f"test: {test['images']} images, loss {test['loss']:.4g}, "
         f"batch norm by {test['batch_norm']} statistics, {test['seconds']:.1f} s"
     ]
-    width = max(9, *map(len, classes)) + 1
     shown = {"half": "half-value threshold"}
     if windows and "windows" in test:
         shown["windows"] = "DLStudio's windows"
     for name, meaning in shown.items():
         scores = test[name]
-        columns = [[*scores["per_class"][score], scores["mean"][score]] for score in SCORE_NAMES]
+        columns = {s: [*scores["per_class"][s], scores["mean"][s]] for s in SCORE_NAMES}
         lines.append(f"{meaning}; pixel accuracy {scores['pixel_accuracy']:.4f}")
-        lines.append(f"  {'':{width}}" + "".join(f"{score:>11}" for score in SCORE_NAMES))
-        for label, *row in zip([*classes, "mean"], *columns, strict=True):
-            lines.append(f"  {label:{width}}" + "".join(f"{value:11.4f}" for value in row))
+        lines += score_table([*classes, "mean"], columns)
+    return lines
+
+
+def score_table(rows: Sequence[str], columns: Mapping[str, Sequence[float]]) -> list[str]:
+    """Return the lines of a table: a heading for each column, a name and its scores a row."""
+    width = max(9, *map(len, rows)) + 1
+    lines = [f"  {'':{width}}" + "".join(f"{name:>11}" for name in columns)]
+    for name, *scores in zip(rows, *columns.values(), strict=True):
+        lines.append(f"  {name:{width}}" + "".join(f"{score:11.4f}" for score in scores))
     return lines
 
 

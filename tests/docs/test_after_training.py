@@ -1,10 +1,11 @@
-"""docs/predict.md and docs/export.md: their commands and their Python work, in order."""
+"""docs/evaluate.md, predict.md and export.md: their commands and their Python work, in order."""
 
 import importlib
 import shlex
 
 import pytest
 
+from segjax.data import synthetic, write_gz
 from tests.docs import pages
 
 
@@ -16,14 +17,17 @@ def workplace(tmp_path, monkeypatch, unet_run, faithful_run, pictures):
     (tmp_path / "photos").mkdir()
     for name in ("a.png", "b.jpg"):
         (tmp_path / "photos" / name).write_bytes((pictures / name).read_bytes())
+    write_gz(synthetic(2, seed=4), tmp_path / "others.gz")
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.usefixtures("workplace")
-@pytest.mark.parametrize("page", ["predict.md", pytest.param("export.md", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "page", ["evaluate.md", "predict.md", pytest.param("export.md", marks=pytest.mark.slow)]
+)
 def test_the_commands_run(page):
     commands = pages.commands(pages.read(f"docs/{page}"))
-    assert len(commands) >= 3
+    assert len(commands) >= 2
     for needed in ("onnxruntime", "safetensors") if page == "export.md" else ():
         pytest.importorskip(needed)
     for command in commands:

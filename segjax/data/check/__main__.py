@@ -22,7 +22,7 @@ from segjax.data.check.shapes import scan_shapes
 from segjax.data.own.problems import FileProblemError, Problem, printable
 from segjax.data.own.resize import Size, choose_size
 from segjax.data.own.samples import Source
-from segjax.data.own.source import divide, is_own, scan_source
+from segjax.data.own.source import data_of, divide, scan_source
 from segjax.errors import ConfigError, DataError, exit_code, leave
 
 SHEET_IMAGES = 24
@@ -112,13 +112,7 @@ def open_for_check(paths: Sequence[str], config: Config) -> Source:
         return scan_shapes(paths)
     if len(paths) > 1:
         raise ConfigError("one PATH at a time, except for two .gz files: train and test")
-    data = paths[0]
-    if not is_own(data):
-        kind = "coco" if data.lower().endswith(".json") else "folder"
-        if kind == "folder" and Path(data).is_file():
-            raise ConfigError(f"{printable(data)}: expected a folder, .json, .npz or .gz file")
-        data = f"{kind}:{data}"
-    return scan_source(config.replace(data=data))
+    return scan_source(config.replace(data=data_of(paths[0])))
 
 
 def check(given: argparse.Namespace) -> int:

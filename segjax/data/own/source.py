@@ -25,6 +25,19 @@ def is_own(data: str) -> bool:
     return data.startswith(("folder:", "coco:")) or data.lower().endswith(".npz")
 
 
+def data_of(path: str) -> str:
+    """Return the value of --data for a folder, a COCO .json or an .npz file; one stays as it is.
+
+    Raises ConfigError for another file.
+    """
+    if is_own(path):
+        return path
+    kind = "coco" if path.lower().endswith(".json") else "folder"
+    if kind == "folder" and Path(path).is_file():
+        raise ConfigError(f"{printable(path)}: expected a folder, .json, .npz or .gz file")
+    return f"{kind}:{path}"
+
+
 def scan_source(config: Config) -> Source:
     """Scan the data that ``config`` names, without reading the pictures.
 
@@ -42,8 +55,15 @@ def scan_source(config: Config) -> Source:
     )
 
 
-def open_source(config: Config) -> dict[str, Dataset]:
+def open_source(
+    config: Config, *, whole: bool = False, size: Size | None = None
+) -> dict[str, Dataset]:
     """Load own data, all of one size and with the same classes.
+
+    Args:
+      config: its settings of own data.
+      whole: take all as 'test', or, of data that comes split, its test pictures, and no others.
+      size: height and width that the pictures get; None: by the settings.
 
     Returns:
       'train', and 'val' and 'test' if they have pictures -> the data set.
@@ -54,10 +74,11 @@ def open_source(config: Config) -> dict[str, Dataset]:
     """
     source = scan_source(config)
     refuse(source.where, source.problems)
-    splits = divide(source, config)
+    every = [item for some in source.splits.values() for item in some]
+    splits = {"test": source.splits.get("test", every)} if whole else divide(source, config)
     items = [item for some in splits.values() for item in some]
     sizes = [size for _, size in _each(source, items, source.size_of)]
-    size = choose_size(config.image_size, sizes)
+    size = size or choose_size(config.image_size, sizes)
     _check_memory(source.where, len(items), size, len(source.class_names))
     return {
         split: build_dataset(source, some, split, size=size, fit=config.fit)
@@ -151,6 +172,7 @@ def build_dataset(
         box_class=rows[:, 1].astype(np.uint8),
         label_map=dict.fromkeys(source.class_names, 1),
         ignore=ignore,
+        names=np.array([printable(item.name) for item in items]),
         name=f"{Path(source.where).name} {split}",
         source=source.where,
     )

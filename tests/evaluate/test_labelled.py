@@ -1,0 +1,134 @@
+"""The images a run is measured on: every kind of data the same, and what cannot be used a line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segjax.data import synthetic, write_gz
+from segjax.errors import SegjaxError
+from segjax.evaluate.labelled import open_labelled
+from segjax.predict.trained import load_trained
+from tests.small_net import silent
+
+SCENES = synthetic(3, seed=1)
+LABELS = ((SCENES.masks > 0) * np.arange(1, 6)).max(-1).astype(np.uint8)
+MASKS = (LABELS[..., None] == np.arange(1, 6)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained(unet_run):
+    return load_trained(unet_run)
+
+
+def folder(root, labels=LABELS, classes=SCENES.class_names):
+    for name, arrays in {"images": SCENES.images, "masks": labels}.items():
+        (root / name).mkdir(parents=True)
+        for index, array in enumerate(arrays):
+            Image.fromarray(array).save(root / name / f"p{index}.png")
+    (root / "classes.txt").write_text("\n".join(classes))
+
+
+def npz(path, **changes):
+    content = {"images": SCENES.images, "masks": MASKS, "class_names": [*SCENES.class_names]}
+    np.savez(path, **(content | changes))
+
+
+@pytest.mark.parametrize("kind", ["folder", "two.npz", "unnamed.npz", "coco.json"])
+def test_own_data_of_every_kind_is_shown_as_the_runs_training_did(kind, trained, tmp_path):
+    path, classes = tmp_path / kind, SCENES.class_names[::-1]
+    if kind == "folder":  # its classes in another order, and one that the run does not know
+        folder(path, (6 - LABELS) * (LABELS > 0), [*classes, "tree"])
+    elif kind == "two.npz":  # twice the size: the masks come back to the run's
+        twice = [array.repeat(2, 1).repeat(2, 2) for array in (SCENES.images, MASKS[..., ::-1])]
+        npz(path, images=twice[0], masks=twice[1], class_names=classes)
+    elif kind == "unnamed.npz":  # numbers in the order of the run's classes
+        np.savez(path, images=SCENES.images, masks=LABELS)
+    else:
+        pytest.importorskip("pycocotools")
+        from scripts.make_example_folder import run_lengths
+
+        folder(tmp_path)
+        where = [(i, c) for i, c in np.ndindex(3, 5) if MASKS[i, ..., c].any()]
+        tables = {
+            "images": [
+                {"id": i, "file_name": f"p{i}.png", "height": 64, "width": 64} for i in range(3)
+            ],
+            "categories": [{"id": c, "name": name} for c, name in enumerate(SCENES.class_names)],
+        }
+        tables["annotations"] = [
+            {"id": 5 * i + c, "image_id": i, "category_id": c, "iscrowd": 0}
+            | {"segmentation": {"size": [64, 64], "counts": run_lengths(MASKS[i, ..., c] > 0)}}
+            for i, c in where
+        ]
+        path.write_text(json.dumps(tables))
+    told = []
+    dataset, same = open_labelled(str(path), trained, say=told.append)
+    assert same is trained
+    assert dataset.label_map == SCENES.label_map
+    np.testing.assert_array_equal(dataset.masks > 0, MASKS > 0)
+    assert dataset.images.shape == SCENES.images.shape
+    if kind != "two.npz":
+        np.testing.assert_array_equal(dataset.images, SCENES.images)
+    assert len(dataset.names) == 3
+    assert not told
+
+
+def test_the_pictures_of_the_test_where_the_data_comes_split(trained, tmp_path):
+    npz(tmp_path / "split.npz", split=["train", "test", "train"])
+    told = []
+    dataset, _ = open_labelled(str(tmp_path / "split.npz"), trained, say=told.append)
+    assert [line for line in told if line.startswith("warning: split.npz test: no pixel of ")]
+    np.testing.assert_array_equal(dataset.images, SCENES.images[1:2])
+    assert dataset.names.tolist() == ["image 000001"]
+
+
+def test_what_cannot_be_measured_is_one_line(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_gz(SCENES, "good.gz")
+    write_gz(synthetic(2, seed=1, image_size=64)[:0], "none.gz")
+    (tmp_path / "damaged.gz").write_bytes((tmp_path / "good.gz").read_bytes()[:-100])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "note.txt").write_text("no data")
+    (tmp_path / "broken.json").write_text("{")
+    folder(tmp_path / "values", LABELS + 90)
+    folder(tmp_path / "others", classes=["cat", "dog", "disk", "oval", "star"])
+    folder(tmp_path / "unmasked")
+    for file in (tmp_path / "unmasked" / "masks").iterdir():
+        file.unlink()
+    folder(tmp_path / "broken")
+    (tmp_path / "broken" / "images" / "p1.png").write_bytes(b"\x89PNG")
+    npz("channels.npz", images=np.zeros((3, 64, 64, 4), np.uint8))
+    npz("no_labels.npz", masks=MASKS * 0)
+    npz("four.npz", masks=MASKS[..., :4], class_names=SCENES.class_names[:4])
+    npz("nothing.npz", images=SCENES.images[:0], masks=MASKS[:0])
+    npz("hidden.npz", ignore=MASKS.any(-1))
+    npz("ignored.npz", ignore=np.ones((3, 64, 64), bool))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "four.npz").read_bytes()[:500])
+    for data, said in (
+        ("absent", "absent: no such folder"),
+        ("absent.gz", "absent.gz: no such file here or in"),
+        ("absent.npz", "absent.npz: no such file"),
+        ("absent.json", "absent.json: no such file"),
+        ("note.txt", "expected a folder, .json, .npz or .gz file"),
+        ("broken.json", "broken.json: "),
+        ("none.gz", "none.gz: "),
+        ("damaged.gz", "damaged.gz: "),
+        ("empty", "no images here"),
+        ("values", "mask values out of range"),
+        ("others", "no class 'rectangle'"),
+        ("unmasked", "no mask for the image"),
+        ("broken", "cannot read the image: images/p1.png"),
+        ("channels.npz", "images has shape [3, 64, 64, 4]"),
+        ("no_labels.npz", "no mask has any foreground"),
+        ("hidden.npz", "no mask has any foreground"),
+        ("four.npz", "no class 'star'"),
+        ("nothing.npz", "images is empty"),
+        ("ignored.npz", "every pixel of the test split is ignored"),
+        ("cut.npz", "not a whole .npz file"),
+    ):
+        with pytest.raises(SegjaxError) as caught:
+            open_labelled(data, trained, say=silent)
+        assert said in str(caught.value), (data, str(caught.value))
+        assert "\n" not in str(caught.value)
