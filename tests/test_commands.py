@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from segjax.__main__ import COMMANDS, main
+from segjax.data import synthetic
 from segjax.errors import ConfigError
 from segjax.main import load_config, presets
 from segjax.main import main as train
@@ -86,6 +88,11 @@ def test_the_wheel_has_all_that_the_commands_need(tmp_path):
     tiny = ("--data=synthetic", "--synthetic_train=4", "--synthetic_test=2", "--depth=2")
     call("train", *tiny, "--config=report", "--epochs=1", "--run_dir=run")
     assert "run" in call("show", "run")
-    call("predict", "run", target / "none.png") if (target / "none.png").exists() else None
+    Image.fromarray(synthetic(1, seed=2).images[0]).save(empty / "a.png")
+    call("evaluate", "run")
+    call("predict", "run", "a.png", "--out=masks")
+    call("export", "run", "exported")
+    made = ("run/evaluate/test/confusion.png", "masks/a_mask.png", "exported/network.jaxexport")
+    assert all((empty / name).stat().st_size for name in made)
     assert {file.name for file in (target / "segjax").iterdir()} >= {"py.typed", "configs"}
     assert (target / "segjax" / "export" / "card.md").exists()

@@ -1,9 +1,17 @@
 """What was read as what, where classes overlap and where they exclude each other."""
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from segjax import metrics
-from segjax.evaluate.measure import confused
+from segjax.data import synthetic
+from segjax.evaluate.measure import confused, measure
+from segjax.evaluate.report import results_of
+from segjax.predict.trained import load_trained
+from segjax.training.evaluate import make_predict
+from segjax.training.objective import half_value
 
 
 def test_what_was_read_as_what_by_hand():
@@ -33,3 +41,31 @@ def test_the_diagonal_is_recall_and_exclusive_classes_give_the_matrix_of_their_l
     recall = metrics.recall(metrics.count(said, true, valid=valid))
     np.testing.assert_allclose(found.diagonal()[:3] / found.sum(axis=1)[:3], recall)
     assert found.sum(axis=1)[:3].tolist() == (true & valid[..., None]).sum(axis=(0, 1, 2)).tolist()
+
+
+def test_how_images_are_batched_does_not_matter_and_pixels_without_truth_are_left_out(unet_run):
+    trained, scenes = load_trained(unet_run), synthetic(5, seed=3)
+    right = [(0, 0), (0, 0), (0, 64)]
+    wide = {name: np.pad(getattr(scenes, name), [*right, (0, 0)]) for name in ("images", "masks")}
+    ignore = np.broadcast_to(np.arange(128) >= 64, (5, 64, 128))
+    dataset = dataclasses.replace(scenes, **wide, ignore=ignore)
+    how = {"stats": "running", "worst": 2, "progress": False}
+    whole, parts = (measure(trained, dataset, batch_size=size, **how) for size in (5, 2))
+    predict = make_predict(trained.model, trained.objective, stats="running")
+    values = np.asarray(predict(trained.variables, dataset.images))
+    said, true = np.asarray(half_value(values, scenes.class_values)), dataset.masks > 0
+    assert said[:, :, :64].any()
+    assert said[:, :, 64:].any()
+    shares = values / np.array(scenes.class_values, np.float32)
+    outlines = metrics.boundary_count(said, true, valid=~ignore)
+    for found, expected in zip(whole.boundary.leaves(), outlines.leaves(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert parts.loss == pytest.approx(whole.loss)
+    for found in (whole, parts):
+        half = found.counts["half"]
+        assert (half.tp + half.fp + half.fn + half.tn == 64 * 64).all()
+        np.testing.assert_array_equal(found.objects.image, scenes.box_image)
+        assert [row[1] for row in found.worst] == [row[1] for row in whole.worst]
+        np.testing.assert_array_equal(found.confusion, confused(shares, said, true, ~ignore))
+    # Twice the area of 64 x 64.
+    assert results_of(parts, dataset)["objects_by_size"]["up_to_pixels"] == [128, 512, np.inf]
