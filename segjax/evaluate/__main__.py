@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segjax.config import argument_of, flag_fields
-from segjax.errors import ConfigError, exit_code, to_stderr
+from segjax.errors import ConfigError, exit_code, leave, to_stderr
 
 # Settings of own data that other data may need otherwise than the run's.
 SETTINGS = ("images_dir", "ignore_value", "min_object_area", "single_object", "keep_empty")
@@ -91,4 +91,4 @@ def evaluate(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -3,6 +3,7 @@
 ``loss(pred, target, *, pred_is, ...)`` gives a float32 or float64. `mse`, `dice` and `combo`, the
 report's, read raw values and have no pred_is. The others take, as far as they apply:
 
+Args:
   pred: float [B, ..., C], channels last; computed and summed in float32 or wider.
   target: 0 to 1, of the same shape; if multiclass also integer labels [B, ...].
   pred_is: 'logits' or 'probs'; never guessed. Logits are the better choice: no logarithm of a

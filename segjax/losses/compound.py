@@ -4,11 +4,12 @@ All take the options that `segjax.losses` describes; `exp_log` and `unified_foca
 per_class. These have no value per pixel: reduction='none' gives [B], the loss of each sample alone,
 and 'sum' their sum; both need over='sample'.
 
->>> import numpy as np
->>> masks = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
->>> probs = np.array([0.8, 0.4]).reshape(1, 1, 2, 1)
->>> round(float(dice_ce(probs, masks, pred_is="probs", classes="multilabel")), 4)
-0.5545
+Examples:
+  >>> import numpy as np
+  >>> masks = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
+  >>> probs = np.array([0.8, 0.4]).reshape(1, 1, 2, 1)
+  >>> round(float(dice_ce(probs, masks, pred_is="probs", classes="multilabel")), 4)
+  0.5545
 """
 
 from collections.abc import Callable

@@ -10,12 +10,13 @@ each depends on the data and on the one before, which compiled arrays run one by
 
 A mask without any background has no distance; every pixel is then as far as the image's diagonal.
 
->>> import numpy as np
->>> row = np.array([0.0, 1, 1, 1, 0]).reshape(1, 1, 5, 1)
->>> signed_distance(row).ravel().tolist()
-[1.0, 0.0, -1.0, 0.0, 1.0]
->>> float(boundary(row, row, pred_is="probs"))
--0.20000000298023224
+Examples:
+  >>> import numpy as np
+  >>> row = np.array([0.0, 1, 1, 1, 0]).reshape(1, 1, 5, 1)
+  >>> signed_distance(row).ravel().tolist()
+  [1.0, 0.0, -1.0, 0.0, 1.0]
+  >>> float(boundary(row, row, pred_is="probs"))
+  -0.20000000298023224
 """
 
 from collections.abc import Callable

@@ -2,11 +2,12 @@
 
 All take the options that `segjax.losses` describes.
 
->>> import numpy as np
->>> labels = np.array([[[0, 2]]])
->>> probs = np.array([[[[0.7, 0.2, 0.1], [0.3, 0.2, 0.5]]]])
->>> round(float(cross_entropy(probs, labels, pred_is="probs")), 4)  # -(log 0.7 + log 0.5) / 2
-0.5249
+Examples:
+  >>> import numpy as np
+  >>> labels = np.array([[[0, 2]]])
+  >>> probs = np.array([[[[0.7, 0.2, 0.1], [0.3, 0.2, 0.5]]]])
+  >>> round(float(cross_entropy(probs, labels, pred_is="probs")), 4)  # -(log 0.7 + log 0.5) / 2
+  0.5249
 """
 
 from typing import Any, Unpack

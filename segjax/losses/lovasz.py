@@ -5,10 +5,11 @@ Jaccard loss (of the pixels' weights, if they have some) grows when its pixel jo
 Cost: a sort of every cell, O(n log n), and a scatter of the weights, both in the forward pass. Both
 losses take the options that `segjax.losses` describes.
 
->>> import numpy as np
->>> masks = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
->>> float(lovasz_hinge(np.array([2.0, -0.5]).reshape(1, 1, 2, 1), masks, pred_is="logits"))
-0.25
+Examples:
+  >>> import numpy as np
+  >>> masks = np.array([1.0, 0.0]).reshape(1, 1, 2, 1)
+  >>> float(lovasz_hinge(np.array([2.0, -0.5]).reshape(1, 1, 2, 1), masks, pred_is="logits"))
+  0.25
 """
 
 from typing import Unpack

@@ -8,11 +8,12 @@ pixels (for Dice, half as many) had been right already. It makes an empty predic
 target cost 0, and it is all that pushes false positives off an empty target: with 0 such a cell
 costs 1 with no gradient.
 
->>> import numpy as np
->>> target = np.zeros((1, 4, 4, 1))
->>> target[:, 1:3, 1:3] = 1
->>> round(float(dice_prob(0.5 * target, target, pred_is="probs", smooth=0)), 4)
-0.3333
+Examples:
+  >>> import numpy as np
+  >>> target = np.zeros((1, 4, 4, 1))
+  >>> target[:, 1:3, 1:3] = 1
+  >>> round(float(dice_prob(0.5 * target, target, pred_is="probs", smooth=0)), 4)
+  0.3333
 """
 
 from typing import Unpack

@@ -1,8 +1,9 @@
 """The homework report's three losses: raw outputs against raw mask values.
 
->>> import numpy as np
->>> float(combo(np.zeros((1, 1, 2, 1)), np.full((1, 1, 2, 1), 2.0), dice_scale=20))
-24.0
+Examples:
+  >>> import numpy as np
+  >>> float(combo(np.zeros((1, 1, 2, 1)), np.full((1, 1, 2, 1), 2.0), dice_scale=20))
+  24.0
 """
 
 import jax.numpy as jnp

@@ -1,11 +1,12 @@
 """clDice: overlap of each mask with the other's centre line. Shit et al. 2021.
 
->>> import numpy as np
->>> row = np.array([0.0, 1, 1, 1, 0]).reshape(1, 1, 5, 1)
->>> soft_skeleton(row, iterations=1).ravel().tolist()
-[0.0, 0.0, 1.0, 0.0, 0.0]
->>> float(cldice(row, row, pred_is="probs", iterations=1))
-0.0
+Examples:
+  >>> import numpy as np
+  >>> row = np.array([0.0, 1, 1, 1, 0]).reshape(1, 1, 5, 1)
+  >>> soft_skeleton(row, iterations=1).ravel().tolist()
+  [0.0, 0.0, 1.0, 0.0, 0.0]
+  >>> float(cldice(row, row, pred_is="probs", iterations=1))
+  0.0
 """
 
 import functools

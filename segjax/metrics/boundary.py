@@ -1,10 +1,10 @@
 """How well outlines agree: boundary F1, Hausdorff distance, its 95 % form, and ASSD.
 
 Distances are Euclidean, exact, between the centres of boundary pixels (those of
-:func:`segjax.metrics.masks.boundaries`), and computed on the host with SciPy. A class of an
+`segjax.metrics.masks.boundaries`), and computed on the host with SciPy. A class of an
 image can lack an outline:
 
-- in both masks: ``absent`` decides, as in :mod:`segjax.metrics.scores`; for distances 0 is the
+- in both masks: ``absent`` decides, as in `segjax.metrics.scores`; for distances 0 is the
   perfect value, and ``'one'``, a distance of one pixel, is refused;
 - in one mask only: boundary F1 is 0. A distance does not exist; ``missing`` decides: ``'inf'``,
   the default, which no average can hide; ``'diagonal'``, the length of the image's diagonal,
@@ -78,12 +78,13 @@ def boundary_count(
     Raises:
         ConfigError: shapes that do not fit, floating masks, a negative tolerance or spacing.
 
-    >>> pred, target = np.zeros((2, 1, 6, 6, 1), bool)
-    >>> target[0, 1:4, 1:4], pred[0, 1:4, 2:5] = True, True  # 3 x 3, one pixel to the right
-    >>> boundary_f1(boundary_count(pred, target, tolerance=1)).tolist()
-    [1.0]
-    >>> hausdorff(surface_distances(pred, target)).tolist()
-    [1.0]
+    Examples:
+        >>> pred, target = np.zeros((2, 1, 6, 6, 1), bool)
+        >>> target[0, 1:4, 1:4], pred[0, 1:4, 2:5] = True, True  # 3 x 3, one pixel to the right
+        >>> boundary_f1(boundary_count(pred, target, tolerance=1)).tolist()
+        [1.0]
+        >>> hausdorff(surface_distances(pred, target)).tolist()
+        [1.0]
     """
     if not np.all(np.asarray(tolerance) >= 0):
         raise ConfigError(f"boundary_count: tolerance must be at least 0, got {tolerance}")
@@ -104,8 +105,8 @@ def boundary_count(
 
 _NEAR_ARGUMENTS = """
 Args:
-    counts: from :func:`boundary_count`.
-    average: as for :func:`segjax.metrics.iou`; ``'weighted'`` weighs by the target's boundary
+    counts: from `boundary_count`.
+    average: as for `segjax.metrics.iou`; ``'weighted'`` weighs by the target's boundary
         pixels.
     absent: what a class scores that has no boundary in either mask.
     over: ``'set'`` pools the boundary pixels of all images, ``'image'`` keeps images apart.
@@ -147,7 +148,7 @@ def boundary_f1(near: Any, drawn: Any, hit: Any, true: Any) -> tuple[Any, Any]:
     P is the share of predicted boundary pixels near the target's boundary, R the share of the
     target's boundary pixels near the predicted one (Csurka et al., "What is a good evaluation
     measure for semantic segmentation?", BMVC 2013; they average over images, which is
-    ``over='image'`` and :func:`segjax.metrics.mean_over_images`).
+    ``over='image'`` and `segjax.metrics.mean_over_images`).
     """
     return 2 * near * hit, near * true + hit * drawn
 
@@ -156,7 +157,7 @@ def boundary_f1(near: Any, drawn: Any, hit: Any, true: Any) -> tuple[Any, Any]:
 def surface_dice(near: Any, drawn: Any, hit: Any, true: Any) -> tuple[Any, Any]:
     """Return normalised surface Dice (NSD), the share of both boundaries that is near, in [0, 1].
 
-    Near is within the ``tolerance`` of :func:`boundary_count`; boundary pixels of both masks are
+    Near is within the ``tolerance`` of `boundary_count`; boundary pixels of both masks are
     pooled. As MONAI; DeepMind's surface-distance weighs the outline's elements by their lengths.
 
     Source: Nikolov et al., "Clinically applicable segmentation of head and neck anatomy for
@@ -229,7 +230,7 @@ def surface_distances(
 
 _ARGUMENTS = """
 Args:
-    distances: from :func:`surface_distances`, float64 [N, C], in units of its ``spacing``.
+    distances: from `surface_distances`, float64 [N, C], in units of its ``spacing``.
     average: ``'none'``, or ``'macro'`` for the mean over classes.
     absent: outline in neither mask: ``'skip'`` (NaN, left out of averages), ``'nan'`` (NaN,
         averages too) or ``'zero'``.
@@ -282,7 +283,7 @@ def _distance(column: Callable[[SurfaceDistances], np.ndarray]) -> Callable[...,
 def hausdorff(distances: SurfaceDistances) -> np.ndarray:
     """Return the Hausdorff distance, in [0, inf), 0 for equal outlines.
 
-    max(max over a of d(a, B), max over b of d(b, A)), with d as in :func:`surface_distances`.
+    max(max over a of d(a, B), max over b of d(b, A)), with d as in `surface_distances`.
 
     Source: Huttenlocher et al., "Comparing images using the Hausdorff distance", 1993.
     """
@@ -293,7 +294,7 @@ def hausdorff(distances: SurfaceDistances) -> np.ndarray:
 def hd95(distances: SurfaceDistances) -> np.ndarray:
     """Return the 95 % Hausdorff distance, in [0, inf), which a few stray pixels do not move.
 
-    max(P95 over a of d(a, B), P95 over b of d(b, A)), with d as in :func:`surface_distances`.
+    max(P95 over a of d(a, B), P95 over b of d(b, A)), with d as in `surface_distances`.
     """
     return distances.hd95
 
@@ -303,7 +304,7 @@ def assd(distances: SurfaceDistances) -> np.ndarray:
     """Return the average symmetric surface distance, the outlines' mean gap, in [0, inf).
 
     (sum over a of d(a, B) + sum over b of d(b, A)) / (|A| + |B|), with d as in
-    :func:`surface_distances`.
+    `surface_distances`.
 
     Source: Heimann et al., "Comparison and evaluation of methods for liver segmentation from CT
     datasets", 2009.

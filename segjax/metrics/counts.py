@@ -59,7 +59,7 @@ class Counts:
 
     @classmethod
     def of_matrix(cls, matrix: Any) -> Self:
-        """Return the counts per class of a :func:`confusion_matrix`, exact as it is."""
+        """Return the counts per class of a `confusion_matrix`, exact as it is."""
         xp: Any = np if isinstance(matrix, np.ndarray) else jnp
         tp = xp.diagonal(matrix)
         fp, fn = matrix.sum(axis=0) - tp, matrix.sum(axis=1) - tp
@@ -157,11 +157,13 @@ def count(
         ConfigError: at trace time, for shapes that do not fit, fewer than 2 dimensions, floating
             inputs (threshold them first), or more than 2^31 - 1 pixels per class.
 
-    >>> from segjax.metrics import dice, iou
-    >>> pred, target = np.array([[[1], [1], [0], [0]]]) > 0, np.array([[[1], [0], [1], [0]]]) > 0
-    >>> counts = count(pred, target)  # one image of 4 pixels, one class
-    >>> counts.tp.tolist(), iou(counts).round(3).tolist(), dice(counts).tolist()
-    ([1], [0.333], [0.5])
+    Examples:
+        >>> from segjax.metrics import dice, iou
+        >>> pred = np.array([[[1], [1], [0], [0]]]) > 0
+        >>> target = np.array([[[1], [0], [1], [0]]]) > 0
+        >>> counts = count(pred, target)  # one image of 4 pixels, one class
+        >>> counts.tp.tolist(), iou(counts).round(3).tolist(), dice(counts).tolist()
+        ([1], [0.333], [0.5])
     """
     for name, given in (("pred", pred), ("target", target)):
         if np.ndim(given) == 3 and jnp.result_type(given) != np.bool_:
@@ -211,15 +213,16 @@ def confusion_matrix(
             out. None: all pixels are valid.
 
     Returns:
-        int32 [C, C]: rows are true, columns predicted classes. :meth:`Counts.of_matrix` reads it.
+        int32 [C, C]: rows are true, columns predicted classes. `Counts.of_matrix` reads it.
 
     Raises:
         ConfigError: at trace time, for shapes or dtypes that do not fit, classes below 1, or more
             than 2^31 - 1 pixels; where labels are known, that is outside of jit, for labels out of
             range (inside jit such pixels are left out).
 
-    >>> confusion_matrix(np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1]), classes=2).tolist()
-    [[1, 1], [1, 1]]
+    Examples:
+        >>> confusion_matrix(np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1]), classes=2).tolist()
+        [[1, 1], [1, 1]]
     """
     rows, columns = jnp.asarray(target), jnp.asarray(pred)
     if not all(jnp.issubdtype(labels.dtype, jnp.integer) for labels in (rows, columns)):

@@ -6,7 +6,7 @@ box of a second object of the same class belongs to neither for sure and is left
 object of which nothing is left is *undecided* and not counted. Its IoU is that of the own pixels
 and the predicted pixels of the class, both inside the box; it is *found* if that is at least a
 threshold. Pixels predicted outside the box do not count here: pixel precision and
-:mod:`segjax.metrics.panoptic` see those.
+`segjax.metrics.panoptic` see those.
 
 Masks hold full silhouettes, so a pixel may be on in two classes: one object is drawn over the
 other there. An object's *contested* pixels are its own pixels that are on in another class too.
@@ -100,13 +100,14 @@ def match_objects(
     Raises:
         ConfigError: shapes that do not fit, or a box outside its image.
 
-    >>> target = np.zeros((1, 6, 6, 1), bool)
-    >>> target[0, 1:5, 1:5] = True
-    >>> pred = target.copy()
-    >>> pred[0, 4] = False  # 12 of 16 pixels are left
-    >>> objects = match_objects(pred, target, [(1, 1, 4, 4)], box_image=[0], box_class=[0])
-    >>> objects.iou.tolist(), object_recall(count_objects(objects)).tolist()
-    ([0.75], [[1.0]])
+    Examples:
+        >>> target = np.zeros((1, 6, 6, 1), bool)
+        >>> target[0, 1:5, 1:5] = True
+        >>> pred = target.copy()
+        >>> pred[0, 4] = False  # 12 of 16 pixels are left
+        >>> objects = match_objects(pred, target, [(1, 1, 4, 4)], box_image=[0], box_class=[0])
+        >>> objects.iou.tolist(), object_recall(count_objects(objects)).tolist()
+        ([0.75], [[1.0]])
     """
     on, true, kept = host_masks(pred, target, valid, caller="match_objects")
     boxes, box_image, box_class = check_boxes(boxes, box_image, box_class, shape=on.shape)
@@ -202,7 +203,7 @@ class ObjectCounts:
     """How many objects there are and were found, per bin and class: int64 [bins, C]; ``+`` adds.
 
     ``limits`` are the bins' upper limits: bin k holds values above ``limits[k - 1]`` and up to
-    ``limits[k]``, both as given to :func:`count_objects`.
+    ``limits[k]``, both as given to `count_objects`.
     """
 
     found: np.ndarray
@@ -233,7 +234,7 @@ def count_objects(
     """Count objects, and those found, in bins of their size or hidden share.
 
     Args:
-        objects: from :func:`match_objects`; undecided ones are left out.
+        objects: from `match_objects`; undecided ones are left out.
         by: ``'all'`` makes one bin, ``'size'`` bins own pixels, ``'hidden'`` the hidden share.
         limits: rising upper limits of the bins, the last at least the largest value; None:
             ``SIZE_LIMITS`` or ``HIDDEN_LIMITS``.
@@ -274,12 +275,12 @@ def object_recall(
     """Return the share of objects that were found, in [0, 1].
 
     Args:
-        counts: from :func:`count_objects`.
+        counts: from `count_objects`.
         average: ``'none'`` one recall per bin and class; ``'micro'`` all classes' objects
             together; ``'macro'`` the mean over classes; ``'weighted'`` that by their objects,
             which is ``'micro'`` again.
         absent: what a class scores in a bin where it has no object; as in
-            :mod:`segjax.metrics.scores`.
+            `segjax.metrics.scores`.
 
     Returns:
         float64 [bins, C], or [bins] for an average.

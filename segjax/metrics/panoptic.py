@@ -13,7 +13,7 @@ connected piece of a class's mask, in target and prediction alike. With the targ
   box is one predicted object, so the right mask scores 1 where objects touch or fall apart;
 - a piece that enters no box of its class is an object by itself, a false positive.
 
-Unlike the recall of :mod:`segjax.metrics.objects`, this sees what was predicted outside the boxes.
+Unlike the recall of `segjax.metrics.objects`, this sees what was predicted outside the boxes.
 
 Pixels that are not valid, and pixels inside boxes of two objects of one class, are void: they
 count for neither side, an unmatched predicted object that is void for more than half of itself is
@@ -85,15 +85,16 @@ def panoptic_count(
         ConfigError: shapes that do not fit, boxes without images and classes or outside their
             image, a connectivity that is neither 4 nor 8, min_pixels below 1.
 
-    >>> target = np.zeros((1, 6, 6, 1), bool)
-    >>> target[0, 1:5, 1:5] = True
-    >>> pred = target.copy()
-    >>> pred[0, 4] = False  # 12 of 16 pixels are left: matched at IoU 0.75
-    >>> pred[0, 0, 0] = True  # joined to the object by a corner
-    >>> panoptic_quality(panoptic_count(pred, target)).round(3).tolist()
-    [0.706]
-    >>> panoptic_quality(panoptic_count(pred, target, connectivity=4)).tolist()
-    [0.5]
+    Examples:
+        >>> target = np.zeros((1, 6, 6, 1), bool)
+        >>> target[0, 1:5, 1:5] = True
+        >>> pred = target.copy()
+        >>> pred[0, 4] = False  # 12 of 16 pixels are left: matched at IoU 0.75
+        >>> pred[0, 0, 0] = True  # joined to the object by a corner
+        >>> panoptic_quality(panoptic_count(pred, target)).round(3).tolist()
+        [0.706]
+        >>> panoptic_quality(panoptic_count(pred, target, connectivity=4)).tolist()
+        [0.5]
     """
     from scipy.ndimage import label
 
@@ -170,10 +171,10 @@ def _match(
 
 _ARGUMENTS = """
 Args:
-    counts: from :func:`panoptic_count`, objects per class [C].
+    counts: from `panoptic_count`, objects per class [C].
     average: ``'none'`` per class; ``'micro'`` classes pooled; ``'macro'`` their mean;
         ``'weighted'`` their mean by objects in the target.
-    absent: what a class scores without any object or piece; as in :mod:`segjax.metrics.scores`.
+    absent: what a class scores without any object or piece; as in `segjax.metrics.scores`.
 
 Returns:
     float64 [C], or a number for an average.

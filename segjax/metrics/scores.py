@@ -125,7 +125,7 @@ Args:
     absent: what a class counts for that is in neither prediction nor target: ``'skip'`` (NaN,
         left out of averages), ``'nan'``, ``'zero'`` or ``'one'``.
     over: ``'set'`` pools all images before scoring; ``'image'`` scores each image and keeps
-        them apart (then :func:`mean_over_images`).
+        them apart (then `mean_over_images`).
 
 Returns:
     float64 NumPy, or float32 in a trace: [C], with ``over='image'`` [N, C]; without the C
@@ -185,7 +185,7 @@ def dice(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
 def precision(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
     """Return the share of predicted pixels that are right, tp / (tp + fp), in [0, 1].
 
-    Source: van Rijsbergen, "Information Retrieval", 1979, as :func:`recall`.
+    Source: van Rijsbergen, "Information Retrieval", 1979, as `recall`.
     """
     return tp, tp + fp
 
@@ -214,7 +214,7 @@ def accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> tuple[Any, Any]:
 
     Per class, on or off. High by itself where most pixels are background. The pixel accuracy of
     multiclass labels, background included, is ``recall(counts, average='micro')``. As with
-    :func:`specificity`, ``absent`` only acts where no pixel is valid.
+    `specificity`, ``absent`` only acts where no pixel is valid.
     """
     return tp + tn, tp + fp + fn + tn
 
@@ -243,7 +243,7 @@ def f_beta(
 ) -> Any:
     """Return F-beta, (1 + b^2) tp / ((1 + b^2) tp + b^2 fn + fp), in [0, 1].
 
-    b weighs recall against precision: 1 is :func:`dice`, 2 cares more for what was missed, 0.5 for
+    b weighs recall against precision: 1 is `dice`, 2 cares more for what was missed, 0.5 for
     what was made up.
 
     Source: van Rijsbergen, "Information Retrieval", 1979.
