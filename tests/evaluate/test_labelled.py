@@ -1,5 +1,6 @@
 """The images a run is measured on: every kind of data the same, and what cannot be used a line."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -63,7 +64,8 @@ def test_own_data_of_every_kind_is_shown_as_the_runs_training_did(kind, trained,
             for i, c in where
         ]
         path.write_text(json.dumps(tables))
-    told = []
+    told, config = [], trained.config.replace(images_dir="that of the run's own pictures")
+    trained = dataclasses.replace(trained, config=config)
     dataset, same = open_labelled(str(path), trained, say=told.append)
     assert same is trained
     assert dataset.label_map == SCENES.label_map
@@ -72,6 +74,7 @@ def test_own_data_of_every_kind_is_shown_as_the_runs_training_did(kind, trained,
     if kind != "two.npz":
         np.testing.assert_array_equal(dataset.images, SCENES.images)
     assert len(dataset.names) == 3
+    assert dataset[1:].names.tolist() == dataset.names[1:].tolist()
     assert not told
 
 

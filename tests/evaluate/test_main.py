@@ -117,6 +117,10 @@ def test_where_it_writes_and_what_it_leaves_alone(unet_run, tmp_path, monkeypatc
         assert main(arguments.split()) == code, arguments
         line = capsys.readouterr().err.splitlines()[-1]
         assert said in line, (arguments, line)
+    started = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(started | {"data": "0" * 64}))
+    assert main(["run"]) == 1
+    assert "the data is not what the run was started with" in capsys.readouterr().err
     config = RunFolder(run).config().replace(synthetic_seed=9)
     (run / "config.json").write_text(config.to_json())
     assert main(["run"]) == 1
