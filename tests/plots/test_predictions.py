@@ -144,3 +144,11 @@ def test_what_does_not_fit_is_named():
             draw, outputs = plots.comparison_figure, {}
         with pytest.raises(ConfigError, match=message):
             draw(**({"images": IMAGES, "masks": MASKS, **outputs, **CLASSES} | change))
+
+
+def test_images_have_their_own_names_and_no_class_needs_a_row():
+    named = {"names": ["a $b$.png", "c.png"], "max_classes": 0}
+    figure = plots.predictions_figure(IMAGES, MASKS, MASKS.astype(float), **named, **CLASSES)
+    assert set(named["names"]) <= set(texts(figure))
+    assert not [axes for axes in figure.axes if axes.get_label().startswith("class")]
+    assert not [text for text in texts(figure) if "no row" in text or "outline" in text]
