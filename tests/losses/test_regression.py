@@ -48,7 +48,7 @@ def test_wrong_arguments_say_why():
         ("smooth=0", lambda: dice(PRED, TARGET, smooth=0)),
         ("dice_scale=-1", lambda: combo(PRED, TARGET, dice_scale=-1)),
         ("reduction='avg'", lambda: mse(PRED, TARGET, reduction="avg")),
-        ("dtype float32", lambda: mse(PRED, TARGET, valid=np.ones((1, 2), np.float32))),
+        ("dtype int32", lambda: mse(PRED, TARGET, valid=np.ones((1, 2), np.int32))),
     ):
         with pytest.raises(ConfigError, match=told):
             call()
