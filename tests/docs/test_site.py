@@ -45,3 +45,19 @@ def test_everything_public_is_in_the_reference(room):
     names = module.__all__ if room else segjax._HOMES
     missing = [n for n in names if id(getattr(module, n)) not in shown and n != "kaggle"]
     assert not missing
+
+
+# Pages whose blocks other tests run; README's commands are .ci/run's, its Python is test_readme's.
+RUN = {
+    "README.md", "docs/evaluate.md", "docs/export.md", "docs/losses.md", "docs/metrics.md",
+    "docs/own-data.md", "docs/predict.md", "docs/training.md", "docs/walkthrough.md",
+}  # fmt: skip
+
+
+def test_each_block_of_the_guides_is_run_or_says_why_not():
+    guides = [*(pages.ROOT / "docs").glob("*.md"), *pages.ROOT.glob("*.md")]
+    names = {file.relative_to(pages.ROOT).as_posix() for file in guides}
+    assert names > RUN
+    for name in sorted(names - RUN):
+        for block in re.finditer(r"(.*)\n```(?:sh|python)$", pages.read(name), re.M):
+            assert re.fullmatch(r"<!-- not run by the tests: .+ -->", block[1]), (name, block[0])
