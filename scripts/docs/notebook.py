@@ -1,6 +1,6 @@
-"""Make docs/own-images.ipynb from its text, docs/own_images.py, by running it.
+"""Make a notebook from its text, as docs/own-images.ipynb from own_images.py, by running it.
 
-    python -m scripts.docs.notebook
+    python -m scripts.docs.notebook docs/own_images.py
 
 The text is Python in which '# %%' begins a code cell and '# %% [markdown]' one of words (Jupytext's
 percent format). The notebook is committed with its outputs. Needs ``pip install -e '.[notebook]'``.
@@ -18,9 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-TEXT = ROOT / "docs" / "own_images.py"
-NOTEBOOK = ROOT / "docs" / "own-images.ipynb"
+TEXTS = sorted((Path(__file__).parents[2] / "docs").glob("*.py"))
 MAX_BYTES = 400_000
 LIMIT_S = 3600
 ABOUT = {
@@ -29,6 +27,11 @@ ABOUT = {
 }
 _TOP = "home|root|tmp|var|usr|opt|mnt|work|Users|private"
 _ABSOLUTE = re.compile(rf"(?<![\w.:/])/(?:{_TOP})\b[^\s'\"]*")
+
+
+def notebook_of(text: Path) -> Path:
+    """Return where the notebook of a text is."""
+    return text.with_name(text.stem.replace("_", "-") + ".ipynb")
 
 
 def executed(text: Path) -> dict[str, Any]:
@@ -75,17 +78,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the notebook and write it; 1 if it holds what must not be committed."""
     import nbformat
 
-    parser = argparse.ArgumentParser(description="Run docs/own-images.ipynb and write it.")
-    parser.add_argument("--out", type=Path, default=NOTEBOOK, help="default: docs/own-images.ipynb")
+    parser = argparse.ArgumentParser(description="Run a notebook and write it.")
+    parser.add_argument("text", type=Path, help="such as docs/own_images.py")
+    parser.add_argument("--out", type=Path, help="default: beside the text")
     given = parser.parse_args(arguments)
-    notebook = executed(TEXT)
-    nbformat.write(notebook, given.out)
-    found, size = faults(notebook), given.out.stat().st_size
+    notebook, out = executed(given.text), given.out or notebook_of(given.text)
+    nbformat.write(notebook, out)
+    found, size = faults(notebook), out.stat().st_size
     if size > MAX_BYTES:
         found.append(f"{size} bytes, more than {MAX_BYTES}")
     for line in found:
         sys.stderr.write(f"error: {line}\n")
-    sys.stdout.write(f"{given.out.name}: {size} bytes\n")
+    sys.stdout.write(f"{out.name}: {size} bytes\n")
     return int(bool(found))
 
 

@@ -1,5 +1,6 @@
-"""docs/own-images.ipynb: it is what its text makes, it was run, and it runs."""
+"""The notebooks in docs/: each is what its text makes, was run, and runs."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -8,38 +9,49 @@ import sys
 import pytest
 
 from scripts.docs import notebook as script
-from tests.docs import pages
 
-NOTEBOOK = json.loads(pages.read("docs/own-images.ipynb"))
-CODE = [cell for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
+every = pytest.mark.parametrize("text", script.TEXTS, ids=lambda text: text.stem)
 
 
-def test_it_is_what_the_text_makes():
-    text = script.TEXT.read_text(encoding="utf-8")
-    _, *parts = re.split(r"^# %%( \[markdown\])?\n", text, flags=re.M)
+def read(file):
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def code_of(notebook):
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+@every
+def test_it_is_what_the_text_makes(text):
+    _, *parts = re.split(r"^# %%( \[markdown\])?\n", text.read_text(encoding="utf-8"), flags=re.M)
     cells = []
     for words, body in zip(parts[::2], parts[1::2], strict=True):
-        source = body.strip().strip('"\n')
-        if words and cells:  # the first is a docstring
-            source = re.sub("^# ?", "", source, flags=re.M)
+        source = body.strip()
+        if words:  # the first is a docstring, the others are comments
+            source = re.sub("^# ?", "", source, flags=re.M) if cells else source.strip('"\n')
         cells.append(("markdown" if words else "code", source))
-    assert cells == [(cell["cell_type"], "".join(cell["source"])) for cell in NOTEBOOK["cells"]]
-    assert script.NOTEBOOK.stat().st_size <= script.MAX_BYTES
+    file = script.notebook_of(text)
+    assert cells == [(cell["cell_type"], "".join(cell["source"])) for cell in read(file)["cells"]]
+    assert file.stat().st_size <= script.MAX_BYTES
 
 
-def test_every_cell_was_run_in_order_and_its_outputs_are_fit_to_be_committed():
-    source = "\n".join("".join(cell["source"]) for cell in CODE)
-    compile(source, "own-images.ipynb", "exec")
-    assert [cell["execution_count"] for cell in CODE] == list(range(1, len(CODE) + 1))
+@every
+def test_every_cell_was_run_in_order_and_its_outputs_are_fit_to_be_committed(text):
+    notebook = read(script.notebook_of(text))
+    code = code_of(notebook)
+    source = "\n".join("".join(cell["source"]) for cell in code)
+    compile(source, text.name, "exec")
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     imports = re.findall("^from segjax.*", source, re.M)
-    assert len(imports) > 3
+    assert len(imports) > 2
     exec("\n".join(imports), {})
-    assert script.faults(NOTEBOOK) == []
-    assert [cell for cell in CODE if not cell["outputs"]] == CODE[:1]  # the imports
-    outputs = [output for cell in CODE for output in cell["outputs"]]
+    assert script.faults(notebook) == []
+    assert [cell for cell in code if not cell["outputs"]] == code[:1]  # the imports
+    outputs = [output for cell in code for output in cell["outputs"]]
     assert "error" not in {output["output_type"] for output in outputs}
     pictures = [output.get("data", {}).get("image/jpeg", "") for output in outputs]
-    assert sum(len(picture) > 5_000 for picture in pictures) == sum(map(bool, pictures)) == 4
+    number = {"own_images": 4, "side_by_side": 1}[text.stem]
+    assert sum(len(picture) > 5_000 for picture in pictures) == sum(map(bool, pictures)) == number
 
 
 def test_what_must_not_be_committed_is_found():
@@ -56,16 +68,28 @@ def test_what_must_not_be_committed_is_found():
 
 
 @pytest.mark.slow
-def test_it_runs_from_scratch(tmp_path):
+@every
+def test_it_runs_from_scratch(text, tmp_path):
     for name in ("jupytext", "nbclient", "ipykernel", "skimage"):
         pytest.importorskip(name)
+    if text.stem == "side_by_side" and not importlib.util.find_spec("DLStudio"):
+        pytest.skip("needs PyTorch and DLStudio")
     out = tmp_path / "made.ipynb"
-    command = [sys.executable, script.__file__, f"--out={out}"]
+    command = [sys.executable, script.__file__, str(text), f"--out={out}"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    cells = [c for c in json.loads(out.read_text())["cells"] if c["cell_type"] == "code"]
-    told = (text for c in cells for output in c["outputs"] for text in output.get("text", []))
+    told = (part for c in code_of(read(out)) for o in c["outputs"] for part in o.get("text", []))
     lines = "".join(told).splitlines()
+    if text.stem == "side_by_side":
+        differences = [float(line.split()[-1]) for line in lines if " by " in line and "e-" in line]
+        assert len(differences) == 7
+        assert max(differences) < 1e-5
+        steps = [row.split() for row in lines if re.match(r" +\d+ +[\d.]+ +[\d.]+$", row)]
+        assert len(steps) == 10
+        assert all(
+            float(ours) == pytest.approx(float(theirs), rel=1e-5) for _, ours, theirs in steps
+        )
+        return
     (means,) = (line for line in lines if "mean IoU" in line)
     # Predicting the most frequent class everywhere has 0.3; an untrained network less.
     assert float(means.split()[2].rstrip(",")) > 0.55
