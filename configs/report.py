@@ -1,4 +1,4 @@
-"""The homework report's own recipe, MSE + 400 Dice: over an hour on a CPU, minutes on a GPU.
+"""The homework report's own recipe, MSE + 400 Dice: hours on a CPU, minutes on a GPU.
 
     python -m segjax.main --config=configs/report.py
 

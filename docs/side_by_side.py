@@ -176,8 +176,8 @@ for name in ("conv_in.weight", "bn1DN.running_var", "conv_out.weight"):
 # %% [markdown]
 # ## 6. What ten steps see
 #
-# Both networks on the first two images, as DLStudio would show them: dots, on a grid of every
-# second pixel. That is no lack of training. It is what the layer can write; with
+# Both networks on the first two images, their outputs times 20, as after ten steps they are small:
+# dots, on a grid of every second pixel. That is no lack of training. It is what the layer can write; with
 # `MUnet(head="dense")` every pixel is computed ([study.md](study.md)).
 
 # %%

@@ -19,7 +19,7 @@ COMMANDS = {
     "show": ("segjax.show", "RUN ...", "runs side by side"),
     "check": ("segjax.data.check.__main__", "DATA", "look at data before any training"),
     "fetch": ("segjax.data.fetch", "", "download PurdueShapes5MultiObject"),
-    "dlstudio": ("segjax.dlstudio.__main__", "...", "DLStudio's weights, and its output layer"),
+    "dlstudio": ("segjax.dlstudio.__main__", "WHAT", "import, export: weights; layer: what one writes"),
 }
 
 
@@ -30,8 +30,8 @@ def usage() -> str:
     lines += [
         f"  {call:30}{what}" for call, (_, _, what) in zip(calls, COMMANDS.values(), strict=True)
     ]
-    presets = "segjax train --config=list the presets"
-    return "\n".join([*lines, "", f"segjax COMMAND --help tells its flags, {presets}."])
+    more = {"segjax COMMAND --help": "its flags", "segjax train --config=list": "the presets"}
+    return "\n".join([*lines, "", *(f"  {call:30}{what}" for call, what in more.items())])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
