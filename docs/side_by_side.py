@@ -177,8 +177,8 @@ for name in ("conv_in.weight", "bn1DN.running_var", "conv_out.weight"):
 # ## 6. What ten steps see
 #
 # Both networks on the first two images, their outputs times 20, as after ten steps they are small:
-# dots, on a grid of every second pixel. That is no lack of training. It is what the layer can write; with
-# `MUnet(head="dense")` every pixel is computed ([study.md](study.md)).
+# dots, on a grid of every second pixel. That is no lack of training. It is what the layer can
+# write; with `MUnet(head="dense")` every pixel is computed ([study.md](study.md)).
 
 # %%
 net.eval()

@@ -19,7 +19,11 @@ COMMANDS = {
     "show": ("segjax.show", "RUN ...", "runs side by side"),
     "check": ("segjax.data.check.__main__", "DATA", "look at data before any training"),
     "fetch": ("segjax.data.fetch", "", "download PurdueShapes5MultiObject"),
-    "dlstudio": ("segjax.dlstudio.__main__", "WHAT", "import, export: weights; layer: what one writes"),
+    "dlstudio": (
+        "segjax.dlstudio.__main__",
+        "WHAT",
+        "import, export: weights; layer: what one writes",
+    ),
 }
 
 

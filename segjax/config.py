@@ -6,6 +6,7 @@ quick.
 """
 
 import argparse
+import csv
 import dataclasses
 import functools
 import json
@@ -231,8 +232,12 @@ class Config:
         return found
 
     def class_choice(self) -> tuple[str, ...]:
-        """Return the classes of own data to use, in channel order; empty: all."""
-        return tuple(name.strip() for name in self.classes.split(",") if name.strip())
+        """Return the classes of own data to use, in channel order; empty: all.
+
+        A name that holds a comma stands in double quotes.
+        """
+        names = next(csv.reader([self.classes], skipinitialspace=True), [])
+        return tuple(name.strip() for name in names if name.strip())
 
     def scenes_seed(self) -> int:
         """Return the seed of a run's synthetic images; of other data the setting as it stands."""

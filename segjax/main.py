@@ -20,7 +20,7 @@ from segjax.runs.folder import CONFIG_FILE, RunFolder
 from segjax.runs.stopping import leave_on_signals
 from segjax.settings import GROUPS
 
-USAGE = """Train a network, by default DLStudio's mUnet on its own data, and measure it on test images.
+USAGE = """Train a network, by default DLStudio's mUnet on its data, and measure it on test images.
 
   python -m segjax.main --loss=combo --dice_scale=400      DLStudio's recipe; hours on a CPU
   python -m segjax.main --config=quick                     minutes on a CPU, mean IoU 0.94

@@ -77,3 +77,9 @@ def test_resume_may_change_what_does_not_change_the_training():
     assert settings_that_differ(old, old.replace(depth=8)) == ["--depth was 16, is 8"]
     changed = old.replace(loss="combo", loss_params={"dice_scale": 1.0})
     assert len(settings_that_differ(old, changed)) == 2
+
+
+def test_a_class_whose_name_holds_a_comma_stands_in_quotes():
+    chosen = Config(classes='cat, "bow (ribbon, tied)",dog').class_choice()
+    assert chosen == ("cat", "bow (ribbon, tied)", "dog")
+    assert Config().class_choice() == Config(classes=" ,").class_choice() == ()

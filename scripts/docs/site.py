@@ -7,5 +7,5 @@ from typing import Any
 def on_page_content(html: str, page: Any, **others: Any) -> str:
     """Return a page; mkdocs calls this for each."""
     if page.file.src_path.endswith(".ipynb"):
-        html = re.sub(r'href="([\w-]+)\.md"', r'href="\1.html"', html)
+        html = re.sub(r'href="([\w-]+)\.md(#[^"]*)?"', r'href="\1.html\2"', html)
     return html

@@ -22,7 +22,8 @@ CHUNK = 256  # images; bounds the float64 copy to some 40 MB at 64x64x5
 class Reach(NamedTuple):
     """What decides how low an output layer can bring a sum of MSE and Dice on given masks.
 
-    With t the masks, the outputs a P t have ``MSE = energy - 2 a projected + a^2 projected`` and
+    With t the masks and P t what of them the layer can write, the outputs a P t have
+    ``MSE = energy - 2 a projected + a^2 projected`` and
     ``Dice = 1 - 2 a projected / (a^2 projected + energy)``. No others score less under a sum of the
     two: its gradient is a combination of p and t, which vanishes within the layer's space only at a
     multiple of P t.
@@ -46,6 +47,8 @@ class Reach(NamedTuple):
         """Return the lowest ``mse * MSE + dice * Dice`` and the amplitude that reaches it."""
         from scipy.optimize import minimize_scalar
 
+        if self.lowest >= self.energy:  # nothing of the masks can be written
+            return float(self.loss(1.0, mse=mse, dice=dice)), 1.0
         # Both fall up to 1 and rise beyond Dice's own best, so the best lies between.
         dices = (self.energy / (self.energy - self.lowest)) ** 0.5
         found = minimize_scalar(

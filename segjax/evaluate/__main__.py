@@ -9,6 +9,7 @@ from pathlib import Path
 from segjax.config import argument_of, flag_fields
 from segjax.errors import ConfigError, exit_code, leave, to_stderr
 
+MOST, MOST_SHOWN = 10**6, 100
 # Settings of own data that other data may need otherwise than the run's.
 SETTINGS = ("images_dir", "ignore_value", "min_object_area", "single_object", "keep_empty")
 
@@ -48,9 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(given: argparse.Namespace) -> None:
     """Measure what the arguments name, print the scores and write the report."""
-    for name, least in (("batch_size", 1), ("worst", 1)):
-        if (value := getattr(given, name)) is not None and value < least:
-            raise ConfigError(f"--{name}={value}: must be at least {least}")
+    for name, most in (("batch_size", MOST), ("worst", MOST_SHOWN)):
+        if (value := getattr(given, name)) is not None and not 1 <= value <= most:
+            raise ConfigError(f"--{name}={value}: must be in 1..{most}")
     from segjax.evaluate import report
     from segjax.evaluate.labelled import open_labelled, place_of
     from segjax.evaluate.measure import measure
@@ -61,11 +62,15 @@ def evaluate(given: argparse.Namespace) -> None:
     trained = load_trained(given.run_folder, which=which_of(given.which))
     asked = {name: getattr(given, name) for name in SETTINGS if getattr(given, name) is not None}
     dataset, trained = open_labelled(given.data, trained, say=to_stderr, **asked)
-    name = place_of(given.data).resolve().stem if given.data else "test"
+    place = place_of(given.data).resolve()
+    name = (place.name if place.is_dir() else place.stem) if given.data else "test"
     out = Path(given.out or trained.folder / "evaluate" / name)
-    if given.data and given.out and out.resolve().is_relative_to(place_of(given.data).resolve()):
+    if given.data and given.out and out.resolve().is_relative_to(place):
         raise ConfigError(f"--out={out}: lies in the data; name a folder of its own")
-    about = {"run": str(trained.folder.resolve()), "data": dataset.source or dataset.name}
+    about = {
+        "run": str(trained.folder.resolve()),
+        "data": str(place) if given.data else dataset.source or dataset.name,
+    }
     report.check_out(out, about)
     started, stats = time.perf_counter(), given.stats or trained.config.eval_stats
     shown = {"auto": sys.stderr.isatty(), "on": True, "off": False}[given.progress]

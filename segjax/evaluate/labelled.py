@@ -8,9 +8,10 @@ import numpy as np
 
 from segjax.config import Config
 from segjax.data import Dataset
-from segjax.data.own.source import data_of, open_source, quick_check
+from segjax.data.own.source import data_of, is_own, open_source, quick_check
+from segjax.data.places import data_folder
 from segjax.data.splits import load_splits
-from segjax.errors import DataError, Say
+from segjax.errors import ConfigError, DataError, Say
 from segjax.predict.trained import Trained
 from segjax.runs.identity import identify
 from segjax.settings import SIZE_MULTIPLE
@@ -39,7 +40,10 @@ def open_labelled(
         the run's and no more what it was trained on.
     """
     config, names = trained.config, trained.class_names
-    if not data or place_of(data).resolve() == place_of(config.data).resolve():
+    its_own = not data or place_of(data).resolve() in _places_of_training(config)
+    if settings and (its_own or data.lower().endswith(".gz")):
+        raise ConfigError(f"--{min(settings)}: is of other pictures than the run's own")
+    if its_own:
         if data:
             say(f"{data}: the run was trained on it; measuring its own test images")
         splits = load_splits(config, say=say)
@@ -52,16 +56,17 @@ def open_labelled(
     else:
         # The pictures and the splits of the run's own annotations are not those of others.
         others = {"images_dir": "", "val_annotations": "", "test_annotations": ""} | settings
-        config = config.replace(data=data_of(data), classes=",".join(names), **others)
+        chosen = ",".join('"{}"'.format(name.replace('"', '""')) for name in names)
+        config = config.replace(data=data_of(data), classes=chosen, **others)
         dataset = open_source(config, whole=True, size=trained.image_size)["test"]
+        for warning in quick_check({"test": dataset}):
+            say(f"warning: {warning}")
     if dataset.class_names != names:
         has, knows = (", ".join(some) for some in (dataset.class_names, names))
         raise DataError(f"{dataset.name}: has the classes {has}; the run knows {knows}")
     if any(side % SIZE_MULTIPLE for side in dataset.image_size):
         size, takes = "{}x{}".format(*dataset.image_size), f"multiples of {SIZE_MULTIPLE}"
         raise DataError(f"{dataset.name}: images of {size}; the network takes {takes}")
-    for warning in quick_check({"test": dataset}):
-        say(f"warning: {warning}")
     counted = dataset.masks if dataset.ignore is None else dataset.masks[~dataset.ignore]
     if not counted.any():
         raise DataError(f"{dataset.name}: no mask has any foreground; there is nothing to measure")
@@ -70,6 +75,15 @@ def open_labelled(
         masks = (dataset.masks > 0) * np.array([*label_map.values()], np.uint8)
         dataset = dataclasses.replace(dataset, masks=masks, label_map=label_map)
     return dataset, trained
+
+
+def _places_of_training(config: Config) -> list[Path]:
+    """Return where the data lies that a run was trained on, as far as its settings are paths."""
+    named = [config.data] if is_own(config.data) else []
+    if config.data == "purdue":
+        root = Path(config.dataroot) if config.dataroot else data_folder()
+        named += [config.train_file, str(root / config.train_file)]
+    return [place_of(name).resolve() for name in named]
 
 
 def place_of(data: str) -> Path:

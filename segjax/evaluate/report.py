@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ OF_IMAGES = ("iou", "dice", "precision", "recall", "boundary_f1", "hd95", "assd"
 
 
 def check_out(out: Path, about: Mapping[str, str]) -> None:
-    """Raise ConfigError unless ``out`` is free, or holds an evaluation ``about`` the same."""
+    """Make ``out``; ConfigError unless it is free, or holds an evaluation ``about`` the same."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; name another --out")
     if out.exists() and any(out.iterdir()):
@@ -36,6 +37,7 @@ def check_out(out: Path, about: Mapping[str, str]) -> None:
             raise ConfigError(f"{out}: holds other files; name another --out") from None
         if earlier != about:
             raise ConfigError(f"{out}: is of {earlier}; name another --out")
+    out.mkdir(parents=True, exist_ok=True)  # now, not after the pass
 
 
 def results_of(measured: Measured, dataset: Dataset) -> dict[str, Any]:
@@ -72,10 +74,14 @@ def lines_of(results: Mapping[str, Any], *, windows: bool) -> list[str]:
     lines = [*test_table({**results}, windows=windows), "outlines, in pixels, and objects"]
     columns = {SHOWN[name]: [*scores[name]["per_class"], scores[name]["mean"]] for name in SHOWN}
     lines += score_table([*results["classes"], "mean"], columns)
-    for limit, number, found in zip(*(sizes[key] for key in [*sizes][:3]), strict=True):
-        size = f"up to {limit:g} pixels" if np.isfinite(limit) else "larger"
+    least = 1
+    for limit, number, found in zip(
+        *(sizes[key] for key in ("up_to_pixels", "number", "found")), strict=True
+    ):
+        size = f"of {least:g} to {limit:g} pixels" if np.isfinite(limit) else "larger"
+        least = math.floor(limit) + 1 if np.isfinite(limit) else limit
         lines += [f"objects {size}: {number}, {100 * found:.1f} % found"] if number else []
-    labels, pixels = results["confusion"].values()
+    labels, pixels = (results["confusion"][key] for key in ("labels", "pixels"))
     mixed = [
         f"{labels[row]} read as {labels[column]} {100 * share:.1f} %"
         for row, column, share in plots.worst_confusions(pixels)[:3]
@@ -87,7 +93,6 @@ def lines_of(results: Mapping[str, Any], *, windows: bool) -> list[str]:
 
 def write(out: Path, results: Mapping[str, Any], measured: Measured, dataset: Dataset) -> None:
     """Write all ``FILES`` into a folder, each whole or not at all; results.json is the first."""
-    out.mkdir(parents=True, exist_ok=True)
     RunFolder(out).write_results(results)
     classes, scores = dataset.class_names, _scores(measured)
     labels, found = results["confusion"]["labels"], results["scores"].items()

@@ -165,6 +165,8 @@ def element_weights(
     if weights.shape not in allowed:
         told = " or ".join(map(str, dict.fromkeys(allowed)))
         raise ConfigError(f"valid has shape {weights.shape}: must be {told}")
+    if weights.dtype != jnp.bool_:  # in a trace, what could not be refused does not count
+        weights = jnp.where(weights > 0, weights, 0)
     ones = (1,) * (len(shape) - weights.ndim)
     return jnp.broadcast_to(weights.reshape(weights.shape + ones), shape)
 

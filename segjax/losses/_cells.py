@@ -96,7 +96,7 @@ class Sums:
     both: Float[Array, "*cells"]  # sum(p t), each pixel by its weight, as all these
     pred: Float[Array, "*cells"]  # sum(p), or sum(p p) if squared
     target: Float[Array, "*cells"]  # sum(t), or sum(t t) if squared
-    pixels: Float[Array, "*cells"]  # how many count
+    pixels: Float[Array, "*cells"]  # sum(1)
     # Sums of their own: as differences of those above they would be rounding, once most is right.
     false_positives: Float[Array, "*cells"]  # pred - both
     false_negatives: Float[Array, "*cells"]  # target - both

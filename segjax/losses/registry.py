@@ -1,5 +1,6 @@
 """From a loss's name on the command line to a function of outputs and targets."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -48,4 +49,15 @@ def _part(term: Term, given: Mapping[str, Value]) -> tuple[Callable[..., Array],
     if "class_weights" in bound:
         bound["class_weights"] = parse_class_weights(bound["class_weights"])
     weight = linear_weight(term.start, term.end, steps=term.steps) if term.steps else term.start
-    return partial(getattr(import_module(f"segjax.losses.{module}"), function), **bound), weight
+    loss = partial(getattr(import_module(f"segjax.losses.{module}"), function), **bound)
+    flags = {PARAMETERS[flag].keyword: flag for flag in row.parameters}
+
+    def told_by_flag(*arrays: Any, **how: Any) -> Array:
+        """Call the loss; an error names a setting as it was given."""
+        try:
+            return loss(*arrays, **how)
+        except ConfigError as error:
+            told = re.sub(r"^\w+", lambda first: flags.get(first[0], first[0]), str(error))
+            raise ConfigError(told) from None
+
+    return told_by_flag, weight

@@ -60,8 +60,9 @@ class Counts:
     @classmethod
     def of_matrix(cls, matrix: Any) -> Self:
         """Return the counts per class of a `confusion_matrix`, exact as it is."""
-        xp: Any = np if isinstance(matrix, np.ndarray) else jnp
-        tp = xp.diagonal(matrix)
+        if not isinstance(matrix, jax.core.Tracer):
+            matrix = np.asarray(matrix).astype(np.int64)
+        tp = matrix.diagonal().copy()
         fp, fn = matrix.sum(axis=0) - tp, matrix.sum(axis=1) - tp
         return cls(tp, fp, fn, matrix.sum() - tp - fp - fn)
 
@@ -224,7 +225,7 @@ def confusion_matrix(
         >>> confusion_matrix(np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1]), classes=2).tolist()
         [[1, 1], [1, 1]]
     """
-    rows, columns = jnp.asarray(target), jnp.asarray(pred)
+    rows, columns = map(_as_labels, (target, pred))
     if not all(jnp.issubdtype(labels.dtype, jnp.integer) for labels in (rows, columns)):
         raise ConfigError(
             f"confusion_matrix: pred is {columns.dtype} and target {rows.dtype}: must be integer"
@@ -248,6 +249,13 @@ def confusion_matrix(
     place = jnp.where(kept, rows * classes + columns, classes**2).ravel()
     table = jnp.bincount(place, length=classes**2 + 1)[:-1]
     return table.reshape(classes, classes).astype(jnp.int32)
+
+
+def _as_labels(labels: Any) -> jax.Array:
+    """Return labels as JAX holds them; what 32 bits cannot hold stays out of range."""
+    if isinstance(labels, np.ndarray) and labels.dtype in (np.int64, np.uint64):
+        labels = np.clip(labels, -1, _INT32_MAX)
+    return jnp.asarray(labels)
 
 
 def as_mask(array: Any, name: str, hint: str = "") -> Any:

@@ -15,6 +15,7 @@ So a false positive is never excused as "absent": IoU is then 0, not NaN.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 import jax
@@ -248,7 +249,7 @@ def f_beta(
 
     Source: van Rijsbergen, "Information Retrieval", 1979.
     """
-    if not (isinstance(beta, (int, float)) and 0 <= beta < float("inf")):
+    if not (isinstance(beta, Real) and 0 <= beta < float("inf")):
         raise ConfigError(f"f_beta: beta must be a number of at least 0, got {beta!r}")
     square = beta * beta
 
@@ -286,7 +287,7 @@ def generalized_dice(
         ConfigError: at trace time, for an unknown choice, a power that is no number of at least 0,
             or ``over='image'`` on counts [C].
     """
-    if not (isinstance(power, (int, float)) and 0 <= power < float("inf")):
+    if not (isinstance(power, Real) and 0 <= power < float("inf")):
         raise ConfigError(f"generalized_dice: power must be a number of at least 0, got {power!r}")
     leaves = _leaves(counts, over)
     xp: Any = np if isinstance(leaves[0], np.ndarray) else jnp

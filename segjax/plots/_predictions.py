@@ -138,7 +138,9 @@ def predictions_figure(
     note += f" {hidden} smaller classes have no row here." if hidden and channels else ""
     sheet = _pictures.Sheet(
         ["input", "truth", "prediction", *(class_names[c] for c in channels)],
-        [f"image {i + 1}" for i in range(len(images))] if names is None else names,
+        [f"image {i + 1}" for i in range(len(images))]
+        if names is None
+        else [*names[: len(images)]],
         images.shape[1:3],
         title=title,
         note=note,

@@ -13,6 +13,7 @@ from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.config import Config
 from segjax.data.own.source import is_own
 from segjax.errors import CheckpointError, ConfigError
+from segjax.loss_table import CLASS_WEIGHT_RULES
 from segjax.networks.build import Network, make_network
 from segjax.runs.checkpoints import load_params
 from segjax.runs.folder import RunFolder
@@ -100,8 +101,9 @@ def load_trained(run_folder: str | Path, *, which: Which = "best") -> Trained:
     labels = meta.get("label_map") or _labels_of(folder, params)
     if len(labels) > MAX_CLASSES:
         raise ConfigError(f"{folder.path}: has {len(labels)} classes; at most {MAX_CLASSES} fit")
-    # Outputs do not depend on the classes' weights, which training may compute.
-    parameters = {n: v for n, v in config.loss_params.items() if n != "loss_class_weights"}
+    # Training computes these of its masks; outputs do not depend on them.
+    ruled = config.loss_params.get("loss_class_weights") in CLASS_WEIGHT_RULES
+    parameters = {**config.loss_params} | ({"loss_class_weights": ""} if ruled else {})
     values = tuple(labels.values())
     objective = make_objective(
         config.loss, class_values=values, targets=config.targets, parameters=parameters

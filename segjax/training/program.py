@@ -11,7 +11,7 @@ from segjax.config import Config
 from segjax.data import Dataset
 from segjax.data.splits import Splits
 from segjax.errors import ConfigError
-from segjax.loss_table import PARAMETERS, Value, spec
+from segjax.loss_table import Value, spec
 from segjax.networks.build import Network, make_network
 from segjax.training.augment import Augment, Batch, make_augment
 from segjax.training.class_weights import resolve_class_weights
@@ -131,10 +131,7 @@ def _try_loss(objective: Objective, config: Config, data: Dataset) -> None:
     try:
         jax.eval_shape(objective.loss, outputs, jax.ShapeDtypeStruct(shape, data.masks.dtype))
     except ConfigError as error:
-        told = str(error)
-        for flag in spec(config.loss).parameters:
-            told = told.replace(f"{PARAMETERS[flag].keyword}=", f"--{flag}=")
-        raise ConfigError(f"--loss={config.loss}: {told}") from None
+        raise ConfigError(f"--loss={config.loss}: {error}") from None
 
 
 def make_schedule(config: Config, images: int) -> Schedule:

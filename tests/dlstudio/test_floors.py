@@ -159,3 +159,4 @@ def test_joint_floor_lies_under_every_sampled_output_and_single_ones_are_the_lay
     reach = Reach(energy=4.0, lowest=3.0)
     assert reach.loss(2.0, mse=0.0, dice=1.0) == pytest.approx(0.5)
     assert reach.best(mse=0.0, dice=1.0) == pytest.approx((0.5, 2.0))
+    assert Reach(energy=4.0, lowest=4.0).best(mse=1.0, dice=1.0) == (5.0, 1.0)  # out of reach

@@ -135,3 +135,13 @@ def test_what_cannot_be_measured_is_one_line(trained, tmp_path, monkeypatch):
             open_labelled(data, trained, say=silent)
         assert said in str(caught.value), (data, str(caught.value))
         assert "\n" not in str(caught.value)
+
+
+def test_settings_of_other_pictures_and_splits_without_a_test_are_refused(trained, tmp_path):
+    folder(tmp_path / "split" / "train")
+    for data, settings, said in (
+        ("", {"ignore_value": 9}, "--ignore_value: is of other pictures"),
+        (str(tmp_path / "split"), {}, "has no test images"),
+    ):
+        with pytest.raises(SegjaxError, match=said):
+            open_labelled(data, trained, say=silent, **settings)

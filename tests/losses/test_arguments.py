@@ -103,3 +103,18 @@ def test_settings_by_flag_reach_the_loss():
         weighted_sum({"a": losses.mse})
     with pytest.raises(ConfigError, match="loss_class_weights=1,x"):
         make_loss("bce", parameters={"loss_class_weights": "1,x"})
+
+
+def test_in_a_trace_weights_that_are_no_weights_do_not_count():
+    pred, target = np.array([[0.5, 2.0, 1.0]])[..., None], np.ones((1, 3, 1))
+    loss = jax.jit(lambda valid: losses.bce(pred, target, pred_is="logits", valid=valid))
+    for wrong in (-1.0, np.nan):
+        expected = losses.bce(pred[:, :2], target[:, :2], pred_is="logits")
+        np.testing.assert_allclose(loss(np.array([[1.0, 1.0, wrong]])), expected, rtol=1e-6)
+
+
+def test_an_error_names_the_setting_of_the_term_that_has_it():
+    for name, flag in (("focal+exp_log", "exp_log_gamma"), ("bce+tversky", "tversky_fp")):
+        loss = make_loss(name, parameters={flag: -1.0})
+        with pytest.raises(ConfigError, match=rf"^{flag}=-1\.0: must be"):
+            loss(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))

@@ -182,6 +182,15 @@ for leaf in vars(merge_hosts(mine)).values():
 """
 
 
+def test_labels_beyond_32_bits_are_no_class_and_a_running_sum_leaves_counts_alone():
+    refused("labels must be in", confusion_matrix, np.array([2**32]), np.array([0]), classes=2)
+    matrix = np.array([[3, 1], [0, 2]])
+    counts = Counts.of_matrix(matrix)
+    matrix += 5
+    assert [leaf.tolist() for leaf in jax.tree.leaves(counts)] == [[3, 2], [0, 1], [1, 0], [2, 3]]
+    equal(Counts.of_matrix([[3, 1], [0, 2]]), counts)
+
+
 def test_counts_of_two_processes_merge_to_the_exact_sum_on_both():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))

@@ -40,5 +40,5 @@ def test_a_run_too_short_for_its_settings_is_refused():
 
 def test_a_setting_that_the_loss_refuses_is_named_as_its_flag(tmp_path):
     config = small_run(tmp_path, loss="bce", loss_params={"bce_fn": -1.0})
-    with pytest.raises(ConfigError, match=r"^--loss=bce: --bce_fn=-1\.0: must be"):
+    with pytest.raises(ConfigError, match=r"^--loss=bce: bce_fn=-1\.0: must be"):
         built(config)

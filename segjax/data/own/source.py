@@ -75,6 +75,8 @@ def open_source(
     source = scan_source(config)
     refuse(source.where, source.problems)
     every = [item for some in source.splits.values() for item in some]
+    if whole and (source.splits.keys() - {"all"}) and not source.splits.get("test"):
+        raise DataError(f"{source.where}: has no test images; name the folder of one split")
     splits = {"test": source.splits.get("test", every)} if whole else divide(source, config)
     items = [item for some in splits.values() for item in some]
     sizes = [size for _, size in _each(source, items, source.size_of)]
