@@ -119,8 +119,9 @@ def fill(template: str, numbers: Numbers, report: Report, *, docs: Path) -> str:
 
     def figure(name: str, caption: str) -> str:
         file, caption = f"figures/{page_name(numbers.summary['scale'])}/{name}.png", one(caption)
-        found = (docs / file).exists()
-        return f"![{caption}]({file})" if found else f"*(No figure yet: {caption})*"
+        if not (docs / file).exists():
+            return f"*(No figure yet: {caption})*"
+        return f"![{caption.partition('.')[0]}]({file})\n\n<small>{caption}</small>"
 
     made = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
