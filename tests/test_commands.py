@@ -13,6 +13,7 @@ from segjax.errors import ConfigError
 from segjax.main import load_config, presets
 from segjax.main import main as train
 from tests.docs.pages import ROOT
+from tests.small_net import SMALL
 
 
 @pytest.mark.parametrize("asked", [[], ["--help"], ["help"]])
@@ -86,8 +87,9 @@ def test_the_wheel_has_all_that_the_commands_need(tmp_path):
         ).stdout
 
     assert "Minutes on two CPU cores" in call("train", "--config=list")
-    tiny = ("--data=synthetic", "--synthetic_train=4", "--synthetic_test=2", "--depth=2")
-    call("train", *tiny, "--config=report", "--epochs=1", "--run_dir=run")
+    tiny = {"data": "synthetic", "synthetic_train": 4, "synthetic_test": 2, "epochs": 1} | SMALL
+    flags = (f"--{name}={value}" for name, value in tiny.items())
+    call("train", *flags, "--config=report", "--run_dir=run")
     assert "run" in call("show", "run")
     Image.fromarray(synthetic(1, seed=2).images[0]).save(empty / "a.png")
     call("evaluate", "run")
