@@ -15,9 +15,9 @@ def workplace(tmp_path, monkeypatch, unet_run, faithful_run, pictures):
     (tmp_path / "runs").mkdir()
     shutil.copytree(unet_run, tmp_path / "runs" / "mine")  # it is evaluated in its folder
     (tmp_path / "runs" / "faithful").symlink_to(faithful_run)
-    (tmp_path / "photos").mkdir()
+    (tmp_path / "pictures").mkdir()
     for name in ("a.png", "b.jpg"):
-        (tmp_path / "photos" / name).write_bytes((pictures / name).read_bytes())
+        (tmp_path / "pictures" / name).write_bytes((pictures / name).read_bytes())
     write_gz(synthetic(2, seed=4), tmp_path / "others.gz")
     monkeypatch.chdir(tmp_path)
 

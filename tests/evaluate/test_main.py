@@ -33,7 +33,12 @@ def undrawn(monkeypatch):
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
-    "kind", ["unet_run", "exclusive_run", pytest.param("faithful_run", marks=pytest.mark.slow)]
+    "kind",
+    [
+        "unet_run",
+        pytest.param("exclusive_run", marks=pytest.mark.slow),
+        pytest.param("faithful_run", marks=pytest.mark.slow),
+    ],
 )
 def test_the_numbers_are_those_of_the_runs_own_test(kind, request, tmp_path, capsys):
     run = request.getfixturevalue(kind)
