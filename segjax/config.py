@@ -10,7 +10,7 @@ import csv
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from segjax.augment_table import INTERPOLATION, OUTSIDE
@@ -282,6 +282,11 @@ class Config:
 def flag_fields() -> tuple[dataclasses.Field[Any], ...]:
     """Return the fields that are flags: all but the loss parameters, which have their own table."""
     return tuple(field for field in dataclasses.fields(Config) if field.metadata)
+
+
+def as_choice(names: Iterable[str]) -> str:
+    """Return the --classes that `Config.class_choice` reads as these names."""
+    return ",".join('"{}"'.format(name.replace('"', '""')) for name in names)
 
 
 def argument_of(field: dataclasses.Field[Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -24,6 +25,11 @@ GROUPS: dict[Group, str] = {
     "run": "Run",
     "devices": "Devices and processes",
 }
+
+
+def shows_progress(choice: str) -> bool:
+    """Tell whether a --progress of auto, on or off means a bar here; auto asks for a terminal."""
+    return choice == "on" or (choice == "auto" and sys.stderr.isatty())
 
 
 def setting(

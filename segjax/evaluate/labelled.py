@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from segjax.config import Config
-from segjax.data import Dataset
+from segjax.config import Config, as_choice
+from segjax.data import Dataset, load
 from segjax.data.own.source import data_of, is_own, open_source, quick_check
-from segjax.data.places import data_folder
-from segjax.data.splits import load_splits
+from segjax.data.splits import data_root, find_file, load_splits
 from segjax.errors import ConfigError, DataError, Say
 from segjax.predict.trained import Trained
 from segjax.runs.identity import identify
@@ -51,13 +50,11 @@ def open_labelled(
         objective = make_program(config.replace(devices=0), splits).objective
         trained, dataset = dataclasses.replace(trained, objective=objective), splits.test
     elif data.lower().endswith(".gz"):
-        config = Config(train_file=data, test_file=data, dataroot=config.dataroot)
-        dataset = load_splits(config, say=say).test
+        dataset = load(find_file(config, data, say=say), notify=say)
     else:
         # The pictures and the splits of the run's own annotations are not those of others.
         others = {"images_dir": "", "val_annotations": "", "test_annotations": ""} | settings
-        chosen = ",".join('"{}"'.format(name.replace('"', '""')) for name in names)
-        config = config.replace(data=data_of(data), classes=chosen, **others)
+        config = config.replace(data=data_of(data), classes=as_choice(names), **others)
         dataset = open_source(config, whole=True, size=trained.image_size)["test"]
         for warning in quick_check({"test": dataset}):
             say(f"warning: {warning}")
@@ -81,8 +78,7 @@ def _places_of_training(config: Config) -> list[Path]:
     """Return where the data lies that a run was trained on, as far as its settings are paths."""
     named = [config.data] if is_own(config.data) else []
     if config.data == "purdue":
-        root = Path(config.dataroot) if config.dataroot else data_folder()
-        named += [config.train_file, str(root / config.train_file)]
+        named += [config.train_file, str(data_root(config) / config.train_file)]
     return [place_of(name).resolve() for name in named]
 
 

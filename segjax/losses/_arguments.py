@@ -45,14 +45,25 @@ def check_number(
     low: float = 0.0,
     high: float = float("inf"),
     above: bool = False,
+    classes: tuple[int, ...] = (),
 ) -> None:
     """Raise a ConfigError if a setting is not one number, or is out of range.
 
-    Traced settings pass: their values are not known yet. `above` excludes `low` itself.
+    The values of traced settings pass: they are not known yet. `above` excludes `low` itself; with
+    `classes`, the shape [C], the setting may also be one number for each class.
     """
-    _check_limits(name, value, low=low, high=high, above=above)
-    if np.shape(value):
-        raise ConfigError(f"{name} has shape {np.shape(value)}: must be one number")
+    if _is_concrete(value):
+        try:
+            known = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise ConfigError(f"{name}={value!r}: must be a number") from None
+        if not np.all((known > low if above else known >= low) & (known <= high)):
+            sign = ">" if above else ">="
+            upper = "" if high == float("inf") else f" and <= {high:g}"
+            raise ConfigError(f"{name}={value!r}: must be {sign} {low:g}{upper}")
+    if np.shape(value) not in ((), classes):
+        each = f", or one for each class {classes}" if classes else ""
+        raise ConfigError(f"{name} has shape {np.shape(value)}: must be one number{each}")
 
 
 def class_number(
@@ -63,34 +74,11 @@ def class_number(
     Raises:
       ConfigError: as `check_number`, whose limits these are.
     """
-    _check_limits(name, value, **limits)
+    check_number(name, value, classes=shape[-1:], **limits)
     given = np.shape(as_array(name, value))
-    if given not in ((), shape[-1:]):
-        each = f", or one for each class {shape[-1:]}" if shape else ""
-        raise ConfigError(f"{name} has shape {given}: must be one number{each}")
     if isinstance(value, (int, float)):
         return value
     return jnp.asarray(value, dtype).reshape((1,) * (len(shape) - 1) + given if given else ())
-
-
-def _check_limits(
-    name: str,
-    value: ArrayLike,
-    *,
-    low: float = 0.0,
-    high: float = float("inf"),
-    above: bool = False,
-) -> None:
-    if not _is_concrete(value):
-        return
-    try:
-        known = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name}={value!r}: must be a number") from None
-    if not np.all((known > low if above else known >= low) & (known <= high)):
-        sign = ">" if above else ">="
-        upper = "" if high == float("inf") else f" and <= {high:g}"
-        raise ConfigError(f"{name}={value!r}: must be {sign} {low:g}{upper}")
 
 
 def as_array(name: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segjax.errors import ConfigError, DataError, exit_code, leave
+from segjax.settings import shows_progress
 
 # Name, default and what else can be chosen, help.
 FLAGS: tuple[tuple[str, tuple[Any, ...], str], ...] = (
@@ -86,7 +87,7 @@ def predict_files(given: argparse.Namespace) -> int:
     print(*predictor.notes(), sep="\n")
     bad: list[dict[str, str]] = []
     done: list[dict[str, Any]] = []
-    shown = {"auto": sys.stderr.isatty(), "on": True, "off": False}[given.progress]
+    shown = shows_progress(given.progress)
     with tqdm(total=len(images), disable=not shown, unit="image", dynamic_ncols=True) as bar:
 
         def leave_out(path: Path, told: object, why: str) -> None:

@@ -6,7 +6,6 @@ The loop that moves runs along is in `segjax.training.loop`.
 import contextlib
 import dataclasses
 import math
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from segjax.runs.claim import open_run
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 from segjax.runs.identity import Identity
 from segjax.runs.logs import TensorBoard, check_tensorboard
+from segjax.settings import shows_progress
 from segjax.training.augment import Batch
 from segjax.training.devices import own, share
 from segjax.training.evaluate import scores_of
@@ -298,11 +298,10 @@ class Trainer:
 
     def bar(self) -> Any:
         """Return a progress bar over the run's steps, with the time left."""
-        wanted = {"on": True, "off": False, "auto": sys.stderr.isatty()}[self.config.progress]
         return tqdm(
             total=self.schedule.total_steps,
             initial=self.progress.step,
-            disable=not (wanted and self.folder.writes),
+            disable=not (shows_progress(self.config.progress) and self.folder.writes),
             unit="step",
             desc="training",
             dynamic_ncols=True,
