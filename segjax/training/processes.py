@@ -50,7 +50,6 @@ def begin(config: Config, say: Say) -> tuple[Config, Say]:
     backend.prepare()
     if config.cache_dir:
         jax.config.update("jax_compilation_cache_dir", config.cache_dir)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     if not config.multihost:
         return config, say
     join(config.coordinator, config.num_processes, config.process_id)
