@@ -4,7 +4,9 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         finally:
             with contextlib.suppress(OSError):  # nor could it be written, perhaps
                 temporary.unlink()
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` to fill, which takes its name whole or not at all.
+
+    Raises OSError, with the name ``path``, if it cannot be written, or is there and not empty.
+    """
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{path.name[:16]}-", dir=path.parent))
+        try:
+            yield work
+            work.chmod(0o755)
+            if path.exists():
+                path.rmdir()
+            work.rename(path)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -8,10 +8,8 @@ of each file. It is renamed to its name when complete, so a reader sees a whole 
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 import sys
-import tempfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from segjax.data.places import cache_folder, expanded
 from segjax.data.purdue.format import read_shapes_file
 from segjax.data.purdue.stream import Limits
 from segjax.errors import DataError, Say, to_stderr
-from segjax.files import sha256
+from segjax.files import new_folder, sha256
 
 FORMAT_VERSION = 1
 _ARRAYS = ("images", "masks", "boxes", "box_image", "box_class")
@@ -135,10 +133,8 @@ def _read_entry(entry: Path, *, source: Path) -> Dataset | None:
 
 def _write_entry(entry: Path, dataset: Dataset) -> None:
     """Write a complete entry, in place of an old one; OSError if that is not possible."""
-    entry.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{entry.name[:16]}-", dir=entry.parent))
-    try:
-        files = {}
+    files = {}
+    with new_folder(entry) as work:
         for name in _ARRAYS:
             file = work / f"{name}.npy"
             # No fsync: after a power cut the checksum tells, and the source is still there.
@@ -152,12 +148,7 @@ def _write_entry(entry: Path, dataset: Dataset) -> None:
             "files": files,
         }
         (work / _ENTRY).write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        os.chmod(work, 0o755)
-        # A folder cannot be renamed onto one with files in it; who reads now finds no entry.
-        shutil.rmtree(entry, ignore_errors=True)
-        work.rename(entry)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(entry, ignore_errors=True)  # who reads now finds no entry
 
 
 def _drop_entries_of(folder: Path, source: Path, *, keep: str) -> bool:

@@ -1,8 +1,6 @@
 """The exported folder: the formats, their checks, export.json and a README that says how to run."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +13,7 @@ import segjax
 from segjax.errors import CheckpointError, ConfigError, Say
 from segjax.export import formats as writers
 from segjax.export.card import readme
+from segjax.files import new_folder
 from segjax.predict.trained import Trained, Which, load_trained, strongest
 
 EXPORT_FILE = "export.json"
@@ -71,9 +70,7 @@ def export_run(
         "training_image_size": None if trained.image_size is None else list(trained.image_size),
         "formats": checks,
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with new_folder(target) as work:
         for name in formats:
             check = checks[name] = export_one(writers.FORMATS[name], trained, work, size, reference)
             differences = check["largest_difference_by_batch_size"]
@@ -84,12 +81,6 @@ def export_run(
             )
         (work / EXPORT_FILE).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         (work / "README.md").write_text(readme(about), encoding="utf-8")
-        work.chmod(0o755)
-        if target.exists():
-            target.rmdir()
-        work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     say(f"{target}: see README.md in it")
     return about
 

@@ -4,12 +4,14 @@ import errno
 import io
 import itertools
 import os
+import re
 import shutil
 
+import numpy as np
 import pytest
 
+from segjax import __main__ as commands
 from segjax import main as training
-from segjax.predict import __main__ as predicting
 from segjax.runs.checkpoints import Checkpoints
 from segjax.runs.folder import RunFolder
 from tests.small_net import SMALL
@@ -55,7 +57,7 @@ def numbers(disk, work, *, every):
     disk.refuse(0)
     assert work() == 0
     count = next(disk.changes) - 1
-    assert count > 5
+    assert count > 1
     yield from range(1, count + 1, every)
 
 
@@ -83,21 +85,37 @@ def test_a_run_on_a_full_disk_ends_in_a_line_and_goes_on(disk, tmp_path, capfd):
         assert Checkpoints(tmp_path / f"{number}" / "checkpoints").steps()[-1] == 2
 
 
-@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.slow)])
-def test_predicting_on_a_full_disk_ends_in_a_line(disk, unet_run, pictures, tmp_path, capfd, every):
-    def predicted():
-        shutil.rmtree(tmp_path / "out", ignore_errors=True)
-        picture = str(pictures / "a.png")
-        return predicting.main([str(unet_run), picture, f"--out={tmp_path / 'out'}"])
+CALLS = {
+    "predict": "{run} {picture} --out={out}",
+    "evaluate": "{run} --out={out} --progress=off",
+    "export": "{run} {out} --format=jax,onnx,safetensors",
+    "show": "{run} {run} --figure={out}.png",
+    "check": "{data} --sheet={out}.png --json={out}.json",
+}
+SLOW = [pytest.param(name, 1, marks=pytest.mark.slow) for name in CALLS]
 
-    for number in numbers(disk, predicted, every=every):
+
+@pytest.mark.parametrize(("command", "every"), [("predict", 3), *SLOW])
+def test_a_command_on_a_full_disk_ends_in_a_line(
+    disk, unet_run, pictures, tmp_path, capfd, command, every
+):
+    data, out = tmp_path / "data.npz", tmp_path / "out"
+    images, masks = np.zeros((4, 16, 16, 3), np.uint8), np.eye(16, dtype=np.uint8)
+    np.savez(data, images=images, masks=np.stack([masks] * 4))
+    names = {"run": unet_run, "picture": pictures / "a.png", "data": data, "out": out}
+    arguments = CALLS[command].format(**names).split()
+
+    def called():
+        shutil.rmtree(out, ignore_errors=True)
+        return commands.main([command, *arguments])
+
+    for number in numbers(disk, called, every=every):
         capfd.readouterr()
         disk.refuse(number)
-        assert predicted() == 1
+        assert called() == (2 if command == "check" else 1)
         (line,) = capfd.readouterr().err.splitlines()
-        assert line.startswith(f"segjax: {tmp_path}/out")
-        assert line.endswith("No space left on device")
-        assert not list((tmp_path / "out").glob(".*.tmp"))
+        assert re.fullmatch(rf"(segjax|error): {out}.*No space left on device\)?", line)
+        assert not list(tmp_path.rglob(".*"))
 
 
 @pytest.mark.usefixtures("no_figures")
