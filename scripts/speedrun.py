@@ -1,6 +1,6 @@
-"""The documented name of the command in scripts/docs/speedrun.py."""
+"""The documented name of the command in scripts/docs/recipes.py."""
 
-from scripts.docs.speedrun import main
+from scripts.docs.recipes import main
 
 if __name__ == "__main__":
     main()

@@ -129,35 +129,22 @@ def whole_job(train_file: str, test_file: str, depth: int, batch: int, cache_dir
     that follows in a real run is left out, as DLStudio's training does not have one.
     """
     os.environ["SEGJAX_CACHE"] = cache_dir
+    import jax
+
     from segjax.config import Config
-    from segjax.data.splits import load_splits
-    from segjax.runs.claim import choose_folder
-    from segjax.training import backend
     from segjax.training.loop import train
+    from segjax.training.processes import begin, claim_folder, load_data
     from segjax.training.program import make_program
     from segjax.training.trainer import Trainer
 
-    backend.prepare()
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", cache_dir)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        config = Config(
-            train_file=train_file,
-            test_file=test_file,
-            test_images=1,
-            depth=depth,
-            batch_size=batch,
-            epochs=1,
-            run_dir=str(Path(folder) / "run"),
-            progress="off",
-        )
-        run_folder = choose_folder(config)
-        splits = load_splits(config, say=lambda _: None)
-        program = make_program(config, splits)
-        trainer = Trainer(config, splits, program, run_folder, say=lambda _: None)
-        states = train([trainer], [trainer.first_state()], say=lambda _: None)
-        jax.block_until_ready(states)
+    with tempfile.TemporaryDirectory() as made, contextlib.redirect_stderr(io.StringIO()):
+        files: Any = {"train_file": train_file, "test_file": test_file, "test_images": 1}
+        size: Any = {"depth": depth, "batch_size": batch, "epochs": 1}
+        where: Any = {"run_dir": str(Path(made, "run")), "cache_dir": cache_dir, "progress": "off"}
+        config, say = begin(Config(**files, **size, **where), lambda line: None)
+        with claim_folder(config) as folder:
+            splits = load_data(config, say)
+            trainer = Trainer(config, splits, make_program(config, splits), folder, say=say)
+            jax.block_until_ready(train([trainer], [trainer.first_state()], say=say))
     seconds = time.perf_counter() - STARTED
     return {"seconds": seconds, "steps": trainer.progress.step, "peak_bytes": worker.peak_bytes()}

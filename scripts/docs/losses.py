@@ -280,21 +280,10 @@ def cost_section() -> list[str]:
         lines.append((name, spread, f"{ratio:.1f}", LOSSES[name].cost))
         if ratio > 2 and not LOSSES[name].cost:
             print(f"{name} takes {ratio:.1f} times MSE, and segjax.loss_table does not say why")
-    text = (
-        Path(__file__)
-        .with_name("losses.md")
-        .read_text(encoding="utf-8")
-        .format(
-            shape=list(COST_SHAPE),
-            n=REPEATS,
-            today=TODAY,
-            device=jax.devices()[0].device_kind,
-            processor=platform.processor() or platform.machine(),
-            cores=os.cpu_count(),
-            jax=jax.__version__,
-            jaxlib=version("jaxlib"),
-        )
-    )
+    about = {"shape": list(COST_SHAPE), "n": REPEATS, "today": TODAY, "cores": os.cpu_count()}
+    about |= {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
+    about |= {"processor": platform.processor() or platform.machine(), "jaxlib": version("jaxlib")}
+    text = Path(__file__).with_name("losses.md").read_text("utf-8").format(**about)
     head = ["loss", "ms: median (quartiles)", "times MSE", "what takes the time"]
     return [text, *table(head, lines)]
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from segjax.errors import ConfigError
 from segjax.files import write_text
 from segjax.runs.seeds import spread
 
@@ -41,13 +39,3 @@ def plus_minus(values: Sequence[float], digits: int = 3) -> str:
         return "-"
     mean = f"{found['mean']:.{digits}f}"
     return mean if found["std"] is None else f"{mean} ± {found['std']:.{digits}f}"
-
-
-def same_settings(
-    results: Sequence[dict[str, Any]], own: Sequence[str], complaint: str
-) -> dict[str, Any]:
-    """Return the settings of runs that differ in ``own`` only; ConfigError if in more."""
-    settings = [{**found["config"], **dict.fromkeys(own)} for found in results]
-    if any(other != settings[0] for other in settings):
-        raise ConfigError(complaint)
-    return settings[0]

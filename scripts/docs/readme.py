@@ -1,44 +1,25 @@
-"""Write README.md's numbers and its figure from records and finished runs.
-
-    python -m scripts.docs.readme [--quick RUN [RUN ...]]
+"""Write README.md's numbers and its figure, python -m scripts.docs.readme, from docs/results.
 
 The table goes between the markers in README.md: the report's recipe at full size under both kinds
-of layers (docs/results/full), configs/quick.py (docs/results/quick.json, made anew from the runs
-given, which differ in their seed only) and configs/speedrun.py (docs/results/speedrun.json). The
+of layers (full), then configs/quick.py and configs/speedrun.py (written by scripts.speedrun). The
 figure, docs/figures/heads.png, shows test images under both kinds of layers; it reads their file.
-``--untimed`` leaves out the seconds of runs that others ran beside.
 """
 
-import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.docs.markdown import plus_minus, same_settings, table, write_part
+from scripts.docs.markdown import plus_minus, table, write_part
 from scripts.study.report import Report, shown
 from segjax import plots
-from segjax.files import write_text
-from segjax.runs.folder import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 LAYERS = {"DLStudio's layers": "mse-dlstudio", "dense layers": "mse-dense-inside"}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Read records and runs, write the table and the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument(
-        "--quick", nargs="*", default=[], type=Path, help="runs of configs/quick.py"
-    )
-    parser.add_argument("--untimed", action="store_true", help="others ran beside those")
-    chosen = parser.parse_args(arguments)
-    if chosen.quick:
-        made = summarise(chosen.quick)
-        if chosen.untimed:
-            made["train_seconds"] = []
-        write_text(RESULTS / "quick.json", json.dumps(made, indent=2) + "\n")
+def main() -> None:
+    """Read the records, write the table and the figure."""
     quick, speedrun = (
         json.loads((RESULTS / f"{name}.json").read_text("utf-8")) for name in ("quick", "speedrun")
     )
@@ -47,30 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_part(ROOT / "README.md", "numbers", "docs/readme.py", text)
     title = "DLStudio's recipe at full size: the same test images under both kinds of layers"
     plots.save(shown(report, LAYERS, title=title), ROOT / "docs" / "figures" / "heads.png")
-
-
-def summarise(folders: Sequence[Path]) -> dict[str, Any]:
-    """Gather the scores of runs that differ in nothing but their seed."""
-    results = [RunFolder(folder).results() for folder in folders]
-    differ = "the runs of a group differ in more than their seed"
-    settings = same_settings(results, ("seed", "run_dir"), differ)
-    half = [found["test"]["half"] for found in results]
-    return {
-        "seeds": [found["config"]["seed"] for found in results],
-        "miou": [scores["mean"]["iou"] for scores in half],
-        "mean_dice": [scores["mean"]["dice"] for scores in half],
-        "class_iou": {
-            name: [scores["per_class"]["iou"][index] for scores in half]
-            for index, name in enumerate(results[0]["classes"])
-        },
-        "train_seconds": [found["train_seconds"] for found in results],
-        "train_images": results[0]["train_images"],
-        "test_images": results[0]["test"]["images"],
-        "steps": results[0]["steps"],
-        "parameters": results[0]["parameters"],
-        "environment": results[0]["environment"],
-        "config": settings,
-    }
 
 
 def text_of(report: Report, quick: dict[str, Any], speedrun: dict[str, Any]) -> str:
@@ -85,16 +42,14 @@ def text_of(report: Report, quick: dict[str, Any], speedrun: dict[str, Any]) -> 
         cells = [f"**{mean}**", recoloured, *(plus_minus(list(ious)) for ious in of_class), "-"]
         rows.append([f"mUnet, depth 16, DLStudio's recipe, {title}", len(half), *cells])
 
-    def row(title: str, n: int, miou: list[float], ious: list[list[float]], seconds: Any) -> Any:
-        scores = [f"**{plus_minus(miou)}**", "-", *map(plus_minus, ious)]
-        return [title, n, *scores, plus_minus(seconds or [], 0)]
-
-    ious = [quick["class_iou"][name] for name in names]
-    told = f"mUnet, depth {quick['config']['depth']}, dense layers, `configs/quick.py`"
-    rows.append(row(told, len(quick["seeds"]), quick["miou"], ious, quick["train_seconds"]))
-    ious = [speedrun["test_class_iou"][name]["values"] for name in names]
-    miou, seconds = (speedrun[name]["values"] for name in ("test_miou", "train_seconds"))
-    rows.append(row("small U-Net, `configs/speedrun.py`", speedrun["n"], miou, ious, seconds))
+    quick_title = f"mUnet, depth {quick['config']['depth']}, dense layers, `configs/quick.py`"
+    fast = {quick_title: quick, "small U-Net, `configs/speedrun.py`": speedrun}
+    for title, found in fast.items():
+        mean, recoloured = (found[f"{name}_miou"] for name in ("test", "recoloured"))
+        ious = [plus_minus(found["test_class_iou"][name]) for name in names]
+        seconds = plus_minus(found["train_seconds"], 0)
+        cells = [f"**{plus_minus(mean)}**", plus_minus(recoloured), *ious, seconds]
+        rows.append([title, found["n"], *cells])
     head = ["network and recipe", "n", "mean IoU", "recoloured", *names, "training, s"]
     text = Path(__file__).with_name("readme.md").read_text(encoding="utf-8")
     [full, *_] = report.values(LAYERS["dense layers"], "results")

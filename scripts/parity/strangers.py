@@ -12,7 +12,6 @@ without a traceback.
 import argparse
 import collections
 import concurrent.futures
-import functools
 import json
 import os
 import random
@@ -36,16 +35,9 @@ VALUES = ("-1", "0", "1e30", "nan", "inf", "abc", "", str(2**31), str(2**63))
 LIMIT_S = 60
 GOOD_CODES = (0, 1, 2)
 SMALL = [
-    "--data=synthetic",
-    "--synthetic_train=8",
-    "--synthetic_test=4",
-    "--network=unet",
-    "--head=dense",
-    "--unet_widths=8",
-    "--unet_patch=4",
-    "--max_steps=2",
-    "--progress=off",
-]
+    "--data=synthetic", "--synthetic_train=8", "--synthetic_test=4", "--network=unet",
+    "--head=dense", "--unet_widths=8", "--unet_patch=4", "--max_steps=2", "--progress=off",
+]  # fmt: skip
 OTHER_FLAGS = {
     "predict": ("scores", "which", "stats", "scale", "tile", "overlap", "batch_size", "out"),
     "export": ("format", "size", "which", "out"),
@@ -98,16 +90,15 @@ def damages() -> Iterator[Call]:
         uses[f"run/{file}"] = (("show", "run"), ("predict", "run", "images"), resume)
     uses["run/checkpoints/step_00000002/manifest.json"] = (("predict", "run", "images"), resume)
     for file, commands in uses.items():
-        for damage in DAMAGES:
+        for damage, do in DAMAGES.items():
             if damage in JSON_ONLY and ".json" not in file:
                 continue
-            ready = functools.partial(_damage, file, damage)
+
+            def ready(folder: Path, rng: random.Random, file: str = file, do: Any = do) -> None:
+                do(folder / file, rng)
+
             for command in commands:
                 yield Call(f"{command[0]} {file} {damage}", command, ready)
-
-
-def _damage(file: str, damage: str, folder: Path, rng: random.Random) -> None:
-    DAMAGES[damage](folder / file, rng)
 
 
 def _bytes(change: Callable[[bytearray, random.Random], Any]) -> Callable[..., None]:
@@ -281,9 +272,8 @@ def _run(given: argparse.Namespace) -> int:
                     print(f"{one['call']}: {one['bad']}", flush=True)
     counts = collections.Counter("bad" if one["bad"] else one["code"] for one in found)
     said = {0: "done", 1: "failed in lines", 2: "refused", "bad": "not good"}
-    print(
-        f"{len(found)} calls: " + ", ".join(f"{counts[key]} {text}" for key, text in said.items())
-    )
+    told = ", ".join(f"{counts[key]} {text}" for key, text in said.items())
+    print(f"{len(found)} calls: {told}")
     if given.out:
         given.out.write_text(json.dumps(found, indent=1) + "\n")
     return 1 if counts["bad"] else 0

@@ -26,6 +26,7 @@ MEASURES_VERSION = 2
 BOUNDARY_TOLERANCE = 1.0  # pixels
 DISK_REDS = (5, 11)  # of the real disks, both included
 LEAK_SEED = 7
+SCENES = ("as_they_are", "recoloured", "planted")
 
 
 def keep_measures(folder: Path, run: Run) -> None:
@@ -120,16 +121,16 @@ def shapes(on: np.ndarray, data: Dataset) -> dict[str, Any]:
     return found
 
 
-def leak(trained: Trained, data: Dataset) -> dict[str, Any]:
+def leak(trained: Trained, data: Dataset, scenes: Sequence[str] = SCENES) -> dict[str, Any]:
     """Measure what a network takes from colour: new colours, and a disk's red on other shapes."""
     found, disk = {}, data.class_names.index("disk")
     others = only_others(data.masks, disk)
-    scenes = {
-        "as_they_are": data.images,
-        "recoloured": recolour(data.images, data.masks, seed=LEAK_SEED),
-        "planted": plant_red(data.images, data.masks, disk=disk, seed=LEAK_SEED),
-    }
-    for name, images in scenes.items():
+    for name in scenes:
+        images = data.images
+        if name == "recoloured":
+            images = recolour(images, data.masks, seed=LEAK_SEED)
+        elif name == "planted":
+            images = plant_red(images, data.masks, disk=disk, seed=LEAK_SEED)
         on = half_value(predict_values(trained, images), data)
         called = float(on[..., disk][others].mean())  # of the pixels of other shapes
         found[name] = {"iou": _iou(on, data, average="none").tolist(), "false_disk": called}
