@@ -6,15 +6,17 @@ SHA-256 of itself. Orbax alone restores a flipped bit silently and casts to anot
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
 import os
 import re
 import shutil
+import sys
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -203,23 +205,50 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _save(path: Path, values: Mapping[str, np.ndarray]) -> None:
-    """Write arrays with Orbax; of a run's processes only the one that calls this takes part."""
-    orbax = _orbax()
-    # Trained weights do not compress; zstd costs time and gains a few percent.
-    if jax.process_count() == 1:
-        context = orbax.Context()
-        context.array.saving.use_compression = False
-        with context:
-            orbax.save(path, values)
-        return
-    # v1's save compares the folder over all processes, whichever are active (Orbax 0.12.8), and
-    # would wait for them. The older one does not, and v1 reads what it writes.
-    from orbax import checkpoint
+    """Write arrays with Orbax; of a run's processes only the one that calls this takes part.
 
-    own: dict[str, Any] = {"multiprocessing_options": _alone(checkpoint)}
-    handler = checkpoint.PyTreeCheckpointHandler(use_compression=False, **own)
-    with checkpoint.Checkpointer(handler, **own) as saver:
-        saver.save(path, args=checkpoint.args.PyTreeSave(dict(values)))
+    Raises OSError if the disk refuses, which Orbax tells in words of its own.
+    """
+    orbax = _orbax()
+    with _hushed():
+        try:
+            # Trained weights do not compress; zstd costs time and gains a few percent.
+            if jax.process_count() == 1:
+                context = orbax.Context()
+                context.array.saving.use_compression = False
+                with context:
+                    orbax.save(path, values)
+                return
+            # v1's save compares the folder over all processes, whichever are active (Orbax 0.12.8),
+            # and would wait for them. The older one does not, and v1 reads what it writes.
+            from orbax import checkpoint
+
+            own: dict[str, Any] = {"multiprocessing_options": _alone(checkpoint)}
+            handler = checkpoint.PyTreeCheckpointHandler(use_compression=False, **own)
+            with checkpoint.Checkpointer(handler, **own) as saver:
+                saver.save(path, args=checkpoint.args.PyTreeSave(dict(values)))
+        except ValueError as error:
+            for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS):
+                if os.strerror(code) in str(error):
+                    raise OSError(code, os.strerror(code)) from error
+            raise
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep threads of Orbax that are still writing when one has failed from a traceback each.
+
+    The event loop that they report to is closed by then. After a failure this stays so.
+    """
+    shown = sys.unraisablehook
+
+    def show(found: Any) -> None:
+        if str(found.exc_value) != "Event loop is closed":
+            shown(found)
+
+    sys.unraisablehook = show
+    yield
+    sys.unraisablehook = shown
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -115,6 +115,11 @@ def test_settings_that_change_the_numbers():
     scaled, _ = run(given, x, train=False, input_scale=0.5)
     halves, _ = run(given, x * np.float32(0.5), train=False)
     np.testing.assert_array_equal(scaled, halves)
+
+
+@pytest.mark.slow
+def test_bfloat16_is_near_float32():
+    x, given = images(2, 16, 16), variables(2)
     # bfloat16 keeps 8 bits; the rounding of the layers adds up to a few percent.
     (out, updated), (expected, _) = run(given, x, dtype=jnp.bfloat16), run(given, x)
     tested = functools.partial(run, train=False, dtype=jnp.bfloat16)

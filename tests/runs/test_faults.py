@@ -6,6 +6,8 @@ import itertools
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -83,6 +85,29 @@ def test_a_run_on_a_full_disk_ends_in_a_line_and_goes_on(disk, tmp_path, capfd):
         assert trained(f"{number}", *(["--resume"] if there else [])) == 0, lines
         assert RunFolder(tmp_path / f"{number}").records()[-1]["step"] == 2
         assert Checkpoints(tmp_path / f"{number}" / "checkpoints").steps()[-1] == 2
+
+
+FULL = """
+import resource, signal, sys
+from segjax.main import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_refuses_what_orbax_writes_is_told_in_a_line(tmp_path):
+    """The threads that were still writing say nothing; what was there before stays."""
+    flags = [*FLAGS, f"--run_dir={tmp_path / 'run'}", "--unet_widths=32,64"]
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    told = subprocess.run(
+        [sys.executable, "-c", FULL, *flags], capture_output=True, text=True, env=environment
+    )
+    (line,) = told.stderr.splitlines()
+    assert re.fullmatch("segjax: cannot save checkpoint step 1 in .*File too large", line)
+    assert told.returncode == 1
+    assert training.main([*flags, "--resume"]) == 0
 
 
 CALLS = {

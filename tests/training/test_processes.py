@@ -101,6 +101,7 @@ def config(tmp_path):
     return small_run(tmp_path / "run", **data, **loss)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(pair, config, tmp_path):
     """Stopped by a signal to either, resumed, and the same as one process all the same."""
     # Without a coordinator, which cannot be tried later, the error says what to give.
