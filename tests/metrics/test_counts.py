@@ -123,6 +123,10 @@ def test_nothing_overflows():
     refused(r"2\^31", jax.eval_shape, count, huge, huge)
     fits = jax.ShapeDtypeStruct((2**31 - 1, 1), jnp.bool_)
     assert jax.eval_shape(count, fits, fits).tp.shape == (1,)
+    table = functools.partial(confusion_matrix, classes=2)
+    huge, fits = (jax.ShapeDtypeStruct((size,), jnp.int32) for size in (2**31, 2**31 - 1))
+    refused(r"2\^31", jax.eval_shape, table, huge, huge)
+    assert jax.eval_shape(table, fits, fits).shape == (2, 2)
 
 
 def test_wrong_inputs_say_what_to_do():
