@@ -157,10 +157,10 @@ def focal(
 
 def focal_of(
     inputs: Prediction,
-    gamma: ArrayLike = 2.0,
-    fp_weight: ArrayLike = 1.0,
-    fn_weight: ArrayLike = 1.0,
-    class_weights: ClassWeights = None,
+    gamma: ArrayLike,
+    fp_weight: ArrayLike,
+    fn_weight: ArrayLike,
+    class_weights: ClassWeights,
     reduction: Reduction = "mean",
 ) -> Array:
     """Return `focal` of arguments that are checked already."""
