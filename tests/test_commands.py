@@ -1,10 +1,15 @@
 """``segjax COMMAND``: every command by one name, and the presets by theirs."""
 
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions, requires
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from PIL import Image
 
 from segjax.__main__ import COMMANDS, main
@@ -43,6 +48,30 @@ def test_each_answers_help_without_jax():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage: python -m segjax.predict" in done.stdout
+
+
+def test_the_dependencies_are_all_that_importing_and_exporting_load():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        todo = tomllib.load(file)["project"]["dependencies"]
+    ours, there = {"segjax"}, packages_distributions()
+    while todo:
+        name = canonicalize_name(re.match(r"[\w.-]+", todo.pop())[0])
+        if name not in ours:
+            ours.add(name)
+            rows = [Requirement(row) for row in requires(name) or ()]
+            todo += [row.name for row in rows if not row.marker or row.marker.evaluate()]
+    foreign = {
+        module
+        for module, names in there.items()
+        if not ours & {canonicalize_name(name) for name in names}
+    }
+    code = (
+        f"import sys; sys.modules |= dict.fromkeys({sorted(foreign)})\n"
+        "import jax, segjax.export.folder, segjax.evaluate.measure, segjax.training.run\n"
+        "jax.export.export(jax.jit(lambda x: x))(1.0).serialize()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_version_and_what_is_no_command(capsys):
