@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from segjax import __version__
 from segjax.errors import ConfigError, exit_code, leave
+from segjax.settings import close_to
 
 COMMANDS = {
     "train": ("segjax.main", "--config=quick", "train a network and test it"),
@@ -52,8 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif name in ("--help", "-h", "help"):
             print(usage())
         else:
-            known = ", ".join(COMMANDS)
-            raise ConfigError(f"{name!r} is no command; there are {known} (segjax --help)")
+            raise ConfigError(f"{name!r} is no command;{close_to(name, COMMANDS)} (segjax --help)")
 
     return exit_code(tell)
 

@@ -1,5 +1,6 @@
 """What goes wrong for a user: every error carries one line that says what and what to do."""
 
+import argparse
 import contextlib
 import os
 import sys
@@ -28,6 +29,14 @@ class CheckpointError(SegjaxError):
 
 class TrainingError(SegjaxError):
     """Training cannot go on, for instance because the loss is not finite any more."""
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of a command, for which wrong usage is one line as other errors are."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command with exit code 2."""
+        self.exit(2, f"segjax: {message} ({self.prog} --help)\n")
 
 
 def to_stderr(line: str) -> None:

@@ -22,10 +22,10 @@ from segjax.settings import GROUPS
 
 USAGE = """Train a network, by default DLStudio's mUnet on its data, and measure it on test images.
 
-  python -m segjax.main --loss=combo --dice_scale=400      DLStudio's recipe; hours on a CPU
-  python -m segjax.main --config=quick                     minutes on a CPU, mean IoU 0.94
-  python -m segjax.main --config=list                      the presets
-  python -m segjax.main --data=synthetic --epochs=1        no download
+  segjax train --loss=combo --dice_scale=400      DLStudio's recipe; hours on a CPU
+  segjax train --config=quick                     minutes on a CPU, mean IoU 0.94
+  segjax train --config=list                      the presets
+  segjax train --data=synthetic --epochs=1        no download
 
 Settings come from the defaults, then --config, then the flags given by hand. Every run leaves a
 folder under runs/ with its settings, log, figures, checkpoints and results.json.
@@ -97,6 +97,8 @@ def load_config(path: str) -> Config:
             known = ", ".join(presets())
             raise ConfigError(f"--config={path}: no such file, and no preset ({known})")
         path = str(presets()[path])
+    if Path(path).suffix != ".py":
+        raise ConfigError(f"--config={path}: is no preset and no .py file with get_config()")
     try:
         # Not an import: no __pycache__ beside the file, and what was just edited is what counts.
         names = runpy.run_path(path)
@@ -149,8 +151,14 @@ def train(arguments: Sequence[str]) -> int:
     if any(argument in ("--help", "-h", "-help", "--helpfull", "-?") for argument in arguments):
         print(help_text(values))
         return 0
-    if rest := values(arguments)[1:]:
-        raise ConfigError(f"{rest[0]!r} is not a flag; flags look like --loss=combo")
+    try:
+        rest = values(arguments)[1:]
+    except flags.IllegalFlagValueError as error:
+        what = "invalid literal for int() with base 10:", "must be a whole number, not"
+        raise ConfigError(str(error).replace(*what)) from None
+    if rest:
+        like = f"--config={rest[0]}" if rest[0] in presets() else "--loss=combo"
+        raise ConfigError(f"{rest[0]!r} is not a flag; flags look like {like}")
     if values["config"].value == "list":
         print("\n".join(preset_lines()))
         return 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segjax.config import Config, argument_of, flag_fields, names_with
-from segjax.errors import ConfigError, exit_code, leave, one_line
+from segjax.errors import ConfigError, Parser, exit_code, leave, one_line
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 from segjax.runs.seeds import summary_line
@@ -20,8 +20,8 @@ NETWORK_SETTINGS = ("network", "unet_widths", "unet_patch", "unet_blocks",
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segjax.show",
+    parser = Parser(
+        prog="segjax show",
         description="Compare runs: settings that differ, test scores, time and device.",
         epilog="Exit code 0: shown; 1: something cannot be read; 2: wrong usage.",
     )

@@ -47,7 +47,14 @@ def test_each_answers_help_without_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "usage: python -m segjax.predict" in done.stdout
+    assert "usage: segjax predict" in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])
+def test_wrong_usage_is_one_line_that_says_whose_help_to_ask_for(name, capsys):
+    assert main([name, "--nonsense"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(rf"segjax: .*(required|unrecognized).* \(segjax {name} --help\)", line)
 
 
 def test_the_dependencies_are_all_that_importing_and_exporting_load():
@@ -78,7 +85,7 @@ def test_version_and_what_is_no_command(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("segjax 0.")
     assert main(["trian"]) == 2
-    assert "'trian' is no command; there are train, evaluate," in capsys.readouterr().err
+    assert "'trian' is no command; did you mean 'train'? (segjax --help)" in capsys.readouterr().err
 
 
 def test_presets_are_those_of_the_folder_and_load_by_name(capsys):

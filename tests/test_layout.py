@@ -109,7 +109,8 @@ LIGHT = {
     for modules, banned in (
         ("segjax segjax.config segjax.main segjax.show", "jax numpy"),
         ("segjax.predict.__main__ segjax.export.__main__", "jax numpy"),
-        ("segjax.evaluate.__main__", "jax numpy"),
+        ("segjax.evaluate.__main__ segjax.data.fetch", "jax numpy"),
+        ("segjax.data.check.__main__ segjax.dlstudio.__main__", "jax numpy PIL tqdm"),
         ("segjax.data", "jax flax"),
         ("segjax.losses segjax.metrics", "flax optax orbax matplotlib scipy.ndimage"),
         ("segjax.plots", "jax flax matplotlib.pyplot"),

@@ -54,16 +54,19 @@ def test_every_config_in_the_repository_loads_and_a_wrong_one_is_named(pytestcon
             load_config(str(file))
 
 
-def test_a_mistake_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path):
+def test_a_mistake_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path, pytestconfig):
+    losses = pytestconfig.rootpath / "tests/goldens/losses.json"
     monkeypatch.chdir(tmp_path)
     for arguments, said in (
         (["--dpeth=4"], "dpeth"),
-        (["--depth=four"], "depth"),
+        (["--depth=four"], "--depth=four: must be a whole number, not 'four'"),
         (["--depth=1"], "--depth=1"),
         (["--head=other"], "head"),
         (["--loss=nothing"], "unknown loss"),
         (["--dice_scale=3"], "--dice_scale: loss mse has no such setting"),
-        (["train"], "'train' is not a flag"),
+        (["train"], "'train' is not a flag; flags look like --loss=combo"),
+        (["quick"], "flags look like --config=quick"),
+        ([f"--config={losses}"], "losses.json: is no preset and no .py file"),
         (["--config=absent.py"], "absent.py"),
         (["--data=mnist"], "mnist"),
         (["--train_file=absent.gz"], "absent.gz"),

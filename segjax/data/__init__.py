@@ -1,15 +1,30 @@
 """Data: the PurdueShapes file format, where to get it, and the order of an epoch.
 
-NumPy only; nothing here imports jax.
+NumPy only; nothing here imports jax. Names are loaded on first use, so that ``--help`` is quick.
 """
 
-from segjax.classes import PURDUE_SHAPES_LABELS
-from segjax.data.dataset import Dataset, epoch_order
-from segjax.data.loading import load
-from segjax.data.purdue.stream import Limits
-from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segjax.classes import PURDUE_SHAPES_LABELS
+    from segjax.data.dataset import Dataset, epoch_order
+    from segjax.data.loading import load
+    from segjax.data.purdue.stream import Limits
+    from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
 
 __all__ = [
     "PURDUE_SHAPES_LABELS", "Dataset", "Limits", "epoch_order", "load", "recolour", "synthetic",
     "write_gz",
 ]  # fmt: skip
+
+_HOMES = {"PURDUE_SHAPES_LABELS": "segjax.classes", "load": "segjax.data.loading"}
+_HOMES |= dict.fromkeys(("Dataset", "epoch_order"), "segjax.data.dataset")
+_HOMES |= dict.fromkeys(("recolour", "synthetic", "write_gz"), "segjax.data.purdue.synthetic")
+_HOMES |= {"Limits": "segjax.data.purdue.stream"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'segjax.data' has no attribute {name!r}")

@@ -5,7 +5,6 @@ archive with its hash required, so what it unpacks to read the metadata is the p
 the four data files are taken out, each checked against its own SHA-256, and put in place by rename.
 """
 
-import argparse
 import contextlib
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segjax.data.places import DATAROOT_VARIABLE, data_folder, expanded
-from segjax.errors import DataError, Say, exit_code, leave
+from segjax.errors import DataError, Parser, Say, exit_code, leave
 from segjax.files import replacing, sha256
 
 ARCHIVE = "DLStudio==1.0.9"
@@ -171,8 +170,8 @@ def _is_right(path: Path) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 after an error, 2 for wrong usage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segjax.data.fetch",
+    parser = Parser(
+        prog="segjax fetch",
         description="Fetches DLStudio's PurdueShapes5MultiObject data (four files, 10.6 MB) from"
         " PyPI and checks each against its SHA-256. Files that are there already are kept.",
     )

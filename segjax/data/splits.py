@@ -68,7 +68,8 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
             )
         train, val = train[:end], train[end:] if config.val_images else None
     else:
-        kind = "folder" if Path(data).is_dir() else "coco" if data.lower().endswith(".json") else ""
+        folder = data and Path(data).is_dir()
+        kind = "folder" if folder else "coco" if data.lower().endswith(".json") else ""
         meant = f"; did you mean --data={kind}:{data}?" if kind else ""
         raise ConfigError(
             f"--data={data}: choose 'purdue', 'synthetic', 'folder:PATH', "

@@ -9,15 +9,12 @@ import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from segjax.errors import CheckpointError, ConfigError, Parser, exit_code, leave
 
-from segjax.dlstudio import weights as dlstudio
-from segjax.dlstudio.floors import layer_floors
-from segjax.dlstudio.torchfile import write_torch_file
-from segjax.dlstudio.transposed import parse_torch
-from segjax.errors import CheckpointError, ConfigError, exit_code, leave
+if TYPE_CHECKING:
+    from segjax.dlstudio.weights import Imported
 
 AnyPath = str | os.PathLike[str]
 
@@ -26,7 +23,7 @@ EXTRA_FILE = "dlstudio_extra.npz"  # the tensors that DLStudio constructs and se
 
 def import_run(
     saved_model: AnyPath, run_folder: AnyPath, *, skip_connections: bool | None = None
-) -> dlstudio.Imported:
+) -> "Imported":
     """Make a run folder at step 0 of DLStudio's recipe from weights that DLStudio saved.
 
     The folder is one that training resumes from and prediction reads. Tensors that segjax does not
@@ -36,8 +33,10 @@ def import_run(
     already holds a run or cannot be written.
     """
     import jax
+    import numpy as np
 
     from segjax.config import Config
+    from segjax.dlstudio import weights as dlstudio
     from segjax.runs.checkpoints import Checkpoints
     from segjax.runs.claim import open_run
     from segjax.runs.folder import CONFIG_FILE, RunFolder
@@ -75,6 +74,10 @@ def export_run(run_folder: AnyPath, saved_model: AnyPath, *, which: Any = "best"
 
     Raises CheckpointError if there is no good checkpoint or the file exists or cannot be written.
     """
+    import numpy as np
+
+    from segjax.dlstudio import weights as dlstudio
+    from segjax.dlstudio.torchfile import write_torch_file
     from segjax.runs.checkpoints import load_params
     from segjax.runs.folder import RunFolder
 
@@ -95,7 +98,7 @@ def export_run(run_folder: AnyPath, saved_model: AnyPath, *, which: Any = "best"
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     about = "Exchange the weights of DLStudio's mUnet; look at transposed convolutions."
-    parser = argparse.ArgumentParser(prog="python -m segjax.dlstudio", description=about)
+    parser = Parser(prog="segjax dlstudio", description=about)
     commands = parser.add_subparsers(dest="command", required=True)
     inward = commands.add_parser("import", help="saved_model of DLStudio to a run folder")
     inward.add_argument("saved_model")
@@ -114,12 +117,15 @@ def make_parser() -> argparse.ArgumentParser:
     line = "nn.ConvTranspose2d(64, 5, 3, stride=2, dilation=2, output_padding=1, padding=2)"
     layer.add_argument("line", nargs="?", default=line, help=f"a line of PyTorch; default: {line}")
     layer.add_argument("--input", type=int, default=32, metavar="N", help="NxN pixels; default: 32")
-    layer.add_argument("--masks", metavar="FILE", help="a data set to give the best scores on")
+    layer.add_argument("--masks", metavar="FILE", help="a PurdueShapes .gz to score it on")
     return parser
 
 
 def about_layer(line: str, size: int, masks_file: str | None) -> Iterator[str]:
     """Yield what there is to say of a layer, and its best scores on the masks of a data set."""
+    from segjax.dlstudio.floors import layer_floors
+    from segjax.dlstudio.transposed import parse_torch
+
     layer = parse_torch(line)
     taps = layer.taps((size, size))
     height, width = taps.shape

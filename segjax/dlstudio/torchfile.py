@@ -74,7 +74,8 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             "loaded and saved once with a newer one"
         ) from None
     except (OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error  # without the file's name once more
+        raise CheckpointError(f"{path}: cannot be read: {why}") from None
 
 
 def _read_archive(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from segjax.config import argument_of, flag_fields
-from segjax.errors import ConfigError, exit_code, leave, to_stderr
+from segjax.errors import ConfigError, Parser, exit_code, leave, to_stderr
 from segjax.settings import shows_progress
 
 MOST, MOST_SHOWN = 10**6, 100
@@ -16,8 +16,8 @@ SETTINGS = ("images_dir", "ignore_value", "min_object_area", "single_object", "k
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segjax.evaluate",
+    parser = Parser(
+        prog="segjax evaluate",
         description="Measure a trained run on labelled images: scores per class and per image, "
         "what was read as what, and the worst images.",
         epilog="Exit code 0: measured; 1: the data or the run cannot be used; 2: wrong usage.",

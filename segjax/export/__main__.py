@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from segjax.errors import ConfigError, exit_code, leave
+from segjax.errors import ConfigError, Parser, exit_code, leave
 from segjax.settings import SIZE_MULTIPLE
 
 FORMATS = ("jax", "onnx", "safetensors", "dlstudio")
@@ -11,8 +11,8 @@ FORMATS = ("jax", "onnx", "safetensors", "dlstudio")
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segjax.export",
+    parser = Parser(
+        prog="segjax export",
         description="Write a trained run's network as a folder that does without segjax.",
         epilog="Exit code 0: written and checked; 1: a format failed; 2: wrong usage.",
     )

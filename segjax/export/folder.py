@@ -15,6 +15,7 @@ from segjax.export import formats as writers
 from segjax.export.card import readme
 from segjax.files import new_folder
 from segjax.predict.trained import Trained, Which, load_trained, strongest
+from segjax.runs.folder import RunFolder
 
 EXPORT_FILE = "export.json"
 Size = tuple[int, int]
@@ -48,6 +49,7 @@ def export_run(
     is missing; CheckpointError if the run has no good checkpoint or an exported network differs.
     """
     target = Path(out)
+    RunFolder(run_folder).config()  # before advice on ``out``: is it the run, the two swapped?
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ConfigError(f"{target}: exists already; remove it or name another folder")
     trained = load_trained(run_folder, which=which)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.errors import ConfigError, DataError, exit_code, leave
+from segjax.errors import ConfigError, DataError, Parser, exit_code, leave
 from segjax.settings import shows_progress
 
 # Name, default and what else can be chosen, help.
@@ -31,8 +31,8 @@ FLAGS: tuple[tuple[str, tuple[Any, ...], str], ...] = (
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    parser = argparse.ArgumentParser(
-        prog="python -m segjax.predict",
+    parser = Parser(
+        prog="segjax predict",
         description="Write a mask and an overlay for each image, by a trained run's network.",
         epilog="Exit code 0: all done; 1: some images are bad, the rest is done; 2: nothing done.",
     )
@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code(
         lambda: predict_files(make_parser().parse_args(argv)),
         told={
+            OSError: (1, "{file}: cannot be written ({reason})"),
             MemoryError: (1, "out of memory: try a smaller --tile or --batch_size"),
             KeyboardInterrupt: (130, "stopped; the masks written so far are whole, and not listed"),
         },
@@ -69,6 +70,8 @@ def predict_files(given: argparse.Namespace) -> int:
     folder = RunFolder(given.run_folder)
     folder.config()  # is it a run at all?
     out = Path(given.out) if given.out else folder.path / "predictions"
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; name another --out")
     images, missing = files.find_images(given.images, out)
     for pattern in missing:
         _skip(f"{pattern}: no such image, folder or match")

@@ -37,7 +37,10 @@ class RunFolder:
 
     def config(self) -> Config:
         """Read the resolved settings; ConfigError if there are none or they are damaged."""
-        text = self._read(CONFIG_FILE, str, missing=f"holds no run ({CONFIG_FILE} is missing)")
+        why = f"{CONFIG_FILE} is missing" if self.path.is_dir() else "there is no such folder"
+        if self.path.is_file():
+            why = "it is a file, not a folder"
+        text = self._read(CONFIG_FILE, str, missing=f"holds no run ({why})")
         return Config.from_json(text, source=str(self.path / CONFIG_FILE))
 
     def records(self) -> list[dict[str, Any]]:
@@ -119,7 +122,7 @@ class RunFolder:
         file = self.path / name
         try:
             return parse(regular(file).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{self.path}: {missing}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{file}: cannot be read ({error})") from None

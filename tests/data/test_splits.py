@@ -20,6 +20,7 @@ def test_a_path_without_its_kind_is_told_the_kind(tmp_path):
         (str(tmp_path), f"; did you mean --data=folder:{tmp_path}?"),
         ("instances.json", "; did you mean --data=coco:instances.json?"),
         ("purdu", "or a file.npz"),
+        ("", "or a file.npz"),
     ):
         fails(ConfigError, re.escape(ending) + "$", load_splits, Config(data=data))
 

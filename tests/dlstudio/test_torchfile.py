@@ -111,7 +111,7 @@ def test_what_cannot_be_read_or_written_is_named(tmp_path):
         ("old", r"before 1\.6"),
         ("foreign.npz", r"no single data\.pkl"),
         ("changed", "CRC"),
-        ("absent", "No such file"),
+        ("absent", "cannot be read: No such file or directory$"),
         ("", "."),
         ("saved_model", "compressed"),
         ("part", "data/0 is missing"),

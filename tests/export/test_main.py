@@ -14,6 +14,9 @@ def test_a_mistake_is_a_line(unet_run, tmp_path, monkeypatch, capsys):
         ("RUN out --size=30x32", "--size=30x32"),
         ("RUN out --which=last", "--which=last"),
         ("RUN used", "exists already"),
+        ("used/file out", "used/file: holds no run (it is a file, not a folder)"),
+        ("absent used", "absent: holds no run (there is no such folder)"),
+        ("used RUN", "used: holds no run (config.json is missing)"),
     ):
         assert main(arguments.replace("RUN", str(unet_run)).split()) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -81,6 +81,7 @@ def test_a_mistake_is_a_line(unet_run, pictures, tmp_path, monkeypatch, capsys):
         ("RUN a.png --batch_size=0", "--batch_size=0"),
         ("RUN a_mask.png a.png --out=.", "is one of the images"),
         ("RUN . --out=.", "holds the images"),
+        ("RUN a.png --out=a.png", "a.png: is a file; name another --out"),
     ):
         assert main(arguments.replace("RUN", str(unet_run)).split()) == 2
         lines = capsys.readouterr().err.splitlines()

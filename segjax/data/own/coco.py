@@ -31,10 +31,10 @@ def scan_coco(annotations: str, config: Config) -> Source:
     Raises:
       DataError: if pycocotools is missing, or a file, category or picture is not as it should be.
     """
-    require_pycocotools()
     root = Path(annotations)
     files = _annotation_files(root, config)
     contents = {split: read_file(file) for split, file in files.items()}
+    require_pycocotools()
     where = printable(str(root))
     known = list(dict.fromkeys(name for _, names in contents.values() for name in names))
     everything = [picture for pictures, _ in contents.values() for picture in pictures]

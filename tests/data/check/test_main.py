@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,6 +35,12 @@ def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, run):
     counted = sum(part["class_pixels"]["dog"] for part in report["splits"].values())
     assert counted == sum(int((labels(index) == 2).sum()) for index in range(10))
     assert f"{report['splits']['test']['objects']['cat']} objects" in out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_report_that_cannot_be_written_is_told_with_its_name(tmp_path, run):
+    code, _, err = run(write_folder(tmp_path / "data", 4), "--sheet=", "--json=/dev/full")
+    assert (code, err) == (2, "error: /dev/full: cannot be written (No space left on device)\n")
 
 
 def test_an_absent_class_is_a_fault_and_everything_wrong_is_told_at_once(tmp_path, run):

@@ -142,6 +142,9 @@ def test_wrong_arguments_and_files_and_no_pycocotools(tmp_path, monkeypatch):
         path.write_text(content, errors="surrogateescape")
         fails(DataError, r"annotations.json: not (JSON|COCO)", load_coco, path)
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
+    fails(DataError, "not JSON", load_coco, path)
+    fails(DataError, "no such file", load_coco, tmp_path / "absent.json")
+    write_coco(tmp_path, coco_tables(2))
     fails(DataError, r"pip install 'segjax\[coco\]'", load_coco, path)
 
 

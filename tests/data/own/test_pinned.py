@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from segjax.config import Config
-from segjax.data.check.__main__ import check_source
+from segjax.data.check.reading import check_source
 from segjax.data.own.pictures import picture_size, read_image, read_labels
 from segjax.data.own.problems import FileProblemError
 from segjax.data.own.resize import FITS, choose_size, make_fit
