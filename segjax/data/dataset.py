@@ -56,6 +56,12 @@ class Dataset:
         return tuple(self.label_map)
 
     @property
+    def image_names(self) -> list[str]:
+        """What the images are called: their files, or their numbers, from 0."""
+        numbers = (f"image {index}" for index in range(len(self)))
+        return [*numbers] if self.names is None else self.names.tolist()
+
+    @property
     def class_values(self) -> tuple[int, ...]:
         """Mask values of the classes in channel order."""
         return tuple(self.label_map.values())

@@ -42,7 +42,7 @@ def check_out(out: Path, about: Mapping[str, str]) -> None:
 
 def results_of(measured: Measured, dataset: Dataset) -> dict[str, Any]:
     """Return the scores as plain values: those of a run's test, and all others."""
-    names, labels = names_of(dataset), [*dataset.class_names, "background"]
+    names, labels = dataset.image_names, [*dataset.class_names, "background"]
     height, width = dataset.image_size
     # The limits are made for images of 64 x 64.
     limits = [limit * height * width / 64**2 for limit in metrics.SIZE_LIMITS]
@@ -100,7 +100,7 @@ def write(out: Path, results: Mapping[str, Any], measured: Measured, dataset: Da
     _write_table(out / "classes.csv", [("class", [*classes, "mean"]), *each])
     means = [(name, scores[name](average="macro", over="image")) for name in OF_IMAGES]
     ious = zip((f"iou {name}" for name in classes), scores["iou"](over="image").T, strict=True)
-    _write_table(out / "images.csv", [("image", names_of(dataset)), *means, *ious])
+    _write_table(out / "images.csv", [("image", dataset.image_names), *means, *ious])
     columns = zip(labels, measured.confusion.T, strict=True)
     _write_table(out / "confusion.csv", [("true class", labels), *columns])
     title = f"{dataset.name}: what was read as what"
@@ -121,12 +121,6 @@ def write(out: Path, results: Mapping[str, Any], measured: Measured, dataset: Da
         title=f"{dataset.name}: the worst of {len(dataset)} images",
     )
     plots.save(figure, out / "worst.png")
-
-
-def names_of(dataset: Dataset) -> list[str]:
-    """Return what the images are called: their files, or their numbers, from 0."""
-    numbers = [f"image {index}" for index in range(len(dataset))]
-    return numbers if dataset.names is None else dataset.names.tolist()
 
 
 def _scores(measured: Measured) -> dict[str, Callable[..., Any]]:

@@ -150,6 +150,7 @@ def draw_figures(trainer: Trainer, variables: Any) -> None:
         class_values=few.class_values,
         boxes=[few.boxes_of(index) for index in range(len(few))],
         ignore=few.ignore,
+        names=few.image_names,
         decode="windows" if windows else "half",
     )
     plots.save(figure, folder.path / "predictions.png")

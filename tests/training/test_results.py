@@ -22,6 +22,7 @@ def test_predictions_are_drawn_without_the_pixels_that_have_no_truth(tiny, monke
     trainer.splits = dataclasses.replace(trainer.splits, test=test)
     draw_figures(trainer, state.variables())
     np.testing.assert_array_equal(given[-1]["ignore"], ignore[:6])
+    assert given[-1]["names"] == [f"image {index}" for index in range(6)]
     # DLStudio's windows are for its own head. The network is the small one, whatever is said.
     trainer.config = tiny.replace(**MUNET)
     draw_figures(trainer, state.variables())
