@@ -10,7 +10,11 @@ import sys
 import pytest
 
 from scripts.docs import notebook as script
+from segjax.data.fetch import fetch
+from segjax.errors import SegjaxError
 
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-\d+)?")
+ASSIGNMENT = next(text for text in script.TEXTS if text.stem == "assignment")
 every = pytest.mark.parametrize("text", script.TEXTS, ids=lambda text: text.stem)
 
 
@@ -20,6 +24,21 @@ def read(file):
 
 def code_of(notebook):
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def lines_of(cells):
+    told = (part for cell in cells for output in cell["outputs"] for part in output.get("text", []))
+    return "".join(told).splitlines()
+
+
+def numbers(line):
+    return [float(number) for number in NUMBER.findall(line)]
+
+
+def untrained(notebook):
+    """Return what the cells say that no training comes before."""
+    trained = re.compile(r"train_with\(|\b(results|filled|history)\b")
+    return lines_of(c for c in code_of(notebook) if not trained.search("".join(c["source"])))
 
 
 @every
@@ -50,8 +69,9 @@ def test_every_cell_was_run_in_order_and_its_outputs_are_fit_to_be_committed(tex
     assert [cell for cell in code if not cell["outputs"]] == code[:1]  # the imports
     outputs = [output for cell in code for output in cell["outputs"]]
     assert "error" not in {output["output_type"] for output in outputs}
-    pictures = [output.get("data", {}).get("image/jpeg", "") for output in outputs]
-    number = {"own_images": 4, "side_by_side": 1}[text.stem]
+    kind = "image/png" if text.stem == "assignment" else "image/jpeg"
+    pictures = [output.get("data", {}).get(kind, "") for output in outputs]
+    number = {"own_images": 4, "side_by_side": 1, "assignment": 4}[text.stem]
     assert sum(len(picture) > 5_000 for picture in pictures) == sum(map(bool, pictures)) == number
 
 
@@ -68,6 +88,14 @@ def test_what_must_not_be_committed_is_found():
         assert faults(**output) == told
 
 
+def test_the_assignment_ends_as_its_text_says():
+    lines = lines_of(code_of(read(script.notebook_of(ASSIGNMENT))))
+    table = lines.index("mean IoU         DLStudio's layers   dense layers") + 1
+    dots, filled = zip(*(numbers(line)[-2:] for line in lines[table : table + 3]), strict=True)
+    assert max(dots) < 0.26
+    assert min(filled) > 0.35
+
+
 @pytest.mark.slow
 @every
 def test_it_runs_from_scratch(text, tmp_path):
@@ -75,14 +103,34 @@ def test_it_runs_from_scratch(text, tmp_path):
         pytest.importorskip(name)
     if text.stem == "side_by_side" and not importlib.util.find_spec("DLStudio"):
         pytest.skip("needs PyTorch and DLStudio")
+    kept = text
+    if text == ASSIGNMENT:
+        try:
+            fetch()
+        except SegjaxError as error:
+            pytest.skip(f"the real data files are not here and cannot be fetched: {error}")
+        whole, short = text.read_text(encoding="utf-8"), "STEPS = 1000, 4, 15\n"
+        text = tmp_path / text.name
+        text.write_text(re.sub("STEPS = 1000, 4, .*\n", short, whole), encoding="utf-8")
     out = tmp_path / "made.ipynb"
     command = [sys.executable, script.__file__, str(text), f"--out={out}"]
     # As a reader runs it: the suite leaves optimisations out, and its sums round more.
     how = {"cwd": tmp_path, "env": {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}}
     done = subprocess.run(command, capture_output=True, text=True, check=False, **how)
     assert done.returncode == 0, done.stderr
-    told = (part for c in code_of(read(out)) for o in c["outputs"] for part in o.get("text", []))
-    lines = "".join(told).splitlines()
+    lines = lines_of(code_of(read(out)))
+    if kept == ASSIGNMENT:
+        before, again = untrained(read(script.notebook_of(kept))), untrained(read(out))
+        assert [NUMBER.sub("", line) for line in again] == [NUMBER.sub("", line) for line in before]
+        assert len(before) > 40
+        for line, same in zip(again, before, strict=True):
+            small = 1e-3 if "differ" in line else 1e-9
+            assert numbers(line) == pytest.approx(numbers(same), rel=1e-3, abs=small), same
+        assert sum("even pixels" in line and line.endswith(" 0.0") for line in lines) == 4
+        ends = [numbers(line)[-4:-2] for line in lines if " ends at " in line]
+        assert len(ends) == 3
+        assert all(end > floor for end, floor in ends)
+        return
     if text.stem == "side_by_side":
         differences = [float(line.split()[-1]) for line in lines if " by " in line and "e-" in line]
         assert len(differences) == 7
