@@ -202,6 +202,61 @@ def test_mcc_of_smp_and_that_of_an_empty_target_pushes_only_here():
     assert x.grad.abs().max() < 1e-4
 
 
+def test_berman_takes_the_mean_of_each_images_classes():
+    labels = np.where(np.arange(3)[:, None, None] > 0, LABELS, LABELS % 3)  # one lacks a class
+    how = {"pred_is": "logits", "absent": "skip"}
+    ours = jax.jit(lambda x, y: losses.lovasz_softmax(x, y, valid=y != 255, **how))
+    for given in (labels, np.where(IGNORED == 255, 255, labels)):
+        each = [ours(LOGITS[[image]], given[[image]]) for image in range(3)]
+        loss = smp.LovaszLoss("multiclass", per_image=True, ignore_index=255)
+        theirs = float(loss(X, torch.tensor(given)))
+        close(np.mean(each), theirs)
+        assert abs(ours(LOGITS, given) - theirs) > 1e-4
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *((4, 64, 64, 1), (2, 32, 32, 32, 1), (1, 128, 128, 1)),
+        *((4, 64, 64, 3), (2, 32, 32, 5), (1, 128, 128, 10)),
+    ],
+)
+def test_optax_keeps_the_batch_axis(shape):
+    x, c = RNG.normal(size=shape).astype(np.float32), shape[-1]
+    one_hot = np.eye(c)[RNG.integers(0, c, shape[:-1])] if c > 1 else RNG.uniform(size=shape) < 0.5
+    how = MULTICLASS if c > 1 else {}
+    ours = losses.dice_prob(x, one_hot, pred_is="logits", reduction="none", **how)
+    for reduction, left in (("mean", ours.mean(-1)), ("sum", ours.sum(-1)), ("none", ours)):
+        theirs = optax.losses.dice_loss(
+            x, one_hot.astype(np.float32), smooth=0.5, reduction=reduction
+        )
+        np.testing.assert_allclose(left, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 1.0, 2.0, 1.0], [3.0, 2.0, 1.0, 1.0]])
+@pytest.mark.parametrize("alpha", [None, 0.25])
+def test_monai_reduces_dice_focal_per_pixel(weights, alpha):
+    """Ours has one value per sample; there each Dice stands at every pixel, unscaled weights."""
+    scale = 1 if weights is None else np.mean(weights)
+    # No sigmoid, as in MONAI's own test: raw values pass inside jit alone.
+    dice_prob = functools.partial(losses.dice_prob, pred_is="probs", smooth=1e-5)
+    how = {"class_weights": weights, "reduction": "none"}
+    dice = scale * jax.jit(functools.partial(dice_prob, **how))(LOGITS, MASKS)[:, None, None]
+    lin = {} if alpha is None else {"fn_weight": alpha, "fp_weight": 1 - alpha}
+    focal = scale * losses.focal(LOGITS, MASKS, pred_is="logits", gamma=1.0, **lin, **how)
+    for share in (0.5, 1.0, 1.5):
+        for reduction, ours in (
+            ("none", dice + share * focal),
+            ("sum", dice.sum() + share * focal.mean((1, 2)).sum()),  # of means over pixels
+            ("mean", dice.mean() + share * focal.mean()),
+        ):
+            keywords = {"gamma": 1.0, "alpha": alpha, "weight": weights and torch.tensor(weights)}
+            keywords |= {"lambda_focal": share, "reduction": reduction}
+            theirs = np.asarray(monai.DiceFocalLoss(**keywords)(X, Y))
+            theirs = np.moveaxis(theirs, 1, -1) if reduction == "none" else theirs
+            np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-6)
+
+
 def test_unified_focal_of_monai_halves_its_focal_part():
     # Two exclusive classes; MONAI averages the focal part over both where the authors sum it.
     x, labels = LOGITS[..., :2], LABELS % 2
