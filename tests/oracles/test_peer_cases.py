@@ -131,11 +131,7 @@ def test_surface_dice_of_monai():
 
 
 def test_surface_elements_of_deepmind():
-    """google-deepmind/surface-distance, surface_distance_test.py: its two cases, spacing (2, 1).
-
-    Its elements lie between pixels, where four neighbours are not all alike, and weigh what the
-    outline is long there.
-    """
+    """google-deepmind/surface-distance, two cases, spacing (2, 1): elements between pixels."""
     diagonal = np.hypot(2, 1) / 2
 
     def elements(mask):

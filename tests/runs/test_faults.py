@@ -88,9 +88,8 @@ def test_a_run_on_a_full_disk_ends_in_a_line_and_goes_on(disk, tmp_path, capfd):
 
 
 FULL = """
-import resource, signal, sys
+import resource, sys
 from segjax.main import main
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 sys.exit(main(sys.argv[1:]))
 """

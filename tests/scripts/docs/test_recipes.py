@@ -29,7 +29,6 @@ RECORDS = [
     {"kind": "train", "step": 50, "mean_over": 50, "seconds": 17.0},
     {"kind": "train", "step": 80, "mean_over": 30, "seconds": 23.0},
     {"kind": "validation", "step": 100, "val_miou": 0.9, "seconds": 28.0},
-    {"kind": "train", "step": 150, "mean_over": 50, "seconds": 38.0},
     {"kind": "validation", "step": 200, "val_miou": 0.96, "seconds": 49.0},
 ]
 
@@ -78,10 +77,8 @@ def test_runs_that_differ_in_their_seed_only_become_mean_and_spread(tmp_path, mo
 
 
 def test_the_table_replaces_itself_and_nothing_else(tmp_path):
-    page = tmp_path / "page.md"
-    part = "<!-- best: scripts/x.py -->\nold\n<!-- end of best -->\n"
-    text = f"# Performance\n{part}between\n{part.replace('best', 'fast')}after\n"
-    page.write_text(text)
+    page, part = tmp_path / "page.md", "<!-- best: scripts/x.py -->\nold\n<!-- end of best -->\n"
+    page.write_text(text := f"# Page\n{part}between\n{part.replace('best', 'fast')}after\n")
     for new in ("first", "second"):
         write_part(page, "best", "x.py", new)
     assert page.read_text() == text.replace("old", "second", 1)
