@@ -3,7 +3,8 @@
     python -m segjax.main --config=configs/quick.py
 
 The repaired output layer and doublings, cross-entropy on 0/1 targets, Muon with a one-cycle
-schedule, one epoch. Chosen on the validation images, the last 1,000 training images: in the same
+schedule, one epoch of images in new colours, so that it learns shapes: in this data a disk's red
+value gives it away. Chosen on the validation images, the last 1,000 training images: in the same
 steps AdamW came less far, and with Dice added or at 3e-3 it left whole classes empty.
 """
 
@@ -21,6 +22,7 @@ def get_config() -> Config:
         optimizer="muon",
         learning_rate=1e-2,
         weight_decay=1e-2,
+        augment="recolour",
         schedule="onecycle",
         batch_size=8,
         epochs=1,

@@ -125,11 +125,12 @@ def dlstudio_recipe(scale: Scale, **changes: Any) -> Config:
 
 
 def library_recipe(scale: Scale, **changes: Any) -> Config:
-    """Return the settings of configs/quick.py at this scale's budget, with ``changes``."""
+    """Return configs/quick.py's settings, old colours, at this scale's budget, with ``changes``."""
     budget = {"depth", "train_images", "epochs", "batch_size", "log_steps", "seed", "progress"}
     base = dlstudio_recipe(scale)
     mine: dict[str, Any] = {name: getattr(base, name) for name in budget | scale.settings.keys()}
-    return quick.get_config().replace(**{**mine, "val_images": scale.held_out, **changes})
+    mine |= {"augment": "", "val_images": scale.held_out}
+    return quick.get_config().replace(**{**mine, **changes})
 
 
 def runs_of(scale: Scale, *, folder: Path) -> list[Run]:

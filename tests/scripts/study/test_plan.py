@@ -39,10 +39,10 @@ def test_full_scale_is_the_reports_recipe_under_both_repairs_once(tmp_path):
     assert cost_of(scale, runs["mse-dlstudio-seed1234"]) == pytest.approx(15000 * 18.3 / 6.3 + 200)
     assert train_images_of(scale, runs["library-bce-seed1234"].config) == 9000
     assert train_images_of(scale, runs["mse-dense-skewed-seed1234"].config) == 10000
-    # The library's recipe is the quick configuration at another budget.
+    # The library's recipe is the quick configuration at another budget, in old colours.
     budget = ("depth", "train_images", "epochs", "batch_size", "log_steps", "progress", "seed")
     same = {name: getattr(quick.get_config(), name) for name in budget}
-    assert library_recipe(SCALES["cpu"]).replace(**same) == quick.get_config()
+    assert library_recipe(SCALES["cpu"], augment="recolour").replace(**same) == quick.get_config()
 
 
 def test_committed_runs_are_those_of_the_plan(committed, tmp_path):
