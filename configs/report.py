@@ -1,4 +1,4 @@
-"""The homework report's own recipe, MSE + 400 Dice: hours on a CPU, minutes on a GPU.
+"""The report's own recipe, MSE + 400 Dice, mean IoU 0.24: hours on a CPU, minutes on a GPU.
 
     python -m segjax.main --config=configs/report.py
 
