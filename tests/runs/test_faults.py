@@ -116,7 +116,7 @@ CALLS = {
     "show": "{run} {run} --figure={out}.png",
     "check": "{data} --sheet={out}.png --json={out}.json",
 }
-SLOW = [pytest.param(name, 1, marks=pytest.mark.slow) for name in CALLS]
+SLOW = [pytest.param(name, 2, marks=pytest.mark.slow) for name in CALLS]
 
 
 @pytest.mark.parametrize(("command", "every"), [("predict", 3), *SLOW])
