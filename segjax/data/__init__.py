@@ -18,10 +18,16 @@ __all__ = [
     "write_gz",
 ]  # fmt: skip
 
-_HOMES = {"PURDUE_SHAPES_LABELS": "segjax.classes", "load": "segjax.data.loading"}
-_HOMES |= dict.fromkeys(("Dataset", "epoch_order"), "segjax.data.dataset")
-_HOMES |= dict.fromkeys(("recolour", "synthetic", "write_gz"), "segjax.data.purdue.synthetic")
-_HOMES |= {"Limits": "segjax.data.purdue.stream"}
+_HOMES = {
+    "PURDUE_SHAPES_LABELS": "segjax.classes",
+    "Dataset": "segjax.data.dataset",
+    "Limits": "segjax.data.purdue.stream",
+    "epoch_order": "segjax.data.dataset",
+    "load": "segjax.data.loading",
+    "recolour": "segjax.data.purdue.synthetic",
+    "synthetic": "segjax.data.purdue.synthetic",
+    "write_gz": "segjax.data.purdue.synthetic",
+}
 
 
 def __getattr__(name: str) -> Any:
