@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from segjax.augment_table import INTERPOLATION, OUTSIDE
-from segjax.checks import check_settings
+from segjax.checks import NAMED_DATA, check_settings
 from segjax.errors import ConfigError
 from segjax.loss_table import Value
 from segjax.settings import check_value, close_to, of_group
@@ -24,6 +24,7 @@ MOST_CHANNELS = 4096
 TEST_FILE = "PurdueShapes5MultiObject-1000-test.gz"
 
 _data, _network = of_group("data"), of_group("network")
+_purdue, _drawn, _own = (of_group("data", of_data=(k,)) for k in ("purdue", "synthetic", "own"))
 _loss, _optimisation = of_group("loss"), of_group("optimisation")
 _length = functools.partial(_optimisation, fixed=False, tested=True)
 _test = of_group("test", fixed=False, tested=True)
@@ -42,42 +43,42 @@ class Config:
         "What to train on: 'purdue' (PurdueShapes5MultiObject, fetched from PyPI the first time), "
         "'synthetic' (drawn here in the same style), or your own: 'folder:PATH', "
         "'coco:ANNOTATIONS.json' or a file.npz; see docs/own-data.md.", first=True)
-    dataroot: str = _data(
+    dataroot: str = _purdue(
         "", "Folder of the data files; empty: a cache folder of the user's.",
         fixed=False, local=True, compared=False)
-    train_file: str = _data(TRAIN_FILE, "File of training images, in --dataroot or a path.")
-    test_file: str = _data(TEST_FILE, "File of test images, in --dataroot or a path.")
+    train_file: str = _purdue(TRAIN_FILE, "File of training images, in --dataroot or a path.")
+    test_file: str = _purdue(TEST_FILE, "File of test images, in --dataroot or a path.")
     train_images: int = _data(0, "Train on the first N images only; 0: all.", low=0)
     val_images: int = _data(
         0,
         "Set the last N training images aside for validation after each epoch; 0, as in DLStudio: "
-        "none, and no best checkpoint.", low=0, first=True)
+        "none, and no best checkpoint.", low=0, first=True, of_data=("purdue", "synthetic"))
     test_images: int = _data(0, "Test on the first N images only; 0: all.", low=0)
-    synthetic_train: int = _data(
-        2000, "Training images to draw for --data=synthetic.",
-        low=1, high=10**7)
-    synthetic_test: int = _data(500, "Test images to draw for --data=synthetic.", low=1, high=10**7)
-    synthetic_seed: int = _data(
+    synthetic_train: int = _drawn(
+        2000, "Training images to draw for --data=synthetic.", low=1, high=10**7)
+    synthetic_test: int = _drawn(
+        500, "Test images to draw for --data=synthetic.", low=1, high=10**7)
+    synthetic_seed: int = _drawn(
         -1, "Seed of the synthetic images; -1: --seed. With --seeds all see the same.", low=-1)
     image_size: int = _data(
         0, "Side in pixels of synthetic images (0: 64) and of your own (0: chosen by their sizes).",
-        low=0)
-    fit: str = _data(
+        low=0, of_data=("synthetic", "own"))
+    fit: str = _own(
         "resize", "How your own images get that size.", choices=("resize", "crop", "pad"))
-    classes: str = _data(
+    classes: str = _own(
         "", "Comma-separated classes of your own data to use, in channel order; empty: all.")
-    ignore_value: int = _data(
+    ignore_value: int = _own(
         255, "Mask value of pixels without a truth in your own masks; -1: there is none.", low=-1)
-    val_share: float = _data(
+    val_share: float = _own(
         0.1, "Share of your own images for validation, unless they come split.", low=0, high=1)
-    test_share: float = _data(
+    test_share: float = _own(
         0.2, "Share of your own images for the test, unless they come split.", low=0, high=1)
-    images_dir: str = _data("", "Folder of the pictures that COCO annotations name.")
-    val_annotations: str = _data("", "COCO file of the validation pictures.")
-    test_annotations: str = _data("", "COCO file of the test pictures.")
-    min_object_area: float = _data(0.0, "Ignore COCO objects of fewer pixels.", low=0)
-    single_object: bool = _data(False, "Use only pictures with exactly one COCO object.")
-    keep_empty: bool = _data(False, "Use pictures without any COCO object, too.")
+    images_dir: str = _own("", "Folder of the pictures that COCO annotations name.")
+    val_annotations: str = _own("", "COCO file of the validation pictures.")
+    test_annotations: str = _own("", "COCO file of the test pictures.")
+    min_object_area: float = _own(0.0, "Ignore COCO objects of fewer pixels.", low=0)
+    single_object: bool = _own(False, "Use only pictures with exactly one COCO object.")
+    keep_empty: bool = _own(False, "Use pictures without any COCO object, too.")
 
     network: str = _network(
         "munet",
@@ -282,6 +283,18 @@ class Config:
 def flag_fields() -> tuple[dataclasses.Field[Any], ...]:
     """Return the fields that are flags: all but the loss parameters, which have their own table."""
     return tuple(field for field in dataclasses.fields(Config) if field.metadata)
+
+
+def check_given(config: Config, names: Iterable[str]) -> None:
+    """Raise ConfigError if settings that are given by hand are of other data than the run's."""
+    kind = config.data if config.data in NAMED_DATA else "own"
+    for field in flag_fields():
+        kinds, value = field.metadata["of_data"], getattr(config, field.name)
+        if field.name in names and kinds and kind not in kinds and value != field.default:
+            raise ConfigError(
+                f"--{field.name}={value}: --data={config.data} has no such setting; "
+                f"{' and '.join(kinds)} data have it"
+            )
 
 
 def as_choice(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import flags
 
-from segjax.config import Config, flag_fields, names_with
+from segjax.config import Config, check_given, flag_fields, names_with
 from segjax.errors import ConfigError, SegjaxError, exit_code, leave
 from segjax.loss_table import PARAMETERS
 from segjax.runs.folder import CONFIG_FILE, RunFolder
@@ -72,7 +72,9 @@ def config_from_flags(values: flags.FlagValues) -> Config:
         # A run that goes on keeps its own settings; flags given by hand are checked against them.
         base = RunFolder(settings["run_dir"]).config().replace(resume=False, overwrite=False)
     kept = base.loss_params if settings.get("loss", base.loss) == base.loss else {}
-    return base.replace(loss_params={**kept, **parameters}, **settings)
+    config = base.replace(loss_params={**kept, **parameters}, **settings)
+    check_given(config, settings)
+    return config
 
 
 def presets() -> dict[str, Path]:

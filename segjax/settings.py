@@ -46,6 +46,7 @@ def setting(
     together: bool = False,
     local: bool = False,
     compared: bool = True,
+    of_data: tuple[str, ...] = (),
 ) -> Any:
     """Declare a setting, a field of `segjax.Config` and a flag of the same name.
 
@@ -61,6 +62,7 @@ def setting(
       together: runs that are trained together may differ in it.
       local: of several processes each has its own.
       compared: it says what was trained, so that tables of runs show where it differs.
+      of_data: the kinds of data that have it, of 'purdue', 'synthetic' and 'own'; empty: all.
     """
     return dataclasses.field(default=default, metadata=locals())
 

@@ -69,6 +69,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path, py
         ([f"--config={losses}"], "losses.json: is no preset and no .py file"),
         (["--config=absent.py"], "absent.py"),
         (["--data=mnist"], "mnist"),
+        (["--fit=crop"], "--fit=crop: --data=purdue has no such setting; own data have it"),
         (["--train_file=absent.gz"], "absent.gz"),
         (["--resume", "--run_dir=absent"], "absent holds no run"),
         ([*["--data=synthetic", "--loss=topk_ce", "--topk_fraction=0"]], "fraction=0.0: must be"),

@@ -52,7 +52,7 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
     """
     data = config.data
     if own.is_own(data):
-        found = own.open_source(config)
+        found = own.open_source(config, say=say)
         if "test" not in found:
             raise ConfigError(f"--data={data}: has no test images; set --test_share")
         for warning in own.quick_check(found):

@@ -55,7 +55,7 @@ def open_labelled(
         # The pictures and the splits of the run's own annotations are not those of others.
         others = {"images_dir": "", "val_annotations": "", "test_annotations": ""} | settings
         config = config.replace(data=data_of(data), classes=as_choice(names), **others)
-        dataset = open_source(config, whole=True, size=trained.image_size)["test"]
+        dataset = open_source(config, whole=True, size=trained.image_size, say=say)["test"]
         for warning in quick_check({"test": dataset}):
             say(f"warning: {warning}")
     if dataset.class_names != names:

@@ -73,10 +73,10 @@ def predict_files(given: argparse.Namespace) -> int:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; name another --out")
     images, missing = files.find_images(given.images, out)
-    for pattern in missing:
-        _skip(f"{pattern}: no such image, folder or match")
     if not images:
         raise ConfigError(f"no images to predict in {' '.join(given.images)}")
+    for pattern in missing:
+        _skip(f"{pattern}: no such image, folder or match")
     names = files.output_names(images, out)
 
     from tqdm import tqdm

@@ -16,10 +16,7 @@ from segjax.errors import Parser, exit_code, leave
 from segjax.files import naming
 
 # The settings of a run by which own data is read; each is a flag here, too.
-SETTINGS = (
-    "image_size", "fit", "classes", "ignore_value", "val_share", "test_share", "images_dir",
-    "val_annotations", "test_annotations", "min_object_area", "single_object", "keep_empty",
-)  # fmt: skip
+SETTINGS = [field.name for field in flag_fields() if "own" in field.metadata["of_data"]]
 
 
 def check(given: argparse.Namespace) -> int:

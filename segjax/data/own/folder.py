@@ -124,9 +124,18 @@ def _key_of_values(
     if files <= {0, 255} and 255 in files and len(classes) <= 1:
         notes.append("masks hold 0 and 255 only: 255 is taken as the one class, nothing is ignored")
         return dict.fromkeys(classes or ("foreground",), 255), None
+    counting = values == list(range(1, len(values) + 1))
+    if classes and counting and len(values) > len(classes):
+        raise DataError(
+            f"{where}: masks hold the values 1 to {len(values)}, and --classes={','.join(classes)} "
+            f"names {len(classes)} of them; name each, or, to use some, list all in classes.txt"
+        )
     if classes:
-        return {name: value for value, name in enumerate(classes, 1)}, ignore
-    if (values and values != list(range(1, len(values) + 1))) or len(values) > MAX_UNNAMED_CLASSES:
+        key: ClassKey = {name: value for value, name in enumerate(classes, 1)}
+        told = some_names(f"{value} {name}" for name, value in key.items())
+        notes.append(f"no classes.txt or classes.json: mask values are taken as {told}")
+        return key, ignore
+    if not counting or len(values) > MAX_UNNAMED_CLASSES:
         smooth = "; smoothed edges?" if len(values) > MAX_UNNAMED_CLASSES else ""
         raise DataError(
             f"{where}: masks hold the values {some_names(values)}, not 1, 2, ... C{smooth}; say"

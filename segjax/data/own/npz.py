@@ -66,7 +66,7 @@ def scan_npz(path: str, config: Config) -> Source:
     if not names:
         numbers = tuple(f"class_{value}" for value in range(1, expected + 1))
         names = classes if len(classes) == expected else numbers
-        notes.append("no class_names in the file: classes are named by their number")
+        notes.append(f"no class_names in the file: classes are taken as {some_names(names)}")
     if len(names) != expected:
         raise DataError(f"{where}: {len(names)} class_names for {expected} channels of masks")
     check_names(names, where=f"{where}: class_names")

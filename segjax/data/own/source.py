@@ -17,7 +17,7 @@ from segjax.data.own.npz import scan_npz
 from segjax.data.own.problems import FileProblemError, Problem, printable, refuse
 from segjax.data.own.resize import Size, choose_size, make_fit
 from segjax.data.own.samples import SPLITS, Source, region_boxes
-from segjax.errors import ConfigError, DataError
+from segjax.errors import ConfigError, DataError, Say, to_stderr
 
 
 def is_own(data: str) -> bool:
@@ -56,7 +56,7 @@ def scan_source(config: Config) -> Source:
 
 
 def open_source(
-    config: Config, *, whole: bool = False, size: Size | None = None
+    config: Config, *, whole: bool = False, size: Size | None = None, say: Say = to_stderr
 ) -> dict[str, Dataset]:
     """Load own data, all of one size and with the same classes.
 
@@ -64,6 +64,7 @@ def open_source(
       config: its settings of own data.
       whole: take all as 'test', or, of data that comes split, its test pictures, and no others.
       size: height and width that the pictures get; None: by the settings.
+      say: hears how classes are told where the data does not name them.
 
     Returns:
       'train', and 'val' and 'test' if they have pictures -> the data set.
@@ -74,6 +75,8 @@ def open_source(
     """
     source = scan_source(config)
     refuse(source.where, source.problems)
+    for note in source.notes:
+        say(f"{source.where}: {note}")
     every = [item for some in source.splits.values() for item in some]
     if whole and (source.splits.keys() - {"all"}) and not source.splits.get("test"):
         raise DataError(f"{source.where}: has no test images; name the folder of one split")

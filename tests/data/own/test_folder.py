@@ -65,7 +65,8 @@ def test_without_a_file_classes_go_by_value(tmp_path):
     write_folder(tmp_path, 3, classes=None)
     assert load_folder(tmp_path).class_names == ("class_1", "class_2")
     assert load_folder(tmp_path, classes=["x", "y"]).class_names == ("x", "y")
-    fails(DataError, "mask values out of range", load_folder, tmp_path, classes=["x"])
+    told = "masks hold the values 1 to 2, and --classes=x names 1 of them"
+    fails(DataError, told, load_folder, tmp_path, classes=["x"])
     # Black and white masks are one class.
     write_folder(tmp_path, 3, classes=None, stored=lambda mask: (mask > 0).astype(np.uint8) * 255)
     ds = load_folder(tmp_path)
