@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from segjax.config import Config, argument_of, flag_fields, names_with
+from segjax.config import MOST_CHANNELS, Config, argument_of, flag_fields, names_with
 from segjax.errors import ConfigError, Parser, exit_code, leave, one_line
 from segjax.loss_table import spec
 from segjax.runs.folder import CONFIG_FILE, RESULTS_FILE, RunFolder
 from segjax.runs.seeds import summary_line
-from segjax.settings import SIZE_MULTIPLE
+from segjax.settings import SIZE_MULTIPLE, check_value
 
 FIGURE_FILE = "runs.png"
+MOST_PIXELS = 2**16  # of a side of the image that a summary is of
 # Settings that describe a network without a run.
 NETWORK_SETTINGS = ("network", "unet_widths", "unet_patch", "unet_blocks",
                     "depth", "head", "upsampling", "skip_connections")  # fmt: skip
@@ -193,10 +194,11 @@ def table(names: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
 
 def summary(given: argparse.Namespace) -> list[str]:
     """Return the summary of each run's network, or of the one that the flags describe."""
-    if given.size is not None and (given.size < SIZE_MULTIPLE or given.size % SIZE_MULTIPLE):
-        raise ConfigError(f"--size={given.size}: must be a multiple of 8")
-    if given.outputs is not None and given.outputs < 1:
-        raise ConfigError(f"--outputs={given.outputs}: must be at least 1")
+    for name, low, high in (("size", SIZE_MULTIPLE, MOST_PIXELS), ("outputs", 1, MOST_CHANNELS)):
+        if (value := getattr(given, name)) is not None:
+            check_value(name, value, default=low, low=low, high=high)
+    if given.size is not None and given.size % SIZE_MULTIPLE:
+        raise ConfigError(f"--size={given.size}: must be a multiple of {SIZE_MULTIPLE}")
     values = {name: getattr(given, name) for name in NETWORK_SETTINGS}
     asked = {name: value for name, value in values.items() if value is not None}
     if given.runs and asked:

@@ -75,6 +75,7 @@ def test_a_mistake_is_a_line_and_exit_code_2(faithful_run, capsys):
         (["absent"], "absent: holds no run"),
         (["--summary", "--depth=1"], "--depth=1"),
         (["--summary", "--size=30"], "--size=30"),
+        (["--summary", f"--size={2**63}"], "must be at most 65536"),
         (["--summary", "--outputs=0"], "--outputs=0"),
         ([str(faithful_run), "--summary", "--depth=4"], "--depth and a run"),
     ):
