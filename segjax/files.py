@@ -88,6 +88,9 @@ def regular(path: str | os.PathLike[str]) -> Path:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's content in hexadecimal. Raises OSError if it is unreadable."""
-    with open(path, "rb") as file:
+    """Return the SHA-256 of a file's content in hexadecimal.
+
+    Raises OSError if it cannot be read, or is no ordinary file.
+    """
+    with regular(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

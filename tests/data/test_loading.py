@@ -114,6 +114,7 @@ def test_what_cannot_be_cached_is_read_and_said_so(source, small, reader, monkey
     agree(reader(source), small)
     assert "cannot be cached" in reader.said[1]
     fails(DataError, "No such file", reader, source.with_name("none.gz"))
+    fails(DataError, "not a regular file", reader, "/dev/zero")
 
 
 def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monkeypatch):
