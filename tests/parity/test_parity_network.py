@@ -32,6 +32,12 @@ def furthest(found, expected):
     return float(np.max(np.abs(np.divide(found, expected) - 1)))
 
 
+def middles(*, size, count):
+    """Return batches cut to their middle, where two tiles in five lie: a quarter of the work."""
+    whole = recipe.batches(size=size, count=count)
+    return [tuple(array[:, 16:48, 16:48] for array in batch) for batch in whole]
+
+
 def pick(state, *endings):
     return {name: value for name, value in state.items() if name.endswith(endings)}
 
@@ -56,7 +62,7 @@ def split_noise(found, expected):
 @cases
 def test_one_pass_in_float64(depth, skip, measured):
     state = recipe.random_state_dict(depth=depth)
-    [batch] = recipe.batches(size=2, count=1)
+    [batch] = middles(size=2, count=1)
     kinds = {"skip": skip, "depth": depth, "dtype": "float64"}
     check = functools.partial(measured.check, limit=LIMIT, network=label(depth, skip))
     with jax_side.precision("float64"):
@@ -95,9 +101,7 @@ def test_one_pass_in_float64(depth, skip, measured):
 )
 def test_ten_steps_in_float64(depth, skip, loss, measured):
     state = recipe.random_state_dict(depth=depth)
-    # The middle of each image, where two tiles in five lie: a quarter of the work.
-    whole = recipe.batches(size=2, count=recipe.STEPS)
-    batches = [tuple(array[:, 16:48, 16:48] for array in batch) for batch in whole]
+    batches = middles(size=2, count=recipe.STEPS)
     check = functools.partial(measured.check, limit=LIMIT, network=label(depth, skip))
     with jax_side.precision("float64"):
         net, network = both(state, skip=skip, depth=depth, dtype="float64")
@@ -157,7 +161,7 @@ def test_fifty_steps_of_dlstudios_training(depth, skip, start, tmp_path, measure
 def test_fifty_steps_without_skips_part_no_more_than_dlstudio_from_itself(measured):
     kinds = {"skip": False, "depth": 8, "dtype": "float32"}
     state = torch_side.initial_state(skip=False, depth=8)
-    batches = recipe.batches(size=4, count=50)
+    batches = middles(size=4, count=50)
     net, network = both(state, **kinds)
     theirs = torch_side.sgd_steps(net, batches, loss="mse")
     last_bit = state["conv_in.weight"].copy()

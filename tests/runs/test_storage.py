@@ -52,7 +52,11 @@ def restored(folder):
 
 
 def expect_fallback(folder, reason):
-    step, (named, used) = restored(folder)
+    return told_of_fallback(*restored(folder), reason)
+
+
+def told_of_fallback(step, lines, reason):
+    named, used = lines
     assert step == 10
     assert "step_00000020 is damaged" in named
     assert reason in named
@@ -71,12 +75,12 @@ def test_damage_in_any_file_is_named_and_passed_over(pair):
             damaged = bytearray(intact)
             damaged[place] ^= 1 << rng.randrange(8)
             file.write_bytes(damaged)
-            if restored(newest.parent) == (20, []):
+            if (found := restored(newest.parent)) == (20, []):
                 # Only the manifest, in white space that JSON ignores.
                 assert name == "manifest.json"
                 harmless += 1
             else:
-                expect_fallback(newest.parent, name)
+                told_of_fallback(*found, name)
                 noticed += 1
         for left in (0.0, 0.5, 0.99) if intact else ():
             file.write_bytes(intact[: int(len(intact) * left)])
