@@ -22,21 +22,13 @@ from PIL import Image
 
 
 class Example(NamedTuple):
-    """Tiles of one photograph.
+    """Tiles of one photograph."""
 
-    Attributes:
-      classes: names in the order of the mask values 1, 2, ...
-      names: one a tile.
-      images: uint8 [N, H, W, 3].
-      labels: uint8 [N, H, W], 0 or the class's number.
-      objects: int32 [N, H, W], 0 or the object's number.
-    """
-
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    images: np.ndarray
-    labels: np.ndarray
-    objects: np.ndarray
+    classes: tuple[str, ...]  # in the order of the mask values 1, 2, ...
+    names: tuple[str, ...]  # one a tile
+    images: np.ndarray  # uint8 [N, H, W, 3]
+    labels: np.ndarray  # uint8 [N, H, W], 0 or the class's number
+    objects: np.ndarray  # int32 [N, H, W], 0 or the object's number
 
 
 def make_tissue() -> Example:
@@ -130,27 +122,19 @@ def write_coco(example: Example, folder: Path) -> None:
     """Write images/ and annotations.json with the run lengths of every object."""
     _write_pngs(example.names, example.images, folder / "images")
     height, width = example.labels.shape[1:]
-    images = [
-        {"id": index, "file_name": f"{name}.png", "height": height, "width": width}
-        for index, name in enumerate(example.names, start=1)
-    ]
+    size = {"height": height, "width": width}
+    names = enumerate(example.names, start=1)
+    images = [{"id": index, "file_name": f"{name}.png", **size} for index, name in names]
     annotations: list[dict[str, Any]] = []
     for image, labels, objects in zip(images, example.labels, example.objects, strict=True):
         for number in np.unique(objects[objects > 0]):
             on = objects == number
             rows, columns = np.nonzero(on)
-            corner, extent = (columns.min(), rows.min()), (np.ptp(columns) + 1, np.ptp(rows) + 1)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image["id"],
-                    "category_id": int(labels[on][0]),
-                    "iscrowd": 0,
-                    "area": len(rows),
-                    "bbox": [int(number) for number in (*corner, *extent)],
-                    "segmentation": {"size": [height, width], "counts": run_lengths(on)},
-                }
-            )
+            box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+            about = {"id": len(annotations) + 1, "image_id": image["id"]}
+            about |= {"category_id": int(labels[on][0]), "iscrowd": 0, "area": len(rows)}
+            shape = {"size": [height, width], "counts": run_lengths(on)}
+            annotations.append({**about, "bbox": [*map(int, box)], "segmentation": shape})
     categories = [{"id": value, "name": name} for value, name in enumerate(example.classes, 1)]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(content) + "\n")
