@@ -8,6 +8,7 @@ unnoticed.
 """
 
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -17,52 +18,10 @@ from scripts.docs.markdown import replace_between, table
 from scripts.parity.scratch import copy_tree, run_tests
 
 BEGIN, END = "<!-- mutations: begin -->", "<!-- mutations: end -->"
-# Depth 8 is the least at which every row of blocks has members, and blocks run twice.
-GROUPS = {
-    "goldens": ["tests/goldens", "-k", "8-True and (passes or mse)"],
-    "parity": ["tests/parity/test_parity_network.py", "-k", "one_pass and 8-True"],
-    "layers and network": [
-        "tests/networks/test_layers.py",
-        "tests/networks/test_munet.py",
-        "-k",
-        "running or normalises or twice or pytorchs",
-    ],
-}
-MUNET, LAYERS = "segjax/networks/munet.py", "segjax/networks/layers.py"
-# By name: the file, and the text, found in it once, that becomes another.
-MUTATIONS = {
-    "a block used once instead of twice": (
-        MUNET,
-        'x = batch_norm(x, "bn1UP")\n        x = run(x, *twice)',
-        'x = batch_norm(x, "bn1UP")',
-    ),
-    "biased running variance": (
-        LAYERS,
-        "unbiased = var * (count / max(count - 1, 1))",
-        "unbiased = var",
-    ),
-    "an unflipped transposed kernel": (
-        "segjax/dlstudio/layout.py",
-        "value = np.flip(value, sides)",
-        "pass",
-    ),
-    "save2 taken before its batch norm": (
-        MUNET,
-        'x = batch_norm(x, "bn1DN")\n        saved2 = x[..., :32]',
-        'saved2 = x[..., :32]\n        x = batch_norm(x, "bn1DN")',
-    ),
-    "skip halves swapped: the identity's first channels added": (
-        MUNET,
-        "x[..., self.features :]",
-        "x[..., : self.features]",
-    ),
-    "skip halves swapped: save3 joined on as the last channels": (
-        MUNET,
-        "jnp.concatenate([saved3, x[..., 64:]], axis=-1)",
-        "jnp.concatenate([x[..., 64:], saved3], axis=-1)",
-    ),
-    "momentum 0.99": (LAYERS, "BATCH_NORM_MOMENTUM = 0.9 ", "BATCH_NORM_MOMENTUM = 0.99 "),
-}
+# Groups of tests, as pytest's arguments: depth 8 is the least at which every row of blocks has
+# members, and blocks run twice. Deviations: a file, and the text, found in it once, that becomes
+# another.
+GROUPS, MUTATIONS = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).values()
 
 
 def check(name: str, tree: Path, cache: Path) -> dict[str, tuple[int, list[str]]]:
@@ -70,7 +29,7 @@ def check(name: str, tree: Path, cache: Path) -> dict[str, tuple[int, list[str]]
 
     Returns how many tests of each group ran, and the names of those that failed.
     """
-    where, old, new = MUTATIONS.get(name, (MUNET, "", ""))
+    where, old, new = MUTATIONS.get(name, ("segjax/networks/munet.py", "", ""))
     text = (tree / where).read_text(encoding="utf-8")
     if name and text.count(old) != 1:
         sys.exit(f"{name}: {where} holds {old!r} not exactly once")
