@@ -40,11 +40,8 @@ def run_tests(
 ) -> Outcome:
     """Run tests of the copy in ``tree``, stopping them and all that they started at the limit.
 
-    Args:
-      tree: a copy of the checkout.
-      selection: pytest's arguments.
-      cache: folder of compiled programs: a change leaves many as they were.
-      limit_s: seconds; None: however long they take.
+    ``selection``: pytest's arguments; ``cache``: a folder of compiled programs, of which a change
+    leaves many as they were; ``limit_s``: in seconds, or None.
     """
     environment = {
         **os.environ,

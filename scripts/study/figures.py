@@ -29,7 +29,7 @@ from segjax.data import Dataset
 from segjax.data.splits import load_splits
 from segjax.dlstudio.floors import Reach
 from segjax.plots._style import DPI
-from segjax.predict.trained import Trained, load_trained
+from segjax.predict.trained import load_trained
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 HEADS = {
@@ -236,13 +236,6 @@ def colour_leak(numbers: Numbers) -> Figure:
     return figure
 
 
-def first_run(study: Study, group: str) -> Trained:
-    """Return what a group's first run trained; MissingRunsError if it is not done."""
-    if not (runs := [run for run in study.done() if run.group == group]):
-        raise MissingRunsError(group)
-    return load_trained(study.path_of(runs[0]))
-
-
 def rich_images(data: Dataset, count: int) -> np.ndarray:
     """Return the indices of the images to show: the first with three classes or more."""
     classes = (data.masks > 0).any(axis=(1, 2)).sum(axis=-1)
@@ -264,6 +257,9 @@ def close_up(study: Study) -> Figure:
         "by-heart-dice-dlstudio": "Dice, DLStudio's layer",
         "by-heart-mse-dense": "MSE, dense",
     }
+    done = {run.group: study.path_of(run) for run in reversed(study.done())}  # the first of each
+    if missing := titles.keys() - done:
+        raise MissingRunsError(*missing)
     config = next(run.config for run in study.runs if run.group in titles)
     data = load_splits(config, say=lambda line: None).train
     index, channel, (x1, y1, x2, y2) = largest_object(data)
@@ -273,7 +269,7 @@ def close_up(study: Study) -> Figure:
     )
     pictures = {"truth": data.masks[index].astype(float)}
     for group, title in titles.items():
-        pictures[title] = shown_values(first_run(study, group), data.images, [index])[0]
+        pictures[title] = shown_values(load_trained(done[group]), data.images, [index])[0]
     figure = Figure(figsize=(10, 3.5), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, 4)
     edges = (left - 0.5, left + CLOSE_UP - 0.5, top + CLOSE_UP - 0.5, top - 0.5)

@@ -58,10 +58,11 @@ class Scale:
 
 
 # By name; what the file does not say is as above.
-SCALES = {
-    name: Scale(name, **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
-    for name, given in json.loads(Path(__file__).with_name("scales.json").read_text()).items()
-}
+_TEXT = Path(__file__).with_name("scales.json").read_text(encoding="utf-8")
+_GIVEN: Any = json.loads(
+    _TEXT, object_hook=lambda of: {k: tuple(v) if isinstance(v, list) else v for k, v in of.items()}
+)
+SCALES = {name: Scale(name, **given) for name, given in _GIVEN.items()}
 
 
 @dataclasses.dataclass(frozen=True)
