@@ -31,8 +31,8 @@ def test_planted_errors_are_told_apart_by_kind():
         expected[o.at][..., (o.label + other) % 5][where] = kind
     kinds, names = errors.kinds_of(on, data, objects)
     np.testing.assert_array_equal(kinds, expected)
-    called = {o.at: n for o, n in zip(objects, names, strict=True) if n != o.label}
-    assert called == {solid[0].at: (solid[0].label + 1) % 5, solid[1].at: -1}
+    called = {o.at[0]: n for o, n in zip(objects, names, strict=True) if n != o.label}
+    assert called == {solid[0].at[0]: (solid[0].label + 1) % 5, solid[1].at[0]: -1}
 
 
 def test_what_is_read_by_equal_and_by_nearest_silhouettes():
