@@ -135,10 +135,8 @@ def _no_results(folder: RunFolder, error: Exception) -> ConfigError:
 
 def _row_of(folder: RunFolder) -> dict[str, str]:
     config = folder.config()
-    try:
-        results: Mapping[str, Any] = folder.results()
-    except ConfigError:
-        results = {}
+    ended = (folder.path / RESULTS_FILE).exists()
+    results: Mapping[str, Any] = folder.results() if ended else {}
     test = results.get("test", {})
     half = test.get("half", {})
     mean = half.get("mean", {})

@@ -59,14 +59,16 @@ def test_a_folder_of_runs_and_names_that_tell_them_apart(
 def test_results_that_no_run_writes_are_a_line(faithful_run, tmp_path, capsys):
     good = json.loads((faithful_run / "results.json").read_text())
     (tmp_path / "config.json").write_text((faithful_run / "config.json").read_text())
-    for key, value in (
-        *(("test", value) for value in ([], {"half": 3}, {"half": {"mean": {"iou": "high"}}})),
-        *(("steps", [1]), ("parameters", "many"), ("train_seconds", {}), ("environment", "here")),
+    changes = [{"test": value} for value in ([], {"half": 3}, {"half": {"mean": {"iou": "high"}}})]
+    changes += [{"steps": [1]}, {"parameters": "many"}, {"train_seconds": {}}, {"environment": "x"}]
+    for text, said in (
+        *((json.dumps({**good, **change}), "is not what a run writes") for change in changes),
+        *((text, "cannot be read") for text in ("", "{", json.dumps(good)[:-9])),
     ):
-        (tmp_path / "results.json").write_text(json.dumps({**good, key: value}))
+        (tmp_path / "results.json").write_text(text)
         assert main([str(tmp_path)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert f"{tmp_path}/results.json: is not what a run writes" in line
+        assert f"{tmp_path}/results.json: {said}" in line
 
 
 def test_a_mistake_is_a_line_and_exit_code_2(faithful_run, capsys):

@@ -86,7 +86,9 @@ def damages() -> Iterator[Call]:
     """Yield each kind of file, damaged in each way, with the commands that read it."""
     uses: dict[str, tuple[tuple[str, ...], ...]] = {
         "data.npz": (("data.check", "data.npz"), ("evaluate", "run", "data.npz")),
-        "images/a.png": (("predict", "run", "images"), ("data.check", "folder:pictures")),
+        "images/a.png": (("predict", "run", "images"),),
+        "pictures/masks/0.png": (("data.check", "folder:pictures"),),
+        "pictures/classes.txt": (("data.check", "folder:pictures"),),
         "coco.json": (("data.check", "coco:coco.json", "--images_dir=images"),),
         "saved_model": (("interop.dlstudio", "import", "saved_model", "new"),),
         "scenes.gz": (("main", *SMALL, "--data=purdue", "--train_file=scenes.gz",
