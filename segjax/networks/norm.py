@@ -4,6 +4,7 @@ Two passes for the statistics, so that a mean far from zero costs no precision, 
 needs two sums where the compiler's own takes five.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ def normalise(x: Array, scale: Array, bias: Array) -> tuple[Array, Array, Array]
     y = (x - mean) / sqrt(variance + 1e-5) * scale + bias, all in ``scale``'s dtype, float32 at
     least. The statistics are for the running averages and carry no gradient.
     """
-    return _forward(x, scale, bias)[0]
+    return _forward(x, scale, bias, channel_sums())[0]
 
 
 def per_channel(values: Array, x: Array) -> Array:
@@ -40,20 +41,28 @@ def wide_dtype(dtype: Any) -> np.dtype:
     return np.promote_types(dtype, np.float32)
 
 
-def channel_sums(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> list[Array]:
-    """Sum each array of ``function(*arrays)``, taken by element, over all axes but the last."""
-    if jax.default_backend() == "cpu":
-        return folded_sums(function, *arrays)
-    return [staged_sums(values) for values in function(*arrays)]
+Sums = Callable[..., list[Array]]  # (function, *arrays) -> sums of function(*arrays)
 
 
-def staged_sums(x: Array) -> Array:
-    """Sum ``x`` [B, ..., W, C] over all axes but the last: along W first, then the rest.
+def channel_sums() -> Sums:
+    """Return what the default backend runs fastest to sum over all axes but the last.
+
+    It takes a function and its arrays, and sums each array that the function, taken by element,
+    returns.
+    """
+    return folded_sums if jax.default_backend() == "cpu" else staged_sums
+
+
+def staged_sums(function: Callable[..., tuple[Array, ...]], *arrays: Array) -> list[Array]:
+    """Sum each array [B, ..., W, C] of ``function(*arrays)``: along W first, then the rest.
 
     As one sum XLA:GPU gives it to a few blocks of threads. The barrier keeps the two apart.
     """
-    width, channels = x.shape[-2:]
-    return lax.optimization_barrier(x.reshape(-1, width, channels).sum(1)).sum(0)
+    found = []
+    for x in function(*arrays):
+        width, channels = x.shape[-2:]
+        found.append(lax.optimization_barrier(x.reshape(-1, width, channels).sum(1)).sum(0))
+    return found
 
 
 def product_sums(x: Array) -> Array:
@@ -90,7 +99,7 @@ def folds(x: Array) -> Array:
     return x.reshape(batch, math.gcd(x.size // (batch * channels), FOLDS), -1, channels)
 
 
-def moments(x: Array) -> tuple[Array, Array]:
+def moments(x: Array, sums: Sums) -> tuple[Array, Array]:
     """Return the mean and the biased variance [C] of ``x`` [B, ..., C], in one pass over it.
 
     The sums are of the distances from ``centre``, the mean of an eighth of all pixels. It is no
@@ -98,7 +107,7 @@ def moments(x: Array) -> tuple[Array, Array]:
     more than three bits, whatever the mean is.
     """
     part = folds(x)[:, 0]
-    (total,) = channel_sums(lambda x: (x,), part)
+    (total,) = sums(lambda x: (x,), part)
     centre = total / (part.size // part.shape[-1])
 
     def powers(x: Array) -> tuple[Array, Array]:
@@ -106,23 +115,30 @@ def moments(x: Array) -> tuple[Array, Array]:
         return distance, jnp.square(distance)
 
     count = x.size // x.shape[-1]
-    shift, square = (total / count for total in channel_sums(powers, x))
+    shift, square = (total / count for total in sums(powers, x))
     return centre + shift, jnp.maximum(square - jnp.square(shift), 0)
 
 
 Saved = tuple[Array, Array, Array, Array]
 
 
-def _forward(x: Array, scale: Array, bias: Array) -> tuple[tuple[Array, Array, Array], Saved]:
+# Traced once for all layers of a shape, which saves a deep network's first step a second.
+@functools.partial(jax.jit, static_argnums=3)
+def _forward(
+    x: Array, scale: Array, bias: Array, sums: Sums
+) -> tuple[tuple[Array, Array, Array], Saved]:
     wide = wide_dtype(scale.dtype)
-    mean, var = moments(x.astype(wide))
+    mean, var = moments(x.astype(wide), sums)
     inverse = lax.rsqrt(var + BATCH_NORM_EPSILON)
     centred, factor = x.astype(wide) - per_channel(mean, x), scale.astype(wide) * inverse
     y = centred * per_channel(factor, x) + per_channel(bias.astype(wide), x)
     return (y, mean, var), (x, mean, inverse, scale)
 
 
-def _backward(saved: Saved, cotangents: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+@functools.partial(jax.jit, static_argnums=2)
+def _backward(
+    saved: Saved, cotangents: tuple[Array, ...], sums: Sums
+) -> tuple[Array, Array, Array]:
     x, mean, inverse, scale = saved
     by_y, _, _ = cotangents
     count = x.size // x.shape[-1]
@@ -130,7 +146,7 @@ def _backward(saved: Saved, cotangents: tuple[Array, ...]) -> tuple[Array, Array
     def centred(x: Array) -> Array:
         return x.astype(by_y.dtype) - per_channel(mean, x)
 
-    by_bias, by_scale = channel_sums(lambda g, x: (g, g * centred(x)), by_y, x)
+    by_bias, by_scale = sums(lambda g, x: (g, g * centred(x)), by_y, x)
     by_scale = by_scale * inverse
     by_x = by_y - per_channel(by_bias / count, x)
     by_x = by_x - centred(x) * per_channel(by_scale * inverse / count, x)
@@ -138,4 +154,7 @@ def _backward(saved: Saved, cotangents: tuple[Array, ...]) -> tuple[Array, Array
     return by_x.astype(x.dtype), by_scale.astype(scale.dtype), by_bias.astype(scale.dtype)
 
 
-normalise.defvjp(_forward, _backward)
+normalise.defvjp(
+    lambda *given: _forward(*given, channel_sums()),
+    lambda *given: _backward(*given, channel_sums()),
+)
