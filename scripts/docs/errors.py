@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -22,6 +22,7 @@ from scripts.study.measure import predict_values
 from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.config import Config
 from segjax.data import Dataset, synthetic
+from segjax.data.purdue.objects import Object, objects_of
 from segjax.data.purdue.shapes import DRAWERS, TILE, draw_disks
 from segjax.data.splits import load_splits
 from segjax.files import write_text
@@ -30,54 +31,10 @@ from segjax.predict.trained import load_trained
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CLASSES = tuple(PURDUE_SHAPES_LABELS)
 KINDS = ("nothing", "another class", "no class", "invented", "hidden", "pinhole", "outline", "rest")
-CORNERS = [(TILE * x // 2, TILE * y // 2) for x, y in ((0, 0), (2, 0), (0, 2), (2, 2), (1, 1))]
 AROUND = np.ones((3, 3), bool)
 SIZES = (32, 64, 128, TILE**2)  # the bins' upper limits, in visible pixels
 BANKS, NEAREST = (50_000, 200_000), 8  # silhouettes of each class; those that complete a hidden one
 READ = {"class": "the class of what is whole", "hidden": "what is hidden", "both": "both"}
-
-
-class Object(NamedTuple):
-    """An object: its class, what cuts its tile from the images, and bool [32, 32] of the tile."""
-
-    label: int
-    at: Any
-    whole: np.ndarray  # its silhouette, but for pixels that show another object of its class
-    seen: np.ndarray  # its visible pixels
-    others: np.ndarray  # those that show another object
-
-    def entire(self) -> bool:
-        """Tell whether all of it is visible."""
-        return bool(self.seen.any() and (self.seen == self.whole).all())
-
-
-def objects_of(data: Dataset) -> list[Object]:
-    """Take scenes apart by their boxes and by colours, of which each object has one."""
-    found = []
-    for image, picture in enumerate(data.images):
-        colours, masks = picture.astype(int) @ np.array([1 << 16, 1 << 8, 1]), data.masks[image] > 0
-        left, shown = set(colours[colours > 0].tolist()), np.full(colours.shape, -1)
-        parts: list[Any] = []
-        boxes = sorted(data.boxes_of(image), key=lambda box: box[1][2] - box[1][0])
-        for label, (x1, y1, x2, y2) in boxes:
-            fit = [(x, y) for x, y in CORNERS if x <= x1 and y <= y1 and max(x2 - x, y2 - y) < TILE]
-            whole = np.zeros(colours.shape, bool)
-            whole[y1 : y2 + 1, x1 : x2 + 1] = masks[y1 : y2 + 1, x1 : x2 + 1, label]
-            fitting = [(np.sum(colours == c), c) for c in left if whole[colours == c].all()]
-            own = max(fitting, default=(0, -1))[1]  # none of it may be visible
-            left.discard(own)
-            shown[colours == own] = len(parts)
-            parts.append((label, fit, whole))
-        labels = np.array([*(label for label, *_ in parts), -1])[shown]
-        sure = [fit[0] for _, fit, _ in parts if len(fit) == 1]
-        for number, (label, fit, whole) in enumerate(parts):
-            x, y = next((corner for corner in fit if corner not in sure), fit[0])
-            at = np.s_[image, y : y + TILE, x : x + TILE]
-            tile, alike = shown[at[1:]], labels[at[1:]] == label
-            others = (tile >= 0) & (tile != number)
-            silhouette = whole[at[1:]] & ~(others & alike)
-            found.append(Object(label, at, silhouette, tile == number, others))
-    return found
 
 
 def kinds_of(on: np.ndarray, data: Dataset, objects: Sequence[Object]) -> tuple[np.ndarray, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 TILE = 32
+CORNERS = ((0, 0), (2, 0), (0, 2), (2, 2), (1, 1))  # of the tiles, x and y in halves of a tile
 
 Rng = np.random.Generator
 

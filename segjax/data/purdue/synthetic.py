@@ -90,7 +90,7 @@ def _draw_chunk(
     """Draw into zeroed arrays; return int [M, 6]: image, class, x1, y1, x2, y2."""
     # Everything is drawn for a whole chunk and cut, so that a shorter data set is a prefix.
     tile = images.shape[1] // 2
-    origins = tile * np.array([(0, 0), (2, 0), (0, 2), (2, 2), (1, 1)]) // 2
+    origins = tile * np.array(shapes.CORNERS) // 2
     counts = rng.integers(1, _MAX_OBJECTS, _CHUNK, endpoint=True)
     places = rng.permuted(np.tile(np.arange(_MAX_OBJECTS), (_CHUNK, 1)), axis=1)
     image, slot = np.nonzero(np.arange(_MAX_OBJECTS) < counts[:, None])

@@ -1,4 +1,4 @@
-"""Scenes are taken apart into objects, and planted errors are told apart by kind."""
+"""Planted errors are told apart by kind, objects read by silhouettes."""
 
 from collections import Counter
 
@@ -7,12 +7,12 @@ from scipy import ndimage
 
 from scripts.docs import errors
 from segjax.data import synthetic
+from segjax.data.purdue.objects import objects_of
 
 
 def test_planted_errors_are_told_apart_by_kind():
     data = synthetic(200, seed=3)
-    truth, objects = data.masks > 0, errors.objects_of(data)
-    assert sum(o.seen.sum() for o in objects) == data.images.any(-1).sum()
+    truth, objects = data.masks > 0, objects_of(data)
     on, expected = truth.copy(), np.zeros(truth.shape, int)
     hidden = [o for o in objects if not o.entire() and o.seen.sum() > (o.whole & ~o.seen).sum()]
     alone = [o for o in objects if data.images[o.at[0]].any(-1).sum() == o.seen.sum() > 80]
@@ -37,7 +37,7 @@ def test_planted_errors_are_told_apart_by_kind():
 
 def test_what_is_read_by_equal_and_by_nearest_silhouettes():
     data = synthetic(60, seed=4)
-    o = next(o for o in errors.objects_of(data) if o.entire())
+    o = next(o for o in objects_of(data) if o.entire())
     for own, others, name in ((1, 1, o.label), (1, 2, (o.label + 1) % 5), (0, 0, o.label)):
         keys = ((label % 5, errors.trace(o.seen)) for label in (o.label, o.label + 1))
         assert errors.read_as(o, Counter(dict(zip(keys, (own, others), strict=True)))) == name
