@@ -12,6 +12,7 @@ without a traceback.
 import argparse
 import collections
 import concurrent.futures
+import itertools
 import json
 import os
 import random
@@ -44,42 +45,41 @@ SMALL = [
     "--head=dense", "--unet_widths=8", "--unet_patch=4", "--max_steps=2", "--progress=off",
 ]  # fmt: skip
 # Left out: they name a place or another machine, where a wrong value waits for a network.
-NOT_TRIED = ("coordinator", "dataroot")
+NOT_TRIED = ("coordinator", "dataroot", "help", "h")
 COMMANDS: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (predict, ("predict", "run", "images")), (evaluate, ("evaluate", "run", "scenes.gz")),
     (export, ("export", "run", "out")), (check, ("data.check", "data.npz")),
     (show, ("show", "run")), (show, ("show", "--summary")),
 )  # fmt: skip
+Damage = Callable[[Path, random.Random], Any]
 
 
 class Call(NamedTuple):
-    """What is called, in a folder where a file may be damaged first."""
+    """What is called, in a folder in which ``file``, if it is given, is damaged."""
 
     name: str
     arguments: tuple[str, ...]  # after python -m segjax.
     file: str = ""
-    damage: Callable[[Path, random.Random], None] | None = None
+    damage: str = ""
 
 
 def flags() -> Iterator[Call]:
     """Yield each flag of each command with each value."""
+    asked: list[tuple[tuple[str, ...], str, list[str]]] = []  # what comes before it; the rest
     for field in flag_fields():
         given = [flag for flag in SMALL if not flag.startswith(f"--{field.name}=")]
         given += ["--data=folder:pictures"] * ("own" in field.metadata["of_data"])
-        for value in VALUES if field.name not in NOT_TRIED else ():
-            yield Call(f"main --{field.name}={value}", ("main", *given, f"--{field.name}={value}"))
+        asked.append((("main",), f"--{field.name}", given))
     for name in PARAMETERS:
         loss = next(loss for loss, row in LOSSES.items() if name in row.parameters)
-        for value in VALUES:
-            flag = f"--{name}={value}"
-            yield Call(f"main {flag}", ("main", *SMALL, f"--loss={loss}", flag))
+        asked.append((("main",), f"--{name}", [*SMALL, f"--loss={loss}"]))
     layer, outward = ("interop.dlstudio", "layer"), ("interop.dlstudio", "export", "run", "new")
-    others: list[Any] = [(layer, "--input"), (layer, "--masks"), (outward, "--step")]
+    asked += [(layer, "--input", []), (layer, "--masks", []), (outward, "--step", [])]
     for module, call in COMMANDS:
-        others += [(call, flag) for flag in module.make_parser()._option_string_actions]
-    for call, flag in others:
-        for value in VALUES if flag.removeprefix("--") not in (*NOT_TRIED, "help", "-h") else ():
-            yield Call(f"{' '.join(call)} {flag}={value}", (*call, f"{flag}={value}"))
+        asked += [(call, flag, []) for flag in module.make_parser()._option_string_actions]
+    tried = [one for one in asked if one[1].lstrip("-") not in NOT_TRIED]
+    for (call, flag, rest), value in itertools.product(tried, VALUES):
+        yield Call(f"{' '.join(call)} {flag}={value}", (*call, *rest, f"{flag}={value}"))
 
 
 def damages() -> Iterator[Call]:
@@ -100,44 +100,34 @@ def damages() -> Iterator[Call]:
         uses[f"run/{file}"] = (("show", "run"), ("predict", "run", "images"), resume)
     uses["run/checkpoints/step_00000002/manifest.json"] = (("predict", "run", "images"), resume)
     for file, commands in uses.items():
-        for damage, do in DAMAGES.items():
-            if damage in JSON_ONLY and ".json" not in file:
-                continue
-            for command in commands:
-                yield Call(f"{command[0]} {file} {damage}", command, file, do)
+        ways = [way for way in DAMAGES if ".json" in file or way not in JSON_ONLY]
+        for damage, command in itertools.product(ways, commands):
+            yield Call(f"{command[0]} {file} {damage}", command, file, damage)
 
 
-def _bytes(change: Callable[[bytearray, random.Random], Any]) -> Callable[..., None]:
-    def damage(path: Path, rng: random.Random) -> None:
-        content = bytearray(path.read_bytes())
-        content = change(content, rng) or content
-        path.write_bytes(content)
-
-    return damage
+def _bytes(change: Callable[[bytes, random.Random], bytes]) -> Damage:
+    return lambda path, rng: path.write_bytes(change(path.read_bytes(), rng))
 
 
-def _value(value: Any) -> Callable[..., None]:
+def _value(value: Any) -> Damage:
     """Put a value in a random place of a JSON file, or of a random line of one of lines."""
 
     def damage(path: Path, rng: random.Random) -> None:
         lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
         at = rng.randrange(len(lines))
-        tree = json.loads(lines[at])
-        branch = tree
-        while True:
+        below = tree = json.loads(lines[at])
+        while isinstance(below, dict | list) and below and (below is tree or rng.random() < 0.8):
+            branch = below
             key = rng.choice(list(branch) if isinstance(branch, dict) else range(len(branch)))
-            if isinstance(branch[key], dict | list) and branch[key] and rng.random() < 0.8:
-                branch = branch[key]
-                continue
-            branch[key] = value
-            break
+            below = branch[key]
+        branch[key] = value
         lines[at] = json.dumps(tree)
         path.write_text("\n".join(lines) + "\n")
 
     return damage
 
 
-def _instead(make: Callable[[Path], Any]) -> Callable[..., None]:
+def _instead(make: Callable[[Path], Any]) -> Damage:
     def damage(path: Path, rng: random.Random) -> None:
         path.unlink()
         make(path)
@@ -145,26 +135,27 @@ def _instead(make: Callable[[Path], Any]) -> Callable[..., None]:
     return damage
 
 
-def _flip(content: bytearray, rng: random.Random) -> None:
-    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+def _flip(content: bytes, rng: random.Random) -> bytes:
+    at, bit = rng.randrange(len(content)), 1 << rng.randrange(8)
+    return content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :]
 
 
-def _noise(content: bytearray, rng: random.Random) -> None:
+def _noise(content: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(content))
-    content[at : at + 64] = rng.randbytes(64)
+    return content[:at] + rng.randbytes(64) + content[at + 64 :]
 
 
-DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
-    "empty": _bytes(lambda content, rng: content.clear()),
+DAMAGES: dict[str, Damage] = {
+    "empty": _bytes(lambda content, rng: b""),
     "half": _bytes(lambda content, rng: content[: len(content) // 2]),
     "short": _bytes(lambda content, rng: content[:-1]),
     "long": _bytes(lambda content, rng: content + b"\0"),
     "twice": _bytes(lambda content, rng: content + content),
-    "zeros": _bytes(lambda content, rng: bytearray(len(content))),
+    "zeros": _bytes(lambda content, rng: bytes(len(content))),
     "flip": _bytes(_flip),
     "flip again": _bytes(_flip),
     "noise": _bytes(_noise),
-    "text": _bytes(lambda content, rng: bytearray(b"hello")),
+    "text": _bytes(lambda content, rng: b"hello"),
     "gone": _instead(lambda path: None),
     "folder": _instead(lambda path: path.mkdir()),
     "pipe": _instead(os.mkfifo),
@@ -177,9 +168,9 @@ DAMAGES: dict[str, Callable[[Path, random.Random], None]] = {
     "much": _value(1e308),
     "list": _value([]),
     "object": _value({"a": 1}),
-    "nested": _bytes(lambda content, rng: bytearray(b"[" * 100_000)),
-    "array": _bytes(lambda content, rng: bytearray(b"[1, 2]")),
-    "no UTF-8": _bytes(lambda content, rng: bytearray(b'{"a": "\xff"}')),
+    "nested": _bytes(lambda content, rng: b"[" * 100_000),
+    "array": _bytes(lambda content, rng: b"[1, 2]"),
+    "no UTF-8": _bytes(lambda content, rng: b'{"a": "\xff"}'),
 }
 JSON_ONLY = [*DAMAGES][[*DAMAGES].index("null") :]
 
@@ -218,24 +209,20 @@ def outcome(call: Call, folder: Path) -> dict[str, Any]:
     """Make a call in a folder; return how it ended, and what is not good about that."""
     paths = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", f"segjax.{call.arguments[0]}", *call.arguments[1:]]
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(
-        command, cwd=folder, env=paths, stdin=subprocess.DEVNULL, errors="replace", **pipes
-    ) as process:
-        try:
-            report, told = process.communicate(timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            return {"call": call.name, "code": None, "bad": f"not over after {LIMIT_S} s"}
-    bad = ""
+    how: dict[str, Any] = {"cwd": folder, "env": paths, "stdin": subprocess.DEVNULL}
+    how |= {"capture_output": True, "text": True, "errors": "replace", "timeout": LIMIT_S}
+    try:
+        done = subprocess.run(command, **how, check=False)
+    except subprocess.TimeoutExpired:
+        return {"call": call.name, "code": None, "bad": f"not over after {LIMIT_S} s"}
+    bad, code, told = "", done.returncode, done.stderr
     if "Traceback" in told:
         bad = "a traceback: " + told.splitlines()[-1][:200]
-    elif process.returncode not in GOOD_CODES:
-        bad = f"exit code {process.returncode}"
-    elif process.returncode and not (told + report).strip():
-        bad = f"exit code {process.returncode} without a word"
-    return {"call": call.name, "code": process.returncode, "bad": bad, "told": told[-300:]}
+    elif code not in GOOD_CODES:
+        bad = f"exit code {code}"
+    elif code and not (told + done.stdout).strip():
+        bad = f"exit code {code} without a word"
+    return {"call": call.name, "code": code, "bad": bad, "told": told[-300:]}
 
 
 def tried(call: Call, place: Path, seed: int) -> dict[str, Any]:
@@ -243,8 +230,8 @@ def tried(call: Call, place: Path, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "place"
         shutil.copytree(place, copy)
-        if call.damage:
-            call.damage(copy / call.file, random.Random(f"{seed} {call.name}"))
+        if call.file:
+            DAMAGES[call.damage](copy / call.file, random.Random(f"{seed} {call.name}"))
         return outcome(call, copy)
 
 
