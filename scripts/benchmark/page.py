@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scripts.docs.markdown import table, write_part
+from scripts.docs.markdown import ROOT, filled, table, write_part
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
-TEMPLATE = Path(__file__).with_suffix(".md")  # of what is told before the tables
 KINDS = {"step": "training step", "forward": "forward"}
 # A training step computes gradients by inputs and by weights as well: three times the forward pass.
 PASSES = {"step": 3, "forward": 1}
@@ -101,7 +99,7 @@ def section(report: dict[str, Any], file: Path) -> list[str]:
         "busy": "" if busy is None else f"; others used {busy:.0%} of it before",
         "product": ", ".join(f"{r / 1e9:,.0f} ({kind})" for kind, r in report["matmul"].items()),
     }
-    lines = [TEMPLATE.read_text(encoding="utf-8").format(**about, **told, **report, file=file)]
+    lines = [filled(__file__, **about, **told, **report, file=file)]
     if "network" in report:
         lines += ["", *network_table(report)]
     if "load" in report:
@@ -124,7 +122,8 @@ def main(files: Sequence[str]) -> None:
     for name in files:
         report = json.loads(Path(name).read_text(encoding="utf-8"))
         lines += ["", *section(report, Path(name))]
-    write_part(PAGE, "benchmark", "benchmark/page.py", "\n".join([*lines, ""]))
+    page = ROOT / "docs" / "performance.md"
+    write_part(page, "benchmark", "benchmark/page.py", "\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,10 @@ from matplotlib.figure import Figure
 
 from scripts.benchmark import ours
 from scripts.benchmark.worker import Side, ask_once
-from scripts.docs.markdown import table, write_part
+from scripts.docs.markdown import ROOT, filled, table, write_part
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"
 FIGURES = ROOT / "docs" / "figures"
-TEMPLATE = Path(__file__).with_suffix(".md")
 # Image sizes with the batches of each: from one small image to 64 of them, in pixels.
 SHAPES = {64: (1, 4, 16, 64), 128: (1, 4, 16), 256: (1, 4), 512: (1,)}
 SHARED = {"size": 64, "batch": 16}  # what several devices share
@@ -138,7 +136,8 @@ def section(report: dict[str, Any], file: Path, figure: Path) -> str:
     titles = ["devices", *(f"{each} images each: images/s" for each in BATCHES_BEYOND)]
     head = ["image size", "batch", "devices", "images/s", "by the model"]
     shared = "\n\nSimulated devices share the cores: they show what sharing a batch costs."
-    return TEMPLATE.read_text(encoding="utf-8").format(
+    return filled(
+        __file__,
         **report,
         figure=figure.name,
         turns=TURNS,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from scripts.docs.markdown import plus_minus, table, write_part
+from scripts.docs.markdown import ROOT, filled, plus_minus, table, write_part
 from scripts.study.measure import predict_values
 from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.config import Config
@@ -28,7 +28,6 @@ from segjax.data.splits import load_splits
 from segjax.files import write_text
 from segjax.predict.trained import load_trained
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 CLASSES = tuple(PURDUE_SHAPES_LABELS)
 KINDS = ("nothing", "another class", "no class", "invented", "hidden", "pinhole", "outline", "rest")
 AROUND = np.ones((3, 3), bool)
@@ -162,8 +161,7 @@ def text_of(found: dict[str, Any]) -> str:
         "reader": table(["what is read", "silhouettes", "mean IoU", *CLASSES], read),
     }
     texts = {name: "\n".join(lines) for name, lines in tables.items()} | {"there": ", ".join(there)}
-    text = Path(__file__).with_name("errors.md").read_text(encoding="utf-8")
-    return text.format(nearest=NEAREST, **texts, **found["twins"])
+    return filled(__file__, nearest=NEAREST, **texts, **found["twins"])
 
 
 def main(folders: Sequence[str]) -> None:
@@ -179,8 +177,8 @@ def main(folders: Sequence[str]) -> None:
     found["twins"] = {name: ambiguity(*scenes) for name, scenes in twins.items()}
     found["reader"] = {str(count): read(drawn, count) for count in BANKS}
     text = json.dumps(found, default=lambda array: array.tolist())
-    write_text(DOCS / "results" / "errors.json", f"{text}\n")
-    write_part(DOCS / "performance.md", "errors", "docs/errors.py", text_of(json.loads(text)))
+    write_text(ROOT / "docs/results/errors.json", f"{text}\n")
+    write_part(ROOT / "docs/performance.md", "errors", "docs/errors.py", text_of(json.loads(text)))
 
 
 if __name__ == "__main__":

@@ -29,12 +29,11 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from scripts.docs.markdown import table, write_part
+from scripts.docs.markdown import ROOT, filled, table, write_part
 from segjax import losses
 from segjax.loss_table import LOSSES, PARAMETERS, READS_HELP
 from segjax.losses import make_loss
 
-ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "docs" / "figures" / "losses"
 REPEATS = 41
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -283,9 +282,8 @@ def cost_section() -> list[str]:
     about = {"shape": list(COST_SHAPE), "n": REPEATS, "today": TODAY, "cores": os.cpu_count()}
     about |= {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
     about |= {"processor": platform.processor() or platform.machine(), "jaxlib": version("jaxlib")}
-    text = Path(__file__).with_name("losses.md").read_text("utf-8").format(**about)
     head = ["loss", "ms: median (quartiles)", "times MSE", "what takes the time"]
-    return [text, *table(head, lines)]
+    return [filled(__file__, **about), *table(head, lines)]
 
 
 # ---- the page

@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from segjax.files import write_text
 from segjax.runs.seeds import spread
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def replace_between(text: str, begin: str, end: str, block: str) -> str:
@@ -20,6 +23,11 @@ def write_part(page: Path, part: str, script: str, text: str) -> None:
     """Put ``text`` between the marks of a part that ``script``, under scripts/, writes, or exit."""
     begin, end = f"<!-- {part}: scripts/{script} -->", f"<!-- end of {part} -->"
     write_text(page, replace_between(page.read_text(encoding="utf-8"), begin, end, text))
+
+
+def filled(script: str, **names: Any) -> str:
+    """Return the text that lies beside a script, NAME.md, with what it names."""
+    return Path(script).with_suffix(".md").read_text(encoding="utf-8").format(**names)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, rule: str = "---") -> list[str]:

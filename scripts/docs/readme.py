@@ -6,14 +6,12 @@ figure, docs/figures/heads.png, shows test images under both kinds of layers; it
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
-from scripts.docs.markdown import plus_minus, table, write_part
+from scripts.docs.markdown import ROOT, filled, plus_minus, table, write_part
 from scripts.study.report import Report, shown
 from segjax import plots
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 LAYERS = {"DLStudio's layers": "mse-dlstudio", "dense layers": "mse-dense-inside"}
 
@@ -51,10 +49,9 @@ def text_of(report: Report, quick: dict[str, Any], speedrun: dict[str, Any]) -> 
         cells = [f"**{plus_minus(mean)}**", plus_minus(recoloured), *ious, seconds]
         rows.append([title, found["n"], *cells])
     head = ["network and recipe", "n", "mean IoU", "recoloured", *names, "training, s"]
-    text = Path(__file__).with_name("readme.md").read_text(encoding="utf-8")
     [full, *_] = report.values(LAYERS["dense layers"], "results")
     about = {"full": full, "quick": quick, "speedrun": speedrun}
-    return text.format(table="\n".join(table(head, rows)), **about)
+    return filled(__file__, table="\n".join(table(head, rows)), **about)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.docs.markdown import plus_minus, table, write_part
+from scripts.docs.markdown import ROOT, filled, plus_minus, table, write_part
 from scripts.study.measure import leak
 from segjax.data.splits import load_splits
 from segjax.errors import ConfigError
@@ -28,7 +28,6 @@ from segjax.predict.trained import load_trained
 from segjax.runs.folder import RESULTS_FILE, RunFolder
 from segjax.training.run import run
 
-ROOT = Path(__file__).resolve().parents[2]
 GOALS = {"quick": 0.93, "speedrun": 0.95, "best": 0.985}  # mean IoU each recipe aims for
 
 
@@ -51,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     summary = summarise([RunFolder(folder) for folder in folders], goal=GOALS[recipe])
     file = ROOT / "docs" / "results" / f"{recipe}.json"
     write_text(file, json.dumps(summary, indent=2) + "\n")
-    text = text_of(summary, recipe)
-    write_part(ROOT / "docs" / "performance.md", recipe, "docs/recipes.py", text)
+    page = ROOT / "docs" / "performance.md"
+    write_part(page, recipe, "docs/recipes.py", text_of(summary, recipe))
 
 
 def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
@@ -133,8 +132,7 @@ def text_of(summary: Mapping[str, Any], recipe: str) -> str:
         "reached": len(reached),
         "first": f", the first time after {plus_minus(reached, 0)} s" if reached else "",
     }
-    text = Path(__file__).with_name("recipes.md").read_text(encoding="utf-8")
-    return text.format(recipe=recipe, **about, **summary)
+    return filled(__file__, recipe=recipe, **about, **summary)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.docs.markdown import ROOT
 from scripts.study.plan import SCALES, runs_of
 from segjax.errors import ConfigError, exit_code
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from unittest import mock
 
 import numpy as np
 
-from scripts.study.__main__ import ROOT
+from scripts.docs.markdown import ROOT
 from scripts.study.measure import keep_measures
 from scripts.study.plan import SCALES, Run, dlstudio_recipe
 from scripts.study.record import keep_record
