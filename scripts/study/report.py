@@ -6,6 +6,7 @@ All of it is asked of the records in docs/results/full, one finished run each.
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from segjax.dlstudio.floors import Reach
 LAYERS = {"dlstudio": "DLStudio's layers", "dense-inside": "dense layers"}
 PYTORCH = "mse-pytorch"
 NAME = re.compile(r"(.+)-seed\d+")
+HALF = ("results", "test", "half", "mean")
+RECOLOURED = ("measured", "leak", "recoloured", "iou")
+BOUNDARY = ("measured", "shapes", "boundary_f1_mean")
 
 
 class Report:
@@ -67,10 +71,9 @@ class Report:
         ends = [[run["log"][at]["loss"] for run in self.groups[group]] for at in (0, -1)]
         digits = 3 if loss == "dice" else 1
         floor = "" if group.endswith("dense-inside") else f"{self.floor(loss):.{digits}f}"
-        half, windows = (("results", "test", way, "mean", "iou") for way in ("half", "windows"))
-        recoloured = ("measured", "leak", "recoloured", "iou")
-        boundary = ("measured", "shapes", "boundary_f1_mean")
-        scores = [self.score(group, 3, *keys) for keys in (half, recoloured, windows, boundary)]
+        windows = ("results", "test", "windows", "mean", "iou")
+        columns = ((*HALF, "iou"), RECOLOURED, windows, BOUNDARY)
+        scores = [self.score(group, 3, *keys) for keys in columns]
         count = str(len(self.groups[group]))
         return [title, count, *(plus_minus(end, digits) for end in ends), floor, *scores]
 
@@ -87,65 +90,55 @@ class Report:
             rows += [self.row(*each) for each in both]
         return rows
 
-    def fall(self, loss: str) -> float:
-        """Return by what share a loss falls with DLStudio's layers."""
-        losses = self.losses(f"{loss}-dlstudio")
-        return float(1 - losses[-1] / losses[0])
+    def course(self, loss: str) -> SimpleNamespace:
+        """Return how a loss goes with DLStudio's layers.
 
-    def way(self, loss: str) -> float:
-        """Return how much of the way from its first mean to its floor a loss goes."""
+        ``fall``: by what share it falls; ``way``: how much of the way from its first mean to its
+        floor that is; ``scaled``: its curve as the report draws it, between its own least and most;
+        ``rough``: the mean change of that curve's slope from one mean to the next.
+        """
         losses = self.losses(f"{loss}-dlstudio")
-        return float((losses[0] - losses[-1]) / (losses[0] - self.floor(loss)))
-
-    def scaled(self, loss: str) -> np.ndarray:
-        """Return a curve as the report draws it, between its own least and most."""
-        losses = self.losses(f"{loss}-dlstudio")
-        return (losses - losses.min()) / np.ptp(losses)
-
-    def rough(self, loss: str) -> float:
-        """Return the mean change of a scaled curve's slope from one mean to the next."""
-        return float(np.abs(np.diff(self.scaled(loss), 2)).mean())
+        fell, scaled = losses[0] - losses[-1], (losses - losses.min()) / np.ptp(losses)
+        way, rough = fell / (losses[0] - self.floor(loss)), np.abs(np.diff(scaled, 2)).mean()
+        return SimpleNamespace(fall=fell / losses[0], way=way, scaled=scaled, rough=rough)
 
     def verdicts(self) -> Rows:
         """Return the report's sentences, whether each holds at its own size, and by what."""
 
-        def iou(loss: str, way: str = "half", key: str = "iou", layers: str = "dlstudio") -> float:
-            keys = ("results", "test", way, "mean", key)
-            return float(np.mean(self.values(f"{loss}-{layers}", *keys)))
+        def mean(loss: str, key: str = "iou", layers: str = "dlstudio") -> float:
+            return float(np.mean(self.values(f"{loss}-{layers}", *HALF, key)))
 
-        def edges(loss: str) -> float:
-            keys = ("measured", "shapes", "boundary_f1_mean")
-            return float(np.mean(self.values(f"{loss}-dlstudio", *keys)))
-
-        falls, rough = ({n: f(n) for n in REPORT} for f in (self.fall, self.rough))
-        apart = float(np.abs(self.scaled("combo20") - self.scaled("mse")).max())
-        others = ", ".join(f"{LOSS_TITLES[n]} {falls[n]:.1%}" for n in REPORT[:3])
+        of = {n: self.course(n) for n in REPORT}
+        mse, dice, combo20, combo400 = of.values()
+        edges = {n: float(np.mean(self.values(f"{n}-dlstudio", *BOUNDARY))) for n in REPORT}
+        apart = float(np.abs(combo20.scaled - mse.scaled).max())
+        others = ", ".join(f"{LOSS_TITLES[n]} {of[n].fall:.1%}" for n in REPORT[:3])
         found = [
-            ("MSE improved much more than Dice", self.way("mse") > 2 * self.way("dice"),
-             f"MSE falls by {falls['mse']:.1%} and Dice by {falls['dice']:.1%}; of the way to its "
-             f"floor MSE goes {self.way('mse'):.0%}, Dice {self.way('dice'):.0%}"),
-            ("Dice is smoother", rough["dice"] < rough["mse"],
-             f"from one mean to the next its slope changes by {rough['dice']:.1%} of the curve's "
-             f"range, MSE's by {rough['mse']:.1%}"),
+            ("MSE improved much more than Dice", mse.way > 2 * dice.way,
+             f"MSE falls by {mse.fall:.1%} and Dice by {dice.fall:.1%}; of the way to its "
+             f"floor MSE goes {mse.way:.0%}, Dice {dice.way:.0%}"),
+            ("Dice is smoother", dice.rough < mse.rough,
+             f"from one mean to the next its slope changes by {dice.rough:.1%} of the curve's "
+             f"range, MSE's by {mse.rough:.1%}"),
             ("with 20 Dice it remained very similar", apart < 0.05,
              f"scaled to 0..1 the two curves are never more than {apart:.3f} apart; mean IoU "
-             f"{iou('combo20'):.3f} and {iou('mse'):.3f}"),
-            ("400 Dice has the greatest increase", max(falls, key=lambda n: falls[n]) == "combo400",
-             f"it falls by {falls['combo400']:.1%}; {others}"),
-            ("and is smoother", rough["combo400"] < rough["mse"],
-             f"its slope changes by {rough['combo400']:.1%} of its range, MSE's by "
-             f"{rough['mse']:.1%}"),
-            ("Dice did well at boundaries", edges("dice") >= edges("mse"),
-             f"boundary F1 within a pixel {edges('dice'):.3f}, MSE {edges('mse'):.3f}"),
-            ("but misclassified", iou("dice", key="precision") < iou("mse", key="precision"),
-             f"of the pixels it gives to a class {iou('dice', key='precision'):.0%} are of it, of "
-             f"MSE's {iou('mse', key='precision'):.0%}"),
+             f"{mean('combo20'):.3f} and {mean('mse'):.3f}"),
+            ("400 Dice has the greatest increase", max(of, key=lambda n: of[n].fall) == "combo400",
+             f"it falls by {combo400.fall:.1%}; {others}"),
+            ("and is smoother", combo400.rough < mse.rough,
+             f"its slope changes by {combo400.rough:.1%} of its range, MSE's by "
+             f"{mse.rough:.1%}"),
+            ("Dice did well at boundaries", edges["dice"] >= edges["mse"],
+             f"boundary F1 within a pixel {edges['dice']:.3f}, MSE {edges['mse']:.3f}"),
+            ("but misclassified", mean("dice", "precision") < mean("mse", "precision"),
+             f"of the pixels it gives to a class {mean('dice', 'precision'):.0%} are of it, of "
+             f"MSE's {mean('mse', 'precision'):.0%}"),
             ("and failed to fill in the pixels of solid objects",
-             max(iou(n, key="recall") for n in REPORT) < 0.26,
-             f"as does every loss: of a class's pixels Dice finds {iou('dice', key='recall'):.0%}, "
-             f"MSE {iou('mse', key='recall'):.0%}; with dense layers "
-             f"{iou('dice', key='recall', layers='dense-inside'):.0%} and "
-             f"{iou('mse', key='recall', layers='dense-inside'):.0%}"),
+             max(mean(n, "recall") for n in REPORT) < 0.26,
+             f"as does every loss: of a class's pixels Dice finds {mean('dice', 'recall'):.0%}, "
+             f"MSE {mean('mse', 'recall'):.0%}; with dense layers "
+             f"{mean('dice', 'recall', layers='dense-inside'):.0%} and "
+             f"{mean('mse', 'recall', layers='dense-inside'):.0%}"),
         ]  # fmt: skip
         return [
             [f'"{quote}"', "confirmed" if holds else "**refuted**", evidence]

@@ -106,14 +106,11 @@ def colour_leak(numbers: Numbers) -> Rows:
     rows = []
     for group, title in LEAK_TITLES.items():
         found = numbers.values(group, "measured", "leak")
-        plain, new, red = (
-            [run[scene] for run in found] for scene in ("as_they_are", "recoloured", "planted")
-        )
-        cells = [
-            *(plus_minus([np.mean(s["iou"]) for s in scenes]) for scenes in (plain, new)),
-            *(plus_minus([s["iou"][disk] for s in scenes]) for scenes in (plain, new)),
-            *(plus_minus([100 * s["false_disk"] for s in scenes], 1) for scenes in (plain, red)),
-        ]
+        ious = [[run[scene]["iou"] for run in found] for scene in ("as_they_are", "recoloured")]
+        cells = [plus_minus([np.mean(iou) for iou in runs]) for runs in ious]
+        cells += [plus_minus([iou[disk] for iou in runs]) for runs in ious]
+        for scene in ("as_they_are", "planted"):
+            cells.append(plus_minus([100 * run[scene]["false_disk"] for run in found], 1))
         rows.append([title, str(len(found)), *(cells if found else [NOT_RUN])])
     return rows
 

@@ -70,9 +70,9 @@ def test_floors_ways_and_rows(tmp_path):
     assert report
     assert report.floor("mse") == pytest.approx(300)
     assert report.floor("dice") == pytest.approx(0.5)
-    assert report.way("mse") == pytest.approx(0.2 * 400 / (400 - 300))
-    assert report.fall("combo400") == pytest.approx(0.3)
-    assert report.rough("dice") == pytest.approx(0)
+    assert report.course("mse").way == pytest.approx(0.2 * 400 / (400 - 300))
+    assert report.course("combo400").fall == pytest.approx(0.3)
+    assert report.course("dice").rough == pytest.approx(0)
     rows = report.rows()
     assert rows[0] == ["MSE, the report", "1", "438.0", "354.0"]
     assert rows[3][:6] == ["MSE, DLStudio's layers", "1", "400.0", "320.0", "300.0", "0.200"]
