@@ -1,4 +1,4 @@
-"""The recipes build, and scripts/docs/recipes.py reads times and scores as runs wrote them."""
+"""The recipes build, and scripts/speedrun.py reads times and scores as runs wrote them."""
 
 import functools
 import importlib
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from scripts.docs import recipes
+from scripts import speedrun
 from scripts.docs.markdown import write_part
 from segjax.errors import ConfigError
 from segjax.networks.build import make_network
@@ -53,16 +53,16 @@ def write(folder, seed, miou=0.95, seconds=100.0, records=RECORDS, device="one",
 
 
 def test_runs_that_differ_in_their_seed_only_become_mean_and_spread(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipes, "recoloured_iou", lambda folder: [0.5, 0.7])
+    monkeypatch.setattr(speedrun, "recoloured_iou", lambda folder: [0.5, 0.7])
     first = write(tmp_path, 1)
-    found = recipes.summarise([first, write(tmp_path, 2, 0.97, 110.0, RECORDS[:3])], goal=0.95)
+    found = speedrun.summarise([first, write(tmp_path, 2, 0.97, 110.0, RECORDS[:3])], goal=0.95)
     assert found["test_miou"] == pytest.approx([0.95, 0.97])
     assert found["test_class_iou"]["star"] == pytest.approx([1.05, 1.07])
     assert found["seconds_to_goal_on_validation"] == [49.0, None]
     # 30 steps took 6 s, so of the 17 s of the first 50 steps 10 were steps.
     assert found["compile_seconds"] == pytest.approx([7.0, 7.0])
     assert found["commits"] == ["c1", "c2"]
-    text = recipes.text_of(found, "speedrun")
+    text = speedrun.text_of(found, "speedrun")
     assert "| as drawn | **0.960 ± 0.014** | 0.950 | 0.860 ± 0.014 |" in text
     assert "| in new colours | **0.600 ± 0.000** | 0.600 | 0.500 ± 0.000 |" in text
     assert "training took 105 ± 7 s, of them 7 ± 0 s compiling" in text
@@ -72,7 +72,7 @@ def test_runs_that_differ_in_their_seed_only_become_mean_and_spread(tmp_path, mo
         (4, {"device": "another"}, "different devices"),
     ):
         with pytest.raises(ConfigError, match=told):
-            recipes.summarise([first, write(tmp_path, seed, **other)], goal=0.95)
+            speedrun.summarise([first, write(tmp_path, seed, **other)], goal=0.95)
 
 
 def test_the_table_replaces_itself_and_nothing_else(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.benchmark import scaling
+from scripts import scaling
 from tests.docs.pages import ROOT, read
 
 FIXED, WORK, LINK = 0.05, 0.002, 1e9
