@@ -24,6 +24,7 @@ from typing import Any
 
 from scripts.benchmark import ours, theirs
 from scripts.benchmark.worker import Answer, Side, ask_once
+from segjax.files import write_text
 
 Ask = tuple[Callable[..., Answer], dict[str, Any]]
 BUSY = 0.1  # of all cores; more than that by others spoils a measurement
@@ -115,13 +116,14 @@ def main() -> None:
     report["matmul"] = {dtype: found["flops_a_second"] for dtype, found in products.items()}
     report["forward_flops"] = {depth: found["forward_flops"] for depth, found in sizes.items()}
     files = fetch()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     if "network" in args.parts:
         report["network"] = []
         for dtype, depth, batch in itertools.product(args.dtypes, args.depths, args.batches):
             print(f"depth {depth}, batch {batch}, {dtype}", flush=True)
             rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
             report["network"] += measure_network(depth, batch, dtype, rounds, others)
-            write(args.out, report)  # what is measured is kept, whatever comes next
+            write_text(args.out, json.dumps(report, indent=1) + "\n")  # kept, whatever comes next
     if "load" in args.parts:
         print("loading the training file", flush=True)
         about: dict[str, Any] = {"file": str(files.train)}
@@ -137,14 +139,8 @@ def main() -> None:
         job = (ours.whole_job, {**about, "test_file": str(files.test_20)})
         dlstudio = {"dlstudio": (theirs.whole_job, about)} if with_theirs else {}
         report["job"] = in_turns(args.job_rounds, {"cold": job, "warm": job}, dlstudio)
-    write(args.out, report)
+    write_text(args.out, json.dumps(report, indent=1) + "\n")
     print(f"wrote {args.out}")
-
-
-def write(file: Path, report: dict[str, Any]) -> None:
-    """Write what has been measured so far."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -58,14 +58,13 @@ def network_table(report: dict[str, Any]) -> list[str]:
     return table(head, rows)
 
 
-def load_table(report: dict[str, Any]) -> list[str]:
-    """Return the table of reading the training file."""
-    turns = report["load"]
+def load_table(turns: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of reading the training file, of what each turn measured."""
     names = {"first": "first load", "later": "later load", "pickle": "pickle, as DLStudio"}
     seconds = {name: [turn[name]["seconds"] for turn in turns] for name in turns[0]}
     peaks = {name: max(turn[name]["peak_bytes"] or 0 for turn in turns) for name in turns[0]}
     rows = []
-    for name in filter(seconds.__contains__, names):
+    for name in seconds:
         against = ["", ""]
         if name != "pickle" and "pickle" in seconds:
             share = f"{peaks[name] / peaks['pickle']:.0%}" if peaks["pickle"] else "-"
@@ -76,17 +75,15 @@ def load_table(report: dict[str, Any]) -> list[str]:
     return table(head, rows)
 
 
-def job_table(report: dict[str, Any]) -> list[str]:
-    """Return the table of the whole job."""
-    turns = report["job"]
+def job_table(turns: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the table of the whole job, of what each turn measured."""
     names = {"cold": "segjax, nothing cached", "warm": "segjax, data and programs cached"}
     seconds = {name: [turn[name]["seconds"] for turn in turns] for name in turns[0]}
     rows = []
-    for name in filter(seconds.__contains__, [*names, "dlstudio"]):
+    for name, taken in seconds.items():
         compared = name != "dlstudio" and "dlstudio" in seconds
-        faster = quotients(seconds["dlstudio"], seconds[name]) if compared else ""
-        title = names.get(name, "DLStudio")
-        rows.append([title, len(turns), quartiles(seconds[name]), faster])
+        faster = quotients(seconds["dlstudio"], taken) if compared else ""
+        rows.append([names.get(name, "DLStudio"), len(turns), quartiles(taken), faster])
     return table(["data file to end of epoch", "n", "s", "times as fast as DLStudio"], rows)
 
 
@@ -103,14 +100,14 @@ def section(report: dict[str, Any], file: Path) -> list[str]:
     if "network" in report:
         lines += ["", *network_table(report)]
     if "load" in report:
-        lines += ["", *load_table(report)]
+        lines += ["", *load_table(report["load"])]
     if "job" in report:
         steps, images = report["job"][0]["cold"]["steps"], report.get("job_images", 1000)
         job = (
             f"Depth {report['job_depth']}, {steps:,} steps of 4 on the file of {images:,} images, "
             "from the start of the process: imports, reading, compiling, training, a checkpoint."
         )
-        lines += ["", job, "", *job_table(report)]
+        lines += ["", job, "", *job_table(report["job"])]
     return lines
 
 

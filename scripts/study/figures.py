@@ -11,18 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scripts.study.execute import Study
+from scripts.study.groups import BY_HEART, LEAK_TITLES, LOSS_TITLES, REPORT, WEIGHTS
 from scripts.study.measure import shown_values
-from scripts.study.numbers import (
-    BY_HEART,
-    LEAK_TITLES,
-    LOSS_TITLES,
-    MIOU,
-    REPORT,
-    WEIGHTS,
-    MissingRunsError,
-    Numbers,
-    Run,
-)  # fmt: skip
+from scripts.study.numbers import MIOU, MissingRunsError, Numbers, Run
 from segjax import plots
 from segjax.classes import class_colour
 from segjax.data import Dataset

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from scripts.docs.markdown import plus_minus
 from scripts.study.figures import comparison
-from scripts.study.numbers import LOSS_TITLES, REPORT, REPORTED, WEIGHTS
+from scripts.study.groups import LOSS_TITLES, REPORT, REPORTED, WEIGHTS
 from scripts.study.record import unpacked
 from scripts.study.tables import Rows
 from segjax import plots

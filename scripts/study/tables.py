@@ -6,7 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from scripts.docs.markdown import plus_minus
-from scripts.study.numbers import BY_HEART, LEAK_TITLES, LOSS_TITLES, MIOU, REPORT, Numbers
+from scripts.study.groups import BY_HEART, LEAK_TITLES, LOSS_TITLES, REPORT
+from scripts.study.numbers import MIOU, Numbers
 
 HEAD_TITLES = {"dlstudio": "DLStudio's", "dense": "dense"}
 NOT_RUN = "not run yet"

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from scripts.study.numbers import REPORT
+from scripts.study.groups import REPORT
 from scripts.study.report import LAYERS, Report
 
 FLOORS = {"mse_all_zero": 400.0, "mse": 300.0}  # Dice's best is 0.5, at twice the mask value
