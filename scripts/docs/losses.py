@@ -10,7 +10,7 @@ Libraries that are not installed are marked so; install the extra `oracles` for 
 import contextlib
 import datetime
 import functools
-import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -18,6 +18,7 @@ import sys
 import timeit
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -228,16 +229,10 @@ def edges_section() -> list[str]:
         for case, about in edge_cases().items()
     ]
     packages = ["jax", "optax", "keras", "segmentation_models_pytorch", "monai", "torch"]
-    versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    told = f"Measured {TODAY} on {jax.devices()[0].device_kind}: {versions}."
+    versions = [version(p) if importlib.util.find_spec(p) else "not installed" for p in packages]
+    installed = ", ".join(map(" ".join, zip(packages, versions, strict=True)))
+    told = f"Measured {TODAY} on {jax.devices()[0].device_kind}: {installed}."
     return [*table(["case", *LIBRARIES], rows), "", told]
-
-
-def version(package: str) -> str:
-    """Return an installed version, or 'not installed'."""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(package)
-    return "not installed"
 
 
 # ---- cost

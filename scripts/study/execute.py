@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
+import itertools
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -171,26 +172,23 @@ def mates_of(study: Study, run: Run, left: Sequence[Run]) -> list[Run]:
 def draw_balances(study: Study, runs: Sequence[Run], *, say: Say) -> None:
     """Draw the scenes of the class balances that the runs ask for, once."""
     asked = {run.config.train_file for run in runs} | {run.config.test_file for run in runs}
-    for balance, probabilities in BALANCES.items():
-        for index, split in enumerate(("train", "test")):
-            file = balance_file(study.folder, balance, split)
-            if str(file) not in asked:
-                continue
-            with claim(study.folder, file.name) as mine:
-                if mine and not file.exists():
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    say(f"drawing {file.name}")
-                    count, seed = study.scale.generated[index], GENERATOR_SEED + index
-                    write_gz(synthetic(count, seed=seed, class_probs=probabilities), file)
+    for balance, (index, split) in itertools.product(BALANCES, enumerate(("train", "test"))):
+        file = balance_file(study.folder, balance, split)
+        if str(file) not in asked:
+            continue
+        with claim(study.folder, file.name) as mine:
+            if mine and not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                say(f"drawing {file.name}")
+                count, seed = study.scale.generated[index], GENERATOR_SEED + index
+                write_gz(synthetic(count, seed=seed, class_probs=BALANCES[balance]), file)
 
 
-@contextlib.contextmanager
-def claim(folder: Path, name: str) -> Iterator[bool]:
+def claim(folder: Path, name: str) -> contextlib.AbstractContextManager[bool]:
     """Hold a run against other processes of the study; yields False if one of them has it."""
     file = folder / "locks" / f"{name}.lock"
     file.parent.mkdir(parents=True, exist_ok=True)
-    with locked(file) as mine:
-        yield mine
+    return locked(file)
 
 
 def clock(seconds: float) -> str:

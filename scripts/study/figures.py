@@ -29,7 +29,6 @@ HEADS = {
 }
 PLAIN_LEGEND: dict[str, Any] = {"fontsize": 9, "edgecolor": "none"}
 TOP_LEGEND: dict[str, Any] = {"fontsize": 10, "edgecolor": "none", "loc": "outside upper left"}
-SHOWN_IMAGES = 3
 CLOSE_UP = 28  # pixels
 
 
@@ -227,13 +226,6 @@ def colour_leak(numbers: Numbers) -> Figure:
     return figure
 
 
-def rich_images(data: Dataset, count: int) -> np.ndarray:
-    """Return the indices of the images to show: the first with three classes or more."""
-    classes = (data.masks > 0).any(axis=(1, 2)).sum(axis=-1)
-    found = np.flatnonzero(classes >= 3)
-    return (found if len(found) else np.arange(len(data)))[:count]
-
-
 def comparison(shown: Dataset, values: dict[str, np.ndarray], *, title: str) -> Figure:
     """Draw images, their masks, and what several networks, by title, make of them."""
     about: Any = {"class_names": shown.class_names, "class_values": shown.class_values}
@@ -286,10 +278,6 @@ def largest_object(data: Dataset) -> tuple[int, int, tuple[int, ...]]:
     )[1:]
 
 
-FIGURES = {
-    make.__name__.replace("_", "-"): make
-    for make in (
-        pull, by_heart, head_curves, objects, guesses, ranking, colour_leak
-    )
-}  # fmt: skip
+_MAKERS = (pull, by_heart, head_curves, objects, guesses, ranking, colour_leak)
+FIGURES = {make.__name__.replace("_", "-"): make for make in _MAKERS}
 PICTURES: dict[str, Callable[[Study], Figure]] = {"close-up": close_up}

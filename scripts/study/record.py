@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from scripts.study.figures import SHOWN_IMAGES, rich_images
 from scripts.study.measure import measures_of, shown_values
 from segjax.data.splits import load_splits
 from segjax.files import write_text
 from segjax.predict.trained import load_trained
 from segjax.runs.folder import RunFolder
 
+SHOWN_IMAGES = 3  # the first with three classes or more
 WHAT = "network outputs, rounded and clipped to 0..255, uint8, zlib, base64"
 
 
@@ -36,7 +36,8 @@ def shown(folder: Path) -> dict[str, Any]:
     """Return the outputs on the test images that the figures show, each within its own batch."""
     trained = load_trained(folder)
     data = load_splits(trained.config, say=lambda line: None).test
-    rows = rich_images(data, SHOWN_IMAGES).tolist()
+    rich = np.flatnonzero((data.masks > 0).any(axis=(1, 2)).sum(axis=-1) >= 3).tolist()
+    rows = (rich or [*range(len(data))])[:SHOWN_IMAGES]
     values = shown_values(trained, data.images, rows)
     outputs = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     packed = base64.b64encode(zlib.compress(outputs.tobytes(), 9)).decode()
