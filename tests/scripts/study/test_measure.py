@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from scripts.study.collect import balance, curve
+from scripts.study.collect import balance, curve, loss_floor
 from scripts.study.execute import clock
 from scripts.study.figures import largest_object
 from scripts.study.measure import outputs, plant_red, rounded
 from segjax.classes import DLSTUDIO_WINDOWS
+from segjax.config import Config
+from segjax.dlstudio.floors import output_layer_floors
 
 
 def test_planted_red_touches_other_shapes_only(scenes):
@@ -61,3 +63,19 @@ def test_balance_counts_pixels_objects_and_images(scenes):
     assert found["objects"] == [int((scenes.box_class == c).sum()) for c in range(5)]
     assert found["foreground"] == pytest.approx(on.any(-1).sum() / (8 * 64 * 64))
     assert found["overlapping_images"] == sum((on[n].sum(-1) > 1).any() for n in range(8)) / 8
+
+
+def test_a_runs_floor_is_that_of_its_batches(scenes):
+    masks, faithful = scenes.masks, Config(loss="dice")
+    assert 0.3 < loss_floor(faithful, masks) < output_layer_floors(masks).dice + 0.01
+    for other in (faithful.replace(head="dense"), Config(loss="bce")):
+        assert loss_floor(other, masks) is None
+
+
+def test_committed_floors_are_those_of_the_files(committed):
+    facts = committed["floors"]["all training images"]
+    if facts["images"] != 10000:
+        pytest.skip("drawn images")
+    mses = (facts["mse"], facts["mse_all_zero"], committed["floors"]["test images"]["mse"])
+    assert mses == pytest.approx((362.2, 494.6, 366.1), rel=0, abs=0.05)
+    assert facts["dice"] == pytest.approx(0.483, abs=0.0005)
