@@ -40,12 +40,16 @@ FOCUSED = (0.6 * 0.2**0.5 * HIT + 0.4 * 0.4**0.5 * MISS) / 2
 PLAIN = (0.6 * HIT + 0.4 * 0.4**0.5 * MISS) / 2
 FORE = sqrt(1 - 1.8 / (1.8 + 0.4 * 0.4 + 0.6 * 0.2))
 BACK = 1 - 1.6 / (1.6 + 0.4 * 0.2 + 0.6 * 0.4)
+UNIFIED = 0.3 * FOCUSED + 0.7 * (FORE + sqrt(BACK)) / 2
 # With three classes pixel 0 is background, so faded; of the classes 0.4 FP and 0.6 FN.
 FOCUSED3 = (0.4 * 0.3**0.5 * FIRST + 0.6 * 0.5**0.5 * SECOND) / 2
 PLAIN3 = (0.4 * 0.3**0.5 * FIRST + 0.6 * SECOND) / 2
 FORE3 = sqrt(0.16 / 1.16) + sqrt(0.34 / 1.84)
 SYMMETRIC = {"variant": "symmetric"}
 MULTILABEL, MULTICLASS = {"classes": "multilabel"}, {"classes": "multiclass"}
+UNEVEN = {"fn_weight": 0.25, "fp_weight": 0.75}
+EXP_LOG3 = 0.8 * np.mean((-np.log(SCORES3)) ** 0.3) + 0.2 * (FIRST**0.3 + SECOND**0.3) / 2
+SMOOTHED3 = 0.8 * CE - 0.1 * log(0.2 * 0.1 * 0.3 * 0.2) / 2
 SMOOTHED = (0.9 * HIT - 0.1 * (log(0.2) + log(0.4)) + 0.9 * MISS) / 2
 
 
@@ -65,19 +69,13 @@ SMOOTHED = (0.9 * HIT - 0.1 * (log(0.2) + log(0.4)) + 0.9 * MISS) / 2
         (losses.bce, {"label_smoothing": 0.2}, SMOOTHED),
         (losses.bce, {"fn_weight": 3, "fp_weight": 2}, (3 * HIT + 2 * MISS) / 2),
         (losses.focal, {}, FOCAL),
-        (
-            *(losses.focal, {"gamma": 1, "fn_weight": 0.25, "fp_weight": 0.75}),
-            (0.25 * 0.2 * HIT + 0.75 * 0.4 * MISS) / 2,
-        ),
+        (losses.focal, {"gamma": 1, **UNEVEN}, (0.25 * 0.2 * HIT + 0.75 * 0.4 * MISS) / 2),
         (losses.topk, {**MULTILABEL, "fraction": 0.5}, MISS),
         (losses.dice_ce, {**MULTILABEL, "ce_weight": 0.5}, DICE + 0.5 * B),
         (losses.dice_focal, {"dice_weight": 2}, 2 * DICE + FOCAL),
         (losses.exp_log, {}, 0.8 * (-log(1 - DICE)) ** 0.3 + 0.2 * (HIT**0.3 + MISS**0.3) / 2),
         (losses.unified_focal, {"focal_weight": 0.3}, 0.3 * PLAIN + 0.7 * (FORE + BACK) / 2),
-        (
-            *(losses.unified_focal, {"focal_weight": 0.3, **SYMMETRIC}),
-            0.3 * FOCUSED + 0.7 * (FORE + sqrt(BACK)) / 2,
-        ),
+        (losses.unified_focal, {"focal_weight": 0.3, **SYMMETRIC}, UNIFIED),
         # errors 0.4 (background), 0.2 (the object): 0.4 / 2 + 0.2 / 2
         (losses.lovasz_softmax, MULTILABEL, 0.3),
         (kaggle.bce, {}, B),
@@ -98,11 +96,7 @@ def test_value_on_two_pixels(loss, settings, expected):
     ("loss", "settings", "expected"),
     [
         (losses.cross_entropy, {}, CE),
-        (
-            losses.cross_entropy,
-            {"label_smoothing": 0.3},
-            0.8 * CE - 0.1 * log(0.2 * 0.1 * 0.3 * 0.2) / 2,
-        ),
+        (losses.cross_entropy, {"label_smoothing": 0.3}, SMOOTHED3),
         # weights of the classes at hand: 1 and 3
         (losses.cross_entropy, {"class_weights": [1, 5, 3]}, (FIRST + 3 * SECOND) / 4),
         (losses.focal, {}, (0.3**2 * FIRST + 0.5**2 * SECOND) / 2),
@@ -112,10 +106,7 @@ def test_value_on_two_pixels(loss, settings, expected):
         (losses.dice_prob, {"per_class": False}, 1 - (2 * 1.2 + 1) / 5),
         (losses.dice_ce, {}, DICE3 + CE),
         (losses.topk, {"fraction": 0.5}, SECOND),
-        (
-            *(losses.exp_log, {}),
-            0.8 * np.mean((-np.log(SCORES3)) ** 0.3) + 0.2 * (FIRST**0.3 + SECOND**0.3) / 2,
-        ),
+        (losses.exp_log, {}, EXP_LOG3),
         (losses.unified_focal, {}, 0.5 * PLAIN3 + 0.5 * (0.3 / 2 + FORE3) / 3),
         (losses.unified_focal, SYMMETRIC, 0.5 * FOCUSED3 + 0.5 * (sqrt(0.3 / 2) + FORE3) / 3),
         # the absent class weighs as the rarest, so all weigh 1

@@ -33,13 +33,13 @@ BETTER = {
 HEART = {f"by_heart_{name}_dlstudio": ends(1.0, 1.0) for name in ("mse", "dice", "combo400")}
 LONGER = {"dice_dlstudio": 0.2, "dice_dlstudio_epochs_x4": 0.3, "dice_dense": 0.2}
 SKEW = {"mse_dense_skewed": 0.1, "combo400_dense_skewed": 0.2, "mse_dense_uniform": 0.4}
+FLOOR = {"mse_dlstudio": ends(3, 2.0)}
+DEEPER = {"mse_dense_depth8": {"half": {"miou": 0.1}, "depth": 8}}
+SCALED = {"mse_dense": 0.3, "combo20_dense": 0.4}
 # Of each claim: runs of which it holds, and what changes that, one at a time.
 BORDERS = {
     "never_below_floor": [{"a": ends(0.98, 1.0), "b": ends(3.0, 1.0)}, {"a": ends(0.97, 1.0)}],
-    "dense_below_floor": [
-        {"mse_dense": ends(1.9, None), "mse_dlstudio": ends(3, 2.0)},
-        {"mse_dense": ends(2.1, None)},
-    ],
+    "dense_below_floor": [FLOOR | {"mse_dense": ends(1.9, None)}, {"mse_dense": ends(2.1, None)}],
     "by_heart_near": [
         HEART,
         {"by_heart_dice_dlstudio": ends(1.06, 1.0)},
@@ -48,14 +48,8 @@ BORDERS = {
     "dense_always_better": [BETTER, {"combo400_dlstudio": 0.3}],
     "skew_no_help": [SKEW | {"combo400_dense_uniform": 0.51}, {"combo400_dense_uniform": 0.49}],
     "dice_longer": [LONGER | {"dice_dense_epochs_x4": 0.21}, {"dice_dense_epochs_x4": 0.2}],
-    "depth_helps_dense": [
-        {"mse_dense": 0.05, "mse_dense_depth8": {"half": {"miou": 0.1}, "depth": 8}},
-        {"mse_dense": 0.2},
-    ],
-    "scale_matters": [
-        {"mse_dense": 0.3, "combo20_dense": 0.4, "combo4000_dense": 0.19},
-        {"combo4000_dense": 0.21},
-    ],
+    "depth_helps_dense": [DEEPER | {"mse_dense": 0.05}, {"mse_dense": 0.2}],
+    "scale_matters": [SCALED | {"combo4000_dense": 0.19}, {"combo4000_dense": 0.21}],
     "dice_lifts": [{"combo4000_dlstudio": 0.26, "mse_dlstudio": 0.2}, {"combo4000_dlstudio": 0.24}],
     "unit_dice": [{"dice_dense_unit": 0.3, "dice_dense": 0.2}, {"dice_dense_unit": 0.2}],
     "spread_separates": [
