@@ -50,7 +50,9 @@ BATCH, MULTICLASS = {"over": "batch"}, {"classes": "multiclass"}
 SIGMOID, SOFTMAX = ({kind: True, "smooth_nr": 1, "smooth_dr": 1} for kind in ("sigmoid", "softmax"))
 HALF, MONAI_HALF = {"smooth": 0.5}, {"sigmoid": True, "smooth_nr": 0.5, "smooth_dr": 0.5}
 MONAI_SQUARED = {"squared_pred": True, "batch": True}
-SQUARED = {"squared": True}
+SQUARED, LIN = {"squared": True}, {"fn_weight": 0.25, "fp_weight": 0.75}
+TO_8 = SIGMOID | {"weight": torch.tensor([2.0, 1.0, 1.0, 4.0])}
+BARE = {"softmax": True, "smooth_nr": 0.0, "smooth_dr": 1e-12}
 # Weights of false positives and negatives: in our words, and in SMP's and MONAI's.
 FP_FN, ALPHA_BETA = {"fp_weight": 0.2, "fn_weight": 0.8}, {"alpha": 0.2, "beta": 0.8}
 
@@ -68,9 +70,9 @@ def entropies(*shape):
     return F.cross_entropy(X, YL, reduction="none").reshape(shape)
 
 
-def smp_tversky_of_each_class(x, y):
+def smp_focal_tversky(x, y):
     loss = smp.TverskyLoss("multilabel", **ALPHA_BETA, smooth=1.0)
-    return torch.stack([loss(x[:, c : c + 1], y[:, c : c + 1]) for c in range(4)])
+    return np.mean([loss(x[:, c : c + 1], y[:, c : c + 1]) ** 0.75 for c in range(4)])
 
 
 def exp_log_around_monais_dice(x, y):
@@ -92,14 +94,8 @@ DICE, DICE_EACH = monai.DiceLoss, monai.DiceLoss(**SIGMOID, reduction="none")
 EQUAL = [
     ("bce", M, {}, BCE()),
     ("bce", M, {"fn_weight": WEIGHTS}, BCE(pos_weight=torch.tensor(WEIGHTS).view(4, 1, 1))),
-    (
-        *("bce", M, {"valid": HEAVY}),
-        lambda x, y: BCE(weight=torch.tensor(HEAVY)[:, None])(x, y) / HEAVY.mean(),
-    ),
-    (
-        *("cross_entropy", L, {"valid": HEAVY}),
-        lambda x, y: weighed(F.cross_entropy(x, y, reduction="none")),
-    ),
+    ("bce", M, {"valid": HEAVY}, lambda x, y: weighed(BCE(reduction="none")(x, y).mean(1))),
+    ("cross_entropy", L, {"valid": HEAVY}, lambda x, y: weighed(CE(reduction="none")(x, y))),
     # SMP: t (1 - e) + (1 - t) e, twice the usual smoothing of t (1 - e) + e / 2
     ("bce", M, {"label_smoothing": 0.2}, smp.SoftBCEWithLogitsLoss(smooth_factor=0.1)),
     ("cross_entropy", L, {"class_weights": WEIGHTS}, CE(weight=torch.tensor(WEIGHTS))),
@@ -112,10 +108,7 @@ EQUAL = [
     ("exp_log", L1, MULTICLASS, exp_log_around_monais_dice),
     ("dice_prob", L1, MULTICLASS, DICE(**SOFTMAX)),
     # MONAI's weights are not normalised: ours add up to 4, these to 8.
-    (
-        *("dice_prob", M, {"class_weights": [2, 1, 1, 4]}),
-        lambda x, y: DICE(**SIGMOID, weight=torch.tensor([2.0, 1.0, 1.0, 4.0]))(x, y) / 2,
-    ),
+    ("dice_prob", M, {"class_weights": [2, 1, 1, 4]}, lambda x, y: DICE(**TO_8)(x, y) / 2),
     ("dice_prob", L, {**MULTICLASS, **BATCH}, smp.DiceLoss("multiclass", smooth=0.5)),
     ("dice_prob", M, HALF, DICE(**MONAI_HALF)),
     ("dice_prob", M, SQUARED | BATCH, DICE(**SIGMOID, **MONAI_SQUARED)),
@@ -125,30 +118,21 @@ EQUAL = [
     ("jaccard", M, {"smooth": 0.7, **BATCH}, smp.JaccardLoss("multilabel", smooth=0.7)),
     ("tversky", M, FP_FN | BATCH | HALF, smp.TverskyLoss("multilabel", **ALPHA_BETA, **HALF)),
     ("tversky", M, FP_FN | HALF, monai.TverskyLoss(**MONAI_HALF, **ALPHA_BETA)),
-    (
-        *("focal_tversky", M, {"exponent": 0.75, **BATCH, **FP_FN}),
-        lambda x, y: (smp_tversky_of_each_class(x, y) ** 0.75).mean(),
-    ),
+    ("focal_tversky", M, {"exponent": 0.75, **BATCH, **FP_FN}, smp_focal_tversky),
     # MONAI's softmax focal averages over the channels too, so it is a quarter of Lin's.
     ("focal", L1, MULTICLASS, lambda x, y: 4 * monai.FocalLoss(use_softmax=True)(x, y)),
     # SMP's multiclass focal is one sigmoid per class.
     ("focal", H, {}, smp.FocalLoss("multiclass", gamma=2.0)),
     ("focal", M, {"gamma": 1.5}, monai.FocalLoss(gamma=1.5)),
-    ("focal", M, {"fn_weight": 0.25, "fp_weight": 0.75}, smp.FocalLoss("multilabel", alpha=0.25)),
+    ("focal", M, LIN, smp.FocalLoss("multilabel", alpha=0.25)),
     ("dice_focal", M, {"focal_weight": 2.0}, monai.DiceFocalLoss(**SIGMOID, lambda_focal=2.0)),
-    (
-        *("dice_focal", M, {"fn_weight": 0.25, "fp_weight": 0.75}),
-        monai.DiceFocalLoss(**SIGMOID, alpha=0.25),
-    ),
+    ("dice_focal", M, LIN, monai.DiceFocalLoss(**SIGMOID, alpha=0.25)),
     ("dice_ce", L1, {**MULTICLASS, "ce_weight": 0.5}, monai.DiceCELoss(**SOFTMAX, lambda_ce=0.5)),
     ("hausdorff", M, {"power": 2.0}, monai.HausdorffDTLoss(sigmoid=True, include_background=True)),
     ("lovasz_hinge", M, {"per_class": False}, smp_lovasz_hinge),
     ("lovasz_softmax", L, {"absent": "skip", **BATCH}, smp.LovaszLoss("multiclass")),
     # Next to no smoothing on one side.
-    (
-        *("generalized_dice", L1, {**MULTICLASS, "smooth": 0}),
-        monai.GeneralizedDiceLoss(softmax=True, smooth_nr=0.0, smooth_dr=1e-12),
-    ),
+    ("generalized_dice", L1, {**MULTICLASS, "smooth": 0}, monai.GeneralizedDiceLoss(**BARE)),
     ("mcc", M, {"smooth": 1e-3}, monai.MCCLoss(sigmoid=True)),
 ]
 
