@@ -12,9 +12,8 @@ import pytest
 
 from tests import annotations
 
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-)
+flags = os.environ.get("XLA_FLAGS", "")
+os.environ["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count=4"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Compiling is most of the work, and half of that is LLVM making code fast that runs a few times.
 # The comparisons with DLStudio in .ci/run have it all: JAX_DISABLE_MOST_OPTIMIZATIONS=0.

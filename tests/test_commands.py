@@ -67,11 +67,7 @@ def test_the_dependencies_are_all_that_importing_and_exporting_load():
             ours.add(name)
             rows = [Requirement(row) for row in requires(name) or ()]
             todo += [row.name for row in rows if not row.marker or row.marker.evaluate()]
-    foreign = {
-        module
-        for module, names in there.items()
-        if not ours & {canonicalize_name(name) for name in names}
-    }
+    foreign = {m for m, names in there.items() if not ours & {*map(canonicalize_name, names)}}
     code = (
         f"import sys; sys.modules |= dict.fromkeys({sorted(foreign)})\n"
         "import jax, segjax.export.folder, segjax.evaluate.measure, segjax.training.run\n"
@@ -118,9 +114,8 @@ def test_the_wheel_has_all_that_the_commands_need(tmp_path):
 
     def call(*arguments):
         command = [sys.executable, "-P", "-m", "segjax", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=empty, env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        how = {"cwd": empty, "env": environment, "capture_output": True, "text": True}
+        return subprocess.run(command, check=True, **how).stdout
 
     assert "minutes on two CPU cores" in call("train", "--config=list")
     tiny = {"data": "synthetic", "synthetic_train": 4, "synthetic_test": 2, "epochs": 1} | SMALL

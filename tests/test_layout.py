@@ -104,6 +104,7 @@ def loaded_by(name):
     return found
 
 
+NOT_TO_PREDICT = "torch onnx safetensors matplotlib tqdm scipy.ndimage segjax.training.trainer"
 LIGHT = {
     module: set(banned.split())
     for modules, banned in (
@@ -115,10 +116,7 @@ LIGHT = {
         ("segjax.losses segjax.metrics", "flax optax orbax matplotlib scipy.ndimage"),
         ("segjax.plots", "jax flax matplotlib.pyplot"),
         ("segjax.training.run", "torch tensorboardX"),
-        (
-            "segjax.predict.predictor",
-            "torch onnx safetensors matplotlib tqdm scipy.ndimage segjax.training.trainer",
-        ),
+        ("segjax.predict.predictor", NOT_TO_PREDICT),
     )
     for module in modules.split()
 }

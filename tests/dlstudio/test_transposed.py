@@ -12,11 +12,8 @@ from segjax.dlstudio.transposed import DLSTUDIO_OUTPUT, parse_torch, transposed_
 from segjax.errors import ConfigError
 
 LINE = "nn.ConvTranspose2d(64, 5, 3, stride=2, dilation=2, output_padding=1, padding=2)"
-GRID = [
-    settings
-    for settings in itertools.product((1, 2, 3, 4), (1, 2, 3), (0, 1, 2), (0, 1, 2), (1, 2, 3))
-    if settings[3] < max(settings[1], settings[4])
-]
+EVERY = itertools.product((1, 2, 3, 4), (1, 2, 3), (0, 1, 2), (0, 1, 2), (1, 2, 3))
+GRID = [settings for settings in EVERY if settings[3] < max(settings[1], settings[4])]
 
 
 def looped(size, kernel, stride, padding, extra, dilation):
@@ -40,11 +37,10 @@ def test_taps_are_those_of_loops_over_a_grid_of_settings(size):
                 layer.taps((size, size))
             continue
         told += 1
-        np.testing.assert_array_equal(layer.taps((size, size)), np.outer(counts, counts))
-        assert layer.output_size((size, size)) == (len(counts), len(counts))
-        np.testing.assert_array_equal(
-            layer.written((len(counts), len(counts))), np.outer(counts, counts) > 0
-        )
+        taps = np.outer(counts, counts)
+        np.testing.assert_array_equal(layer.taps((size, size)), taps)
+        assert layer.output_size((size, size)) == taps.shape
+        np.testing.assert_array_equal(layer.written(taps.shape), taps > 0)
     assert told > 190
 
 
@@ -92,9 +88,8 @@ def test_other_lines_are_refused(line, told):
 
 def test_arguments_without_names_have_pytorchs_order():
     named = "torch.nn.ConvTranspose2d(1, 2, kernel_size=(3, 5), stride=2, padding=1)"
-    assert parse_torch("ConvTranspose2d(1, 2, (3, 5), 2, 1, 1, 1, False, 3)") == transposed_conv(
-        (3, 5), stride=2, padding=1, output_padding=1, dilation=3
-    )
+    layer = transposed_conv((3, 5), stride=2, padding=1, output_padding=1, dilation=3)
+    assert parse_torch("ConvTranspose2d(1, 2, (3, 5), 2, 1, 1, 1, False, 3)") == layer
     assert parse_torch(named) == transposed_conv((3, 5), stride=2, padding=1)
 
 

@@ -71,14 +71,12 @@ def test_tensors_that_never_run_get_pytorchs_initial_values_where_none_came_alon
 
 def test_other_weights_and_other_variables_are_refused():
     whole, bias = recipe.random_state_dict(depth=4), "bn1DN.bias"
+    without = {name: value for name, value in whole.items() if name != bias}
     for state, told in (
         ({}, "not the weights of DLStudio's mUnet"),
         ({"fc.weight": np.zeros((2, 2))}, "not the weights of DLStudio's mUnet"),
         ({"module.conv_in.bias": np.zeros(64)}, r"save net\.module\.state_dict\(\)"),
-        (
-            {name: value for name, value in whole.items() if name != bias},
-            "1 tensor.* missing, the first is 'bn1DN.bias'",
-        ),
+        (without, "1 tensor.* missing, the first is 'bn1DN.bias'"),
         (whole | {"extra.weight": np.zeros(3)}, "unknown, the first is 'extra.weight'"),
         (whole | {bias: np.zeros(65)}, r"bn1DN.bias has shape \(65,\) instead of \(64,\)"),
         (whole | {bias: np.zeros(64, int)}, "bn1DN.bias has dtype int64"),

@@ -51,17 +51,14 @@ def test_own_data_of_every_kind_is_shown_as_the_runs_training_did(kind, trained,
         from scripts.make_example_folder import run_lengths
 
         folder(tmp_path)
-        where = [(i, c) for i, c in np.ndindex(3, 5) if MASKS[i, ..., c].any()]
-        tables = {
-            "images": [
-                {"id": i, "file_name": f"p{i}.png", "height": 64, "width": 64} for i in range(3)
-            ],
-            "categories": [{"id": c, "name": name} for c, name in enumerate(SCENES.class_names)],
-        }
+        size, names = {"height": 64, "width": 64}, enumerate(SCENES.class_names)
+        tables = {"images": [{"id": i, "file_name": f"p{i}.png", **size} for i in range(3)]}
+        tables["categories"] = [{"id": c, "name": name} for c, name in names]
         tables["annotations"] = [
             {"id": 5 * i + c, "image_id": i, "category_id": c, "iscrowd": 0}
             | {"segmentation": {"size": [64, 64], "counts": run_lengths(MASKS[i, ..., c] > 0)}}
-            for i, c in where
+            for i, c in np.ndindex(3, 5)
+            if MASKS[i, ..., c].any()
         ]
         path.write_text(json.dumps(tables))
     told, config = [], trained.config.replace(images_dir="that of the run's own pictures")

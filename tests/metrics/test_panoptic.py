@@ -13,9 +13,8 @@ SCORES = (m.panoptic_quality, m.segmentation_quality, m.recognition_quality)
 
 
 def numbers(counts, channel=0):
-    return tuple(int(leaf[channel]) for leaf in (counts.tp, counts.fp, counts.fn)), float(
-        counts.iou[channel]
-    )
+    found = tuple(int(leaf[channel]) for leaf in (counts.tp, counts.fp, counts.fn))
+    return found, float(counts.iou[channel])
 
 
 def test_hand_values_of_connected_pieces_and_their_averages():

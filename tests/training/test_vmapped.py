@@ -58,16 +58,11 @@ def test_each_of_many_equals_its_run_alone(arrays, settings, losses, augment):
         shape = arrays["images"].shape[1:]
         return init_state(MODEL, optimizer_of(1.0), seed=seed, image_shape=shape, ema=True)
 
-    together, seen = train_many(
-        stack_states([first(seed) for _, seed in runs]),
-        arrays,
-        orders([seed for _, seed in runs]),
-        model=MODEL,
-        optimizer_of=optimizer_of,
-        members=[Member(run[0], rate) for run, rate in zip(runs, rates, strict=True)],
-        augment=augment,
-        ema_decay=0.9,
-    )
+    seeds = [seed for _, seed in runs]
+    members = [Member(run[0], rate) for run, rate in zip(runs, rates, strict=True)]
+    how = {"model": MODEL, "optimizer_of": optimizer_of, "augment": augment, "ema_decay": 0.9}
+    states = stack_states([first(seed) for seed in seeds])
+    together, seen = train_many(states, arrays, orders(seeds), members=members, **how)
     assert seen.shape == (STEPS, len(runs))
 
     @functools.partial(jax.jit, static_argnames="objective")

@@ -150,23 +150,17 @@ def test_wrong_arguments_and_files_and_no_pycocotools(tmp_path, monkeypatch):
 
 def test_numbers_and_names_that_no_picture_has(tmp_path):
     huge = int("9" * 400)
-    for change, told in (
-        (lambda tables: tables["annotations"][0].update(iscrowd="0"), "'iscrowd' must be 0 or 1"),
-        (lambda tables: tables["annotations"][0].update(iscrowd=[]), "'iscrowd' must be 0 or 1"),
-        (lambda tables: tables["annotations"][0].update(bbox=[0, 0, huge, 1]), "bbox must be"),
-        (lambda tables: tables["annotations"][0].update(bbox=[0, 0, 1e308, 1]), "bbox must be"),
-        (lambda tables: tables["images"][0].update(height=32768, width=32768), "is no size"),
-        (
-            lambda tables: tables["annotations"][0].update(segmentation=[[1, 1, 5, 1, 5, huge]]),
-            "a polygon holds '9999",
-        ),
-        (
-            lambda tables: tables["images"][0].update(file_name="a" * 5000 + ".png"),
-            r"not there: a{100}\.\.\.a{16}\.png",
-        ),
+    for table, change, told in (
+        ("annotations", {"iscrowd": "0"}, "'iscrowd' must be 0 or 1"),
+        ("annotations", {"iscrowd": []}, "'iscrowd' must be 0 or 1"),
+        ("annotations", {"bbox": [0, 0, huge, 1]}, "bbox must be"),
+        ("annotations", {"bbox": [0, 0, 1e308, 1]}, "bbox must be"),
+        ("images", {"height": 32768, "width": 32768}, "is no size"),
+        ("annotations", {"segmentation": [[1, 1, 5, 1, 5, huge]]}, "a polygon holds '9999"),
+        ("images", {"file_name": "a" * 5000 + ".png"}, r"not there: a{100}\.\.\.a{16}\.png"),
     ):
         tables = coco_tables(2)
-        change(tables)
+        tables[table][0].update(change)
         path = write_coco(tmp_path, coco_tables(2))
         path.write_text(json.dumps(tables))
         fails(DataError, told, load_coco, path)
