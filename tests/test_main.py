@@ -5,24 +5,17 @@ import sys
 import time
 
 import pytest
-from absl import flags
 
 from segjax.config import Config, flag_fields
 from segjax.errors import ConfigError
 from segjax.loss_table import PARAMETERS
-from segjax.main import config_from_flags, define_flags, load_config, main
-
-
-def parse(*arguments):
-    values = flags.FlagValues()
-    define_flags(values)
-    values(["segjax.main", *arguments])
-    return config_from_flags(values)
+from segjax.main import load_config, main
+from tests.docs.pages import config_of
 
 
 def test_flags_win_over_the_config_file_which_wins_over_defaults(tmp_path):
-    assert parse() == Config()
-    config = parse("--loss=combo", "--dice_scale=400")
+    assert config_of([]) == Config()
+    config = config_of(["--loss=combo", "--dice_scale=400"])
     assert (config.loss, config.loss_params) == ("combo", {"dice_scale": 400.0})
     file = tmp_path / "mine.py"
     file.write_text(
@@ -30,11 +23,11 @@ def test_flags_win_over_the_config_file_which_wins_over_defaults(tmp_path):
         "def get_config():\n"
         "    return Config(depth=4, epochs=2, loss='combo', loss_params={'dice_scale': 7.0})\n"
     )
-    config = parse(f"--config={file}", "--epochs=3")
+    config = config_of([f"--config={file}", "--epochs=3"])
     assert (config.depth, config.epochs, config.batch_size) == (4, 3, 4)
     assert config.loss_params == {"dice_scale": 7.0}
     # Another loss leaves the settings of the first behind.
-    assert parse(f"--config={file}", "--loss=mse").loss_params == {}
+    assert config_of([f"--config={file}", "--loss=mse"]).loss_params == {}
 
 
 def test_every_config_in_the_repository_loads_and_a_wrong_one_is_named(pytestconfig, tmp_path):

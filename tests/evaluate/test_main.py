@@ -14,6 +14,8 @@ from segjax.evaluate.__main__ import main
 from segjax.evaluate.report import FILES
 from segjax.runs.folder import RunFolder
 
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("exclusive_run", "faithful_run")]
+
 
 def contents(folder):
     """What every file below a folder holds, but for evaluations."""
@@ -32,14 +34,7 @@ def undrawn(monkeypatch):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "unet_run",
-        pytest.param("exclusive_run", marks=pytest.mark.slow),
-        pytest.param("faithful_run", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("kind", ["unet_run", *SLOW])
 def test_the_numbers_are_those_of_the_runs_own_test(kind, request, tmp_path, capsys):
     run = request.getfixturevalue(kind)
     assert main([str(run), f"--out={tmp_path / 'out'}"]) == 0, capsys.readouterr().err

@@ -10,6 +10,8 @@ from scripts.study.report import LAYERS, Report
 
 FLOORS = {"mse_all_zero": 400.0, "mse": 300.0}  # Dice's best is 0.5, at twice the mask value
 FIRST = {"mse": 400.0, "dice": 0.9, "combo20": 420.0, "combo400": 800.0}
+USUAL = {"wobble": 0.1, "edges": 0.5, "precision": 0.9, "recall": 0.2}
+OWN = {"dice": {"wobble": 0.0, "edges": 0.6, "precision": 0.5}, "combo400": {"wobble": 0.05}}
 FALLS = {"mse": 0.2, "dice": 0.1, "combo20": 0.21, "combo400": 0.3}
 
 
@@ -34,12 +36,7 @@ def report_of(folder, **changes):
     folder.mkdir(parents=True, exist_ok=True)
     for layers in LAYERS:
         for loss in REPORT:
-            about = {"fall": FALLS[loss], "wobble": 0.0 if loss == "dice" else 0.1, "edges": 0.5}
-            about |= {"precision": 0.9, "recall": 0.2, **changes.get(loss, {})}
-            if loss == "combo400":
-                about["wobble"] = changes.get(loss, {}).get("wobble", 0.05)
-            if loss == "dice":
-                about |= {"edges": 0.6, "precision": 0.5} | changes.get(loss, {})
+            about = USUAL | {"fall": FALLS[loss]} | OWN.get(loss, {}) | changes.get(loss, {})
             file = folder / f"{loss}-{layers}-seed1.json"
             file.write_text(json.dumps(record(loss, **about)))
     (folder / "mse-dlstudio-seed1-cpu.json").write_text("not read")
