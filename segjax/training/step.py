@@ -1,7 +1,6 @@
 """The training state and the pure, jitted steps that carry it forward."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
-from jax.interpreters.partial_eval import dce_jaxpr
 
+from segjax.networks.build import initial_variables
 from segjax.training import backend
 from segjax.training.augment import Augment, Batch
 from segjax.training.devices import ONE_DEVICE, Devices
@@ -65,7 +63,7 @@ def init_state(
     ema: bool = False,
 ) -> TrainState:
     """Draw initial weights from ``seed`` and build the state of step 0."""
-    variables = _draw(model, stream(seed, INIT_STREAM), image_shape)
+    variables = initial_variables(model, stream(seed, INIT_STREAM), image_shape)
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -75,19 +73,6 @@ def init_state(
         key=stream(seed, STEP_STREAM),
         ema=jax.tree.map(jnp.copy, params) if ema else None,
     )
-
-
-def _draw(model: nn.Module, key: Array, image_shape: tuple[int, int, int]) -> Any:
-    """Return the initial variables: what ``model.init`` computes for them, and nothing else of it.
-
-    One operation after the other: as one program, the draws take several times as long to compile.
-    """
-    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
-    start = functools.partial(model.init, train=False)
-    whole, shapes = jax.make_jaxpr(start, return_shape=True)(key, image)
-    draws, _ = dce_jaxpr(whole.jaxpr, [True] * len(whole.jaxpr.outvars))
-    leaves = jaxpr_as_fun(ClosedJaxpr(draws, whole.consts))(key)
-    return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
 
 def make_train_step(

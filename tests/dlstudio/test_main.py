@@ -49,6 +49,7 @@ def test_the_run_folder_gives_settings_and_weights_back(saved_model, folder, tmp
     jax.tree.map(np.testing.assert_array_equal, held, imported.variables)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_imported_weights(saved_model, tmp_path, no_figures):
     from segjax.training.run import run
 

@@ -14,6 +14,7 @@ from segjax.dlstudio import layout
 from segjax.errors import ConfigError
 from segjax.networks import layers
 from segjax.networks import munet as model
+from segjax.networks.build import initial_variables
 from segjax.networks.conv import conv
 from segjax.networks.munet import MUnet
 from segjax.networks.unet import UNet
@@ -43,8 +44,7 @@ def run(given, x, *, train=True, depth=2, **settings):
 
 @functools.cache
 def variables(depth, **settings):
-    image = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.uint8)
-    return MUnet(depth=depth, **settings).lazy_init(jax.random.key(1), image, train=False)
+    return initial_variables(MUnet(depth=depth, **settings), jax.random.key(1), (8, 8, 3))
 
 
 def test_the_defaults_are_dlstudios():

@@ -130,7 +130,7 @@ def test_finished_seeds_are_not_trained_again_and_more_can_be_added(copied):
     assert any(line.startswith("seed10: [") for line in lines)
 
 
-@pytest.mark.parametrize("at_once", ["on", "off"])
+@pytest.mark.parametrize("at_once", [pytest.param("on", marks=pytest.mark.slow), "off"])
 def test_a_signal_stops_all_and_each_goes_on_where_it_was(tmp_path, finished, at_once):
     folder = tmp_path / "run"
     config = BASE.replace(run_dir=str(folder), seeds_at_once=at_once)
@@ -168,6 +168,7 @@ def configs_of(folder, *changes):
     ]
 
 
+@pytest.mark.slow
 def test_losses_and_rates_side_by_side_equal_single_runs(tmp_path):
     """With a rate of 0 nothing is gained, so that run stops early; the other goes on."""
     usual = {"epochs": 3, "early_stop_epochs": 1}

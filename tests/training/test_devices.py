@@ -85,6 +85,7 @@ def test_four_devices_train_and_test_as_one(one_and_four, seen, network):
     assert shared == {(n, *sides): (n // 4 or n, *sides) for n, *sides in wholes}
 
 
+@pytest.mark.slow
 def test_seeds_at_once_share_their_batches_too(one_and_four, tmp_path):
     config = SHARED.replace(devices=4, seeds=2, seeds_at_once="on", test=False)
     assert run(config.replace(run_dir=str(tmp_path)), say=silent).finished
@@ -93,6 +94,7 @@ def test_seeds_at_once_share_their_batches_too(one_and_four, tmp_path):
     assert np.all(losses_of(tmp_path / "seed1235") != losses_of(one.folder))
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_with_other_devices(one_and_four, tmp_path):
     one, four = one_and_four()
     folder = RunFolder(shutil.copytree(four.folder, tmp_path / "run"))

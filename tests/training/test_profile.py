@@ -3,10 +3,13 @@
 import gzip
 import json
 
+import pytest
+
 from segjax.training.profile import StepTrace
 from segjax.training.run import run
 
 
+@pytest.mark.slow
 def test_the_trace_holds_the_steps_asked_for(tiny, no_figures):
     lines = []
     result = run(tiny.replace(val_images=0, test=False, profile=3), say=lines.append)
