@@ -65,6 +65,7 @@ def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
     if any(other != where[0] for other in where):
         raise ConfigError("the runs come from different devices or versions")
     records = [folder.records() for folder in folders]
+    validated = [[r for r in logged if r["kind"] == "validation"] for logged in records]
     test = [found["test"]["half"]["per_class"]["iou"] for found in results]
     recoloured = [recoloured_iou(folder) for folder in folders]
     scores: dict[str, Any] = {}
@@ -79,12 +80,12 @@ def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
         "seeds": [found["config"]["seed"] for found in results],
         "train_seconds": [found["train_seconds"] for found in results],
         "compile_seconds": [compile_seconds(logged) for logged in records],
-        "seconds_to_goal_on_validation": [seconds_to_goal(logged, goal) for logged in records],
-        **scores,
-        "val_miou_by_epoch": [
-            [record["val_miou"] for record in logged if record["kind"] == "validation"]
-            for logged in records
+        "seconds_to_goal_on_validation": [  # of the first epoch that validated at it
+            next((float(r["seconds"]) for r in run if r["val_miou"] >= goal), None)
+            for run in validated
         ],
+        **scores,
+        "val_miou_by_epoch": [[record["val_miou"] for record in run] for run in validated],
         **{name: results[0][name] for name in ("train_images", "steps", "parameters")},
         "test_images": results[0]["test"]["images"],
         "commits": [found["environment"].get("commit") for found in results],
@@ -108,12 +109,6 @@ def compile_seconds(records: Sequence[Mapping[str, Any]]) -> float:
     first, second = [record for record in records if record["kind"] == "train"][:2]
     took = (second["seconds"] - first["seconds"]) / second["mean_over"] * first["mean_over"]
     return float(first["seconds"] - took)
-
-
-def seconds_to_goal(records: Sequence[Mapping[str, Any]], goal: float) -> float | None:
-    """Return the clock at the end of the first epoch that validated at ``goal``, or None."""
-    validated = (record for record in records if record["kind"] == "validation")
-    return next((float(r["seconds"]) for r in validated if r["val_miou"] >= goal), None)
 
 
 def text_of(summary: Mapping[str, Any], recipe: str) -> str:

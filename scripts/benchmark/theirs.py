@@ -104,16 +104,11 @@ def whole_job(train_file: str, depth: int, batch: int) -> Answer:
     segmentation = load_dlstudio().SemanticSegmentation
     path = Path(train_file)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        studio = SimpleNamespace(
-            dataroot=f"{path.parent}{os.sep}",
-            image_size=[64, 64],
-            batch_size=batch,
-            epochs=1,
-            learning_rate=worker.LEARNING_RATE,
-            momentum=worker.MOMENTUM,
-            device=torch.device("cuda:0" if torch.cuda.is_available() else "cpu"),
-            path_saved_model=os.path.join(folder, "saved_model"),
-        )
+        where = {"dataroot": f"{path.parent}{os.sep}", "path_saved_model": f"{folder}/saved_model"}
+        size = {"image_size": [64, 64], "batch_size": batch, "epochs": 1}
+        rates = {"learning_rate": worker.LEARNING_RATE, "momentum": worker.MOMENTUM}
+        device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        studio = SimpleNamespace(**where, **size, **rates, device=device)
         segmenter = segmentation(studio, 5)
         data = segmentation.PurdueShapes5MultiObjectDataset(studio, segmenter, "train", path.name)
         segmenter.train_dataloader = torch.utils.data.DataLoader(

@@ -22,12 +22,9 @@ class Side(ProcessPoolExecutor):
     """
 
     def __init__(self, **environment: str) -> None:
-        super().__init__(
-            max_workers=1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_set,
-            initargs=({"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **environment},),
-        )
+        given = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", **environment}
+        spawned = multiprocessing.get_context("spawn")
+        super().__init__(1, spawned, initializer=_set, initargs=(given,))
 
     def ask(self, do: Callable[..., Answer], **settings: Any) -> Answer:
         """Return what ``do`` returns in the process; exits with its error if it fails."""

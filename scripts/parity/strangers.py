@@ -189,11 +189,11 @@ def make_place(folder: Path) -> None:
     np.savez(folder / "data.npz", images=images, masks=masks)
     tables: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
     tables["categories"] = [{"id": 1, "name": "cat"}]
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(folder / "images" / f"{'abcdef'[index]}.png")
+    for index, (name, image, mask) in enumerate(zip("abcdef", images, masks, strict=True)):
+        Image.fromarray(image).save(folder / "images" / f"{name}.png")
         Image.fromarray(image).save(folder / "pictures" / "images" / f"{index}.png")
-        Image.fromarray(masks[index]).save(folder / "pictures" / "masks" / f"{index}.png")
-        size = {"height": 16, "width": 24, "file_name": f"{'abcdef'[index]}.png"}
+        Image.fromarray(mask).save(folder / "pictures" / "masks" / f"{index}.png")
+        size = {"height": 16, "width": 24, "file_name": f"{name}.png"}
         tables["images"].append({"id": index, **size})
         shape = {"segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]], "bbox": [1, 1, 8, 8], "iscrowd": 0}
         tables["annotations"].append({"id": index, "image_id": index, "category_id": 1, **shape})

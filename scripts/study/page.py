@@ -75,12 +75,10 @@ def write_again(scale: str, docs: Path, *, say: Say) -> None:
 
 def draw_report(docs: Path, *, say: Say) -> None:
     """Draw the report's pictures, for which the test images are read, on the small scale's page."""
-    scale = "cpu"
-    summary = json.loads(results_file(docs, scale).read_text(encoding="utf-8"))
-    makers = {
-        f"report-pictures-{layers}": functools.partial(pictures, layers=layers) for layers in LAYERS
-    }
-    draw(makers, report_of(Numbers(summary), docs), docs, scale)
+    summary = json.loads(results_file(docs, "cpu").read_text(encoding="utf-8"))
+    parts = {layers: functools.partial(pictures, layers=layers) for layers in LAYERS}
+    makers = {f"report-pictures-{layers}": make for layers, make in parts.items()}
+    draw(makers, report_of(Numbers(summary), docs), docs, "cpu")
     say("pictures: " + ", ".join(makers))
 
 

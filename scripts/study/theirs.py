@@ -108,13 +108,9 @@ class Training:
         config, epoch = self.config, len(self.data) // self.config.batch_size
         if not (left := config.epochs - len(self.losses) // epoch):
             return
-        studio = SimpleNamespace(
-            epochs=left,
-            learning_rate=config.learning_rate,
-            momentum=config.momentum,
-            device=self.torch.device("cpu"),
-            path_saved_model=str(self.folder / SAVED),
-        )
+        settings = {name: getattr(config, name) for name in ("learning_rate", "momentum")}
+        settings |= {"epochs": left, "device": self.torch.device("cpu")}
+        studio = SimpleNamespace(**settings, path_saved_model=str(self.folder / SAVED))
         segmenter = self.segmentation(studio, 5)
         segmenter.train_dataloader = self
         with (
