@@ -19,6 +19,7 @@ others = (
     pytest.param(*case, marks=pytest.mark.slow) for case in [(8, False), (4, True), (4, False)]
 )
 networks = pytest.mark.parametrize(("depth", "skip"), [(8, True), *others])
+slow_losses = (pytest.param(loss, marks=pytest.mark.slow) for loss in ("dice", "combo"))
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +56,9 @@ def test_passes_and_statistics(depth, skip):
         assert_close(row, expected)
 
 
-@pytest.mark.parametrize(
-    "loss", ["mse", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("dice", "combo"))]
-)
+@pytest.mark.parametrize("loss", ["mse", *slow_losses])
 @networks
-def test_gradients_and_ten_steps(depth, skip, loss):
+def test_gradients(depth, skip, loss):
     network, golden = build(depth, skip)
     [batch] = recipe.golden_batches(count=1)
     gradients = network.gradients(batch, loss=loss)
@@ -72,5 +71,12 @@ def test_gradients_and_ten_steps(depth, skip, loss):
         small = name.endswith("bias") and wanted[0] < LIMIT * kernel
         size = kernel if small else wanted[0]
         assert np.abs(row - wanted).max() <= LIMIT * size, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["mse", "dice", "combo"])
+@networks
+def test_ten_steps(depth, skip, loss):
+    network, golden = build(depth, skip)
     losses = network.sgd_steps(recipe.golden_batches(count=recipe.STEPS), loss=loss)
     assert_close(np.array(losses), golden[f"losses_{loss}"])
