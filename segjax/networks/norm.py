@@ -1,7 +1,7 @@
 """Batch normalisation as one function with a hand-written gradient.
 
-Two passes for the statistics, so that a mean far from zero costs no precision, and a gradient that
-needs two sums where the compiler's own takes five.
+The statistics are taken around a centre near the mean, so that a mean far from zero costs no
+precision, and the gradient needs two sums where the compiler's own takes five.
 """
 
 import functools

@@ -61,7 +61,7 @@ def test_runs_that_differ_in_their_seed_only_become_mean_and_spread(tmp_path, mo
     assert found["seconds_to_goal_on_validation"] == [49.0, None]
     # 30 steps took 6 s, so of the 17 s of the first 50 steps 10 were steps.
     assert found["compile_seconds"] == pytest.approx([7.0, 7.0])
-    assert found["commits"] == ["c1", "c2"]
+    assert (found["n"], found["commits"]) == (2, ["c1", "c2"])
     text = speedrun.text_of(found, "speedrun")
     assert "| as drawn | **0.960 ± 0.014** | 0.950 | 0.860 ± 0.014 |" in text
     assert "| in new colours | **0.600 ± 0.000** | 0.600 | 0.500 ± 0.000 |" in text
