@@ -198,15 +198,16 @@ def _wrong(ds: Dataset, check_values: bool) -> Iterator[str]:
     for row in np.flatnonzero(~inside):
         box = f"box {ds.boxes[row].tolist()} of image {ds.box_image[row]}"
         yield f"{box} is not x1, y1, x2, y2 inside {width}x{height} pixels"
-    values = np.array(ds.class_values, np.uint8)
+    values = np.tile(np.array(ds.class_values, np.uint8), width)  # whole rows compare faster
     for start in range(0, count if check_values else 0, _CHECK_ROWS):
         part = ds.masks[start : start + _CHECK_ROWS]
+        part = part.reshape(len(part), height, width * classes)
         bad = (part != 0) & (part != values)
         if bad.any():
-            image, _, _, channel = np.argwhere(bad)[0]
+            image, _, at = np.argwhere(bad)[0]
             yield (
                 f"the mask of image {start + image} holds {part[bad][0]} in the channel of"
-                f" {ds.class_names[channel]!r}, where only 0 and {values[channel]} belong"
+                f" {ds.class_names[at % classes]!r}, where only 0 and {values[at]} belong"
             )
 
 

@@ -34,8 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--progress", default="auto", choices=("auto", "on", "off"), help="progress bar")
     for field in flag_fields():
         if field.name in SETTINGS:
-            text = f"Of DATA: {field.metadata['help']}"
-            add(f"--{field.name}", help=text, **argument_of(field))
+            add(f"--{field.name}", help=f"Of DATA: {field.metadata['help']}", **argument_of(field))
     return parser
 
 
@@ -89,8 +88,7 @@ def evaluate(given: argparse.Namespace) -> None:
     results["test"] |= {"batch_norm": stats, "seconds": round(time.perf_counter() - started, 3)}
     height, width = dataset.image_size
     print(f"{trained.folder}, step {trained.step}, on {dataset.name}, {height}x{width}")
-    windows = trained.objective.reads == "values"
-    print("\n".join(report.lines_of(results, windows=windows)))
+    print("\n".join(report.lines_of(results, windows=trained.objective.reads == "values")))
     report.write(out, results, measured, dataset)
     print(f"{', '.join(report.FILES)} are in {out}")
 

@@ -128,8 +128,7 @@ def write_dlstudio(trained: Trained, path: Path, _: tuple[int, int]) -> None:
 
 def run_dlstudio(trained: Trained, path: Path, images: np.ndarray) -> Outputs:
     """Run segjax's network with the weights in DLStudio's file."""
-    skips = trained.config.skip_connections
-    found = dlstudio.from_state_dict(path, skip_connections=skips)
+    found = dlstudio.from_state_dict(path, skip_connections=trained.config.skip_connections)
     return _run_own(trained, found.variables, images)
 
 

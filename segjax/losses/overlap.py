@@ -122,8 +122,7 @@ def log_cosh_dice(
     """
     cells = cells_of(pred, target, **options)
     sums = cells.sums()
-    half = cells.number("smooth", smooth) / 2
-    index = sums.tversky(fp_weight=0.5, fn_weight=0.5, smooth=half)
+    index = sums.tversky(fp_weight=0.5, fn_weight=0.5, smooth=cells.number("smooth", smooth) / 2)
     # log(cosh(x)), exact near 0
     return cells.reduce(jnp.log1p(jnp.square(jnp.sinh(1 - index))) / 2, sums)
 

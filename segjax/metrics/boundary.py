@@ -217,8 +217,7 @@ def surface_distances(
         ConfigError: shapes that do not fit, floating masks, a spacing that is not positive.
     """
     outlines, size = _outlines(pred, target, valid, spacing, caller="surface_distances")
-    exists = outlines.any(axis=(0, 2, 3))
-    directed = np.tile(np.where(exists, np.inf, np.nan), (2, 3, 1, 1))
+    directed = np.tile(np.where(outlines.any(axis=(0, 2, 3)), np.inf, np.nan), (2, 3, 1, 1))
     pooled = directed[0, 2].copy()
     for index, *ways in _distances(outlines, size):
         directed[:, :, *index] = [(w.max(), np.percentile(w, 95), w.mean()) for w in ways]

@@ -69,8 +69,7 @@ def confusion_figure(pixels: np.ndarray, *, labels: Sequence[str], title: str) -
     depth = np.clip(1 - np.log(np.maximum(shares, 1e-9)) / np.log(_WHITE_BELOW), 0, None)[..., None]
     hue = np.where(np.eye(len(labels), dtype=bool)[..., None], _RIGHT, _WRONG)
     edges = cell * np.arange(len(labels) + 1)
-    faces = 1 - depth * (1 - hue)
-    axes.pcolormesh(edges, edges, faces, edgecolors="#dddddd", linewidth=0.3)
+    axes.pcolormesh(edges, edges, 1 - depth * (1 - hue), edgecolors="#dddddd", linewidth=0.3)
     axes.set(xlim=(-left, width - left), ylim=(height - top, -top))  # screen pixels
     for row, column in np.argwhere(shares > 0) if cell >= _ROOM else ():
         share = shares[row, column]

@@ -76,8 +76,7 @@ def resolve_class_weights(
     rule = str(parameters.get("loss_class_weights", "")).strip()
     if rule not in CLASS_WEIGHT_RULES:
         return dict(parameters)
-    softmax = reads == "softmax"
-    weights = balanced_class_weights(masks, rule=rule, multiclass=softmax, ignore=ignore)
+    weights = balanced_class_weights(masks, rule=rule, multiclass=reads == "softmax", ignore=ignore)
     return {**parameters, "loss_class_weights": ",".join(f"{weight:.6g}" for weight in weights)}
 
 

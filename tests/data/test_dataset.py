@@ -15,9 +15,8 @@ from tests.data.data_files import agree, dataset, fails
 def test_properties_and_indices_outside(small):
     assert small.class_names == ("rectangle", "triangle", "disk", "oval", "star")
     assert small.class_values == (50, 100, 150, 200, 250)
-    assert small.num_classes == 5
+    assert (small.num_classes, len(small)) == (5, 12)
     assert dataset().image_size == (16, 24)
-    assert len(small) == 12
     assert "12 images of 64x64" in repr(small)
     with pytest.raises(dataclasses.FrozenInstanceError):
         small.name = "other"

@@ -38,8 +38,7 @@ def archive(tmp_path, monkeypatch):
 
 
 def pin(path, monkeypatch):
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(fetching, "ARCHIVE_SHA256", digest)
+    monkeypatch.setattr(fetching, "ARCHIVE_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     files = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
     monkeypatch.setattr(fetching, "FILES", files)
     return path
@@ -63,12 +62,10 @@ def test_takes_the_four_files_and_later_what_is_missing_or_wrong(archive, tmp_pa
         assert f"-{part}." in path.name
     assert not (tmp_path / "outside.gz").exists()
     before = found.train.stat().st_mtime_ns
-    assert fetch() == found
-    assert len(calls) == 1
+    assert (fetch(), len(calls)) == (found, 1)
     found.test.write_bytes(b"damaged")
     found.test_20.unlink()
-    assert fetch() == found
-    assert len(calls) == 2
+    assert (fetch(), len(calls)) == (found, 2)
     assert found.test.read_bytes() == CONTENT[found.test.name]
     assert found.test_20.is_file()
     assert found.train.stat().st_mtime_ns == before

@@ -52,8 +52,7 @@ def test_later_loads_map_the_arrays_of_the_first_until_the_file_changes(
         assert isinstance(ds.images.base, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
             ds.images[0] = 0
-        assert ds.source == str(source)
-        assert ds.name == "good"
+        assert (ds.source, ds.name) == (str(source), "good")
     assert entry_of(reader).name == sha256(moved)
     assert entry_of(reader).stat().st_mode & 0o777 == 0o755
     other = synthetic(5, seed=9)
@@ -127,8 +126,7 @@ def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monk
     flip(next((tmp_path / "cache").rglob("images.npy")))
     load(source, progress=False)
     out, err = capfd.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
+    assert (out, err.count("\n")) == ("", 1)
     assert "images.npy" in err
     monkeypatch.setattr("tqdm.tqdm", tqdm := mock.MagicMock())
     bar = tqdm.return_value.__enter__.return_value

@@ -14,8 +14,7 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
     """Return 64 bits as uint64 []: whether brightness rises between neighbours of an 8x9 grid."""
     small = Image.fromarray(image).convert("L").resize((9, 8), Image.Resampling.BOX)
     grid = np.asarray(small, np.int16)
-    bits = (grid[:, 1:] > grid[:, :-1]).ravel()
-    return np.packbits(bits).view(np.uint64)[0]
+    return np.packbits((grid[:, 1:] > grid[:, :-1]).ravel()).view(np.uint64)[0]
 
 
 def near_pairs(hashes: Sequence[tuple[str, str, np.ndarray]]) -> list[tuple[str, str]]:
@@ -29,8 +28,7 @@ def near_pairs(hashes: Sequence[tuple[str, str, np.ndarray]]) -> list[tuple[str,
     splits = np.array([entry[0] for entry in kept])
     found: list[tuple[str, str]] = []
     for start in range(0, len(kept), _CHUNK):
-        part = codes[start : start + _CHUNK]
-        distance = np.bitwise_count(part[:, None] ^ codes[None, :])
+        distance = np.bitwise_count(codes[start : start + _CHUNK, None] ^ codes[None, :])
         others = splits[start : start + _CHUNK, None] != splits[None, :]
         for row, column in np.argwhere((distance <= MAX_BITS) & others):
             if start + row < column:

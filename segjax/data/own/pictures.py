@@ -44,8 +44,7 @@ def read_image(path: Path, *, upright: bool = True) -> np.ndarray:
             raise FileProblemError("pixel type", "floating-point pixels")
         if picture.has_transparency_data:
             colour = picture.convert("RGBA")
-            black = Image.new("RGBA", colour.size, (0, 0, 0, 255))
-            picture = Image.alpha_composite(black, colour)
+            picture = Image.alpha_composite(Image.new("RGBA", colour.size, (0, 0, 0, 255)), colour)
         return np.array(picture.convert("RGB"), np.uint8)
 
 

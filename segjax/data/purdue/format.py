@@ -46,9 +46,8 @@ class _Images:
         *channels, mask, boxes = parts
         row = self.count
         where = f"image record {row}"
-        kinds = [type(part) for part in (*channels, boxes)]
-        fits = kinds == [nodes.List, nodes.List, nodes.List, nodes.Dict]
-        refuse_if(not fits, f"{where} is not [R, G, B, mask, boxes]")
+        odd = [*map(type, (*channels, boxes))] != [nodes.List] * 3 + [nodes.Dict]
+        refuse_if(odd, f"{where} is not [R, G, B, mask, boxes]")
         planes = self._mask(mask, where)
         if row == 0:
             classes, height, width = planes.shape
@@ -69,13 +68,14 @@ class _Images:
         for index, (node, values) in enumerate(zip(channels, colours, strict=True)):
             self.images[row, :, :, index] = values
             node.small, node.items, node.row, node.channel = None, [], row, index
-        self.masks[row] = planes.transpose(1, 2, 0)
+        for index, plane in enumerate(planes):  # in half the time of the transposed array
+            self.masks[row, :, :, index] = plane
         mask.row, mask.values = row, None
         self.count += 1
         before = len(self.box_row)
         for key, found in boxes.data.items():
-            fits = type(key) is int and 0 <= key <= 255 and type(found) is nodes.List
-            refuse_if(not fits, f"{where} has boxes that are not lists by class")
+            if type(key) is not int or not 0 <= key <= 255 or type(found) is not nodes.List:
+                raise BadStreamError(f"{where} has boxes that are not lists by class")
             for item in found.plain():
                 corners = _items(item, 4)
                 if not all(type(v) is int and 0 <= v < _MAX_SIDE for v in corners or [None]):
@@ -83,8 +83,8 @@ class _Images:
                 self.boxes.extend(corners)
                 self.box_row.append(row)
                 self.box_key.append(int(key))
-            many = len(self.box_row) - before > _MAX_BOXES
-            refuse_if(many, f"{where} has more than {_MAX_BOXES:,} boxes")
+            if len(self.box_row) - before > _MAX_BOXES:
+                raise BadStreamError(f"{where} has more than {_MAX_BOXES:,} boxes")
         return row
 
     def _mask(self, mask: nodes.Array, where: str) -> np.ndarray:
@@ -118,8 +118,7 @@ class _Images:
     def finish(self, result: Any, *, name: str, source: str) -> Dataset:
         """Return the data set that the pickle's own object says the rows form."""
         pair = _items(result, 2)
-        fits = [type(part) for part in pair] == [nodes.Dict] * 2
-        refuse_if(not fits, "it is not [dataset, label_map]")
+        refuse_if([*map(type, pair)] != [nodes.Dict] * 2, "it is not [dataset, label_map]")
         label_map = _label_map(pair[1], self.masks.shape[3], self.count)
         rows = _rows(pair[0], self.count)
         self._resize(self.count)
@@ -150,8 +149,7 @@ def _label_map(labels: nodes.Dict, classes: int, count: int) -> dict[str, int]:
     refuse_if(not named, "its label_map has a key that is not a printable name")
     plain = all(type(v) is int and 1 <= v <= 255 for v in values)
     refuse_if(not plain, "its label_map does not map names to values of 1..255")
-    same = len(set(values)) != len(values)
-    refuse_if(same, "two classes of its label_map have the same value")
+    refuse_if(len(set(values)) != len(values), "two classes of its label_map have the same value")
     refuse_if(count == 0, "it holds no images")
     odd = f"its label_map has {len(values)} classes, its masks {classes}"
     refuse_if(len(values) != classes, odd)

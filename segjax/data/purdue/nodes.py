@@ -37,8 +37,8 @@ class Node:
         """Close a node that goes into this one and take over its depth."""
         refuse_if(child is self, "a container holds itself")
         _close(child)
-        if isinstance(child, Node):
-            self.depth = max(self.depth, child.depth + 1)
+        if isinstance(child, Node) and child.depth >= self.depth:
+            self.depth = child.depth + 1
             refuse_if(self.depth > MAX_DEPTH, f"containers nest deeper than {MAX_DEPTH}")
 
     def check_open(self) -> None:
@@ -142,9 +142,9 @@ class Dict(Node):
         self.check_open()
         if isinstance(key, bytes):
             key = key.decode("latin1")
-        plain = type(key) in (int, str)
-        refuse_if(not plain, "a dict key is neither an int nor a short string")
-        refuse_if(key in self.data, f"a dict has the key {key!r:.40} twice")
+        refuse_if(type(key) not in (int, str), "a dict key is neither an int nor a short string")
+        if key in self.data:
+            raise BadStreamError(f"a dict has the key {key!r:.40} twice")
         if isinstance(value, List) and value.row < 0 and value.small is None:
             first = value.items[0]
             refuse_if(
@@ -158,8 +158,8 @@ class Dict(Node):
 
 def new_tuple(items: list[Any]) -> tuple[Any, ...]:
     """Return a tuple, if it is no longer and no deeper than this format needs."""
-    many = len(items) > _MAX_TUPLE_ITEMS
-    refuse_if(many, f"a tuple has more than {_MAX_TUPLE_ITEMS} items")
+    if len(items) > _MAX_TUPLE_ITEMS:
+        raise BadStreamError(f"a tuple has more than {_MAX_TUPLE_ITEMS} items")
     for item in items:
         _close(item)
     made = tuple(items)
@@ -167,15 +167,15 @@ def new_tuple(items: list[Any]) -> tuple[Any, ...]:
     return made
 
 
-def _levels(value: Any) -> int:
+def _levels(value: tuple[Any, ...]) -> int:
     # Every inner tuple has passed this check, so the walk is at most 16 ** 3 items.
-    return 1 + max(map(_levels, value), default=0) if type(value) is tuple else 0
+    return 1 + max((_levels(item) for item in value if type(item) is tuple), default=0)
 
 
 def _close(child: Any) -> None:
     if isinstance(child, Node):
         child.closed = True
-    elif type(child) is tuple and any(isinstance(item, List | Dict) for item in child):
+    elif type(child) is tuple and any(type(item) in (List, Dict) for item in child):
         raise BadStreamError("a tuple with containers is part of another container")
 
 

@@ -1,10 +1,11 @@
 """The pickle interpreter for data sets, which hands over each image record once it is read.
 
-Long lists of small ints, which are nearly all of a PurdueShapes file, are parsed a whole run at a
-time; every other byte goes through the interpreter. Records leave at once, so pixels never pile
-up as Python objects.
+Long lists of small ints are parsed a whole run at a time, and lists of text begin with their first
+ints in one go; every other byte goes through the interpreter. Records leave at once, so pixels
+never pile up as Python objects.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -12,11 +13,18 @@ import numpy as np
 
 from segjax.data.purdue.nodes import LONG_STRING, NAMES, Array, Blob, Dict, Dtype, List, new_tuple
 from segjax.data.purdue.stream import BadStreamError, Stream, refuse_if
-from segjax.data.purdue.unpickle import INSTRUCTIONS, Machine
+from segjax.data.purdue.unpickle import INSTRUCTIONS, MAX_MARKS, Machine
 
 _RECORD_PARTS = 5  # R, G, B, mask, boxes
 _WINDOW = 1 << 15
 _BININT1, _APPENDS = b"K"[0], b"e"[0]
+_NEW_LIST = re.compile(rb"lp(\d{1,19})\n((?:I(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])\na){0,9})")
+# By value: an int spelled behind another, as the last of eight bytes; its digits above one; the
+# bits in front of that spelling. And what three digits are worth.
+_SPELLED = np.frombuffer(b"".join((b"\naI%d\na" % v).rjust(8, b"\0") for v in range(256)), "<i8")
+_LONGER = np.array([len(str(v)) - 1 for v in range(256)])
+_BEFORE = 16 - 8 * _LONGER
+_WORTH = np.array([100, 10, 1], np.uint8)
 
 
 class RecordMachine(Machine):
@@ -37,10 +45,10 @@ class RecordMachine(Machine):
     def set_items(self, items: list[Any]) -> None:
         """Set keys and values, in turn, in the dict on top of the stack."""
         target = self.top()
-        odd = type(target) is not Dict or len(items) % 2
-        refuse_if(odd, "an entry is set in what is not a dict")
-        for key, value in zip(items[0::2], items[1::2], strict=True):
-            target.set(key, value)
+        if type(target) is not Dict or len(items) % 2:
+            raise BadStreamError("an entry is set in what is not a dict")
+        for at in range(0, len(items), 2):
+            target.set(items[at], items[at + 1])
 
     def push_string(self, value: str | bytes) -> None:
         """Put a string on the stack; a long one is pixels."""
@@ -49,10 +57,21 @@ class RecordMachine(Machine):
         self.stack.append(Blob(value) if long else value)
 
     def mark(self) -> None:
-        """Remember how high the stack is; take a batch of small ints for a list in one go."""
-        target = self.stack[-1] if self.stack else None
-        if type(target) is List and target.small is not None and not target.closed:
-            values, self.stream.pos = binary_run(self.stream.buf, self.stream.pos)
+        """Remember how high the stack is; take small ints for a list, or to begin it, in one go."""
+        stream, target = self.stream, self.stack[-1] if self.stack else None
+        if new := _NEW_LIST.match(stream.buf, stream.pos):
+            # Counted as its instructions are one by one, which is how they come near a limit.
+            ints = new[2].translate(None, b"Ia").split()
+            done, height = self.done + 2 + 2 * len(ints), len(self.stack) + 2
+            room = height <= stream.limits.stack and len(self.marks) < MAX_MARKS
+            if room and done <= stream.budget:
+                self.done, stream.pos = done, new.end()
+                self.memo[int(new[1])] = target = List(bytearray(map(int, ints)))
+                self.stack.append(target)
+                self._take_text_run(target)
+                return
+        elif type(target) is List and target.small is not None and not target.closed:
+            values, stream.pos = binary_run(stream.buf, stream.pos)
             if values:
                 self._extend(target, values)
                 return
@@ -65,11 +84,7 @@ class RecordMachine(Machine):
 
     def append(self) -> None:
         """Append the topmost value to the list below."""
-        target = self.append_all([self.pop()])
-        # The text protocols have nothing shorter for long lists.
-        if target.small is not None and len(target.small) > 8:
-            values, self.stream.pos = text_run(self.stream.buf, self.stream.pos)
-            self._extend(target, values)
+        self._take_text_run(self.append_all([self.pop()]))
 
     def append_all(self, items: list[Any]) -> List:
         """Append ``items`` to the list on top of the stack, and return that."""
@@ -85,22 +100,25 @@ class RecordMachine(Machine):
 
     def build(self, state: Any) -> None:
         """Set the state of the array or dtype on top of the stack."""
-
-        def plain(rest: list[Any]) -> bool:
-            return rest[:6] == [None, None, None, -1, -1, 0]
-
+        plain = [None, None, None, -1, -1, 0]
         match self.top(), state:
             case Array() as target, (1, shape, dtype, fortran, data):
                 target.fill(dtype, shape, data, "F" if fortran else "C")
             case Array(), (_, _, _, _, _):
                 raise BadStreamError("it has an array of an unknown version")
-            case Dtype() as dtype, (3 | 4, "|" | "<" | ">" | "=" as order, *rest) if plain(rest):
+            case Dtype(), (version, _, *end) if version not in (3, 4) and end[:6] == plain:
+                raise BadStreamError("it has a dtype of an unknown version")
+            case Dtype() as dtype, (_, "|" | "<" | ">" | "=" as order, *end) if end[:6] == plain:
                 dtype.check_open()
                 dtype.numpy = np.dtype(dtype.numpy.str[1:]).newbyteorder(order)
-            case Dtype(), (version, _, *rest) if version not in (3, 4) and plain(rest):
-                raise BadStreamError("it has a dtype of an unknown version")
             case _:
                 raise BadStreamError("it sets a state that is not that of a plain array or dtype")
+
+    def _take_text_run(self, target: List) -> None:
+        # The text protocols have nothing shorter for long lists.
+        if target.small is not None and len(target.small) > 8:
+            values, self.stream.pos = text_run(self.stream.buf, self.stream.pos)
+            self._extend(target, values)
 
     def _extend(self, target: List, values: bytes) -> None:
         self._hold(len(values))
@@ -143,30 +161,30 @@ def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
     It takes only the plain decimal spelling of 0..255 and leaves the rest, such as I01 (which is
     True), to the interpreter. Returns the values and the position behind them.
     """
-    if buf[pos : pos + 1] != b"I":
+    end = buf.find(b"(", pos, pos + _WINDOW)  # no int has one, and one follows most lists
+    end = buf.rfind(b"\na", pos, end if end > 0 else pos + _WINDOW) + 2
+    if end < pos + 4 or buf[pos : pos + 1] != b"I":
         return b"", pos
-    end = buf.find(b"aa", pos, pos + _WINDOW)  # of the list, which is appended to another
-    end = end + 1 if end > 0 else buf.rfind(b"\na", pos, pos + _WINDOW) + 2
-    text = np.frombuffer(buf, np.uint8, max(0, end - pos), pos)
-    # Tokens "I" digits "\n" "a"; each ends with its "a". Without digits, "I" is at the ones' place.
-    newline = np.flatnonzero(text == 10)
-    begin = np.zeros_like(newline)
-    np.add(newline[:-1], 2, out=begin[1:])
-    digits = newline - begin - 1
-    good = (text[begin] == 73) & (text[newline + 1] == 97)
-    ones = text[newline - 1] - np.uint8(48)
-    good &= ones <= 9
-    values = ones.astype(np.uint16)
-    longer = np.flatnonzero(digits > 1)
-    for place, worth in ((2, 10), (3, 100)):
-        at = longer[digits[longer] >= place]
-        digit = text[newline[at] - place] - np.uint8(48)
-        good[at] &= digit <= 9
-        values[at] += digit * np.uint16(worth)
-    # The plain spelling has no zeros in front.
-    found = values[longer]
-    good[longer] &= (digits[longer] == 1 + (found > 9) + (found > 99)) & (found <= 255)
-    count = len(good) if good.all() else int(good.argmin())
-    if not count:
-        return b"", pos
-    return values[:count].astype(np.uint8).tobytes(), pos + int(newline[count - 1]) + 2
+    data = b"    \na" + buf[pos:end]  # as if another int were in front
+    text = np.frombuffer(data, np.uint8)
+    newline = text == 10
+    ends = newline[:-1] & (text[1:] == 97)
+    # Most ints are 0: look for "\naI0\na" everywhere, by its last newline ...
+    zero = (text[4:-3] == 73) & (text[5:-2] == 48)
+    zero &= ends[2:-4]
+    zero &= ends[6:]
+    # ... and at the other newlines for the spelling of any int, in eight bytes as a number.
+    # Both begin with the end of the int in front, so nothing lies between two that pass.
+    [other] = (newline[6:-1] > zero).nonzero()
+    spelled = np.ndarray(len(data) - 7, "<i8", data, strides=(1,))[other]
+    digits = spelled.view(np.uint8).reshape(-1, 8)[:, 3:6] - np.uint8(48)
+    values = (digits * (digits < 10)) @ _WORTH
+    good = (spelled ^ _SPELLED.take(values)) >> _BEFORE.take(values) == 0
+    if np.count_nonzero(good) < len(good):
+        bad = int(good.argmin())
+        end = data.rfind(b"\n", 0, 6 + int(other[bad])) + 2
+        data, other, values = data[:end], other[:bad], values[:bad]
+    longer = _LONGER.take(values).cumsum()  # than four bytes an int
+    found = np.zeros((len(data) - 6 - (int(longer[-1]) if len(longer) else 0)) // 4, np.uint8)
+    found[(other - 2 - longer) >> 2] = values
+    return found.tobytes(), pos + len(data) - 6

@@ -126,14 +126,14 @@ class Stream:
     """A buffer over ``pieces`` that holds at least ``_LOOKAHEAD`` bytes when a loop starts.
 
     Attributes:
-      buf, pos: the buffer and where in it the next byte is.
+      buf, pos: the buffer and where in it the next byte is; ``byte`` refills at ``refill_at``.
       budget: how many instructions a file may have by now.
     """
 
     def __init__(self, pieces: Iterable[bytes], *, limits: Limits) -> None:
         self._pieces, self.limits = iter(pieces), limits
         self.buf, self.pos, self.budget = b"", 0, 0
-        self._unpacked_bytes, self._refill_at, self._at_end = 0, 0, False
+        self._unpacked_bytes, self.refill_at, self._at_end = 0, 0, False
 
     @property
     def offset(self) -> int:
@@ -142,7 +142,7 @@ class Stream:
 
     def byte(self) -> int:
         """Return the next byte, an instruction."""
-        if self.pos >= self._refill_at and not self._at_end:
+        if self.pos >= self.refill_at and not self._at_end:
             self._refill()
         if self.pos >= len(self.buf):
             raise BadStreamError("the pickle ends early")
@@ -164,7 +164,7 @@ class Stream:
         self._at_end = len(parts) == 1
         self._unpacked_bytes += sum(map(len, parts[1:]))
         self.buf, self.pos = b"".join(parts), 0
-        self._refill_at = max(0, len(self.buf) - _LOOKAHEAD)
+        self.refill_at = max(0, len(self.buf) - _LOOKAHEAD)
         earned = self.limits.opcodes_base + self._unpacked_bytes // _BYTES_PER_OPCODE
         self.budget = min(self.limits.opcodes, earned)
 

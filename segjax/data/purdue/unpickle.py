@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from segjax.data.purdue.stream import BadStreamError, Stream, refuse_if
 
-_MAX_MARKS = 100
+MAX_MARKS = 100
 _STOP = b"."[0]
 
 
@@ -44,16 +44,19 @@ class Machine:
 
     def __init__(self, stream: Stream) -> None:
         self.stream, self.memo = stream, dict[int, Any]()
-        self.stack, self.marks = list[Any](), list[int]()
+        self.stack, self.marks, self.done = list[Any](), list[int](), 0
 
     def run(self) -> Any:
         """Interpret the whole stream and return its one object."""
         table = [self.instructions.get(bytes([code])) for code in range(256)]
-        stream, stack, done, most = self.stream, self.stack, 0, self.stream.limits.stack
+        stream, stack, most = self.stream, self.stack, self.stream.limits.stack
         while True:
-            code = stream.byte()
-            done += 1
-            if done > stream.budget:
+            if (pos := stream.pos) < stream.refill_at:  # as byte() does, for most of them
+                code, stream.pos = stream.buf[pos], pos + 1
+            else:
+                code = stream.byte()
+            self.done += 1
+            if self.done > stream.budget:
                 raise BadStreamError(f"more than {stream.budget:,} pickle instructions by here")
             if code == _STOP:
                 break
@@ -103,7 +106,8 @@ class Machine:
     def mark(self) -> None:
         """Remember how high the stack is."""
         self.marks.append(len(self.stack))
-        refuse_if(len(self.marks) > _MAX_MARKS, f"more than {_MAX_MARKS} marks are open")
+        if len(self.marks) > MAX_MARKS:
+            raise BadStreamError(f"more than {MAX_MARKS} marks are open")
 
     def pop_mark(self) -> list[Any]:
         """Forget the last mark, take off what lies above it and return that."""
@@ -151,15 +155,15 @@ def _long_int(stream: Stream) -> bytes:
 
 def _decimal(line: bytes) -> int:
     digits = line.removeprefix(b"-")
-    plain = digits.isdigit() and len(digits) <= 19
-    refuse_if(not plain, "an int is not a plain number of at most 19 digits")
+    if not digits.isdigit() or len(digits) > 19:
+        raise BadStreamError("an int is not a plain number of at most 19 digits")
     return int(line)
 
 
 def _unquoted(line: bytes) -> str:
     quoted = len(line) > 1 and line[0] == line[-1] and line[:1] in (b"'", b'"')
     refuse_if(not quoted, "a string has no closing quote")
-    return bytes(codecs.escape_decode(line[1:-1])[0]).decode("latin1")
+    return bytes(codecs.escape_decode(memoryview(line)[1:-1])[0]).decode("latin1")
 
 
 _unsigned = partial(int.from_bytes, byteorder="little")
@@ -202,7 +206,7 @@ def _literal(
             value = meaning(data)
         except (ValueError, Warning):
             raise BadStreamError(defect) from None
-        if isinstance(value, str | bytes):
+        if type(value) in (str, bytes):
             machine.push_string(value)
         else:
             machine.stack.append(value)

@@ -69,8 +69,7 @@ def test_hashes_and_near_pairs(monkeypatch):
     alike = {7: (7, 15), 15: (7, 15, 63), 63: (15, 63), 512: (512,)}
     expected = [(f"b{c}", f"resembles a{k} in a") for k, others in alike.items() for c in others]
     assert near_duplicates.near_pairs(hashes) == expected
-    many = [(s, f"{i}", np.uint64(9)) for s in "ab" for i in range(15)]
-    found = near_duplicates.near_pairs(many)
+    found = near_duplicates.near_pairs([(s, f"{i}", np.uint64(9)) for s in "ab" for i in range(15)])
     assert (len(found), found[-1]) == (200, ("4", "resembles 13 in a"))
 
 

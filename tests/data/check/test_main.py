@@ -22,8 +22,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_good_data_gives_counts_balance_and_a_sheet(tmp_path, run):
-    root = write_folder(tmp_path / "data", 10)
-    code, out, err = run(root, "--json=report.json")
+    code, out, err = run(write_folder(tmp_path / "data", 10), "--json=report.json")
     assert (code, err) == (0, "")
     for line in ("train: 7 images, height x width 16x24", "val: 1 images", "test: 2 images"):
         assert line in out
@@ -82,8 +81,7 @@ def test_pictures_in_two_splits_are_a_fault(tmp_path, run):
     # Pictures x, y and z are also those of a, b and c: the same seeds made them.
     fault = "fault: the same picture in more than one split (4 times): test/images/d.png (test, "
     assert fault in out
-    splits = open_source(Config(data=f"folder:{tmp_path / 'data'}", val_share=0.0))
-    (warning,) = quick_check(splits)
+    (warning,) = quick_check(open_source(Config(data=f"folder:{tmp_path / 'data'}", val_share=0.0)))
     assert "4 pictures are in both train and test" in warning
 
 
@@ -114,13 +112,8 @@ def test_coco_npz_and_usage(tmp_path, run):
     assert (code, err) == (1, f"error: {path}: no class 'dgo'; did you mean 'dog'?\n")
     assert run(tmp_path / "none")[0] == 1
     (tmp_path / "a.txt").write_text("")
-    for wrong in (
-        [tmp_path / "a.txt"],
-        [path, path],
-        [path, "--image_size=20"],
-        [path, "--sheet=no/such/folder.png"],
-        ["--fit=stretch", "x"],
-    ):
+    odd = [path, "--sheet=no/such/folder.png"], ["--fit=stretch", "x"], [tmp_path / "a.txt"]
+    for wrong in (*odd, [path, path], [path, "--image_size=20"]):
         assert run(*wrong)[0] == 2
 
 

@@ -170,8 +170,7 @@ def test_compressed_run_lengths_agree_with_pycocotools(tmp_path):
     from pycocotools import mask as reference
 
     random = np.random.default_rng(5)
-    tables = coco_tables(8)
-    expected = []
+    tables, expected = coco_tables(8), []
     # The last is all ones: it starts with a run of no zeros.
     for cat, share in zip(tables["annotations"][1::2], np.linspace(0.02, 1, 8), strict=True):
         on = np.asfortranarray(random.random(SIZE) < share, np.uint8)

@@ -31,8 +31,7 @@ def test_class_numbers_and_channels_agree(path):
     assert load(path, image_size=32).images.shape == (6, 32, 32, 3)
     np.testing.assert_array_equal(ds.images, content["images"])
     np.testing.assert_array_equal(ds.masks[..., 1], content["masks"] == 2)
-    assert ds.class_names == ("cat", "dog")
-    assert ds.ignore is None
+    assert (ds.class_names, ds.ignore) == (("cat", "dog"), None)
     channels = np.stack([content["masks"] == 1, content["masks"] == 2], axis=-1)
     for masks in (channels, channels.astype(np.uint8), channels.astype(np.uint8) * 255):
         other = load(write(path, images=content["images"], masks=masks))
@@ -68,8 +67,7 @@ def test_a_pickle_inside_never_runs_and_damage_is_told(path, tmp_path):
     for damaged in (b"", b"text", content[:-100], content[:500]):
         path.write_bytes(damaged)
         fails(DataError, r"not a whole .npz file", load, path)
-    middle = content.index(b"images.npy") + 2000
-    path.write_bytes(flipped(content, middle))
+    path.write_bytes(flipped(content, content.index(b"images.npy") + 2000))
     fails(DataError, "CRC", load, path)
     fails(DataError, "no such file", load, tmp_path / "none.npz")
     # A header that lies about its size.
@@ -102,10 +100,9 @@ def test_what_the_headers_say_is_looked_at_before_anything_is_unpacked(path, mon
                     np.lib.format.write_array_header_1_0(file, header)
                     file.write(b"" if values is many else values.tobytes())
         fails(DataError, told, load, path)
-    damaged = b"\x93NUMPY\x01\x00\x10\x00{'descr': '|u1, (\n"
     with zipfile.ZipFile(path, "w") as archive:
         for key in ("images", "masks"):
-            archive.writestr(f"{key}.npy", damaged)
+            archive.writestr(f"{key}.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': '|u1, (\n")
     fails(DataError, "array 'images' is damaged", load, path)
     path.unlink()
     os.mkfifo(path)

@@ -53,8 +53,7 @@ def judged(root, base, changes):
     found = []
     try:
         config = Config(**case["settings"])
-        source = scan_source(config)
-        report, tiles = check_source(source, config)
+        report, tiles = check_source(scan_source(config), config)
         found += [*report.text().splitlines(), f"{len(report.json())} {report.failed}"]
         found.append(f"tiles {[tile[:2] for tile in tiles]}")
         splits = open_source(config, say=lambda note: None)  # the report has the notes

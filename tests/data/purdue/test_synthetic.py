@@ -69,8 +69,7 @@ def test_the_rules_of_the_style(which, request):
     assert list(ds.label_map.items()) == list(PURDUE_SHAPES_LABELS.items())
     assert ds.image_size == (64, 64)
     # Exact black outside every silhouette.
-    outside = ~ds.masks.any(axis=-1)
-    assert not ds.images[outside].any()
+    assert not ds.images[~ds.masks.any(axis=-1)].any()
     # Every silhouette is inside its boxes, and every box touches it on all four sides.
     for i in range(0, len(ds), 100):
         covered = np.zeros(ds.masks.shape[1:], bool)
@@ -107,13 +106,12 @@ def lone_disks(ds):
 
 def test_real_disks_are_drawn_pixel_by_pixel(real):
     tiles, radii = draw_disks(np.random.default_rng(0), 500, 32)
-    ours = {}
+    ours, seen = {}, set()
     for tile, radius in zip(tiles, radii, strict=True):
         ys, xs = np.nonzero(tile)
         cut = tile[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
         if cut.shape == (2 * radius + 1,) * 2:
             ours[int(radius)] = cut
-    seen = set()
     counts = np.bincount(real.box_image, weights=real.box_class == DISK, minlength=len(real))
     for row in np.flatnonzero(real.box_class == DISK):
         x1, y1, x2, y2 = real.boxes[row].tolist()
@@ -134,8 +132,7 @@ def test_seeded_valid_and_a_prefix_of_longer(n, seed, size):
     np.testing.assert_array_equal(part.images, ds.images[:3])
     np.testing.assert_array_equal(part.boxes, ds[:3].boxes)
     counts = np.bincount(ds.box_image, minlength=n)
-    assert counts.min() >= 1
-    assert counts.max() <= 5
+    assert 1 <= counts.min() <= counts.max() <= 5
 
 
 def test_every_image_is_what_it_was():
