@@ -98,18 +98,11 @@ def test_the_pages_commands_run_in_order(run_all, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_the_first_run_goes_from_the_folder_to_masks(run_all, tmp_path):
-    (block,) = (text for text in re.findall(r"```sh\n.*?```", PAGE, re.S) if "segjax.show" in text)
-    run_all([COMMANDS[0], *pages.commands(block)])
-    assert (tmp_path / "runs" / "photos" / "results.json").exists()
-    assert len(list((tmp_path / "predicted").glob("*_mask.png"))) == 64
-
-
-@pytest.mark.slow
 def test_every_command_runs_in_order(run_all, tmp_path, capsys):
     run_all(sorted(COMMANDS, key=lambda line: "make_example_folder" not in line))
     runs = {path.parent.name for path in (tmp_path / "runs").glob("*/results.json")}
     assert runs == {"photos", "coins", "photos-128", "arrays"}
+    assert len(list((tmp_path / "predicted").glob("*_mask.png"))) == 64
     assert "64x64" in capsys.readouterr().out
 
 

@@ -1,12 +1,11 @@
 """The images a run is measured on: every kind of data the same, and what cannot be used a line."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from scripts.make_example_folder import Example, write_coco, write_flat
 from segjax.data import synthetic, write_gz
 from segjax.errors import SegjaxError
 from segjax.evaluate.labelled import open_labelled
@@ -23,12 +22,9 @@ def trained(unet_run):
     return load_trained(unet_run)
 
 
-def folder(root, labels=LABELS, classes=SCENES.class_names):
-    for name, arrays in {"images": SCENES.images, "masks": labels}.items():
-        (root / name).mkdir(parents=True)
-        for index, array in enumerate(arrays):
-            Image.fromarray(array).save(root / name / f"p{index}.png")
-    (root / "classes.txt").write_text("\n".join(classes))
+def example(labels=LABELS, classes=SCENES.class_names):
+    objects = labels.astype(np.int32)  # one of a class
+    return Example(classes, ("p0", "p1", "p2"), SCENES.images, labels, objects)
 
 
 def npz(path, **changes):
@@ -36,11 +32,11 @@ def npz(path, **changes):
     np.savez(path, **(content | changes))
 
 
-@pytest.mark.parametrize("kind", ["folder", "two.npz", "unnamed.npz", "coco.json"])
+@pytest.mark.parametrize("kind", ["folder", "two.npz", "unnamed.npz", "annotations.json"])
 def test_own_data_of_every_kind_is_shown_as_the_runs_training_did(kind, trained, tmp_path):
     path, classes = tmp_path / kind, SCENES.class_names[::-1]
     if kind == "folder":  # its classes in another order, and one that the run does not know
-        folder(path, (6 - LABELS) * (LABELS > 0), [*classes, "tree"])
+        write_flat(example((6 - LABELS) * (LABELS > 0), (*classes, "tree")), path)
     elif kind == "two.npz":  # twice the size: the masks come back to the run's
         twice = [array.repeat(2, 1).repeat(2, 2) for array in (SCENES.images, MASKS[..., ::-1])]
         npz(path, images=twice[0], masks=twice[1], class_names=classes)
@@ -48,19 +44,7 @@ def test_own_data_of_every_kind_is_shown_as_the_runs_training_did(kind, trained,
         np.savez(path, images=SCENES.images, masks=LABELS)
     else:
         pytest.importorskip("pycocotools")
-        from scripts.make_example_folder import run_lengths
-
-        folder(tmp_path)
-        size, names = {"height": 64, "width": 64}, enumerate(SCENES.class_names)
-        tables = {"images": [{"id": i, "file_name": f"p{i}.png", **size} for i in range(3)]}
-        tables["categories"] = [{"id": c, "name": name} for c, name in names]
-        tables["annotations"] = [
-            {"id": 5 * i + c, "image_id": i, "category_id": c, "iscrowd": 0}
-            | {"segmentation": {"size": [64, 64], "counts": run_lengths(MASKS[i, ..., c] > 0)}}
-            for i, c in np.ndindex(3, 5)
-            if MASKS[i, ..., c].any()
-        ]
-        path.write_text(json.dumps(tables))
+        write_coco(example(), tmp_path)
     told, config = [], trained.config.replace(images_dir="that of the run's own pictures")
     trained = dataclasses.replace(trained, config=config)
     dataset, same = open_labelled(str(path), trained, say=told.append)
@@ -93,13 +77,12 @@ def test_what_cannot_be_measured_is_one_line(trained, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     (tmp_path / "note.txt").write_text("no data")
     (tmp_path / "broken.json").write_text("{")
-    folder(tmp_path / "values", LABELS + 90)
-    folder(tmp_path / "others", classes=["cat", "dog", "disk", "oval", "star"])
-    folder(tmp_path / "unmasked")
-    for file in (tmp_path / "unmasked" / "masks").iterdir():
-        file.unlink()
-    folder(tmp_path / "broken")
-    (tmp_path / "broken" / "images" / "p1.png").write_bytes(b"\x89PNG")
+    write_flat(example(LABELS + 90), tmp_path / "values")
+    write_flat(example(classes=("cat", "dog", "disk", "oval", "star")), tmp_path / "others")
+    write_flat(example(), tmp_path / "unmasked")
+    (tmp_path / "unmasked" / "p1_mask.png").unlink()
+    write_flat(example(), tmp_path / "broken")
+    (tmp_path / "broken" / "p1.png").write_bytes(b"\x89PNG")
     npz("channels.npz", images=np.zeros((3, 64, 64, 4), np.uint8))
     npz("no_labels.npz", masks=MASKS * 0)
     npz("four.npz", masks=MASKS[..., :4], class_names=SCENES.class_names[:4])
@@ -120,7 +103,7 @@ def test_what_cannot_be_measured_is_one_line(trained, tmp_path, monkeypatch):
         ("values", "mask values out of range"),
         ("others", "no class 'rectangle'"),
         ("unmasked", "no mask for the image"),
-        ("broken", "cannot read the image: images/p1.png"),
+        ("broken", "cannot read the image: p1.png"),
         ("channels.npz", "images has shape [3, 64, 64, 4]"),
         ("no_labels.npz", "no mask has any foreground"),
         ("hidden.npz", "no mask has any foreground"),
@@ -136,7 +119,7 @@ def test_what_cannot_be_measured_is_one_line(trained, tmp_path, monkeypatch):
 
 
 def test_settings_of_other_pictures_and_splits_without_a_test_are_refused(trained, tmp_path):
-    folder(tmp_path / "split" / "train")
+    write_flat(example(), tmp_path / "split" / "train")
     for data, settings, said in (
         ("", {"ignore_value": 9}, "--ignore_value: is of other pictures"),
         (str(tmp_path / "split"), {}, "has no test images"),

@@ -76,15 +76,6 @@ def test_what_settings_cost_in_parameters():
     assert shapes(depth=4, skip_connections=True) == shapes(depth=4, skip_connections=False)
 
 
-@pytest.mark.parametrize("head", model.HEADS)
-def test_output_has_the_images_size(head):
-    net = MUnet(depth=2, head=head, num_classes=3)
-    start = functools.partial(net.init_with_output, train=False)
-    for size in ((8, 8), (64, 64), (24, 40)):
-        image = jax.ShapeDtypeStruct((2, *size, 3), jnp.uint8)
-        assert jax.eval_shape(start, jax.random.key(0), image)[0].shape == (2, *size, 3)
-
-
 def test_wrong_settings_are_named():
     for name, value, told in (
         ("depth", 1, "depth=1: mUnet's depth is 2 to 64"),

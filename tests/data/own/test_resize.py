@@ -7,15 +7,6 @@ from segjax.data.own.resize import FITS, choose_size, make_fit
 SIDES = st.integers(8, 70)
 
 
-def test_the_same_size_is_left_alone():
-    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
-    for mode in FITS:
-        how = make_fit((16, 24), (16, 24), mode)
-        np.testing.assert_array_equal(how.image(image), image)
-        np.testing.assert_array_equal(how.mask(image[..., 0]), image[..., 0])
-        assert not how.padding().any()
-
-
 def test_halving_averages_images_and_picks_mask_values():
     image = np.zeros((16, 16, 3), np.uint8)
     image[::2] = 200
