@@ -15,7 +15,9 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise _no_home(error, f"{path}: ") from None
+        name = "" if path == "~" else f"{path}: "
+        told = f"set HOME, or {CACHE_VARIABLE} and {DATAROOT_VARIABLE} to folders"
+        raise ConfigError(f"{name}{str(error).rstrip('.')}; {told}") from None
 
 
 def cache_folder() -> Path:
@@ -24,12 +26,12 @@ def cache_folder() -> Path:
         return expanded(chosen)
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
-        return Path(base or _home() / "AppData" / "Local") / "segjax" / "cache"
+        return Path(base or expanded("~") / "AppData" / "Local") / "segjax" / "cache"
     if sys.platform == "darwin":
-        return _home() / "Library" / "Caches" / "segjax"
+        return expanded("~") / "Library" / "Caches" / "segjax"
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG rules say that a relative path is to be ignored.
-    return (Path(base) if os.path.isabs(base) else _home() / ".cache") / "segjax"
+    return (Path(base) if os.path.isabs(base) else expanded("~") / ".cache") / "segjax"
 
 
 def data_folder() -> Path:
@@ -37,15 +39,3 @@ def data_folder() -> Path:
     if chosen := os.environ.get(DATAROOT_VARIABLE):
         return expanded(chosen)
     return cache_folder() / "data"
-
-
-def _home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError as error:
-        raise _no_home(error) from None
-
-
-def _no_home(error: RuntimeError, path: str = "") -> ConfigError:
-    told = f"set HOME, or {CACHE_VARIABLE} and {DATAROOT_VARIABLE} to folders"
-    return ConfigError(f"{path}{str(error).rstrip('.')}; {told}")

@@ -1,17 +1,19 @@
 """mUnet: the segmentation network of DLStudio 2.3.6, and its repaired output layer."""
 
-from typing import Any, Literal
+import math
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from segjax.dlstudio import layout
+from segjax.dlstudio.layout import Head
 from segjax.errors import ConfigError, check_choice
 from segjax.networks import layers
 from segjax.settings import SIZE_MULTIPLE
 
 Array = jax.Array
-Head = Literal["dlstudio", "dense"]
 
 HEADS = {"dlstudio": layers.DLStudioHead, "dense": layers.DenseHead}
 # The blocks that double the size have the head's flaw: a 1x1 kernel that writes one pixel in four.
@@ -178,17 +180,5 @@ def dlstudio_parameter_count(depth: int, num_classes: int = 5) -> int:
     convolution and batch norm that never run, and the 128-channel up blocks beyond the first
     quarter never run either.
     """
-    half = depth // 2
-
-    def conv(inputs: int, outputs: int, size: int = 3) -> int:
-        return inputs * outputs * size * size + outputs
-
-    def block(inputs: int, outputs: int) -> int:
-        return 2 * conv(inputs, outputs) + 2 * 2 * outputs
-
-    # Two rows of blocks for each width, and on each arm one more that resamples.
-    blocks = 2 * (half + 1) * (block(64, 64) + block(128, 128))
-    resampling = 2 * (conv(64, 64, 1) + conv(128, 128, 1))
-    crossing = block(64, 128) + block(128, 64)
-    norms = 2 * (2 * 64 + 2 * 128)
-    return conv(3, 64) + blocks + resampling + crossing + norms + conv(64, num_classes)
+    constructed = layout.tensors(layout.Kind(depth, num_classes=num_classes))
+    return sum(math.prod(one.shape) for one in constructed if one.part in ("weight", "bias"))

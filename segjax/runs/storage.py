@@ -181,7 +181,10 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
         if name in loaded:
             value = np.asarray(loaded[name])
         elif 0 in shape and not is_key:
-            value = _empty(shape, entry["dtype"])
+            try:
+                value = np.zeros(shape, np.dtype(entry["dtype"]))
+            except (TypeError, ValueError) as error:
+                raise DamageError(f"{MANIFEST} is damaged: {one_line(error)}") from None
         else:
             raise DamageError(f"array {name} is missing")
         same_dtype = str(value.dtype) == ("uint32" if is_key else entry["dtype"])
@@ -190,13 +193,6 @@ def read_arrays(folder: StepFolder, manifest: Mapping[str, Any]) -> dict[str, np
             raise DamageError(f"array {name} is not what was saved (SHA-256 differs)")
         values[name] = value
     return values
-
-
-def _empty(shape: list[int], dtype: str) -> np.ndarray:
-    try:
-        return np.zeros(shape, np.dtype(dtype))
-    except (TypeError, ValueError) as error:
-        raise DamageError(f"{MANIFEST} is damaged: {one_line(error)}") from None
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -13,7 +13,8 @@ from segjax.errors import ConfigError
 def test_folders_follow_each_system(monkeypatch, tmp_path):
     for name in ("SEGJAX_CACHE", "SEGJAX_DATAROOT", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
     for system, variable, value, expected in (
         ("linux", "", "", ".cache/segjax"),
         ("linux", "XDG_CACHE_HOME", "relative", ".cache/segjax"),
@@ -34,8 +35,9 @@ def test_folders_follow_each_system(monkeypatch, tmp_path):
 
 def test_a_home_that_is_not_there_is_told(monkeypatch):
     monkeypatch.delenv("SEGJAX_CACHE", raising=False)
-    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("no home directory.")))
     told = "home.*; set HOME, or SEGJAX_CACHE and SEGJAX_DATAROOT to folders$"
-    for look in (cache_folder, lambda: expanded("~nobody-of-this-name/data")):
+    for look in (lambda: expanded("~nobody-of-this-name/data"), cache_folder):
         with pytest.raises(ConfigError, match=told):
             look()
+        no_home = Mock(side_effect=RuntimeError("no home directory."))
+        monkeypatch.setattr(Path, "expanduser", no_home)
