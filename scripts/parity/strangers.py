@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from scripts.make_example_folder import Example, write_coco, write_indexed
 from segjax import show
 from segjax.config import flag_fields
 from segjax.data.check import __main__ as check
@@ -87,9 +87,9 @@ def damages() -> Iterator[Call]:
     uses: dict[str, tuple[tuple[str, ...], ...]] = {
         "data.npz": (("data.check", "data.npz"), ("evaluate", "run", "data.npz")),
         "images/a.png": (("predict", "run", "images"),),
-        "pictures/masks/0.png": (("data.check", "folder:pictures"),),
+        "pictures/masks/a.png": (("data.check", "folder:pictures"),),
         "pictures/classes.txt": (("data.check", "folder:pictures"),),
-        "coco.json": (("data.check", "coco:coco.json", "--images_dir=images"),),
+        "annotations.json": (("data.check", "coco:annotations.json", "--images_dir=images"),),
         "saved_model": (("interop.dlstudio", "import", "saved_model", "new"),),
         "scenes.gz": (("main", *SMALL, "--data=purdue", "--train_file=scenes.gz",
                        "--test_file=scenes.gz"), ("evaluate", "run", "scenes.gz"),
@@ -182,23 +182,12 @@ def make_place(folder: Path) -> None:
     from segjax.dlstudio.torchfile import write_torch_file
 
     rng = np.random.default_rng(0)
-    for name in ("images", "pictures/images", "pictures/masks"):
-        (folder / name).mkdir(parents=True)
     images = rng.integers(0, 256, (6, 16, 24, 3), np.uint8)
     masks = rng.integers(0, 3, (6, 16, 24), np.uint8)
+    example = Example(("cat", "dog"), tuple("abcdef"), images, masks, masks.astype(np.int32))
+    write_coco(example, folder)
+    write_indexed(example, folder / "pictures")
     np.savez(folder / "data.npz", images=images, masks=masks)
-    tables: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": []}
-    tables["categories"] = [{"id": 1, "name": "cat"}]
-    for index, (name, image, mask) in enumerate(zip("abcdef", images, masks, strict=True)):
-        Image.fromarray(image).save(folder / "images" / f"{name}.png")
-        Image.fromarray(image).save(folder / "pictures" / "images" / f"{index}.png")
-        Image.fromarray(mask).save(folder / "pictures" / "masks" / f"{index}.png")
-        size = {"height": 16, "width": 24, "file_name": f"{name}.png"}
-        tables["images"].append({"id": index, **size})
-        shape = {"segmentation": [[1, 1, 9, 1, 9, 9, 1, 9]], "bbox": [1, 1, 8, 8], "iscrowd": 0}
-        tables["annotations"].append({"id": index, "image_id": index, "category_id": 1, **shape})
-    (folder / "pictures" / "classes.txt").write_text("cat\ndog\n")
-    (folder / "coco.json").write_text(json.dumps(tables))
     write_gz(synthetic(8, seed=0), folder / "scenes.gz")
     write_torch_file(folder / "saved_model", {"conv_out.bias": np.zeros(5, np.float32)})
     done = outcome(Call("run", ("main", *SMALL, "--run_dir=run")), folder)
