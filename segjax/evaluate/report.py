@@ -17,7 +17,7 @@ from segjax.evaluate.measure import Measured
 from segjax.files import write_text
 from segjax.runs.folder import RESULTS_FILE, RunFolder, plain
 from segjax.training.evaluate import scores_of
-from segjax.training.results import score_table, test_table
+from segjax.training.results import outputs_figure, score_table, test_table
 
 FILES = (RESULTS_FILE, "classes.csv", "images.csv", "confusion.csv", "confusion.png", "worst.png")
 # Scores in the second table of a terminal, by their headings there; and those of each image.
@@ -107,19 +107,10 @@ def write(out: Path, results: Mapping[str, Any], measured: Measured, dataset: Da
     figure = plots.confusion_figure(measured.confusion, labels=labels, title=title)
     plots.save(figure, out / "confusion.png")
     few = dataset.subset([index for _, index, _ in measured.worst])
-    figure = plots.predictions_figure(
-        few.images,
-        few.masks,
-        np.stack([values for *_, values in measured.worst]),
-        class_names=few.class_names,
-        class_values=few.class_values,
-        boxes=[few.boxes_of(index) for index in range(len(few))],
-        ignore=few.ignore,
-        max_images=len(few),
-        max_classes=0,
-        names=[row["image"] for row in results["worst"]],
-        title=f"{dataset.name}: the worst of {len(dataset)} images",
-    )
+    values = np.stack([values for *_, values in measured.worst])
+    title = f"{dataset.name}: the worst of {len(dataset)} images"
+    how = {"names": [row["image"] for row in results["worst"]], "title": title}
+    figure = outputs_figure(few, values, max_images=len(few), max_classes=0, **how)
     plots.save(figure, out / "worst.png")
 
 

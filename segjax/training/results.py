@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from segjax import plots
+from segjax.data import Dataset
 from segjax.errors import TrainingError
 from segjax.networks.build import parameters_dlstudio_counts
 from segjax.networks.munet import count_parameters
@@ -142,18 +143,16 @@ def draw_figures(trainer: Trainer, variables: Any) -> None:
     # DLStudio's reading is of its head, its targets and its classes.
     faithful = config.head == "dlstudio" and program.objective.reads == "values"
     windows = faithful and windows_apply(program.objective.class_values)
-    figure = plots.predictions_figure(
-        few.images,
-        few.masks,
-        np.concatenate(values)[: len(few)],
-        class_names=few.class_names,
-        class_values=few.class_values,
-        boxes=[few.boxes_of(index) for index in range(len(few))],
-        ignore=few.ignore,
-        names=few.image_names,
-        decode="windows" if windows else "half",
-    )
+    how = {"names": few.image_names, "decode": "windows" if windows else "half"}
+    figure = outputs_figure(few, np.concatenate(values)[: len(few)], **how)
     plots.save(figure, folder.path / "predictions.png")
+
+
+def outputs_figure(few: Dataset, values: np.ndarray, **how: Any) -> Any:
+    """Draw outputs [N, H, W, C] on a data set's images, as `plots.predictions_figure`."""
+    how |= {"class_names": few.class_names, "class_values": few.class_values}
+    how |= {"boxes": [few.boxes_of(index) for index in range(len(few))], "ignore": few.ignore}
+    return plots.predictions_figure(few.images, few.masks, values, **how)
 
 
 def environment() -> dict[str, Any]:
