@@ -54,6 +54,9 @@ class Config:
         "Set the last N training images aside for validation after each epoch; 0, as in DLStudio: "
         "none, and no best checkpoint.", low=0, first=True, of_data=("purdue", "synthetic"))
     test_images: int = _data(0, "Test on the first N images only; 0: all.", low=0)
+    composed_scenes: int = _data(
+        0, "Train on N new scenes put together of the training images' objects; 0: on those.",
+        low=0, high=10**7, of_data=("purdue", "synthetic"))
     synthetic_train: int = _drawn(
         2000, "Training images to draw for --data=synthetic.", low=1, high=10**7)
     synthetic_test: int = _drawn(

@@ -11,17 +11,18 @@ if TYPE_CHECKING:
     from segjax.data.dataset import Dataset, epoch_order
     from segjax.data.loading import load
     from segjax.data.purdue.stream import Limits
-    from segjax.data.purdue.synthetic import recolour, synthetic, write_gz
+    from segjax.data.purdue.synthetic import composed, recolour, synthetic, write_gz
 
 __all__ = [
-    "PURDUE_SHAPES_LABELS", "Dataset", "Limits", "epoch_order", "load", "recolour", "synthetic",
-    "write_gz",
+    "PURDUE_SHAPES_LABELS", "Dataset", "Limits", "composed", "epoch_order", "load", "recolour",
+    "synthetic", "write_gz",
 ]  # fmt: skip
 
 _HOMES = {
     "PURDUE_SHAPES_LABELS": "segjax.classes",
     "Dataset": "segjax.data.dataset",
     "Limits": "segjax.data.purdue.stream",
+    "composed": "segjax.data.purdue.synthetic",
     "epoch_order": "segjax.data.dataset",
     "load": "segjax.data.loading",
     "recolour": "segjax.data.purdue.synthetic",

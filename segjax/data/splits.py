@@ -14,7 +14,7 @@ from segjax.data.fetch import FILES, fetch
 from segjax.data.loading import load
 from segjax.data.own import source as own
 from segjax.data.places import data_folder, expanded
-from segjax.data.purdue.synthetic import synthetic
+from segjax.data.purdue.synthetic import composed, synthetic
 from segjax.errors import ConfigError, Say
 
 PROGRESS = {"auto": None, "on": True, "off": False}
@@ -75,7 +75,10 @@ def load_splits(config: Config, *, say: Say = print) -> Splits:
             f"--data={data}: choose 'purdue', 'synthetic', 'folder:PATH', "
             f"'coco:ANNOTATIONS.json' or a file.npz{meant}"
         )
-    return Splits(train[: config.train_images or None], val, test[: config.test_images or None])
+    train = train[: config.train_images or None]
+    if data in NAMED_DATA and config.composed_scenes:
+        train = composed(train, config.composed_scenes)
+    return Splits(train, val, test[: config.test_images or None])
 
 
 def _load_purdue(config: Config, *, say: Say) -> tuple[Dataset, Dataset]:

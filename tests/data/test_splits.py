@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from segjax.config import Config
+from segjax.data import composed, write_gz
 from segjax.data import splits as splitting
-from segjax.data import write_gz
 from segjax.data.purdue.synthetic import synthetic
 from segjax.data.splits import FILES, load_splits
 from segjax.errors import ConfigError
@@ -49,6 +49,9 @@ def test_purdue_files_are_found_in_dataroot_or_fetched(small, tmp_path, monkeypa
     config = Config(data="purdue", dataroot=str(tmp_path), val_images=2, **files)
     splits = load_splits(config)
     assert (len(splits.train), len(splits.val), len(splits.test)) == (10, 2, 3)
+    made = load_splits(config.replace(composed_scenes=7, train_images=9))
+    np.testing.assert_array_equal(made.train.images, composed(small[:9], 7).images)
+    np.testing.assert_array_equal(made.val.images, splits.val.images)
     for name, told in (("none.gz", "no such file"), ("other.gz", "mine.gz has the classes")):
         fails(ConfigError, told, load_splits, config.replace(test_file=name))
     assert splitting.PROGRESS == {"auto": None, "on": True, "off": False}

@@ -59,8 +59,8 @@ def test_every_knob_has_its_words_and_the_table_of_augmentations_is_the_codes():
     knobs = (
         "optimizer learning_rate momentum weight_decay schedule warmup_steps clip_norm "
         "accumulate_steps ema_decay dtype val_images early_stop_epochs loss_class_weights augment "
-        "augment_interpolation augment_outside tensorboard seeds seeds_at_once synthetic_seed "
-        "devices multihost coordinator num_processes process_id profile cache_dir"
+        "augment_interpolation augment_outside composed_scenes tensorboard seeds seeds_at_once "
+        "synthetic_seed devices multihost coordinator num_processes process_id profile cache_dir"
     )
     assert not [knob for knob in knobs.split() if f"--{knob}" not in PAGE]
     rows = []

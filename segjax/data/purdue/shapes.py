@@ -12,6 +12,7 @@ TILE = 32
 CORNERS = ((0, 0), (2, 0), (0, 2), (2, 2), (1, 1))  # of the tiles, x and y in halves of a tile
 
 Rng = np.random.Generator
+Drawer = Callable[[Rng, int, int], np.ndarray]
 
 
 def _grid(side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +172,7 @@ def _turned(
 
 
 # Disks have a drawer of their own, which tells their radii, too.
-DRAWERS: dict[str, Callable[[Rng, int, int], np.ndarray]] = {
+DRAWERS: dict[str, Drawer] = {
     "rectangle": draw_rectangles,
     "triangle": draw_triangles,
     "oval": draw_ovals,

@@ -1,8 +1,10 @@
 """Generated data in the style of PurdueShapes5MultiObject, and the writer of its file format."""
 
+import dataclasses
 import gzip
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import numpy as np
 from segjax.classes import PURDUE_SHAPES_LABELS
 from segjax.data.dataset import Dataset, random_stream
 from segjax.data.purdue import shapes
+from segjax.data.purdue.objects import objects_of
 from segjax.data.purdue.shapes import Rng
 from segjax.errors import ConfigError, DataError
 from segjax.files import replacing
 
 _CHUNK = 256  # images that share a random stream: the first n images do not depend on N
 _MAX_OBJECTS = 5
+_FARTHEST = 4  # that a silhouette of other scenes moves inside its tile, in pixels
 
 
 def synthetic(
@@ -26,6 +30,7 @@ def synthetic(
     image_size: int = 64,
     disk_leak: bool = True,
     class_probs: Sequence[float] | None = None,
+    drawers: Mapping[str, shapes.Drawer] = shapes.DRAWERS,
 ) -> Dataset:
     """Generate images in the style of PurdueShapes5MultiObject.
 
@@ -42,6 +47,8 @@ def synthetic(
         network can tell disks without looking at their shape.
       class_probs: probability of each class of rectangle, triangle, disk, oval, star; uniform
         by default, as in the real files.
+      drawers: by class, what draws silhouettes, (rng, count, tile) -> bool [count, tile, tile].
+        A disk without one has `shapes.draw_disks`, which tells its radius.
 
     Returns:
       A ``Dataset`` with DLStudio's label map.
@@ -67,7 +74,7 @@ def synthetic(
     boxes: list[np.ndarray] = []
     for start in range(0, n, _CHUNK):
         rng, part = random_stream(seed, start // _CHUNK), slice(start, start + _CHUNK)
-        found = _draw_chunk(rng, images[part], masks[part], probs, disk_leak)
+        found = _draw_chunk(rng, images[part], masks[part], probs, disk_leak, drawers)
         found[:, 0] += start
         boxes.append(found)
     rows = np.concatenate(boxes)
@@ -85,7 +92,12 @@ def synthetic(
 
 
 def _draw_chunk(
-    rng: Rng, images: np.ndarray, masks: np.ndarray, probs: np.ndarray, disk_leak: bool
+    rng: Rng,
+    images: np.ndarray,
+    masks: np.ndarray,
+    probs: np.ndarray,
+    disk_leak: bool,
+    drawers: Mapping[str, shapes.Drawer],
 ) -> np.ndarray:
     """Draw into zeroed arrays; return int [M, 6]: image, class, x1, y1, x2, y2."""
     # Everything is drawn for a whole chunk and cut, so that a shorter data set is a prefix.
@@ -100,8 +112,8 @@ def _draw_chunk(
     tiles = np.zeros((len(image), tile, tile), bool)
     for channel, name in enumerate(PURDUE_SHAPES_LABELS):
         mine = np.flatnonzero(label == channel)
-        if name != "disk":
-            tiles[mine] = shapes.DRAWERS[name](rng, len(mine), tile)
+        if name in drawers:
+            tiles[mine] = drawers[name](rng, len(mine), tile)
             continue
         tiles[mine], radius = shapes.draw_disks(rng, len(mine), tile)
         if disk_leak:
@@ -129,6 +141,56 @@ def _random_colours(rng: Rng, count: int) -> np.ndarray:
     colour = rng.integers(0, 254, (count, 3), endpoint=True).astype(np.uint8)
     colour[:, 1] = np.maximum(colour[:, 1], 1)  # exact black is the background
     return colour
+
+
+def composed(data: Dataset, n: int, *, seed: int = 0) -> Dataset:
+    """Put new scenes together from the objects of PurdueShapes images.
+
+    Numbers, tiles, order and colours are drawn as `synthetic` draws them, silhouettes from those
+    that the masks tell whole. One that touches no border of its tile moves by up to four pixels.
+
+    Args:
+      data: images of 64x64 with DLStudio's five classes.
+      n: number of scenes.
+      seed: of the random stream; the first scenes of a longer data set are those of a shorter.
+
+    Returns:
+      The scenes; no colour tells a class.
+
+    Raises:
+      ConfigError: if the images are others, or lack whole objects of a class.
+    """
+    banks: list[list[np.ndarray]] = [[] for _ in PURDUE_SHAPES_LABELS]
+    fits = data.image_size == (2 * shapes.TILE,) * 2 and data.label_map == PURDUE_SHAPES_LABELS
+    for label, at, whole, _, _ in objects_of(data) if fits else ():
+        box = np.outer(whole.any(axis=1), whole.any(axis=0))
+        # Where two of a class overlap, their mask does not tell them apart.
+        if whole.any() and ((data.masks[(*at, label)] > 0) & box <= whole).all():
+            banks[label].append(whole)
+    if not all(banks):
+        raise ConfigError(
+            f"{data.name}: scenes are composed of images of 64x64 that show each of the classes "
+            + ", ".join(PURDUE_SHAPES_LABELS)
+        )
+    drawers = {c: partial(_pick, np.array(b)) for c, b in zip(data.label_map, banks, strict=True)}
+    scenes = synthetic(n, seed=seed, drawers=drawers)
+    return dataclasses.replace(
+        scenes, name=f"{n} scenes of {data.name}", source=data.source, check_values=False
+    )
+
+
+def _pick(bank: np.ndarray, rng: Rng, count: int, tile: int) -> np.ndarray:
+    """Return silhouettes of a bank, bool [count, tile, tile], moved where nothing is cut off."""
+    chosen = bank[rng.integers(len(bank), size=count)]
+    places = []
+    for axis in (1, 2):
+        seen = np.asarray(chosen.any(axis=3 - axis))
+        margins = seen.argmax(axis=1), seen[:, ::-1].argmax(axis=1)
+        low, high = (np.clip(margin - 1, 0, _FARTHEST) for margin in margins)
+        move = rng.integers(-low, high, endpoint=True) * (np.minimum(*margins) > 0)
+        places.append((np.arange(tile) - move[:, None]) % tile)
+    rows, columns = places
+    return chosen[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def recolour(images: np.ndarray, masks: np.ndarray, *, seed: int) -> np.ndarray:
