@@ -2,7 +2,7 @@
 
     python -m segjax.main --config=configs/best.py
 
-The speedrun's network with half as many channels again, 10 epochs, mirrored and turned images, and
+A small U-Net on patches of 2 x 2 pixels, 10 epochs, mirrored and turned images, and
 a moving average of the weights. ``python -m scripts.speedrun --recipe=best --seeds=1`` measures it
 and writes score and cost into docs/performance.md.
 """
