@@ -186,6 +186,10 @@ def make_place(folder: Path) -> None:
     masks = rng.integers(0, 3, (6, 16, 24), np.uint8)
     example = Example(("cat", "dog"), tuple("abcdef"), images, masks, masks.astype(np.int32))
     write_coco(example, folder)
+    tables = json.loads((folder / "annotations.json").read_text("utf-8"))
+    for annotation in tables["annotations"][::2]:  # the others are run lengths
+        annotation["segmentation"] = [[1, 1, 9, 1, 9, 9, 1, 9]]
+    (folder / "annotations.json").write_text(json.dumps(tables))
     write_indexed(example, folder / "pictures")
     np.savez(folder / "data.npz", images=images, masks=masks)
     write_gz(synthetic(8, seed=0), folder / "scenes.gz")

@@ -113,9 +113,11 @@ def run_safetensors(trained: Trained, path: Path, images: np.ndarray) -> Outputs
     """Run segjax's network with the weights in the file."""
     from safetensors.numpy import load_file
 
-    stored, structure = load_file(path), jax.tree.structure(dict(trained.variables))
-    leaves = [stored[name] for name in _flat(trained.variables)]
-    variables = jax.tree.unflatten(structure, leaves)
+    stored, names = load_file(path), list(_flat(trained.variables))
+    if sorted(stored) != sorted(names):
+        raise ConfigError(f"{path}: does not hold the tensors that were written")
+    structure = jax.tree.structure(dict(trained.variables))
+    variables = jax.tree.unflatten(structure, [stored[name] for name in names])
     return _run_own(trained, variables, images)
 
 
