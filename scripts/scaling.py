@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report, figure = json.loads(file.read_text("utf-8")), FIGURES / f"{file.stem}.png"
             draw(report, figure)
             lines += ["", section(report, file, figure)]
-        write_part(PAGE, "scaling", "scaling.py", "\n".join([*lines, ""]))
+        write_part(PAGE, "scaling", "scripts/scaling.py", "\n".join([*lines, ""]))
         return
     report = measure(chosen.depth, chosen.dtype)
     report["model"] = fit(report["points"]) | {"link_bytes_a_second": chosen.link * 1e9}
@@ -183,7 +183,6 @@ def draw(report: dict[str, Any], figure: Path) -> None:
     for axis, ticks in ((left, SHAPES[64]), (right, BEYOND)):
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
-    figure.parent.mkdir(parents=True, exist_ok=True)
     plot.savefig(figure, dpi=110, metadata={"Software": ""})
 
 

@@ -2,7 +2,6 @@
 
     python -m scripts.speedrun --seeds=1,2,3
     python -m scripts.speedrun --recipe=best --seeds=1
-    python -m scripts.speedrun --recipe=best
 
 Trains ``configs/RECIPE.py`` once per seed into RUNS/seed-N (a seed that is there already is not
 trained again), then gathers every seed in RUNS into docs/results/RECIPE.json and its table in
@@ -50,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     summary = summarise([RunFolder(folder) for folder in folders], goal=GOALS[recipe])
     file = ROOT / "docs" / "results" / f"{recipe}.json"
     write_text(file, json.dumps(summary, indent=2) + "\n")
-    page = ROOT / "docs" / "performance.md"
-    write_part(page, recipe, "speedrun.py", text_of(summary, recipe))
+    text = text_of(summary, recipe)
+    write_part(ROOT / "docs/performance.md", recipe, "scripts/speedrun.py", text)
 
 
 def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:

@@ -51,9 +51,8 @@ def measure_network(
     records = []
     with contextlib.ExitStack() as stack:
         sides = {name: stack.enter_context(Side()) for name in ("segjax", *others)}
-        modules: dict[str, Any] = {"segjax": ours, **dict.fromkeys(others, theirs)}
-        built = {"segjax": sides["segjax"].ask(ours.build, **settings)}
-        built |= {name: sides[name].ask(theirs.build, **settings, mode=name) for name in others}
+        modules: dict[str, Any] = {n: theirs if n in theirs.MODES else ours for n in sides}
+        built = {n: side.ask(modules[n].build, **settings, mode=n) for n, side in sides.items()}
         for kind in ("step", "forward"):
             answers: dict[str, list[Answer]] = {name: [] for name in sides}
             for count in (1, *[calls] * rounds):  # the first warms up
@@ -89,7 +88,8 @@ def main() -> None:
     add("--dtypes", nargs="*", default=["float32"], choices=["float32", "bfloat16"])
     add("--rounds", type=int, default=5, help="turns of each side")
     add("--compile", action="store_true", help="torch.compile as well as eager PyTorch")
-    add("--parts", nargs="*", default=["network", "load", "job"])
+    parts_help = "network, load and job; choices: what segjax's own for CPUs are worth"
+    add("--parts", nargs="*", default=["network", "load", "job"], help=parts_help)
     add("--job_depth", type=int, default=16)
     job_images = "images of the whole job: the test file's 1,000 or the training file's 10,000"
     add("--job_images", type=int, default=1000, choices=[1000, 10000], help=job_images)
@@ -104,7 +104,7 @@ def main() -> None:
     from segjax.data.fetch import fetch
 
     with_theirs = all(importlib.util.find_spec(name) for name in ("torch", "DLStudio"))
-    others = (("eager",) + (("compile",) if args.compile else ())) if with_theirs else ()
+    others = theirs.MODES[: 1 + args.compile] if with_theirs else ()
     report: dict[str, Any] = {"date": datetime.date.today().isoformat(), "busy_before": busy}
     with Side() as side:
         report["environment"] = side.ask(ours.about)
@@ -117,18 +117,19 @@ def main() -> None:
     report["forward_flops"] = {depth: found["forward_flops"] for depth, found in sizes.items()}
     files = fetch()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    if "network" in args.parts:
-        report["network"] = []
-        for dtype, depth, batch in itertools.product(args.dtypes, args.depths, args.batches):
-            print(f"depth {depth}, batch {batch}, {dtype}", flush=True)
-            rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
-            report["network"] += measure_network(depth, batch, dtype, rounds, others)
-            write_text(args.out, json.dumps(report, indent=1) + "\n")  # kept, whatever comes next
+    beside = {"network": others, "choices": ours.CHOICES}
+    parts = [part for part in beside if part in args.parts]
+    report |= {part: [] for part in parts}
+    shapes = itertools.product(parts, args.dtypes, args.depths, args.batches)
+    for part, dtype, depth, batch in shapes:
+        print(f"{part}: depth {depth}, batch {batch}, {dtype}", flush=True)
+        rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
+        report[part] += measure_network(depth, batch, dtype, rounds, beside[part])
+        write_text(args.out, json.dumps(report, indent=1) + "\n")  # kept, whatever comes next
     if "load" in args.parts:
         print("loading the training file", flush=True)
         about: dict[str, Any] = {"file": str(files.train)}
-        loads = {"first": (ours.load, {**about, "cached": False})}
-        loads["later"] = (ours.load, {**about, "cached": True})
+        loads = {n: (ours.load, {**about, "cached": n == "later"}) for n in ("first", "later")}
         pickle = {"pickle": (theirs.load, about)} if with_theirs else {}
         report["load"] = in_turns(2, loads, pickle)
     if "job" in args.parts:

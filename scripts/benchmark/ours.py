@@ -13,6 +13,7 @@ from scripts.benchmark import worker
 from scripts.benchmark.worker import Answer
 
 STARTED = time.perf_counter()
+CHOICES = ("Eigen", "kernel gradients", "folded sums", "kept memory")
 built: dict[str, Any] = {}
 
 
@@ -23,11 +24,32 @@ def about() -> Answer:
     return environment()
 
 
-def build(depth: int, batch: int, dtype: str, size: int = 64, devices: int = 1) -> Answer:
+def undo(choice: str) -> None:
+    """Put what JAX does by itself in the place of a choice that segjax made for CPUs."""
+    from segjax.networks import conv, norm
+    from segjax.training import backend
+
+    def sums(function: Any, *arrays: Any) -> list[Any]:
+        return [x.reshape(-1, x.shape[-1]).sum(0) for x in function(*arrays)]
+
+    undone: dict[str, tuple[Any, str, Any]] = {
+        "Eigen": (backend, "CPU_OPTIONS", {}),
+        "kernel gradients": (conv, "fastest_gradient", lambda x, g: conv.kernel_gradient),
+        "folded sums": (norm, "channel_sums", lambda: sums),
+        "kept memory": (backend, "prepare", lambda: None),
+    }
+    setattr(*undone[choice])
+
+
+def build(
+    depth: int, batch: int, dtype: str, size: int = 64, devices: int = 1, mode: str = ""
+) -> Answer:
     """Compile a training step and a forward pass; return the seconds of the first step.
 
-    ``size`` is the images' height and width; the step shares its batch among ``devices``.
+    ``size``: height and width; ``devices``: those that share a batch; ``mode``: a choice to undo.
     """
+    if mode in CHOICES:
+        undo(mode)
     import jax
     import jax.numpy as jnp
     import numpy as np

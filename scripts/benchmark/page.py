@@ -12,9 +12,15 @@ from typing import Any
 
 from scripts.docs.markdown import ROOT, filled, table, write_part
 
-KINDS = {"step": "training step", "forward": "forward"}
-# A training step computes gradients by inputs and by weights as well: three times the forward pass.
-PASSES = {"step": 3, "forward": 1}
+# What a pass is called, and how many forward passes it costs: a training step computes gradients by
+# inputs and by weights as well.
+PASSES = {"step": ("training step", 3), "forward": ("forward", 1)}
+SIDES = {
+    "first": "first load", "later": "later load", "pickle": "pickle, as DLStudio",
+    "cold": "segjax, nothing cached", "warm": "segjax, data and programs cached",
+    "dlstudio": "DLStudio",
+}  # fmt: skip
+THEIRS = ("pickle", "dlstudio")
 
 
 def quartiles(values: Sequence[float]) -> str:
@@ -38,19 +44,19 @@ def gigabytes(count: float | None) -> str:
     return f"{count / 1e9:.2f}" if count else "-"
 
 
-def network_table(report: dict[str, Any]) -> list[str]:
-    """Return the table of steps and forward passes."""
-    modes = [name for name in report["network"][0]["seconds"] if name != "segjax"]
+def network_table(report: dict[str, Any], part: str, versus: str) -> list[str]:
+    """Return the table of steps and forward passes beside others, of whom it says ``versus``."""
+    modes = [name for name in report[part][0]["seconds"] if name != "segjax"]
     head = ["pass", "depth", "batch", "dtype", "n", "images/s", "GFLOP/s", "of matrix product"]
-    head += [f"times PyTorch {mode}" for mode in modes]
-    head += ["first step, s", "memory, GB", *(f"PyTorch {mode}, GB" for mode in modes)]
+    head += [f"times {versus} {mode}" for mode in modes]
+    head += ["first step, s", "memory, GB", *(f"{versus} {mode}, GB" for mode in modes)]
     rows = []
-    for row in report["network"]:
-        ours = row["seconds"]["segjax"]
+    for row in report[part]:
+        ours, (name, passes) = row["seconds"]["segjax"], PASSES[row["kind"]]
         images = row["batch"] / statistics.median(ours)
-        flops = images * report["forward_flops"][str(row["depth"])] * PASSES[row["kind"]]
+        flops = images * report["forward_flops"][str(row["depth"])] * passes
         peaks = [row["device_bytes"][n] or row["peak_bytes"][n] for n in ("segjax", *modes)]
-        cells = [KINDS[row["kind"]], row["depth"], row["batch"], row["dtype"], len(ours)]
+        cells = [name, row["depth"], row["batch"], row["dtype"], len(ours)]
         cells += [f"{images:,.0f}" if images >= 100 else f"{images:.1f}", f"{flops / 1e9:,.0f}"]
         cells += [f"{flops / report['matmul'][row['dtype']]:.0%}"]
         cells += [quotients(row["seconds"][mode], ours) for mode in modes]
@@ -58,33 +64,20 @@ def network_table(report: dict[str, Any]) -> list[str]:
     return table(head, rows)
 
 
-def load_table(turns: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the table of reading the training file, of what each turn measured."""
-    names = {"first": "first load", "later": "later load", "pickle": "pickle, as DLStudio"}
+def turns_table(turns: Sequence[dict[str, Any]], what: str) -> list[str]:
+    """Return the table of what took turns; the last of them is DLStudio's way, if it is there."""
+    *_, last = turns[0]
     seconds = {name: [turn[name]["seconds"] for turn in turns] for name in turns[0]}
     peaks = {name: max(turn[name]["peak_bytes"] or 0 for turn in turns) for name in turns[0]}
     rows = []
-    for name in seconds:
-        against = ["", ""]
-        if name != "pickle" and "pickle" in seconds:
-            share = f"{peaks[name] / peaks['pickle']:.0%}" if peaks["pickle"] else "-"
-            against = [quotients(seconds[name], seconds["pickle"]), share]
-        spread = quartiles(seconds[name])
-        rows.append([names[name], len(turns), spread, gigabytes(peaks[name]), *against])
-    head = ["training file", "n", "s", "memory, GB", "seconds of pickle's", "memory of pickle's"]
-    return table(head, rows)
-
-
-def job_table(turns: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the table of the whole job, of what each turn measured."""
-    names = {"cold": "segjax, nothing cached", "warm": "segjax, data and programs cached"}
-    seconds = {name: [turn[name]["seconds"] for turn in turns] for name in turns[0]}
-    rows = []
     for name, taken in seconds.items():
-        compared = name != "dlstudio" and "dlstudio" in seconds
-        faster = quotients(seconds["dlstudio"], taken) if compared else ""
-        rows.append([names.get(name, "DLStudio"), len(turns), quartiles(taken), faster])
-    return table(["data file to end of epoch", "n", "s", "times as fast as DLStudio"], rows)
+        against = ["", ""]
+        if last in THEIRS and name != last:
+            share = f"{peaks[name] / peaks[last]:.0%}" if peaks[last] else "-"
+            against = [quotients(seconds[last], taken), share]
+        rows.append([SIDES[name], len(turns), quartiles(taken), gigabytes(peaks[name]), *against])
+    against = ["times as fast as DLStudio", "of its memory"]
+    return table([what, "n", "s", "memory, GB", *against], rows)
 
 
 def section(report: dict[str, Any], file: Path) -> list[str]:
@@ -97,17 +90,17 @@ def section(report: dict[str, Any], file: Path) -> list[str]:
         "product": ", ".join(f"{r / 1e9:,.0f} ({kind})" for kind, r in report["matmul"].items()),
     }
     lines = [filled(__file__, **about, **told, **report, file=file)]
-    if "network" in report:
-        lines += ["", *network_table(report)]
+    for part, versus in (("network", "PyTorch"), ("choices", "without")):
+        lines += ["", *network_table(report, part, versus)] if part in report else []
     if "load" in report:
-        lines += ["", *load_table(report["load"])]
+        lines += ["", *turns_table(report["load"], "training file")]
     if "job" in report:
         steps, images = report["job"][0]["cold"]["steps"], report.get("job_images", 1000)
         job = (
             f"Depth {report['job_depth']}, {steps:,} steps of 4 on the file of {images:,} images, "
             "from the start of the process: imports, reading, compiling, training, a checkpoint."
         )
-        lines += ["", job, "", *job_table(report["job"])]
+        lines += ["", job, "", *turns_table(report["job"], "data file to end of epoch")]
     return lines
 
 
@@ -120,7 +113,7 @@ def main(files: Sequence[str]) -> None:
         report = json.loads(Path(name).read_text(encoding="utf-8"))
         lines += ["", *section(report, Path(name))]
     page = ROOT / "docs" / "performance.md"
-    write_part(page, "benchmark", "benchmark/page.py", "\n".join([*lines, ""]))
+    write_part(page, "benchmark", "scripts/benchmark/page.py", "\n".join([*lines, ""]))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from scripts.benchmark import worker
 from scripts.benchmark.worker import Answer
 
 STARTED = time.perf_counter()
+MODES = ("eager", "compile")
 built: dict[str, Any] = {}
 
 

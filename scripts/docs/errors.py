@@ -178,7 +178,8 @@ def main(folders: Sequence[str]) -> None:
     found["reader"] = {str(count): read(drawn, count) for count in BANKS}
     text = json.dumps(found, default=lambda array: array.tolist())
     write_text(ROOT / "docs/results/errors.json", f"{text}\n")
-    write_part(ROOT / "docs/performance.md", "errors", "docs/errors.py", text_of(json.loads(text)))
+    page, script = ROOT / "docs/performance.md", "scripts/docs/errors.py"
+    write_part(page, "errors", script, text_of(json.loads(text)))
 
 
 if __name__ == "__main__":

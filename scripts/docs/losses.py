@@ -308,7 +308,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     page = ROOT / "docs" / "losses.md"
     for part in sys.argv[1:] or SECTIONS:
-        write_part(page, part, "docs/losses.py", "\n".join(SECTIONS[part]()))
+        write_part(page, part, "scripts/docs/losses.py", "\n".join(SECTIONS[part]()))
     if not sys.argv[1:]:
         for name in re.findall(r"^### .*: `(\w+)`$", page.read_text("utf-8"), re.MULTILINE):
             print("drew", draw(name), flush=True)

@@ -10,19 +10,14 @@ from segjax.runs.seeds import spread
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def replace_between(text: str, begin: str, end: str, block: str) -> str:
-    """Return ``text`` with ``block`` between the lines ``begin`` and ``end``, or exit."""
-    head, found, rest = text.partition(begin)
+def write_part(page: Path, part: str, script: str, text: str) -> None:
+    """Put ``text`` between the marks of a part of a page that ``script`` writes, or exit."""
+    begin, end = f"<!-- {part}: {script} -->", f"<!-- end of {part} -->"
+    head, found, rest = page.read_text(encoding="utf-8").partition(begin)
     _, closed, tail = rest.partition(end)
     if not (found and closed):
-        raise SystemExit(f"the page has no line {begin} with {end} after it")
-    return f"{head}{begin}\n{block}\n{end}{tail}"
-
-
-def write_part(page: Path, part: str, script: str, text: str) -> None:
-    """Put ``text`` between the marks of a part that ``script``, under scripts/, writes, or exit."""
-    begin, end = f"<!-- {part}: scripts/{script} -->", f"<!-- end of {part} -->"
-    write_text(page, replace_between(page.read_text(encoding="utf-8"), begin, end, text))
+        raise SystemExit(f"{page}: has no line {begin} with {end} after it")
+    write_text(page, f"{head}{begin}\n{text}\n{end}{tail}")
 
 
 def filled(script: str, **names: Any) -> str:

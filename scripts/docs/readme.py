@@ -23,7 +23,7 @@ def main() -> None:
     )
     report = Report(RESULTS / "full", {})
     text = text_of(report, quick, speedrun)
-    write_part(ROOT / "README.md", "numbers", "docs/readme.py", text)
+    write_part(ROOT / "README.md", "numbers", "scripts/docs/readme.py", text)
     title = "DLStudio's recipe at full size: the same test images under both kinds of layers"
     plots.save(shown(report, LAYERS, title=title), ROOT / "docs" / "figures" / "heads.png")
 

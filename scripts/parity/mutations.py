@@ -14,10 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts.docs.markdown import replace_between, table
+from scripts.docs.markdown import table, write_part
 from scripts.parity.scratch import copy_tree, run_tests
 
-BEGIN, END = "<!-- mutations: begin -->", "<!-- mutations: end -->"
 # Groups of tests, as pytest's arguments: depth 8 is the least at which every row of blocks has
 # members, and blocks run twice. Deviations: a file, and the text, found in it once, that becomes
 # another.
@@ -59,8 +58,7 @@ def main() -> None:
         for group, (ran, failed) in check("", tree, cache).items():
             if failed or not ran:
                 sys.exit(f"{group} must run and pass before anything is planted: {failed}")
-        names = [name for name in MUTATIONS if given.only in name]
-        results = {name: check(name, tree, cache) for name in names}
+        results = {name: check(name, tree, cache) for name in MUTATIONS if given.only in name}
     rows, missed = [], []
     for name, groups in results.items():
         cells = [f"{len(failed)} of {ran} fail" for ran, failed in groups.values()]
@@ -71,8 +69,7 @@ def main() -> None:
     text = "\n".join(table(["deviation", *GROUPS, "for instance"], rows))
     print(text)
     if given.report:
-        page = given.report.read_text(encoding="utf-8")
-        given.report.write_text(replace_between(page, BEGIN, END, text), encoding="utf-8")
+        write_part(given.report, "mutations", "scripts/parity/mutations.py", text)
     if missed:
         sys.exit(f"unnoticed: {missed}")
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scripts.docs.markdown import ROOT
 from scripts.make_example_folder import Example, write_coco, write_indexed
 from segjax import show
 from segjax.config import flag_fields
@@ -36,7 +37,6 @@ from segjax.export import __main__ as export
 from segjax.loss_table import LOSSES, PARAMETERS
 from segjax.predict import __main__ as predict
 
-ROOT = Path(__file__).parents[2]
 VALUES = ("-1", "0", "1e30", "nan", "inf", "abc", "", str(2**31), str(2**63))
 LIMIT_S = 60
 GOOD_CODES = (0, 1, 2)

@@ -5,9 +5,7 @@ from importlib.metadata import version
 
 import numpy as np
 
-from scripts.docs.markdown import replace_between, table
-
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+from scripts.docs.markdown import table, write_part
 
 
 def relative(found, expected):
@@ -52,4 +50,4 @@ class Measurements:
         machine = f"CPU ({platform.machine()}), Python {platform.python_version()}"
         lines = table(["quantity", "precision", "limit", *networks, "any network"], rows)
         text = "\n".join([*lines, "", f"{packages}; {machine}."])
-        path.write_text(replace_between(path.read_text(), BEGIN, END, text))
+        write_part(path, "measured", "tests/parity", text)

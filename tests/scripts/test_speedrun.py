@@ -79,7 +79,7 @@ def test_the_table_replaces_itself_and_nothing_else(tmp_path):
     page, part = tmp_path / "page.md", "<!-- best: scripts/x.py -->\nold\n<!-- end of best -->\n"
     page.write_text(text := f"# Page\n{part}between\n{part.replace('best', 'fast')}after\n")
     for new in ("first", "second"):
-        write_part(page, "best", "x.py", new)
+        write_part(page, "best", "scripts/x.py", new)
     assert page.read_text() == text.replace("old", "second", 1)
     with pytest.raises(SystemExit, match=r"no line <!-- best: scripts/y\.py"):
-        write_part(page, "best", "y.py", "third")
+        write_part(page, "best", "scripts/y.py", "third")
