@@ -15,9 +15,8 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        name = "" if path == "~" else f"{path}: "
         told = f"set HOME, or {CACHE_VARIABLE} and {DATAROOT_VARIABLE} to folders"
-        raise ConfigError(f"{name}{str(error).rstrip('.')}; {told}") from None
+        raise ConfigError(f"{path}: {str(error).rstrip('.')}; {told}") from None
 
 
 def cache_folder() -> Path:

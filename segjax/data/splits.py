@@ -31,18 +31,15 @@ class Splits:
     val: Dataset | None
     test: Dataset
 
-    def digest(self) -> bytes:
-        """Return a hash of all images and masks, 32 bytes; it is computed once."""
-        return self._digest
-
     @functools.cached_property
-    def _digest(self) -> bytes:
+    def digest(self) -> str:
+        """The SHA-256 of all images and masks in hexadecimal; it is computed once."""
         found = hashlib.sha256()
         for dataset in (self.train, self.val, self.test):
             for array in (dataset.images, dataset.masks) if dataset is not None else ():
                 found.update(str(array.shape).encode())
                 found.update(np.ascontiguousarray(array).data)
-        return found.digest()
+        return found.hexdigest()
 
 
 def load_splits(config: Config, *, say: Say = print) -> Splits:

@@ -46,7 +46,7 @@ def open_labelled(
         if data:
             say(f"{data}: the run was trained on it; measuring its own test images")
         splits = load_splits(config, say=say)
-        identify(trained.folder, config, data=splits.digest().hex())
+        identify(trained.folder, config, data=splits.digest)
         objective = make_program(config.replace(devices=0), splits).objective
         trained, dataset = dataclasses.replace(trained, objective=objective), splits.test
     elif data.lower().endswith(".gz"):

@@ -134,7 +134,7 @@ def load_data(config: Config, say: Say) -> Splits:
     told, failure = {}, None
     try:
         splits = load_splits(config, say=say)
-        told["digest"] = splits.digest().hex()
+        told["digest"] = splits.digest
     except SegjaxError as error:
         told["error"], failure = str(error), error
     heard = told_by_all(told)

@@ -90,7 +90,7 @@ class Trainer:
         return state
 
     def _open(self) -> None:
-        self.identity = open_run(self.folder, self.config, data=self.splits.digest().hex())
+        self.identity = open_run(self.folder, self.config, data=self.splits.digest)
 
     def _has_checkpoints(self) -> bool:
         """Tell whether there are any; CheckpointError if the log says that some are gone."""

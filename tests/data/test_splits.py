@@ -32,7 +32,7 @@ def test_synthetic_images_are_drawn_cut_and_shortened():
     np.testing.assert_array_equal(splits.train.images, whole.images[:6])
     np.testing.assert_array_equal(splits.val.images, whole.images[9:])
     np.testing.assert_array_equal(splits.test.images, synthetic(4, seed=5 + 1_000_003).images[:2])
-    assert dataclasses.replace(splits, val=None).digest() != splits.digest()
+    assert dataclasses.replace(splits, val=None).digest != splits.digest
     assert len(load_splits(Config(data="synthetic", **settings | {"val_images": 11})).train) == 1
     with pytest.raises(ConfigError, match="leaves none of the 12 images"):
         load_splits(Config(data="synthetic", **settings | {"val_images": 12}))
