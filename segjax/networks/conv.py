@@ -1,12 +1,12 @@
 """The 3x3 convolution of mUnet, in forms that XLA runs fast.
 
 XLA computes the gradient of a kernel as a convolution whose window is the whole image and whose
-channels are the batch: four, where the vector units take sixteen numbers at once. For small batches
-``width_gradient`` writes the same sums with the image's columns as the channels, and for images,
-whose channels are few, ``patch_gradient`` writes them as one product. Large batches and narrow
-dtypes keep the compiler's gradient. On a GPU small batches are products of patches throughout: one
-run's are a little faster than cuDNN's convolutions, and those of many runs stay products, where
-convolutions would become grouped ones.
+channels are the batch: four, where the vector units take sixteen numbers at once.
+``width_gradient`` writes the same sums with the image's columns as the channels, which also copies
+a third as much, and for images, whose channels are few, ``patch_gradient`` writes them as one
+product. Narrow dtypes keep the compiler's gradient. On a GPU small batches are products of patches
+throughout: one run's are a little faster than cuDNN's convolutions, and those of many runs stay
+products, where convolutions would become grouped ones.
 """
 
 import functools
@@ -108,7 +108,7 @@ def fastest_gradient(x: Array, g: Array) -> Callable[[Array, Array], Array]:
         return kernel_gradient
     if 9 * x.shape[-1] <= g.shape[-1]:
         return patch_gradient
-    return width_gradient if x.shape[0] <= x.shape[2] else kernel_gradient
+    return width_gradient
 
 
 def _forward(x: Array, kernel: Array, overwritten: int) -> tuple[Array, tuple[Array, Array]]:

@@ -11,9 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from segjax.config import Config
+from segjax.data.splits import load_splits
 from segjax.networks.conv import conv
 from segjax.training import backend
 from segjax.training.backend import jit
+from segjax.training.evaluate import make_predict
+from segjax.training.program import make_program
 from tests.small_net import SMALL
 
 
@@ -26,17 +30,35 @@ def test_jit_gives_the_same_numbers_with_its_compiler_options():
 
 
 def test_unknown_compiler_options_are_left_out(monkeypatch):
-    monkeypatch.setattr(backend, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
+    for options in ("CPU_OPTIONS", "NARROW_OPTIONS"):
+        monkeypatch.setattr(backend, options, {"xla_cpu_no_such_option": "1"})
     monkeypatch.setattr(backend, "compiler_options", backend.compiler_options.__wrapped__)
     assert backend.compiler_options() is None
     assert jit(jnp.sin)(jnp.zeros(())) == 0
+    monkeypatch.setattr(backend, "CPU_OPTIONS", known := {"xla_cpu_use_onednn": "False"})
+    assert backend.compiler_options(narrow=True) == known
+
+
+def test_a_network_in_bfloat16_has_options_of_its_own(monkeypatch):
+    asked = []
+    monkeypatch.setattr(backend, "compiler_options", lambda *, narrow: asked.append(narrow))
+    for dtype in ("float32", "bfloat16"):
+        config = Config(data="synthetic", synthetic_train=8, dtype=dtype, **SMALL)
+        program = make_program(config, load_splits(config))
+        make_predict(program.model, program.objective)
+    assert asked == [False] * 4 + [True] * 4  # a step, a chunk of them, a test batch, a prediction
 
 
 MEMORY = """
 import resource, sys
 from segjax.training import backend
 prepared = backend.prepare() if "prepared" in sys.argv else None
-import jax, jax.numpy as jnp
+import jax, jax.numpy as jnp, numpy as np
+
+# A block of more than 2 GiB, which no int can name, of which nothing is used.
+block = np.empty(9 << 28, np.uint8)
+heap = (line.split()[0].split("-") for line in open("/proc/self/maps") if "[heap]" in line)
+kept = any(int(start, 16) <= block.ctypes.data < int(end, 16) for start, end in heap)
 
 # The product between is 42 MiB: above the 32 MiB up to which glibc learns to keep blocks by itself,
 # below the 64 MiB that fit into the memory of a thread other than the first.
@@ -51,7 +73,7 @@ def faults():
 x = jnp.ones((3328, 8))
 compiled = jax.jit(work).lower(x).compile()
 # Any of several threads may do the work, each with memory of its own: the best of many turns.
-print(prepared, min(faults() for _ in range(20)))
+print(prepared and kept, min(faults() for _ in range(20)))
 """
 
 
