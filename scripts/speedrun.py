@@ -95,8 +95,9 @@ def summarise(folders: Sequence[RunFolder], *, goal: float) -> dict[str, Any]:
 
 def recoloured_iou(folder: RunFolder) -> list[float]:
     """Return the IoU of each class on the test scenes in new colours."""
-    splits = load_splits(folder.config(), say=lambda line: None)
-    [found] = leak(load_trained(folder.path), splits.test, ["recoloured"]).values()
+    config = folder.config().replace(composed_scenes=0)  # which the test does not need
+    test = load_splits(config, say=lambda line: None).test
+    [found] = leak(load_trained(folder.path), test, ["recoloured"]).values()
     return list(found["iou"])
 
 
