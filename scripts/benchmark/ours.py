@@ -70,7 +70,7 @@ def build(
     optimizer = optax.sgd(worker.LEARNING_RATE, momentum=worker.MOMENTUM)
     objective = make_objective("mse", class_values=(50, 100, 150, 200, 250))
     train_step = make_train_step(model, optimizer, objective)
-    steps = make_steps(train_step, scan=accelerated, devices=shared, dtype=dtype)
+    steps = make_steps(train_step, scan=accelerated, devices=shared)
     per_call = SCAN_STEPS if accelerated else 1
     random = np.random.default_rng(0)
     held = {"state": shared.place(init_state(model, optimizer, seed=0))}
@@ -80,7 +80,7 @@ def build(
         held["state"], losses = steps(held["state"], arrays, rows)
         jax.block_until_ready(losses)
 
-    apply = backend.jit(lambda state, x: model.apply(state.variables(), x, train=False), dtype)
+    apply = backend.jit(lambda state, x: model.apply(state.variables(), x, train=False))
 
     def forward() -> None:
         at = int(random.integers(0, len(images) - batch + 1))

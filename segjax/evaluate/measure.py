@@ -44,8 +44,7 @@ def measure(
       progress: whether to show a bar.
     """
     values_of = trained.objective.class_values
-    judge = make_judge(trained.model, trained.objective, stats=stats)
-    judge = backend.jit(judge, trained.model.dtype)
+    judge = backend.jit(make_judge(trained.model, trained.objective, stats=stats))
     variables = jax.device_put(dict(trained.variables))
     parts, lowest = [], list[tuple[float, int, np.ndarray]]()
     with tqdm(total=len(dataset), disable=not progress, unit="image", dynamic_ncols=True) as bar:

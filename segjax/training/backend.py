@@ -1,6 +1,5 @@
 """What segjax asks of the backend: compiler options, and memory that stays."""
 
-import contextlib
 import ctypes
 import functools
 from typing import Any
@@ -11,8 +10,6 @@ import jax.numpy as jnp
 # XLA:CPU sends convolutions and products to YNNPACK by default, which runs those with 64 channels
 # on one core; Eigen runs them on all. Reductions it does well.
 CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
-# In bfloat16 oneDNN's convolutions use AMX; in float32 they cost more than they save in a step.
-NARROW_OPTIONS = {**CPU_OPTIONS, "xla_cpu_experimental_onednn_custom_call": "True"}
 
 # glibc's mallopt: how many blocks may lie outside the heap, each mapped by itself, and from which
 # size on the heap's free end goes back to the system (-1: never).
@@ -36,22 +33,21 @@ def prepare() -> bool:
     return mallopt(M_MMAP_MAX, 0) == mallopt(M_TRIM_THRESHOLD, -1) == 1
 
 
-def jit(function: Any, dtype: Any = jnp.float32, **settings: Any) -> Any:
-    """Return ``jax.jit`` with the backend's compiler options for what computes in ``dtype``."""
-    options = compiler_options(narrow=jnp.dtype(dtype) == jnp.bfloat16)
-    return jax.jit(function, compiler_options=options, **settings)
+def jit(function: Any, **settings: Any) -> Any:
+    """Return ``jax.jit(function, **settings)`` with the compiler options of the default backend."""
+    return jax.jit(function, compiler_options=compiler_options(), **settings)
 
 
 @functools.cache
-def compiler_options(*, narrow: bool = False) -> dict[str, str] | None:
+def compiler_options() -> dict[str, str] | None:
     """Return the options for the default backend, or None; options it does not know are left out.
 
     Options come and go with XLA's releases, so a tiny program is compiled to see.
     """
     if jax.default_backend() != "cpu":
         return None
-    for options in (NARROW_OPTIONS, CPU_OPTIONS)[not narrow :]:
-        with contextlib.suppress(Exception):  # XLA's error types are not public
-            jax.jit(jnp.negative, compiler_options=options).lower(jnp.zeros(())).compile()
-            return options
-    return None
+    try:
+        jax.jit(jnp.negative, compiler_options=CPU_OPTIONS).lower(jnp.zeros(())).compile()
+    except Exception:  # XLA's error types are not public
+        return None
+    return CPU_OPTIONS

@@ -92,11 +92,10 @@ def make_evaluate(
     """
     eval_step = make_eval_step(model, objective, stats=stats)
 
-    def one_batch(variables: Any, arrays: Batch, indices: Array) -> tuple[Array, dict[str, Any]]:
+    @backend.jit
+    def on_rows(variables: Any, arrays: Batch, indices: Array) -> tuple[Array, dict[str, Any]]:
         batch = take_batch(arrays, devices.spread(indices))
         return devices.whole(eval_step(variables, devices.spread(batch)))
-
-    on_rows = backend.jit(one_batch, getattr(model, "dtype", jnp.float32))
 
     def evaluate(variables: Any, arrays: Batch) -> Evaluation:
         rows = np.arange(len(arrays["images"]), dtype=np.int32)
@@ -131,8 +130,9 @@ def make_predict(
 ) -> Callable[[Any, Array | np.ndarray], Array]:
     """Return the jitted (variables, images [B, H, W, 3]) -> values [B, H, W, C]."""
 
+    @backend.jit
     def predict(variables: Any, images: Array | np.ndarray) -> Array:
         outputs = apply_network(model, variables, jnp.asarray(images), stats=stats)
         return objective.values(outputs)
 
-    return cast(Callable[..., Array], backend.jit(predict, getattr(model, "dtype", jnp.float32)))
+    return predict

@@ -106,7 +106,7 @@ def make_program(config: Config, splits: Splits) -> Program:
     outside, interpolation = config.augment_outside, config.augment_interpolation
     augment = make_augment(config.augment, interpolation=interpolation, outside=outside)
     step = make_train_step(model, optimizer, objective, augment=augment, ema_decay=config.ema_decay)
-    steps = make_steps(step, scan=scans(), devices=devices, dtype=model.dtype)
+    steps = make_steps(step, scan=scans(), devices=devices)
     size = eval_batch_size(config)
     evaluate = make_evaluate(
         model, objective, stats=config.eval_stats, batch_size=size, devices=devices
@@ -175,7 +175,7 @@ def make_joint_steps(runs: Sequence[tuple[Program, Config]]) -> Steps:
     step = make_many_step(
         lead.model, optimizer_of, members, augment=lead.augment, ema_decay=config.ema_decay
     )
-    return make_steps(step, scan=scans(), devices=lead.devices, dtype=lead.model.dtype)
+    return make_steps(step, scan=scans(), devices=lead.devices)
 
 
 def scans() -> bool:

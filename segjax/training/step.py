@@ -127,7 +127,6 @@ def make_steps(
     *,
     scan: bool,
     devices: Devices = ONE_DEVICE,
-    dtype: Any = jnp.float32,
 ) -> Callable[[TrainState, Batch, Any], tuple[TrainState, list[Array]]]:
     """Return (state, arrays, indices [K, B]) -> (state after K steps, losses), jitted.
 
@@ -139,7 +138,7 @@ def make_steps(
     because convolution gradients inside a while loop take a slow path
     (https://github.com/jax-ml/jax/issues/12868). The numbers are the same. The losses come back as
     device arrays, [k] each, without waiting for them. With ``devices`` (default: one) state and
-    arrays have to lie on them, and each batch is shared out among them. ``dtype`` is the network's.
+    arrays have to lie on them, and each batch is shared out among them.
     """
 
     def one(state: TrainState, arrays: Batch, indices: Array) -> tuple[TrainState, Array]:
@@ -152,7 +151,8 @@ def make_steps(
     def many(state: TrainState, arrays: Batch, indices: Array) -> tuple[TrainState, Array]:
         return jax.lax.scan(lambda carry, rows: one(carry, arrays, rows), state, indices)
 
-    step_once, step_many = (backend.jit(of, dtype, donate_argnums=0) for of in (one, many))
+    step_once = backend.jit(one, donate_argnums=0)
+    step_many = backend.jit(many, donate_argnums=0)
 
     def steps(state: TrainState, arrays: Batch, indices: Any) -> tuple[TrainState, list[Array]]:
         losses = []

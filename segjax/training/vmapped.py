@@ -69,8 +69,7 @@ def train_many(
             f"indices {list(np.shape(indices))}: {len(members)} runs need [K, {len(members)}, B]"
         )
     step = make_many_step(model, optimizer_of, members, augment=augment, ema_decay=ema_decay)
-    scan = jax.default_backend() != "cpu" if scan is None else scan
-    steps = make_steps(step, scan=scan, dtype=model.dtype)
+    steps = make_steps(step, scan=jax.default_backend() != "cpu" if scan is None else scan)
     state, losses = steps(state, arrays, indices)
     return state, jnp.concatenate(losses)
 

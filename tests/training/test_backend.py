@@ -11,13 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from segjax.config import Config
-from segjax.data.splits import load_splits
 from segjax.networks.conv import conv
 from segjax.training import backend
 from segjax.training.backend import jit
-from segjax.training.evaluate import make_predict
-from segjax.training.program import make_program
 from tests.small_net import SMALL
 
 
@@ -30,23 +26,10 @@ def test_jit_gives_the_same_numbers_with_its_compiler_options():
 
 
 def test_unknown_compiler_options_are_left_out(monkeypatch):
-    for options in ("CPU_OPTIONS", "NARROW_OPTIONS"):
-        monkeypatch.setattr(backend, options, {"xla_cpu_no_such_option": "1"})
+    monkeypatch.setattr(backend, "CPU_OPTIONS", {"xla_cpu_no_such_option": "1"})
     monkeypatch.setattr(backend, "compiler_options", backend.compiler_options.__wrapped__)
     assert backend.compiler_options() is None
     assert jit(jnp.sin)(jnp.zeros(())) == 0
-    monkeypatch.setattr(backend, "CPU_OPTIONS", known := {"xla_cpu_use_onednn": "False"})
-    assert backend.compiler_options(narrow=True) == known
-
-
-def test_a_network_in_bfloat16_has_options_of_its_own(monkeypatch):
-    asked = []
-    monkeypatch.setattr(backend, "compiler_options", lambda *, narrow: asked.append(narrow))
-    for dtype in ("float32", "bfloat16"):
-        config = Config(data="synthetic", synthetic_train=8, dtype=dtype, **SMALL)
-        program = make_program(config, load_splits(config))
-        make_predict(program.model, program.objective)
-    assert asked == [False] * 4 + [True] * 4  # a step, a chunk of them, a test batch, a prediction
 
 
 MEMORY = """
