@@ -129,7 +129,8 @@ def main() -> None:
     if "load" in args.parts:
         print("loading the training file", flush=True)
         about: dict[str, Any] = {"file": str(files.train)}
-        loads = {n: (ours.load, {**about, "cached": n == "later"}) for n in ("first", "later")}
+        loads = {"first": (ours.load, {**about, "cached": False})}
+        loads["later"] = (ours.load, {**about, "cached": True})
         pickle = {"pickle": (theirs.load, about)} if with_theirs else {}
         report["load"] = in_turns(2, loads, pickle)
     if "job" in args.parts:

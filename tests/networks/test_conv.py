@@ -50,10 +50,11 @@ def test_overwritten_channels_are_computed_and_pass_no_gradient():
 
 def test_each_size_takes_its_own_gradient(monkeypatch):
     width_gradient, kernel_gradient, patch_gradient = FORMS
-    small = jnp.zeros((4, 16, 16, 8))
+    small, large = jnp.zeros((4, 16, 16, 8)), jnp.zeros((32, 16, 16, 8))
     images, g = jnp.zeros((32, 16, 16, 3)), jnp.zeros((4, 16, 16, 64))
     if jax.default_backend() == "cpu":
         assert fastest_gradient(small, g) is width_gradient
+        assert fastest_gradient(large, g) is width_gradient
         assert fastest_gradient(images, g) is patch_gradient
     assert fastest_gradient(small.astype(jnp.bfloat16), g) is kernel_gradient
     if jax.default_backend() == "cpu":
