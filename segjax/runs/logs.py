@@ -52,7 +52,11 @@ class TensorBoard:
         writer = check_tensorboard().SummaryWriter
         # A resumed run writes the steps after its checkpoint again; without a checkpoint, all.
         # The thread writes when it likes, whatever flush() says: a killed run loses this much.
-        self._writer = writer(str(folder), flush_secs=FLUSH_S, purge_step=step + 1)
+        # Files are named by the second: the number is for a session begun within that second.
+        number = f".{len(list(Path(folder).glob('*')))}"
+        self._writer = writer(
+            str(folder), flush_secs=FLUSH_S, purge_step=step + 1, filename_suffix=number
+        )
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Write the curves' values of one record at its step."""

@@ -23,12 +23,15 @@ def test_csv_has_a_row_a_record_and_the_same_columns_whatever_comes():
     assert (float(row["loss"]), [*row.items()][-1]) == (0.1 + 0.2, ("note", 'a,"b"'))
 
 
-def test_tensorboard_holds_the_curves_of_the_records(tmp_path):
+def test_tensorboard_holds_the_curves_of_the_records_of_sessions_within_a_second(
+    tmp_path, monkeypatch
+):
     pytest.importorskip("tensorboardX")
-    board = TensorBoard(tmp_path / "board")
-    board.add(TRAIN)
-    board.add(VALIDATION)
-    board.close()
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    for step, record in ((0, TRAIN), (5, VALIDATION)):
+        board = TensorBoard(tmp_path / "board", step=step)
+        board.add(record)
+        board.close()
     assert shown_scalars(tmp_path / "board") == [
         ("train/loss", 5, 0.25),
         ("validation/loss", 5, 0.5),
