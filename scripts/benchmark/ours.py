@@ -13,7 +13,7 @@ from scripts.benchmark import worker
 from scripts.benchmark.worker import Answer
 
 STARTED = time.perf_counter()
-CHOICES = ("Eigen", "kernel gradients", "folded sums", "kept memory")
+CHOICES = ("Eigen", "kernel gradients", "sums in stages", "kept memory")
 built: dict[str, Any] = {}
 
 
@@ -29,13 +29,13 @@ def undo(choice: str) -> None:
     from segjax.networks import conv, norm
     from segjax.training import backend
 
-    def sums(function: Any, *arrays: Any) -> list[Any]:
-        return [x.reshape(-1, x.shape[-1]).sum(0) for x in function(*arrays)]
+    def sums(*arrays: Any) -> list[Any]:
+        return [x.reshape(-1, x.shape[-1]).sum(0) for x in arrays]
 
     undone: dict[str, tuple[Any, str, Any]] = {
         "Eigen": (backend, "CPU_OPTIONS", {}),
         "kernel gradients": (conv, "fastest_gradient", lambda x, g: conv.kernel_gradient),
-        "folded sums": (norm, "channel_sums", lambda: sums),
+        "sums in stages": (norm, "staged_sums", sums),
         "kept memory": (backend, "prepare", lambda: None),
     }
     setattr(*undone[choice])
