@@ -36,7 +36,7 @@ def undo(choice: str) -> None:
         "Eigen": (backend, "CPU_OPTIONS", {}),
         "kernel gradients": (conv, "fastest_gradient", lambda x, g: conv.kernel_gradient),
         "sums in stages": (norm, "staged_sums", sums),
-        "kept memory": (backend, "prepare", lambda: None),
+        "kept memory": (backend, "keep_memory", lambda: None),
     }
     setattr(*undone[choice])
 
@@ -62,6 +62,7 @@ def build(
     from segjax.training.step import SCAN_STEPS, init_state, make_steps, make_train_step
 
     backend.prepare()  # before anything asks JAX for its devices
+    backend.keep_memory()
     accelerated = jax.default_backend() != "cpu"
     images, masks = worker.scenes(max(256 * 64**2 // size**2, batch), size)
     shared = choose_devices(devices, batch)

@@ -72,9 +72,6 @@ def study(given: argparse.Namespace) -> int:
     ask = {"only": given.only, "max_runs": given.max_runs, "vectorised": given.vectorised}
     if not given.no_train and not execute(plan, **ask, say=say):
         return 3
-    from segjax.training import backend
-
-    backend.prepare()
     page.document(plan, given.docs, say=say)
     return 0
 

@@ -16,16 +16,22 @@ CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDU
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
 
 
-def prepare() -> bool:
-    """Make XLA:CPU reuse its memory from step to step; call it before anything else uses JAX.
+def prepare() -> None:
+    """Make XLA:CPU start programs on the thread that calls them, as `keep_memory` needs it.
+
+    Call it before anything else uses JAX. Changes nothing on a GPU.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def keep_memory() -> bool:
+    """Make XLA:CPU reuse its memory from step to step; call it when the data is loaded.
 
     A training step's temporary memory is one block. By default the system maps it afresh for every
     step and fills it with zeros page by page, a tenth of a step's time. glibc keeps large blocks
-    only in the main thread's heap, so programs have to start on the thread that calls them.
-    Processes keep the memory of their largest step. Changes nothing on a GPU; returns False where
-    the C library has no such setting.
+    only in the main thread's heap, where arrays no longer grow in place. Processes keep the memory
+    of their largest step. Returns False where the C library has no such setting.
     """
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # not glibc

@@ -34,8 +34,8 @@ _MAX_EXPANSION = 16
 class _Images:
     """The arrays under construction, one row per record in the order they come."""
 
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
+    def __init__(self, stream: Stream, packed: Gunzip) -> None:
+        self.stream, self.packed = stream, packed
         # Two arrays: each grows in place.
         self.images, self.masks = (np.empty((0,) * 4, np.uint8) for _ in range(2))
         self.count = 0
@@ -56,15 +56,18 @@ class _Images:
             refuse_if(not 0 < classes <= _MAX_CLASSES, f"{where} has {classes} classes")
             self.images = np.empty((0, height, width, 3), np.uint8)
             self.masks = np.empty((0, height, width, classes), np.uint8)
-        shape, others = list(planes.shape), [self.masks.shape[axis] for axis in (3, 1, 2)]
-        refuse_if(shape != others, f"{where} has a mask of shape {shape}, others have {others}")
+        others = tuple(self.masks.shape[axis] for axis in (3, 1, 2))
+        if planes.shape != others:
+            told = f"{list(planes.shape)}, others have {list(others)}"
+            raise BadStreamError(f"{where} has a mask of shape {told}")
         colours = [self._channel(c, where) for c in channels]
+        room = _MAX_EXPANSION * (self.stream.offset + 65536) - len(self.box_row) * _BOX_BYTES
+        most = room // (planes.nbytes + 3 * planes[0].nbytes)
+        refuse_if(row >= most, "its images are far larger than the file says they can be")
         if row == len(self.images):
-            self._resize(max(_FIRST_ROWS, row + row // 8))
-        made = (row + 1) * (self.images[0].nbytes + self.masks[0].nbytes)
-        made += len(self.box_row) * _BOX_BYTES
-        large = made > _MAX_EXPANSION * (self.stream.offset + 65536)
-        refuse_if(large, "its images are far larger than the file says they can be")
+            # As many as there will be if all are like those until here, or a few more.
+            likely = int(1.02 * row * self.packed.size / max(1, self.packed.packed_bytes))
+            self._resize(min(most, max(_FIRST_ROWS, row + row // 8, likely)))
         for index, (node, values) in enumerate(zip(channels, colours, strict=True)):
             self.images[row, :, :, index] = values
             node.small, node.items, node.row, node.channel = None, [], row, index
@@ -211,7 +214,7 @@ def read_shapes_file(
             packed = Gunzip(file, max_unpacked_bytes=limits.unpacked_bytes)
             with contextlib.closing(read_ahead(packed, on_progress=on_progress)) as pieces:
                 stream = Stream(pieces, limits=limits)
-                images = _Images(stream)
+                images = _Images(stream, packed)
                 try:
                     result = RecordMachine(stream, on_record=images.add).run()
                 except BadStreamError as error:

@@ -20,11 +20,11 @@ _WINDOW = 1 << 15
 _BININT1, _APPENDS = b"K"[0], b"e"[0]
 _NEW_LIST = re.compile(rb"lp(\d{1,19})\n((?:I(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])\na){0,9})")
 # By value: an int spelled behind another, as the last of eight bytes; its digits above one; the
-# bits in front of that spelling. And what three digits are worth.
+# bits in front of that spelling. And what three digits in the bytes of a number are worth.
 _SPELLED = np.frombuffer(b"".join((b"\naI%d\na" % v).rjust(8, b"\0") for v in range(256)), "<i8")
 _LONGER = np.array([len(str(v)) - 1 for v in range(256)])
 _BEFORE = 16 - 8 * _LONGER
-_WORTH = np.array([100, 10, 1], np.uint8)
+_WORTH = 100 << 16 | 10 << 8 | 1
 
 
 class RecordMachine(Machine):
@@ -177,8 +177,9 @@ def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
     # Both begin with the end of the int in front, so nothing lies between two that pass.
     [other] = (newline[6:-1] > zero).nonzero()
     spelled = np.ndarray(len(data) - 7, "<i8", data, strides=(1,))[other]
-    digits = spelled.view(np.uint8).reshape(-1, 8)[:, 3:6] - np.uint8(48)
-    values = (digits * (digits < 10)) @ _WORTH
+    places = spelled >> 24
+    digits = places & 0x0F0F0F & (places >> 4 & 0x010101) * 15  # neither "I" nor "a" has that bit
+    values = digits * _WORTH >> 16 & 255
     good = (spelled ^ _SPELLED.take(values)) >> _BEFORE.take(values) == 0
     if np.count_nonzero(good) < len(good):
         bad = int(good.argmin())

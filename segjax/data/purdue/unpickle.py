@@ -90,18 +90,20 @@ class Machine:
 
     def pop(self) -> Any:
         """Take off the topmost value and return it."""
-        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise BadStreamError("the pickle takes more from its stack than it has put there")
+        self.top()
         return self.stack.pop()
 
-    def top(self) -> Any:
-        """Return the topmost value."""
-        self.stack.append(self.pop())
+    def top(self, count: int = 1) -> Any:
+        """Return the topmost value; BadStreamError if there are not ``count`` above the mark."""
+        if len(self.stack) - count < (self.marks[-1] if self.marks else 0):
+            raise BadStreamError("the pickle takes more from its stack than it has put there")
         return self.stack[-1]
 
     def pop_many(self, count: int) -> list[Any]:
         """Take off the topmost ``count`` values and return them, the topmost last."""
-        return [self.pop() for _ in range(count)][::-1]
+        self.top(count)
+        items, self.stack[-count:] = self.stack[-count:], []
+        return items
 
     def mark(self) -> None:
         """Remember how high the stack is."""
@@ -117,7 +119,8 @@ class Machine:
         return items
 
     def _put(self, index: int) -> None:
-        refuse_if(index < 0, "a memo index is negative")
+        if index < 0:
+            raise BadStreamError("a memo index is negative")
         self.memo[index] = self.top()
 
     def _get(self, index: int) -> None:

@@ -193,6 +193,7 @@ def run(data, on_record=None, **limits):
 
 
 NONE = re.compile(rb"(?!)")
+WHOLE = SimpleNamespace(size=1, packed_bytes=1)  # a file that is read to its end
 
 
 def outcomes(data, **limits):
@@ -201,7 +202,7 @@ def outcomes(data, **limits):
     with pytest.MonkeyPatch.context() as patch:
         for name, less in (("re", re), ("_NEW_LIST", NONE), ("text_run", lambda b, at: (b"", at))):
             patch.setattr(records, name, less)
-            images = _Images(pieces := stream.Stream([data], limits=Limits(**limits)))
+            images = _Images(pieces := stream.Stream([data], limits=Limits(**limits)), WHOLE)
             try:
                 result = RecordMachine(pieces, on_record=images.add).run()
             except stream.BadStreamError as error:
@@ -227,6 +228,15 @@ def test_pickles_are_read_as_python_does_and_hostile_ones_refused_in_one_line(wr
     fails(DataError, "instructions|nest", read, write_pickle(nested))
 
 
+def test_arrays_grow_to_what_is_likely_and_allowed(monkeypatch):
+    data, sizes, resize = pickle.dumps(whole((5, 3, 3), count=300), 2), [], _Images._resize
+    monkeypatch.setattr(_Images, "_resize", lambda im, n: resize(im, sizes.append(n) or n))
+    for size, offset in ((4, 1 << 20), (1 << 40, 128)):  # of a file, one byte of which is read
+        packed = SimpleNamespace(size=size, packed_bytes=1)
+        run(data, _Images(SimpleNamespace(offset=offset), packed).add)
+    assert sizes == [64, 261, 1064, 64, 16 * (128 + 65536) // 72]
+
+
 def test_what_may_be_held_and_how_many_instructions_have_two_sides(monkeypatch):
     held, image = pickle.dumps(whole((1, 32, 32), count=2), 2), pickle.dumps(whole((1, 5, 10)), 2)
     for data, limit, least, told in (
@@ -241,7 +251,8 @@ def test_what_may_be_held_and_how_many_instructions_have_two_sides(monkeypatch):
         (pickle.dumps(whole((5, 1, 1), boxes={0: [BOX]}, count=3), 2), "read", 4, "far larger"),
     ):
         for most in (least, least - 1):
-            images = _Images(SimpleNamespace(offset=most - 65536 if limit == "read" else 1 << 20))
+            at = SimpleNamespace(offset=most - 65536 if limit == "read" else 1 << 20)
+            images = _Images(at, WHOLE)
             limits = {} if limit == "read" else {limit: most}
             if most == least:
                 run(data, images.add, **limits)
