@@ -91,11 +91,11 @@ def load(
 
 
 def _read(path: Path, progress: bool | None, limits: Limits | None) -> tuple[Dataset, str]:
-    from tqdm import tqdm  # only a first load needs it
+    if not (sys.stderr.isatty() if progress is None else progress):
+        return read_shapes_file(path, limits=limits)
+    from tqdm import tqdm  # only a bar needs it
 
-    shown = sys.stderr.isatty() if progress is None else progress
-    name = f"reading {path.name}"
-    with tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=not shown) as bar:
+    with tqdm(desc=f"reading {path.name}", unit="B", unit_scale=True, leave=False) as bar:
 
         def on_progress(done: int, total: int) -> None:
             bar.total = total

@@ -131,6 +131,6 @@ def test_progress_and_notices_are_on_stderr(source, small, tmp_path, capfd, monk
     monkeypatch.setattr("tqdm.tqdm", tqdm := mock.MagicMock())
     bar = tqdm.return_value.__enter__.return_value
     bar.n = 5
-    load(source, cache=False)
+    load(source, cache=False, progress=True)
     assert bar.update.call_args.args == (source.stat().st_size - 5,)
     assert tqdm.call_args.kwargs.items() >= {"unit_scale": True, "leave": False}.items()
