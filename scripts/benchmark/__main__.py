@@ -57,8 +57,7 @@ def measure_network(
             answers: dict[str, list[Answer]] = {name: [] for name in sides}
             for count in (1, *[calls] * rounds):  # the first warms up
                 for name, side in sides.items():
-                    answer = side.ask(modules[name].measure, kind=kind, count=count)
-                    answers[name].append(answer)
+                    answers[name].append(side.ask(modules[name].measure, kind=kind, count=count))
             record = {"kind": kind, **settings}
             record["seconds"] = {n: [min(a["seconds"]) for a in v[1:]] for n, v in answers.items()}
             record["first_step"] = {name: answer["first_step"] for name, answer in built.items()}
@@ -133,6 +132,7 @@ def main() -> None:
         loads["later"] = (ours.load, {**about, "cached": True})
         pickle = {"pickle": (theirs.load, about)} if with_theirs else {}
         report["load"] = in_turns(2, loads, pickle)
+        write_text(args.out, json.dumps(report, indent=1) + "\n")
     if "job" in args.parts:
         print(f"data file to the end of an epoch of {args.job_images:,} images", flush=True)
         report |= {"job_depth": args.job_depth, "job_images": args.job_images}

@@ -86,6 +86,7 @@ def section(report: dict[str, Any], file: Path) -> list[str]:
     versions = about["versions"].items()
     told = {
         "packages": ", ".join(f"{name} {text}" for name, text in versions if text[0].isdigit()),
+        "flags": f", XLA_FLAGS={flags}" if (flags := about.get("xla_flags")) else "",
         "busy": "" if busy is None else f"; others used {busy:.0%} of it before",
         "product": ", ".join(f"{r / 1e9:,.0f} ({kind})" for kind, r in report["matmul"].items()),
     }

@@ -112,8 +112,9 @@ def whole_job(train_file: str, depth: int, batch: int) -> Answer:
         studio = SimpleNamespace(**where, **size, **rates, device=device)
         segmenter = segmentation(studio, 5)
         data = segmentation.PurdueShapes5MultiObjectDataset(studio, segmenter, "train", path.name)
+        fork = "fork" if os.name == "posix" else None  # as in any script; this process was spawned
         segmenter.train_dataloader = torch.utils.data.DataLoader(
-            data, batch_size=batch, shuffle=True, num_workers=4
+            data, batch_size=batch, shuffle=True, num_workers=4, multiprocessing_context=fork
         )
         net = segmentation.mUnet(skip_connections=True, depth=depth)
         segmenter.run_code_for_training_for_semantic_segmentation(net)

@@ -168,6 +168,7 @@ def environment() -> dict[str, Any]:
         "processes": jax.process_count(),
         "cpu_cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "versions": versions,
         "commit": commit(),
     }
