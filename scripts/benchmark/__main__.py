@@ -131,7 +131,7 @@ def main() -> None:
         loads = {"first": (ours.load, {**about, "cached": False})}
         loads["later"] = (ours.load, {**about, "cached": True})
         pickle = {"pickle": (theirs.load, about)} if with_theirs else {}
-        report["load"] = in_turns(2, loads, pickle)
+        report["load"] = in_turns(args.rounds, loads, pickle)
         write_text(args.out, json.dumps(report, indent=1) + "\n")
     if "job" in args.parts:
         print(f"data file to the end of an epoch of {args.job_images:,} images", flush=True)

@@ -21,6 +21,7 @@ SIDES = {
     "dlstudio": "DLStudio",
 }  # fmt: skip
 THEIRS = ("pickle", "dlstudio")
+PARTS = {"network": "steps", "load": "loading", "job": "the whole job", "choices": "choices undone"}
 
 
 def quartiles(values: Sequence[float]) -> str:
@@ -80,12 +81,14 @@ def turns_table(turns: Sequence[dict[str, Any]], what: str) -> list[str]:
     return table([what, "n", "s", "memory, GB", *against], rows)
 
 
-def section(report: dict[str, Any], file: Path) -> list[str]:
-    """Return what is told about one machine."""
+def section(file: Path) -> list[str]:
+    """Return what is told of one machine."""
+    report = json.loads(file.read_text(encoding="utf-8"))
     about, busy = report["environment"], report["busy_before"]
     versions = about["versions"].items()
     told = {
         "packages": ", ".join(f"{name} {text}" for name, text in versions if text[0].isdigit()),
+        "parts": ", ".join(words for part, words in PARTS.items() if part in report),
         "flags": f", XLA_FLAGS={flags}" if (flags := about.get("xla_flags")) else "",
         "busy": "" if busy is None else f"; others used {busy:.0%} of it before",
         "product": ", ".join(f"{r / 1e9:,.0f} ({kind})" for kind, r in report["matmul"].items()),
@@ -109,10 +112,7 @@ def main(files: Sequence[str]) -> None:
     """Replace what is between the marks."""
     if not files:
         raise SystemExit(__doc__)
-    lines: list[str] = []
-    for name in files:
-        report = json.loads(Path(name).read_text(encoding="utf-8"))
-        lines += ["", *section(report, Path(name))]
+    lines = [line for name in files for line in ("", *section(Path(name)))]
     page = ROOT / "docs" / "performance.md"
     write_part(page, "benchmark", "scripts/benchmark/page.py", "\n".join([*lines, ""]))
 
