@@ -162,7 +162,7 @@ def main() -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/study"), help="folder of the runs")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where its record goes")
     given = parser.parse_args()
-    backend.prepare()
+    backend.keep_memory()
     folder = given.runs / "full" / "pytorch"
     folder.mkdir(parents=True, exist_ok=True)
     training = Training(folder, dlstudio_recipe(SCALES["full"]))

@@ -37,14 +37,12 @@ def wide_dtype(dtype: Any) -> np.dtype:
     return np.promote_types(dtype, np.float32)
 
 
-def sums(*arrays: Array) -> list[Array]:
-    """Sum each array [B, ..., W, C] over all axes but the last.
+def staged_sums(*arrays: Array) -> list[Array]:
+    """Sum each array [B, ..., W, C] over all axes but the last: along W first, then the rest.
 
-    On a GPU along W first, then the rest: as one sum XLA gives it to a few blocks of threads. The
-    barrier keeps the two apart.
+    As one sum XLA:GPU gives it to a few blocks of threads, and float32 rounds more. The barrier
+    keeps the two apart.
     """
-    if jax.default_backend() == "cpu":
-        return [x.reshape(-1, x.shape[-1]).sum(0) for x in arrays]
     rows = [x.reshape(-1, *x.shape[-2:]).sum(1) for x in arrays]
     return [lax.optimization_barrier(row).sum(0) for row in rows]
 
@@ -58,10 +56,10 @@ def moments(x: Array) -> tuple[Array, Array]:
     """
     batch, channels, count = x.shape[0], x.shape[-1], x.size // x.shape[-1]
     parts = math.gcd(count // batch, 8)  # of each image: a batch spread over devices stays there
-    [total] = sums(x.reshape(batch, parts, -1, channels)[:, 0])
+    [total] = staged_sums(x.reshape(batch, parts, -1, channels)[:, 0])
     centre = total / (count // parts)
     distance = x - per_channel(centre, x)
-    shift, square = (total / count for total in sums(distance, jnp.square(distance)))
+    shift, square = (total / count for total in staged_sums(distance, jnp.square(distance)))
     return centre + shift, jnp.maximum(square - jnp.square(shift), 0)
 
 
@@ -85,7 +83,7 @@ def _backward(saved: Saved, cotangents: tuple[Array, ...]) -> tuple[Array, Array
     by_y, _, _ = cotangents
     count = x.size // x.shape[-1]
     centred = x.astype(by_y.dtype) - per_channel(mean, x)
-    by_bias, by_scale = sums(by_y, by_y * centred)
+    by_bias, by_scale = staged_sums(by_y, by_y * centred)
     by_scale = by_scale * inverse
     by_x = by_y - per_channel(by_bias / count, x)
     by_x = by_x - centred * per_channel(by_scale * inverse / count, x)

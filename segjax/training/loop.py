@@ -11,6 +11,7 @@ import numpy as np
 
 from segjax.errors import Say, TrainingError
 from segjax.runs.stopping import caught_signals
+from segjax.training import backend
 from segjax.training.processes import agreed_signal
 from segjax.training.profile import StepTrace
 from segjax.training.program import make_joint_steps
@@ -32,6 +33,7 @@ def train(
     own by default. Returns the trained states, or None if a signal stopped the runs early, saved.
     A TrainingError of one run by itself is raised; of several, it ends its run alone.
     """
+    backend.keep_memory()  # the data is loaded by now
     lead = trainers[0]
     lead.announce(states[0], runs_at_once=len(trainers))
     group = Group(trainers, states)

@@ -13,7 +13,6 @@ from segjax.data.splits import Splits
 from segjax.errors import ConfigError
 from segjax.loss_table import Value, spec
 from segjax.networks.build import Network, make_network
-from segjax.training import backend
 from segjax.training.augment import Augment, Batch, make_augment
 from segjax.training.class_weights import resolve_class_weights
 from segjax.training.devices import Devices, choose_devices
@@ -92,7 +91,6 @@ def make_program(config: Config, splits: Splits) -> Program:
 
     Raises ConfigError if the data has not one batch or the devices cannot share it.
     """
-    backend.keep_memory()
     devices = choose_devices(config.devices, config.batch_size)
     train, reads = splits.train, spec(config.loss).reads
     loss_params = resolve_class_weights(

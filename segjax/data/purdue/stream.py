@@ -194,10 +194,6 @@ class Stream:
 
     def short_line(self) -> bytes:
         """Return a line that holds a number or a name."""
-        start, end = self.pos, self.buf.find(b"\n", self.pos, self.pos + 101)
-        if end >= 0:
-            self.pos = end + 1
-            return self.buf[start:end]
         line = self.line()
         refuse_if(len(line) > 100, "a number or name is longer than 100 bytes")
         return line
