@@ -17,7 +17,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ def busy_share() -> float | None:
 
 
 def measure_network(
-    depth: int, batch: int, dtype: str, rounds: int, others: tuple[str, ...]
-) -> list[dict[str, Any]]:
+    depth: int, batch: int, dtype: str, rounds: int, others: Sequence[str]
+) -> list[Answer]:
     """Return one record a kind of pass: seconds of every side, turn by turn."""
     calls = 2 if batch <= 32 else 1
     settings = {"depth": depth, "batch": batch, "dtype": dtype}
@@ -107,42 +107,45 @@ def main() -> None:
     report: dict[str, Any] = {"date": datetime.date.today().isoformat(), "busy_before": busy}
     with Side() as side:
         report["environment"] = side.ask(ours.about)
-        if with_theirs:
+        if others:
             report["environment"]["versions"] |= {p: version(p) for p in ("torch", "DLStudio")}
         size = 2048 if report["environment"]["platform"] == "cpu" else 8192
         products = {d: side.ask(ours.matmul, size=size, dtype=d, count=5) for d in args.dtypes}
         sizes = {str(depth): side.ask(ours.size_of, depth=depth) for depth in args.depths}
     report["matmul"] = {dtype: found["flops_a_second"] for dtype, found in products.items()}
     report["forward_flops"] = {depth: found["forward_flops"] for depth, found in sizes.items()}
-    files = fetch()
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    for found in measured(args, fetch(), others):
+        report |= found
+        write_text(args.out, json.dumps(report, indent=1) + "\n")  # kept, whatever comes next
+    print(f"wrote {args.out}")
+
+
+def measured(args: argparse.Namespace, files: Any, others: Sequence[str]) -> Iterator[Answer]:
+    """Yield what the report gains, measurement by measurement; ``others``: PyTorch's modes."""
     beside = {"network": others, "choices": ours.CHOICES}
-    parts = [part for part in beside if part in args.parts]
-    report |= {part: [] for part in parts}
-    shapes = itertools.product(parts, args.dtypes, args.depths, args.batches)
+    found: Answer = {part: [] for part in beside if part in args.parts}
+    shapes = itertools.product(found, args.dtypes, args.depths, args.batches)
     for part, dtype, depth, batch in shapes:
         print(f"{part}: depth {depth}, batch {batch}, {dtype}", flush=True)
         rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
-        report[part] += measure_network(depth, batch, dtype, rounds, beside[part])
-        write_text(args.out, json.dumps(report, indent=1) + "\n")  # kept, whatever comes next
+        found[part] += measure_network(depth, batch, dtype, rounds, beside[part])
+        yield found
     if "load" in args.parts:
         print("loading the training file", flush=True)
         about: dict[str, Any] = {"file": str(files.train)}
         loads = {"first": (ours.load, {**about, "cached": False})}
         loads["later"] = (ours.load, {**about, "cached": True})
-        pickle = {"pickle": (theirs.load, about)} if with_theirs else {}
-        report["load"] = in_turns(args.rounds, loads, pickle)
-        write_text(args.out, json.dumps(report, indent=1) + "\n")
+        pickle = {"pickle": (theirs.load, about)} if others else {}
+        yield {"load": in_turns(args.rounds, loads, pickle)}
     if "job" in args.parts:
         print(f"data file to the end of an epoch of {args.job_images:,} images", flush=True)
-        report |= {"job_depth": args.job_depth, "job_images": args.job_images}
         file = files.train if args.job_images == 10000 else files.test
         about = {"train_file": str(file), "depth": args.job_depth, "batch": 4}
         job = (ours.whole_job, {**about, "test_file": str(files.test_20)})
-        dlstudio = {"dlstudio": (theirs.whole_job, about)} if with_theirs else {}
-        report["job"] = in_turns(args.job_rounds, {"cold": job, "warm": job}, dlstudio)
-    write_text(args.out, json.dumps(report, indent=1) + "\n")
-    print(f"wrote {args.out}")
+        dlstudio = {"dlstudio": (theirs.whole_job, about)} if others else {}
+        jobs = in_turns(args.job_rounds, {"cold": job, "warm": job}, dlstudio)
+        yield {"job_depth": args.job_depth, "job_images": args.job_images, "job": jobs}
 
 
 if __name__ == "__main__":

@@ -120,11 +120,9 @@ def loss_floor(config: Config, masks: np.ndarray) -> float | None:
         masks = (masks > 0).astype(np.uint8)
     mse, dice = weights[config.loss]
     size = config.batch_size if dice else len(masks)
-    starts = range(0, len(masks) - size + 1, size)
-    batches = (masks[start : start + size] for start in starts)
-    return float(
-        np.mean([output_layer_floors(batch).reach.best(mse=mse, dice=dice)[0] for batch in batches])
-    )
+    parts = (masks[at : at + size] for at in range(0, len(masks) - size + 1, size))
+    floors = [output_layer_floors(part).reach.best(mse=mse, dice=dice)[0] for part in parts]
+    return float(np.mean(floors))
 
 
 def facts(masks: np.ndarray) -> dict[str, Any]:

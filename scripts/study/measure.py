@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -68,9 +69,9 @@ def measure(folder: Path, run: Run) -> dict[str, Any]:
 def predict_values(trained: Trained, images: np.ndarray) -> np.ndarray:
     """Return outputs on the scale of the mask values, float32 [N, H, W, C], as the run tests."""
     predict = make_predict(trained.model, trained.objective, stats=trained.config.eval_stats)
-    size = eval_batch_size(trained.config)
+    size, variables = eval_batch_size(trained.config), jax.device_put(dict(trained.variables))
     batches = (images[start : start + size] for start in range(0, len(images), size))
-    return np.concatenate([predict(trained.variables, batch) for batch in batches])
+    return np.concatenate([predict(variables, batch) for batch in batches])
 
 
 def shown_values(trained: Trained, images: np.ndarray, rows: Sequence[int]) -> np.ndarray:

@@ -13,7 +13,7 @@ from segjax.data import Dataset
 from segjax.metrics import BoundaryCounts, Counts, Objects, PanopticCounts, SurfaceDistances
 from segjax.predict.trained import Trained
 from segjax.training import backend
-from segjax.training.evaluate import make_judge
+from segjax.training.evaluate import jitted_network, make_judge
 from segjax.training.objective import half_value
 
 
@@ -44,16 +44,16 @@ def measure(
       progress: whether to show a bar.
     """
     values_of = trained.objective.class_values
-    judge = backend.jit(make_judge(trained.model, trained.objective, stats=stats))
+    network = jitted_network(trained.model, stats)
+    judge = backend.jit(make_judge(trained.objective))
     variables = jax.device_put(dict(trained.variables))
     parts, lowest = [], list[tuple[float, int, np.ndarray]]()
     with tqdm(total=len(dataset), disable=not progress, unit="image", dynamic_ncols=True) as bar:
         for at in range(0, len(dataset), batch_size):
             part = dataset[at : at + batch_size]
             valid = None if part.ignore is None else ~part.ignore
-            batch = {"images": part.images, "masks": part.masks}
-            batch |= {} if valid is None else {"valid": valid}
-            loss, counts, values = jax.device_get(judge(variables, batch))
+            batch = {"masks": part.masks} | ({} if valid is None else {"valid": valid})
+            loss, counts, values = jax.device_get(judge(network(variables, part.images), batch))
             said, true = np.asarray(half_value(values, values_of)), part.masks > 0
             boxes: Any = {name: getattr(part, name) for name in ("boxes", "box_image", "box_class")}
             parts.append((

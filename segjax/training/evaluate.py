@@ -1,11 +1,11 @@
 """The test pass: counts over a whole data set under each way of reading masks off the outputs."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -35,6 +35,15 @@ def apply_network(model: nn.Module, variables: Any, images: Array, *, stats: str
     return cast(Array, outputs)
 
 
+@functools.lru_cache(maxsize=16)
+def jitted_network(model: nn.Module, stats: str) -> Callable[[Any, Array | np.ndarray], Array]:
+    """Return the jitted (variables, images) -> raw outputs, the same for all runs of a network.
+
+    Compiling it is most of a test's; what reads the outputs is small and depends on the loss.
+    """
+    return backend.jit(functools.partial(apply_network, model, stats=stats))
+
+
 def decoders(class_values: tuple[int, ...]) -> dict[str, Callable[[Array], Array]]:
     """Return the ways to turn values [..., C] into bool masks that suit these classes."""
     found = {"half": lambda values: half_value(values, class_values)}
@@ -44,16 +53,15 @@ def decoders(class_values: tuple[int, ...]) -> dict[str, Callable[[Array], Array
 
 
 def make_judge(
-    model: nn.Module, objective: Objective, *, stats: str = "batch"
-) -> Callable[[Any, Batch], tuple[Array, dict[str, Any], Array]]:
-    """Return the pure (variables, batch) -> (loss [], counts [B, C] by decoder, values).
+    objective: Objective,
+) -> Callable[[Array, Batch], tuple[Array, dict[str, Any], Array]]:
+    """Return the pure (raw outputs, batch) -> (loss [], counts [B, C] by decoder, values).
 
     The counts keep images apart; the values are [B, H, W, C], as `Objective.values` gives them.
     """
     readers = decoders(objective.class_values).items()
 
-    def judge(variables: Any, batch: Batch) -> tuple[Array, dict[str, Any], Array]:
-        outputs = apply_network(model, variables, batch["images"], stats=stats)
+    def judge(outputs: Array, batch: Batch) -> tuple[Array, dict[str, Any], Array]:
         values, masks, valid = objective.values(outputs), batch["masks"], batch.get("valid")
         counts = {
             name: count(read(values), masks > 0, valid=valid, per_image=True)
@@ -64,17 +72,25 @@ def make_judge(
     return judge
 
 
+def make_sums(objective: Objective) -> Callable[[Array, Batch], tuple[Array, dict[str, Any]]]:
+    """Return the pure function (raw outputs, batch) -> (loss [], counts [C] by decoder)."""
+    judge = make_judge(objective)
+
+    def sums(outputs: Array, batch: Batch) -> tuple[Array, dict[str, Any]]:
+        loss, counts, _ = judge(outputs, batch)
+        return loss, {name: each.total() for name, each in counts.items()}
+
+    return sums
+
+
 def make_eval_step(
     model: nn.Module, objective: Objective, *, stats: str = "batch"
 ) -> Callable[[Any, Batch], tuple[Array, dict[str, Any]]]:
     """Return the pure function (variables, batch) -> (loss [], counts [C] by decoder)."""
-    judge = make_judge(model, objective, stats=stats)
-
-    def eval_step(variables: Any, batch: Batch) -> tuple[Array, dict[str, Any]]:
-        loss, counts, _ = judge(variables, batch)
-        return loss, {name: each.total() for name, each in counts.items()}
-
-    return eval_step
+    sums = make_sums(objective)
+    return lambda variables, batch: sums(
+        apply_network(model, variables, batch["images"], stats=stats), batch
+    )
 
 
 def make_evaluate(
@@ -90,17 +106,22 @@ def make_evaluate(
     The last batch may be smaller; with batch statistics it is then normalised by fewer images.
     ``devices`` share each batch that they divide; variables and arrays have to lie on them.
     """
-    eval_step = make_eval_step(model, objective, stats=stats)
+    sums, network = make_sums(objective), jitted_network(model, stats)
 
     @backend.jit
-    def on_rows(variables: Any, arrays: Batch, indices: Array) -> tuple[Array, dict[str, Any]]:
-        batch = take_batch(arrays, devices.spread(indices))
-        return devices.whole(eval_step(variables, devices.spread(batch)))
+    def on_rows(arrays: Batch, indices: Array) -> Batch:
+        return devices.spread(take_batch(arrays, devices.spread(indices)))
+
+    @backend.jit
+    def judge(outputs: Array, batch: Batch) -> tuple[Array, dict[str, Any]]:
+        return devices.whole(sums(outputs, batch))
 
     def evaluate(variables: Any, arrays: Batch) -> Evaluation:
         rows = np.arange(len(arrays["images"]), dtype=np.int32)
         parts = [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
-        found = jax.device_get([on_rows(variables, arrays, part) for part in parts])
+        batches = (on_rows(arrays, part) for part in parts)
+        judged = [judge(network(variables, batch["images"]), batch) for batch in batches]
+        found = jax.device_get(judged)
         total = sum(len(part) * float(loss) for part, (loss, _) in zip(parts, found, strict=True))
         counts = {name: Counts.merge(counted[name] for _, counted in found) for name in found[0][1]}
         return Evaluation(loss=total / len(rows), counts=counts)
@@ -129,10 +150,5 @@ def make_predict(
     model: nn.Module, objective: Objective, *, stats: str = "batch"
 ) -> Callable[[Any, Array | np.ndarray], Array]:
     """Return the jitted (variables, images [B, H, W, 3]) -> values [B, H, W, C]."""
-
-    @backend.jit
-    def predict(variables: Any, images: Array | np.ndarray) -> Array:
-        outputs = apply_network(model, variables, jnp.asarray(images), stats=stats)
-        return objective.values(outputs)
-
-    return predict
+    network, values = jitted_network(model, stats), backend.jit(objective.values)
+    return lambda variables, images: values(network(variables, images))

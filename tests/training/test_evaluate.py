@@ -8,6 +8,7 @@ import pytest
 
 from segjax.classes import DLSTUDIO_WINDOWS
 from segjax.networks.layers import BatchNorm, Pointwise
+from segjax.training import evaluate
 from segjax.training.evaluate import apply_network, decoders, make_evaluate, make_predict
 from tests.small_net import CLASS_VALUES as VALUES
 from tests.small_net import objective_of
@@ -88,3 +89,14 @@ def test_batch_statistics_are_the_default_and_change_no_variable(given):
     # The windows are for DLStudio's values alone.
     assert set(decoders(VALUES)) == {"half", "windows"}
     assert set(decoders((1, 1))) == {"half"}
+
+
+def test_losses_and_pictures_share_the_networks_program(given, monkeypatch):
+    variables, arrays = given
+    traced, model = [], NormThenMix(name="shared")
+    traces = lambda *a, **k: traced.append(a[2].shape) or apply_network(*a, **k)  # noqa: E731
+    monkeypatch.setattr(evaluate, "apply_network", traces)
+    for loss in ("mse", "bce", "dice"):
+        make_evaluate(model, objective_of(loss), batch_size=5)(variables, arrays)
+        make_predict(model, objective_of(loss))(variables, arrays["images"])
+    assert traced == [(5, 8, 8, 3)]
