@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from segjax.config import Config
-from segjax.training.optim import make_optimizer, make_schedule
+from segjax.training.optim import make_optimizer, make_schedule, orthogonal
 
 SCHEDULES = ("constant", "cosine", "linear")
 PEAK = 0.5
@@ -166,9 +166,14 @@ def test_muon_turns_kernels_into_orthogonal_steps_as_long_as_adamws():
         # Newton-Schulz in five steps brings all singular values into 0.5 to 1.5 or so.
         lengths = np.linalg.svd(matrix, compute_uv=False) / (0.1 * 0.2 * np.sqrt(len(matrix)))
         assert 0.5 < lengths.min() <= lengths.max() < 1.5
-        # Along the gradient: the same singular vectors, so the product is positive definite.
-        with_gradient = matrix.T @ np.asarray(gradient[layer]["kernel"]).reshape(-1, 4)
-        assert np.linalg.eigvalsh(with_gradient + with_gradient.T).min() > 0
+        x = np.asarray(gradient[layer]["kernel"], np.float64).reshape(-1, 4)
+        x /= np.linalg.norm(x)
+        for _ in range(5):
+            x = 3.4445 * x - 4.7750 * x @ (x.T @ x) + 2.0315 * x @ (x.T @ x) @ (x.T @ x)
+        np.testing.assert_allclose(matrix, 0.1 * 0.2 * np.sqrt(len(x)) * x, rtol=1e-4, atol=1e-6)
+        for wide in (x.T, x * 0, np.outer(x[:, 0], [1.0, 1e-4, 0, 0])):  # also of lower rank
+            lengths = np.linalg.svd(orthogonal(np.float32(wide)), compute_uv=False)
+            assert lengths.max() < 1.5
     # The output layer and all that is no kernel take Adam's first step: the rate, by sign.
     for adams in (*step["conv_out"].values(), step["conv"]["bias"]):
         assert np.abs(adams).max() / np.abs(adams).min() < 1.01
