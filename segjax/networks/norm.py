@@ -87,8 +87,10 @@ def _backward(saved: Saved, cotangents: tuple[Array, ...]) -> tuple[Array, Array
     by_scale = by_scale * inverse
     by_x = by_y - per_channel(by_bias / count, x)
     by_x = by_x - centred * per_channel(by_scale * inverse / count, x)
-    by_x = by_x * per_channel(scale.astype(by_y.dtype) * inverse, x)
-    return by_x.astype(x.dtype), by_scale.astype(scale.dtype), by_bias.astype(scale.dtype)
+    by_x = (by_x * per_channel(scale.astype(by_y.dtype) * inverse, x)).astype(x.dtype)
+    # Written down here, or each of its readers computes it again: a kernel's gradient three times.
+    by_x = lax.optimization_barrier(by_x)
+    return by_x, by_scale.astype(scale.dtype), by_bias.astype(scale.dtype)
 
 
 normalise.defvjp(_forward, _backward)
