@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Collection, Sequence
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ def read_class_file(folder: Path) -> ClassKey | None:
     Raises:
       DataError: if the file is not like this.
     """
-    files = [path for end in ("txt", "json") if (path := folder / f"classes.{end}").is_file()]
+    # Also what is no file: its own error tells more than a folder without names does.
+    files = [path for end in ("txt", "json") if lexists(path := folder / f"classes.{end}")]
     if len(files) > 1:
         raise DataError(f"{folder}: has both classes.txt and classes.json; keep one")
     if not files:
