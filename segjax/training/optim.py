@@ -112,7 +112,8 @@ def orthogonal(matrix: jax.Array) -> jax.Array:
     of the factors are kept instead of x, whose longer side is multiplied twice and not ten times.
     They need all of float32's digits: below 0 the steps would blow rounding up.
     """
-    x = matrix if matrix.shape[0] < matrix.shape[1] else matrix.T
+    wide = matrix.shape[0] < matrix.shape[1]
+    x = matrix if wide else matrix.T
     x = x / (jnp.linalg.norm(x) + 1e-8)
     product = functools.partial(jnp.matmul, precision="highest")
     a, b, c = QUINTIC
@@ -123,4 +124,4 @@ def orthogonal(matrix: jax.Array) -> jax.Array:
         whole = product(factor, whole)
         gram = product(product(factor, gram), factor)
     x = product(whole, x)
-    return x if matrix.shape[0] < matrix.shape[1] else x.T
+    return x if wide else x.T

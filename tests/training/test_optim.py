@@ -167,6 +167,8 @@ def test_muon_turns_kernels_into_orthogonal_steps_as_long_as_adamws():
         lengths = np.linalg.svd(matrix, compute_uv=False) / (0.1 * 0.2 * np.sqrt(len(matrix)))
         assert 0.5 < lengths.min() <= lengths.max() < 1.5
         x = np.asarray(gradient[layer]["kernel"], np.float64).reshape(-1, 4)
+        # Along the gradient: the same singular vectors, so the product is positive definite.
+        assert np.linalg.eigvalsh(matrix.T @ x + x.T @ matrix).min() > 0
         x /= np.linalg.norm(x)
         for _ in range(5):
             x = 3.4445 * x - 4.7750 * x @ (x.T @ x) + 2.0315 * x @ (x.T @ x) @ (x.T @ x)
