@@ -9,7 +9,6 @@ other; ratios are taken turn by turn. Needs ``pip install -e '.[test]'``; the co
 """
 
 import argparse
-import contextlib
 import datetime
 import importlib.util
 import itertools
@@ -18,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import wait
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -42,28 +42,27 @@ def busy_share() -> float | None:
     return 1 - (took[3] + took[4]) / max(1, sum(took))  # idle, and waiting for the disk
 
 
-def measure_network(
-    depth: int, batch: int, dtype: str, rounds: int, others: Sequence[str]
-) -> list[Answer]:
+def module_of(side: str) -> Any:
+    """Return what a side of this name runs."""
+    return theirs if side in theirs.MODES else ours
+
+
+def measure_network(sides: dict[str, Side], how: dict[str, Any], rounds: int) -> list[Answer]:
     """Return one record a kind of pass: seconds of every side, turn by turn."""
-    calls = 2 if batch <= 32 else 1
-    settings = {"depth": depth, "batch": batch, "dtype": dtype}
+    calls = 2 if how["batch"] <= 32 else 1
     records = []
-    with contextlib.ExitStack() as stack:
-        sides = {name: stack.enter_context(Side()) for name in ("segjax", *others)}
-        modules: dict[str, Any] = {n: theirs if n in theirs.MODES else ours for n in sides}
-        built = {n: side.ask(modules[n].build, **settings, mode=n) for n, side in sides.items()}
-        for kind in ("step", "forward"):
-            answers: dict[str, list[Answer]] = {name: [] for name in sides}
-            for count in (1, *[calls] * rounds):  # the first warms up
-                for name, side in sides.items():
-                    answers[name].append(side.ask(modules[name].measure, kind=kind, count=count))
-            record = {"kind": kind, **settings}
-            record["seconds"] = {n: [min(a["seconds"]) for a in v[1:]] for n, v in answers.items()}
-            record["first_step"] = {name: answer["first_step"] for name, answer in built.items()}
-            for key in ("peak_bytes", "device_bytes"):
-                record[key] = {name: found[-1][key] for name, found in answers.items()}
-            records.append(record)
+    built = {n: side.ask(module_of(n).build, **how, mode=n) for n, side in sides.items()}
+    for kind in ("step", "forward"):
+        answers: dict[str, list[Answer]] = {name: [] for name in sides}
+        for count in (1, *[calls] * rounds):  # the first warms up
+            for name, side in sides.items():
+                answers[name].append(side.ask(module_of(name).measure, kind=kind, count=count))
+        record = {"kind": kind, **how}
+        record["seconds"] = {n: [min(a["seconds"]) for a in v[1:]] for n, v in answers.items()}
+        record["first_step"] = {name: answer["first_step"] for name, answer in built.items()}
+        for key in ("peak_bytes", "device_bytes"):
+            record[key] = {name: found[-1][key] for name, found in answers.items()}
+        records.append(record)
     return records
 
 
@@ -87,7 +86,8 @@ def main() -> None:
     add("--dtypes", nargs="*", default=["float32"], choices=["float32", "bfloat16"])
     add("--rounds", type=int, default=5, help="turns of each side")
     add("--compile", action="store_true", help="torch.compile as well as eager PyTorch")
-    parts_help = "network, load and job; choices: what segjax's own for CPUs are worth"
+    add("--at_once", action="store_true", help="build everything first, side by side: for a GPU")
+    parts_help = "network, load, job; choices: what those for CPUs are worth; runs: 8 at once"
     add("--parts", nargs="*", default=["network", "load", "job"], help=parts_help)
     add("--job_depth", type=int, default=16)
     job_images = "images of the whole job: the test file's 1,000 or the training file's 10,000"
@@ -123,13 +123,26 @@ def main() -> None:
 
 def measured(args: argparse.Namespace, files: Any, others: Sequence[str]) -> Iterator[Answer]:
     """Yield what the report gains, measurement by measurement; ``others``: PyTorch's modes."""
-    beside = {"network": others, "choices": ours.CHOICES}
+    beside = {"network": others, "choices": ours.CHOICES, "runs": [ours.MANY]}
     found: Answer = {part: [] for part in beside if part in args.parts}
     shapes = itertools.product(found, args.dtypes, args.depths, args.batches)
-    for part, dtype, depth, batch in shapes:
-        print(f"{part}: depth {depth}, batch {batch}, {dtype}", flush=True)
-        rounds = args.rounds if batch <= 32 else max(2, args.rounds // 2)
-        found[part] += measure_network(depth, batch, dtype, rounds, beside[part])
+    asked = [
+        (
+            part,
+            {"depth": depth, "batch": batch, "dtype": dtype},
+            {name: Side() for name in ("segjax", *beside[part])},
+        )
+        for part, dtype, depth, batch in shapes
+    ]
+    if args.at_once:
+        each = ((*pair, how) for _, how, sides in asked for pair in sides.items())
+        wait([side.submit(module_of(n).build, **how, mode=n) for n, side, how in each])
+    for part, how, sides in asked:
+        print(f"{part}: depth {how['depth']}, batch {how['batch']}, {how['dtype']}", flush=True)
+        rounds = args.rounds if how["batch"] <= 32 else max(2, args.rounds // 2)
+        found[part] += measure_network(sides, how, rounds)
+        for side in sides.values():
+            side.shutdown()
         yield found
     if "load" in args.parts:
         print("loading the training file", flush=True)

@@ -1,6 +1,8 @@
 """The segjax side of the benchmark; each function is asked in a process of its own."""
 
 import contextlib
+import functools
+import importlib
 import io
 import os
 import tempfile
@@ -13,7 +15,6 @@ from scripts.benchmark import worker
 from scripts.benchmark.worker import Answer
 
 STARTED = time.perf_counter()
-CHOICES = ("Eigen", "kernel gradients", "sums in stages", "kept memory")
 built: dict[str, Any] = {}
 
 
@@ -24,32 +25,33 @@ def about() -> Answer:
     return environment()
 
 
-def undo(choice: str) -> None:
-    """Put what JAX does by itself in the place of a choice that segjax made for CPUs."""
-    from segjax.networks import conv, norm
-    from segjax.training import backend
+def _plain_gradient(x: Any, g: Any) -> Any:
+    from segjax.networks.conv import kernel_gradient
 
-    def sums(*arrays: Any) -> list[Any]:
-        return [x.reshape(-1, x.shape[-1]).sum(0) for x in arrays]
-
-    undone: dict[str, tuple[Any, str, Any]] = {
-        "Eigen": (backend, "CPU_OPTIONS", {}),
-        "kernel gradients": (conv, "fastest_gradient", lambda x, g: conv.kernel_gradient),
-        "sums in stages": (norm, "staged_sums", sums),
-        "kept memory": (backend, "keep_memory", lambda: None),
-    }
-    setattr(*undone[choice])
+    return kernel_gradient
 
 
+# Where each choice that segjax made for CPUs is, and what JAX does by itself.
+CHOICES: dict[str, tuple[str, str, Any]] = {
+    "Eigen": ("segjax.training.backend", "CPU_OPTIONS", {}),
+    "kernel gradients": ("segjax.networks.conv", "fastest_gradient", _plain_gradient),
+    "kept memory": ("segjax.training.backend", "keep_memory", lambda: None),
+}
+MANY = "8 runs"  # in one program
+
+
+@functools.cache
 def build(
     depth: int, batch: int, dtype: str, size: int = 64, devices: int = 1, mode: str = ""
 ) -> Answer:
     """Compile a training step and a forward pass; return the seconds of the first step.
 
-    ``size``: height and width; ``devices``: those that share a batch; ``mode``: a choice to undo.
+    ``size``: height and width; ``devices``: those that share a batch; ``mode``: a choice to undo,
+    or MANY runs in a step.
     """
     if mode in CHOICES:
-        undo(mode)
+        module, name, plain = CHOICES[mode]
+        setattr(importlib.import_module(module), name, plain)
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -60,6 +62,7 @@ def build(
     from segjax.training.devices import choose_devices
     from segjax.training.objective import make_objective
     from segjax.training.step import SCAN_STEPS, init_state, make_steps, make_train_step
+    from segjax.training.vmapped import Member, make_many_step, stack_states
 
     backend.prepare()  # before anything asks JAX for its devices
     backend.keep_memory()
@@ -70,26 +73,33 @@ def build(
     model = MUnet(depth=depth, dtype=jnp.dtype(dtype))
     optimizer = optax.sgd(worker.LEARNING_RATE, momentum=worker.MOMENTUM)
     objective = make_objective("mse", class_values=(50, 100, 150, 200, 250))
-    train_step = make_train_step(model, optimizer, objective)
-    steps = make_steps(train_step, scan=accelerated, devices=shared)
     per_call = SCAN_STEPS if accelerated else 1
+    shape: tuple[int, ...] = (batch,)
     random = np.random.default_rng(0)
-    held = {"state": shared.place(init_state(model, optimizer, seed=0))}
+    state = init_state(model, optimizer, seed=0)
+    variables = shared.place(jax.tree.map(jnp.copy, state.variables()))
+    train_step: Any = make_train_step(model, optimizer, objective)
+    if mode == MANY:
+        members = [Member(objective, worker.LEARNING_RATE)] * int(MANY.split()[0])
+        train_step = make_many_step(model, lambda rate: optimizer, members)
+        state, shape = stack_states([state] * len(members)), (len(members), batch)
+    steps = make_steps(train_step, scan=accelerated, devices=shared)
+    held = {"state": shared.place(state)}
 
     def step() -> None:
-        rows = random.integers(0, len(images), (per_call, batch), np.int32)
+        rows = random.integers(0, len(images), (per_call, *shape), np.int32)
         held["state"], losses = steps(held["state"], arrays, rows)
         jax.block_until_ready(losses)
 
-    def apply(state: Any, data: Any, at: Any) -> Any:
+    def apply(variables: Any, data: Any, at: Any) -> Any:
         x = jax.lax.dynamic_slice_in_dim(data, at, batch)
-        return model.apply(state.variables(), x, train=False)
+        return model.apply(variables, x, train=False)
 
     predict = backend.jit(apply)
 
     def forward() -> None:
         for at in random.integers(0, len(images) - batch + 1, per_call, np.int32):
-            found = predict(held["state"], arrays["images"], at)
+            found = predict(variables, arrays["images"], at)
         jax.block_until_ready(found)
 
     first = timeit.timeit(step, number=1)

@@ -21,7 +21,10 @@ SIDES = {
     "dlstudio": "DLStudio",
 }  # fmt: skip
 THEIRS = ("pickle", "dlstudio")
-PARTS = {"network": "steps", "load": "loading", "job": "the whole job", "choices": "choices undone"}
+PARTS = {
+    "network": "steps", "runs": "runs in one program", "load": "loading", "job": "the whole job",
+    "choices": "choices undone",
+}  # fmt: skip
 
 
 def quartiles(values: Sequence[float]) -> str:
@@ -94,7 +97,7 @@ def section(file: Path) -> list[str]:
         "product": ", ".join(f"{r / 1e9:,.0f} ({kind})" for kind, r in report["matmul"].items()),
     }
     lines = [filled(__file__, **about, **told, **report, file=file)]
-    for part, versus in (("network", "PyTorch"), ("choices", "without")):
+    for part, versus in (("network", "PyTorch"), ("choices", "without"), ("runs", "for")):
         lines += ["", *network_table(report, part, versus)] if part in report else []
     if "load" in report:
         lines += ["", *turns_table(report["load"], "training file")]

@@ -1,6 +1,7 @@
 """DLStudio's side of the benchmark, on PyTorch. Needs the extra [parity] and DLStudio itself."""
 
 import contextlib
+import functools
 import gzip
 import os
 import pickle
@@ -19,6 +20,7 @@ MODES = ("eager", "compile")
 built: dict[str, Any] = {}
 
 
+@functools.cache
 def build(depth: int, batch: int, dtype: str, mode: str) -> Answer:
     """Build a training step and a forward pass; return the seconds of the first step.
 
