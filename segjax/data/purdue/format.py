@@ -68,13 +68,11 @@ class _Images:
             # As many as there will be if all are like those until here, or a few more.
             likely = int(1.02 * row * self.packed.size / max(1, self.packed.packed_bytes))
             self._resize(min(most, max(_FIRST_ROWS, row + row // 8, likely)))
-        # One plane at a time and as one row of pixels: in a third of the transposed array's time.
-        image, masks = (part[row].reshape(-1, part.shape[-1]) for part in (self.images, self.masks))
         for index, (node, values) in enumerate(zip(channels, colours, strict=True)):
-            image[:, index] = values.reshape(-1)
+            self.images[row, :, :, index] = values
             node.small, node.items, node.row, node.channel = None, [], row, index
-        for index, plane in enumerate(planes):
-            masks[:, index] = plane.reshape(-1)
+        for index, plane in enumerate(planes):  # in half the time of the transposed array
+            self.masks[row, :, :, index] = plane
         mask.row, mask.values = row, None
         self.count += 1
         before = len(self.box_row)
@@ -83,8 +81,7 @@ class _Images:
                 raise BadStreamError(f"{where} has boxes that are not lists by class")
             for item in found.plain():
                 corners = _items(item, 4)
-                plain = {*map(type, corners)} == {int}
-                if not plain or min(corners) < 0 or max(corners) >= _MAX_SIDE:
+                if not all(type(v) is int and 0 <= v < _MAX_SIDE for v in corners or [None]):
                     raise BadStreamError(f"{where} has a box that is not [x1, y1, x2, y2]")
                 self.boxes.extend(corners)
                 self.box_row.append(row)
