@@ -134,7 +134,7 @@ def measured(args: argparse.Namespace, files: Any, others: Sequence[str]) -> Ite
         )
         for part, dtype, depth, batch in shapes
     ]
-    if args.at_once:
+    if args.at_once:  # a side that is asked to build the same again answers what it has built
         each = ((*pair, how) for _, how, sides in asked for pair in sides.items())
         wait([side.submit(module_of(n).build, **how, mode=n) for n, side, how in each])
     for part, how, sides in asked:
