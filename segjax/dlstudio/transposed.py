@@ -95,11 +95,7 @@ class TransposedConv(NamedTuple):
 
 
 def transposed_conv(
-    kernel_size: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    dilation: Any = 1,
+    kernel_size: Any, stride: Any = 1, padding: Any = 0, output_padding: Any = 0, dilation: Any = 1
 ) -> TransposedConv:
     """Return the geometry of PyTorch's ConvTranspose2d with these settings.
 

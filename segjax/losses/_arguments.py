@@ -14,13 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from segjax.errors import ConfigError
-from segjax.losses._numerics import (
-    focus,
-    focused_sigmoid,
-    log_above,
-    sigmoid_terms,
-    softmax_terms,
-)
+from segjax.losses._numerics import focus, focused_sigmoid, log_above, sigmoid_terms, softmax_terms
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped
@@ -28,8 +22,6 @@ if TYPE_CHECKING:
 PredIs = Literal["logits", "probs"]
 Classes = Literal["multilabel", "multiclass"]
 ClassWeights = ArrayLike | Sequence[float] | None
-
-_FORMER = {"independent": "multilabel", "exclusive": "multiclass"}
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -279,8 +271,6 @@ def prepare(
       ConfigError: see `segjax.losses`; on values only where they are known outside of jit.
     """
     check_choice("pred_is", pred_is, accepts)
-    if classes in _FORMER:
-        raise ConfigError(f"classes={classes!r}: is called {_FORMER[classes]!r} now")
     check_choice("classes", classes, ("multilabel", "multiclass"))
     pred, target = as_array("pred", pred), as_array("target", target)
     if not jnp.issubdtype(jnp.result_type(pred), jnp.floating):

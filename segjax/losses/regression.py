@@ -45,11 +45,7 @@ def mse(
 
 
 def dice(
-    pred: ArrayLike,
-    target: ArrayLike,
-    *,
-    smooth: float = 1e-6,
-    valid: ArrayLike | None = None,
+    pred: ArrayLike, target: ArrayLike, *, smooth: float = 1e-6, valid: ArrayLike | None = None
 ) -> Array:
     """Return the report's Dice loss: the whole batch as one vector, no sigmoid, squared sums.
 
@@ -81,11 +77,7 @@ def dice(
 
 
 def combo(
-    pred: ArrayLike,
-    target: ArrayLike,
-    *,
-    dice_scale: float,
-    valid: ArrayLike | None = None,
+    pred: ArrayLike, target: ArrayLike, *, dice_scale: float, valid: ArrayLike | None = None
 ) -> Array:
     """Return the report's combined loss, ``mse + dice_scale * dice``.
 

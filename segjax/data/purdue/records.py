@@ -5,6 +5,7 @@ ints in one go; every other byte goes through the interpreter. Records leave at 
 never pile up as Python objects.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from segjax.data.purdue.nodes import LONG_STRING, NAMES, Array, Blob, Dict, Dtyp
 from segjax.data.purdue.stream import BadStreamError, Stream, refuse_if
 from segjax.data.purdue.unpickle import INSTRUCTIONS, MAX_MARKS, Machine
 
-_RECORD_PARTS = 5  # R, G, B, mask, boxes
+_RECORD_PARTS, _COLOURS = 5, 3  # R, G, B, mask, boxes
 _WINDOW = 1 << 15
 _BININT1, _APPENDS = b"K"[0], b"e"[0]
 _NEW_LIST = re.compile(rb"lp(\d{1,19})\n((?:I(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])\na){0,9})")
@@ -41,6 +42,7 @@ class RecordMachine(Machine):
     def __init__(self, stream: Stream, *, on_record: Callable[[list[Any]], int]) -> None:
         super().__init__(stream)
         self._on_record, self._held = on_record, 0
+        self._runs = dict[int, tuple[bytes, int]]()  # read ahead, by offset
 
     def set_items(self, items: list[Any]) -> None:
         """Set keys and values, in turn, in the dict on top of the stack."""
@@ -68,7 +70,7 @@ class RecordMachine(Machine):
                 self.done, stream.pos = done, new.end()
                 self.memo[int(new[1])] = target = List(bytearray(map(int, ints)))
                 self.stack.append(target)
-                self._take_text_run(target)
+                self._take_text_run(target, _COLOURS)
                 return
         elif type(target) is List and target.small is not None and not target.closed:
             values, stream.pos = binary_run(stream.buf, stream.pos)
@@ -114,10 +116,15 @@ class RecordMachine(Machine):
             case _:
                 raise BadStreamError("it sets a state that is not that of a plain array or dtype")
 
-    def _take_text_run(self, target: List) -> None:
+    def _take_text_run(self, target: List, lists: int = 1) -> None:
         # The text protocols have nothing shorter for long lists.
         if target.small is not None and len(target.small) > 8:
-            values, self.stream.pos = text_run(self.stream.buf, self.stream.pos)
+            stream, at = self.stream, self.stream.offset
+            if at not in self._runs:
+                runs = text_runs(stream.buf, stream.pos, lists)
+                self._runs = {at + start - stream.pos: run for start, run in runs.items()}
+            values, size = self._runs.get(at, (b"", 0))
+            stream.pos += size
             self._extend(target, values)
 
     def _extend(self, target: List, values: bytes) -> None:
@@ -155,17 +162,27 @@ def binary_run(buf: bytes, pos: int) -> tuple[bytes, int]:
     return window[1:end:2].tobytes(), pos + end + 1
 
 
-def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
+def text_runs(buf: bytes, pos: int, lists: int) -> dict[int, tuple[bytes, int]]:
     """Parse ``I1\\naI2\\naI3\\na...`` at ``pos``, ints appended to a list, as far as it goes.
 
-    It takes only the plain decimal spelling of 0..255 and leaves the rest, such as I01 (which is
-    True), to the interpreter. Returns the values and the position behind them.
+    Of other lists of ints that follow at once, up to so many ``lists`` are parsed with it, each
+    behind its first ints, which are ``_NEW_LIST``'s: the calls, which they share, are a third of
+    the cost. It takes only the plain decimal spelling of 0..255 and leaves the rest, such as I01
+    (which is True), to the interpreter. Returns by position the values and how many bytes they are.
     """
-    end = buf.find(b"(", pos, pos + _WINDOW)  # no int has one, and one follows most lists
-    end = buf.rfind(b"\na", pos, end if end > 0 else pos + _WINDOW) + 2
-    if end < pos + 4 or buf[pos : pos + 1] != b"I":
-        return b"", pos
-    data = b"    \na" + buf[pos:end]  # as if another int were in front
+    parts: list[tuple[int, int]] = []
+    while len(parts) < lists and buf[pos : pos + 1] == b"I":
+        end = buf.find(b"(", pos, pos + _WINDOW)  # no int has one, and one follows most lists
+        end = buf.rfind(b"\na", pos, end if end > 0 else pos + _WINDOW) + 2
+        if end < pos + 4:
+            break
+        parts.append((pos, end))
+        new = _NEW_LIST.match(buf, end + 2)  # behind a and (
+        pos = new.end() if new else len(buf)
+    if not parts:
+        return {}
+    # As if the lists were one, and another int were in front.
+    data = b"    \na" + b"".join([buf[start:end] for start, end in parts])
     text = np.frombuffer(data, np.uint8)
     newline = text == 10
     ends = newline[:-1] & (text[1:] == 97)
@@ -181,11 +198,17 @@ def text_run(buf: bytes, pos: int) -> tuple[bytes, int]:
     digits = places & 0x0F0F0F & (places >> 4 & 0x010101) * 15  # neither "I" nor "a" has that bit
     values = digits * _WORTH >> 16 & 255
     good = (spelled ^ _SPELLED.take(values)) >> _BEFORE.take(values) == 0
+    end = len(data) - 6
     if np.count_nonzero(good) < len(good):
         bad = int(good.argmin())
-        end = data.rfind(b"\n", 0, 6 + int(other[bad])) + 2
-        data, other, values = data[:end], other[:bad], values[:bad]
-    longer = _LONGER.take(values).cumsum()  # than four bytes an int
-    found = np.zeros((len(data) - 6 - (int(longer[-1]) if len(longer) else 0)) // 4, np.uint8)
-    found[(other - 2 - longer) >> 2] = values
-    return found.tobytes(), pos + len(data) - 6
+        end = data.rfind(b"\n", 0, 6 + int(other[bad])) - 4
+        other, values = other[:bad], values[:bad]
+    longer = np.zeros(len(other) + 1, np.intp)  # than four bytes an int
+    _LONGER.take(values).cumsum(out=longer[1:])
+    sizes = [end - start for start, end in parts]
+    edges = np.minimum([0, *itertools.accumulate(sizes)], end)
+    rows = ((edges - longer[other.searchsorted(edges)]) >> 2).tolist()
+    found = np.zeros(rows[-1], np.uint8)
+    found[(other - 2 - longer[1:]) >> 2] = values
+    spans = zip(parts, itertools.pairwise(rows), np.diff(edges).tolist(), strict=True)
+    return {start: (found[a:b].tobytes(), size) for (start, _), (a, b), size in spans if size}

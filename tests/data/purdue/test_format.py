@@ -18,7 +18,7 @@ from numpy._core import multiarray, numeric
 from segjax.data import Limits, load, synthetic, write_gz
 from segjax.data.purdue import nodes, records, stream
 from segjax.data.purdue.format import _Images
-from segjax.data.purdue.records import RecordMachine, binary_run, text_run
+from segjax.data.purdue.records import RecordMachine, binary_run, text_runs
 from segjax.errors import DataError
 from tests.data.data_files import Hostile, agree, fails, flipped
 from tests.goldens import recipe
@@ -200,7 +200,7 @@ def outcomes(data, **limits):
     """What a pickle gives as it is read; no list begun in one go; and no ints taken as a run."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        for name, less in (("re", re), ("_NEW_LIST", NONE), ("text_run", lambda b, at: (b"", at))):
+        for name, less in (("re", re), ("_NEW_LIST", NONE), ("text_runs", lambda *given: {})):
             patch.setattr(records, name, less)
             images = _Images(pieces := stream.Stream([data], limits=Limits(**limits)), WHOLE)
             try:
@@ -279,8 +279,9 @@ def test_runs_of_ints_are_taken_as_they_are_spelled():
     cases = [([*spelled, end], 256) for end in (b"", b"aI1\na", b"I333\na")]
     for pos in (0, 3):
         for text, taken in (*cases, *(([line], 0) for line in wrong.split(b" "))):
-            found = bytes(int(t[1:-2]) for t in text[:taken]), pos + len(b"".join(text[:taken]))
-            assert text_run(b"\na?"[:pos] + b"".join(text), pos) == found
+            found = bytes(int(t[1:-2]) for t in text[:taken]), len(b"".join(text[:taken]))
+            runs = text_runs(b"\na?"[:pos] + b"".join(text), pos, 1)
+            assert runs == ({pos: found} if taken else {})
         for data in (b"K\1K\2e.", b"K\1K\2eKK", b"K\1M\2e.", b"K\1K\2", b"J\1e."):
             found = (b"\1\2", pos + 5) if data[:5] == b"K\1K\2e" else (b"", pos)
             assert binary_run(b"K?e"[:pos] + data, pos) == found
@@ -291,6 +292,22 @@ def test_runs_of_ints_are_taken_as_they_are_spelled():
                 assert len({*outcomes(b"(lp7\n%sg7\n\x86." % text, **limit)[:2]}) == 1
     for marks in (99, 100):
         assert len({*outcomes(b"(" * marks + b"(lp7\nI1\na.")}) == 1
+
+
+def test_lists_that_follow_at_once_are_read_with_the_first(monkeypatch):
+    for bad in range(4):  # the list in which no int of 0..255 is behind twelve; nine begin a list
+        lists = [[b"I%d\na" % v for v in (0, *range(90 + i, 110))] for i in range(4)]
+        lists[bad].insert(12, b"I01\na")
+        start, expected, calls = 0, {}, []
+        for i, ints in enumerate(lists[: min(bad, 2) + 1]):
+            begun, good = ints[: 9 * (i > 0)], ints[9 * (i > 0) : 12 if i == bad else None]
+            found = bytes(int(text[1:-2]) for text in good), len(b"".join(good))
+            expected[start + len(b"".join(begun))] = found
+            start += len(b"".join([*ints, b"a(lp7\n"]))
+        assert text_runs(b"a(lp7\n".join(map(b"".join, lists)), 0, 3) == expected
+    monkeypatch.setattr(records, "text_runs", lambda *at: calls.append(at) or text_runs(*at))
+    run(pickle.dumps(whole((1, 5, 5), g=[7] * 25, b=[8] * 25), 0), lambda parts: 0)
+    assert len(calls) == 1
 
 
 def test_the_stream_takes_what_is_asked_for(monkeypatch, tmp_path):
