@@ -273,10 +273,14 @@ def test_what_may_be_held_and_how_many_instructions_have_two_sides(monkeypatch):
     assert Limits() == Limits(8 << 30, 20_000_000, 200_000, 512 << 20, 10_000)
 
 
+def spelled(values):
+    return b"".join(b"I%d\na" % v for v in values)
+
+
 def test_runs_of_ints_are_taken_as_they_are_spelled():
-    spelled = [b"I%d\na" % v for v in range(256)]
+    every = [spelled([v]) for v in range(256)]
     wrong = b"I1:\na I1:5\na I:\na I01\na I09\na I099\na I256\na I\na J1\na I1\nb I-1\na"
-    cases = [([*spelled, end], 256) for end in (b"", b"aI1\na", b"I333\na")]
+    cases = [([*every, end], 256) for end in (b"", b"aI1\na", b"I333\na")]
     for pos in (0, 3):
         for text, taken in (*cases, *(([line], 0) for line in wrong.split(b" "))):
             found = bytes(int(t[1:-2]) for t in text[:taken]), len(b"".join(text[:taken]))
@@ -285,8 +289,8 @@ def test_runs_of_ints_are_taken_as_they_are_spelled():
         for data in (b"K\1K\2e.", b"K\1K\2eKK", b"K\1M\2e.", b"K\1K\2", b"J\1e."):
             found = (b"\1\2", pos + 5) if data[:5] == b"K\1K\2e" else (b"", pos)
             assert binary_run(b"K?e"[:pos] + data, pos) == found
-    eight = b"".join(spelled[v] for v in (0, 9, 10, 99, 100, 199, 249, 255))
-    for line in (spelled[7], *wrong.split(b" "), b"I00\na", b"I260\na", b"I300\na"):
+    eight = spelled((0, 9, 10, 99, 100, 199, 249, 255))
+    for line in (every[7], *wrong.split(b" "), b"I00\na", b"I260\na", b"I300\na"):
         for text in (eight + line * 3, eight[-12:] + line, line):
             for limit in ({name: n} for name in ("opcodes", "stack") for n in range(1, 32)):
                 assert len({*outcomes(b"(lp7\n%sg7\n\x86." % text, **limit)[:2]}) == 1
@@ -295,16 +299,18 @@ def test_runs_of_ints_are_taken_as_they_are_spelled():
 
 
 def test_lists_that_follow_at_once_are_read_with_the_first(monkeypatch):
-    for bad in range(4):  # the list in which no int of 0..255 is behind twelve; nine begin a list
-        lists = [[b"I%d\na" % v for v in (0, *range(90 + i, 110))] for i in range(4)]
-        lists[bad].insert(12, b"I01\na")
-        start, expected, calls = 0, {}, []
-        for i, ints in enumerate(lists[: min(bad, 2) + 1]):
-            begun, good = ints[: 9 * (i > 0)], ints[9 * (i > 0) : 12 if i == bad else None]
-            found = bytes(int(text[1:-2]) for text in good), len(b"".join(good))
-            expected[start + len(b"".join(begun))] = found
-            start += len(b"".join([*ints, b"a(lp7\n"]))
-        assert text_runs(b"a(lp7\n".join(map(b"".join, lists)), 0, 3) == expected
+    first, more = bytes(range(90, 110)), bytes(range(99, 110))
+    ints, bad, few = spelled(first), b"I01\na", spelled(range(8))
+    for texts, taken in (  # behind the first list, nine ints of each are read as it begins
+        ([ints] * 4, [first, more, more]), ([ints + bad, ints], [first]), ([bad + ints] * 2, []),
+        ([ints, ints + bad + ints, ints], [first, more]), ([ints, few, ints], [first]),
+    ):  # fmt: skip
+        data = b"a(lp7\n".join(texts)
+        runs = text_runs(data, 0, 3)
+        assert [values for values, _ in runs.values()] == taken
+        for pos, (values, size) in runs.items():
+            assert data[pos : pos + size] == spelled(values)
+    calls = []
     monkeypatch.setattr(records, "text_runs", lambda *at: calls.append(at) or text_runs(*at))
     run(pickle.dumps(whole((1, 5, 5), g=[7] * 25, b=[8] * 25), 0), lambda parts: 0)
     assert len(calls) == 1
