@@ -23,6 +23,8 @@ PredIs = Literal["logits", "probs"]
 Classes = Literal["multilabel", "multiclass"]
 ClassWeights = ArrayLike | Sequence[float] | None
 
+_FORMER = {"independent": "multilabel", "exclusive": "multiclass"}
+
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Raise a ConfigError unless `value` is one of `choices`."""
@@ -271,6 +273,8 @@ def prepare(
       ConfigError: see `segjax.losses`; on values only where they are known outside of jit.
     """
     check_choice("pred_is", pred_is, accepts)
+    if classes in _FORMER:
+        raise ConfigError(f"classes={classes!r}: is called {_FORMER[classes]!r} now")
     check_choice("classes", classes, ("multilabel", "multiclass"))
     pred, target = as_array("pred", pred), as_array("target", target)
     if not jnp.issubdtype(jnp.result_type(pred), jnp.floating):

@@ -52,7 +52,7 @@ def test_refused_under_jit_too():
         *(("unified_focal", T, {key: 1.5}, f"{key}=1.5: .* <= ") for key in UNIFIED),
         *(("kaggle.combo", T, {key: 1.5}, f"{key}=1.5: .* <= 1") for key in ("alpha", "ce_weight")),
         ("bce", T, {"label_smoothing": 1.5}, "and <= 1"),
-        ("focal", LABELS, {"classes": "exclusive"}, "'exclusive': must be one of multilabel"),
+        ("focal", LABELS, {"classes": "exclusive"}, "'exclusive': is called 'multiclass' now"),
         ("bce", T, {"pred": "much"}, "pred is a str: must be a NumPy or JAX array"),
         ("bce", None, {}, "target is a NoneType: must be"),
         ("mse", {"a": T}, {"pred_is": None}, "target is a dict: must be"),
