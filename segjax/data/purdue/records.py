@@ -170,19 +170,19 @@ def text_runs(buf: bytes, pos: int, lists: int) -> dict[int, tuple[bytes, int]]:
     the cost. It takes only the plain decimal spelling of 0..255 and leaves the rest, such as I01
     (which is True), to the interpreter. Returns by position the values and how many bytes they are.
     """
-    parts: list[tuple[int, int]] = []
+    parts: dict[int, bytes] = {}
     while len(parts) < lists and buf[pos : pos + 1] == b"I":
         end = buf.find(b"(", pos, pos + _WINDOW)  # no int has one, and one follows most lists
         end = buf.rfind(b"\na", pos, end if end > 0 else pos + _WINDOW) + 2
         if end < pos + 4:
             break
-        parts.append((pos, end))
+        parts[pos] = buf[pos:end]
         new = _NEW_LIST.match(buf, end + 2)  # behind a and (
         pos = new.end() if new else len(buf)
     if not parts:
         return {}
     # As if the lists were one, and another int were in front.
-    data = b"    \na" + b"".join([buf[start:end] for start, end in parts])
+    data = b"    \na" + b"".join(parts.values())
     text = np.frombuffer(data, np.uint8)
     newline = text == 10
     ends = newline[:-1] & (text[1:] == 97)
@@ -205,10 +205,9 @@ def text_runs(buf: bytes, pos: int, lists: int) -> dict[int, tuple[bytes, int]]:
         other, values = other[:bad], values[:bad]
     longer = np.zeros(len(other) + 1, np.intp)  # than four bytes an int
     _LONGER.take(values).cumsum(out=longer[1:])
-    sizes = [end - start for start, end in parts]
-    edges = np.minimum([0, *itertools.accumulate(sizes)], end)
+    edges = np.minimum([0, *itertools.accumulate(map(len, parts.values()))], end)
     rows = ((edges - longer[other.searchsorted(edges)]) >> 2).tolist()
     found = np.zeros(rows[-1], np.uint8)
     found[(other - 2 - longer[1:]) >> 2] = values
     spans = zip(parts, itertools.pairwise(rows), np.diff(edges).tolist(), strict=True)
-    return {start: (found[a:b].tobytes(), size) for (start, _), (a, b), size in spans if size}
+    return {start: (found[a:b].tobytes(), size) for start, (a, b), size in spans if size}
